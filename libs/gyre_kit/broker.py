@@ -1,0 +1,103 @@
+"""The Kafka-protocol broker, seen from a service: which cluster is it, are our topics there, and clients for it."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import KafkaError, TopicAlreadyExistsError
+
+from gyre_kit import addresses
+
+PARTITIONS = 1  # order holds for each aggregate within a partition; a cluster's owner may raise it
+REQUEST_MS = 8000
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """`id` changes when an embedded broker starts anew; `topics_created` when ours had to be made just now."""
+
+    id: str
+    topics_created: bool
+
+
+class Broker:
+    """One admin connection, made at first use and made again after an error."""
+
+    def __init__(self, bootstrap: str, client_id: str) -> None:
+        self.bootstrap = bootstrap
+        self._client_id = client_id
+        self._admin: AIOKafkaAdminClient | None = None
+        self._lock = asyncio.Lock()
+
+    async def cluster_id(self) -> str:
+        return str((await self._metadata())["cluster_id"])
+
+    async def ensure_topics(self, component: str) -> Cluster:
+        """Makes the two topics of `component` where they are missing."""
+        metadata = await self._metadata()
+        there = {topic["topic"] for topic in metadata["topics"] if not topic["error_code"]}
+        wanted = [addresses.topic(component), addresses.dead_letter_topic(component)]
+        missing = [name for name in wanted if name not in there]
+        if missing:
+            await self._create(missing)
+        return Cluster(str(metadata["cluster_id"]), topics_created=wanted[0] in missing)
+
+    def producer(self) -> AIOKafkaProducer:
+        return AIOKafkaProducer(
+            bootstrap_servers=self.bootstrap,
+            client_id=self._client_id,
+            acks="all",
+            request_timeout_ms=REQUEST_MS,
+            metadata_max_age_ms=30_000,
+        )
+
+    def consumer(self, topics: list[str], group: str) -> AIOKafkaConsumer:
+        """A member of `group` that starts at the oldest event and commits by hand."""
+        return AIOKafkaConsumer(
+            *topics,
+            bootstrap_servers=self.bootstrap,
+            client_id=self._client_id,
+            group_id=group,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            session_timeout_ms=6000,
+            heartbeat_interval_ms=500,
+            rebalance_timeout_ms=1000,
+            retry_backoff_ms=20,
+            request_timeout_ms=REQUEST_MS,
+            max_poll_records=100,
+            metadata_max_age_ms=10_000,
+        )
+
+    async def close(self) -> None:
+        admin, self._admin = self._admin, None
+        if admin is not None:
+            await admin.close()
+
+    async def _metadata(self) -> dict[str, Any]:
+        async with self._lock:
+            try:
+                if self._admin is None:
+                    admin = AIOKafkaAdminClient(
+                        bootstrap_servers=self.bootstrap, client_id=self._client_id, request_timeout_ms=REQUEST_MS
+                    )
+                    await admin.start()
+                    self._admin = admin
+                response = await asyncio.wait_for(self._admin._get_cluster_metadata(), REQUEST_MS / 1000)
+                metadata: dict[str, Any] = response.to_object()
+                return metadata
+            except (KafkaError, OSError, TimeoutError):
+                await self.close()
+                raise
+
+    async def _create(self, topics: list[str]) -> None:
+        assert self._admin is not None
+        try:
+            new = [NewTopic(name, num_partitions=PARTITIONS, replication_factor=1) for name in topics]
+            await self._admin.create_topics(new)
+        except TopicAlreadyExistsError:
+            return  # another process of this service was faster

@@ -1,0 +1,73 @@
+"""PostgreSQL: one role and one schema a service, and the only place that commits.
+
+Row-level security: a transaction says for which project it runs (`gyre.project`), and the policies of the first
+migration hide every row of another. `*` is for reconcilers and event handlers, which serve all projects.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from sqlalchemy import MetaData, text
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.orm import registry
+
+from gyre_kit.auth import caller
+from gyre_kit.clock import Clock, SystemClock
+
+
+class Session(AsyncSession):
+    """A session that knows the time, and tells the relay when an event was written."""
+
+    clock: Clock
+
+    def __init__(self, *args: Any, clock: Clock, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.clock = clock
+        self.info["clock"] = clock
+
+
+class Database:
+    """A pool of connections to the schema of one service."""
+
+    def __init__(self, url: str, component: str, clock: Clock | None = None, pool_size: int = 4) -> None:
+        self.component = component
+        self.url = url
+        self.clock: Clock = clock or SystemClock()
+        self.outbox_written = asyncio.Event()
+        self.engine: AsyncEngine = create_async_engine(
+            url,
+            pool_size=pool_size,
+            max_overflow=4,
+            pool_timeout=10,
+            pool_pre_ping=True,
+            pool_recycle=1800,
+            connect_args={"server_settings": {"search_path": component, "application_name": f"gyre.{component}"}},
+        )
+        self._sessions = async_sessionmaker(self.engine, class_=Session, expire_on_commit=False, clock=self.clock)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Session]:
+        """Commits at the end of the block, or rolls back if it raises. No network call belongs inside."""
+        async with self._sessions() as session:
+            async with session.begin():
+                await enter_project(session, caller().project)
+                yield session
+            if session.info.pop("outbox", False):
+                self.outbox_written.set()
+
+    async def close(self) -> None:
+        await self.engine.dispose()
+
+
+async def enter_project(session: AsyncSession, project: str) -> None:
+    """Row-level security follows this setting until the transaction ends."""
+    await session.execute(text("SELECT set_config('gyre.project', :project, true)"), {"project": project})
+
+
+def tables(component: str) -> registry:
+    """The registry of one service's tables: two services may both have a `Version`."""
+    return registry(metadata=MetaData(schema=component))

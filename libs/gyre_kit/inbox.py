@@ -1,0 +1,131 @@
+"""Facts enter a service by its inbox: each event is applied once, though Kafka may bring it more often.
+
+`INSERT (consumer, event_id) ON CONFLICT DO NOTHING` stands in the handler's own transaction; the offset is committed
+after the database. A message that keeps failing goes to the service's dead-letter topic, with its reason.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import sqlalchemy as sa
+from aiokafka import AIOKafkaConsumer, ConsumerRecord
+from aiokafka.errors import KafkaError
+from google.protobuf.json_format import ParseError
+from google.protobuf.message import Message
+from sqlalchemy.dialects.postgresql import insert
+
+from gyre_kit import addresses, outbox
+from gyre_kit.broker import Broker
+from gyre_kit.db import Database, Session
+from gyre_kit.errors import DomainError, Retriable
+from gyre_kit.events import Decoder, Envelope
+from gyre_kit.telemetry import Metrics, event_span
+
+log = logging.getLogger(__name__)
+Handler = Callable[[Session, Any], Awaitable[None]]
+INBOX = sa.table("inbox", sa.column("consumer"), sa.column("event_id"))
+ATTEMPTS = 5
+CLUSTER_CHECK_SECONDS = 2.0
+
+
+class Inbox:
+    """The consumer group of one service, feeding its HANDLERS."""
+
+    def __init__(
+        self,
+        db: Database,
+        broker: Broker,
+        metrics: Metrics,
+        handlers: Mapping[type[Message], Handler],
+        on_applied: Callable[[], None],
+    ) -> None:
+        self._db, self._broker, self._metrics = db, broker, metrics
+        self._handlers, self._on_applied = handlers, on_applied
+        self._decoder = Decoder(handlers)
+        self.ready = asyncio.Event()
+
+    async def run(self) -> None:
+        """Runs until cancelled. Starts over, from the oldest event, when the broker turns out to be another one."""
+        while True:
+            try:
+                await self._consume_one_cluster()
+            except (KafkaError, OSError, sa.exc.SQLAlchemyError, TimeoutError) as error:
+                log.warning("inbox waits for broker or database", extra={"error": str(error)})
+                await asyncio.sleep(0.5)
+
+    async def _consume_one_cluster(self) -> None:
+        cluster_id = await self._broker.cluster_id()
+        for topic in self._decoder.topics():
+            await self._broker.ensure_topics(topic.removeprefix("gyre."))
+        consumer = self._broker.consumer(self._decoder.topics(), group=self._db.component)
+        await consumer.start()
+        try:
+            while await self._broker.cluster_id() == cluster_id:
+                batch = await consumer.getmany(timeout_ms=int(CLUSTER_CHECK_SECONDS * 1000), max_records=100)
+                if consumer.assignment():
+                    self.ready.set()
+                for records in batch.values():
+                    for record in records:
+                        await self._handle(record)
+                if batch:
+                    await consumer.commit()
+                    self._on_applied()
+                await self._measure(consumer)
+        finally:
+            await asyncio.wait_for(consumer.stop(), timeout=8)
+        log.warning("the broker is another one; reading it from its beginning")
+
+    async def _handle(self, record: ConsumerRecord) -> None:
+        """Applies one event, retries what may pass, and sets aside what does not."""
+        headers = {name: value.decode() for name, value in record.headers}
+        with event_span(self._db.component, headers):
+            for attempt in range(1, ATTEMPTS + 1):
+                try:
+                    await self._apply(headers, record.value)
+                    return
+                except (ParseError, DomainError, ValueError, KeyError, TypeError, sa.exc.DataError) as error:
+                    reason = error
+                    break
+                except Retriable as error:
+                    reason = error
+                    await asyncio.sleep(error.after)
+                except sa.exc.IntegrityError as error:
+                    reason = error
+                    await asyncio.sleep(0.1 * 2**attempt)
+            await self._set_aside(record, headers, reason)
+
+    async def _apply(self, headers: dict[str, str], payload: bytes) -> None:
+        event = self._decoder.decode(headers.get("ce_type", ""), payload)
+        if event is None:
+            return
+        async with self._db.transaction() as session:
+            mark = insert(INBOX).values(consumer=self._db.component, event_id=headers["ce_id"])
+            is_new = (await session.execute(mark.on_conflict_do_nothing().returning(INBOX.c.event_id))).first()
+            if is_new:
+                await self._handlers[type(event)](session, event)
+        self._metrics.events_handled.labels(type=headers["ce_type"], outcome="applied" if is_new else "known").inc()
+
+    async def _set_aside(self, record: ConsumerRecord, headers: dict[str, str], reason: Exception) -> None:
+        log.error("event goes to the dead letters", extra={"type": headers.get("ce_type"), "error": str(reason)})
+        kept = headers | {"gyre_reason": f"{type(reason).__name__}: {reason}"[:500], "gyre_topic": record.topic}
+        letter = Envelope(
+            id=f"{headers.get('ce_id', '')}/{self._db.component}",
+            type=headers.get("ce_type", ""),
+            subject=(record.key or b"").decode(errors="replace"),
+            headers=kept,
+            payload=record.value or b"",
+        )
+        async with self._db.transaction() as session:
+            await outbox.write(session, addresses.dead_letter_topic(self._db.component), letter)
+        self._metrics.events_handled.labels(type=headers.get("ce_type", ""), outcome="dead").inc()
+
+    async def _measure(self, consumer: AIOKafkaConsumer) -> None:
+        for partition in consumer.assignment():
+            highwater = consumer.highwater(partition)
+            if highwater is not None:
+                lag = highwater - await consumer.position(partition)
+                self._metrics.consumer_lag.labels(topic=partition.topic).set(max(0, lag))

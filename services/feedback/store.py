@@ -1,0 +1,68 @@
+"""Every query of this service."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+
+from gyre_kit import pages, resources
+from gyre_kit.db import Session
+from services.feedback.models import Batch, Feedback, FeedbackState
+
+FILTERS = ("state", "rating", "slice", "reviewer", "batch", "completion")
+
+
+async def feedback_page(
+    session: Session, *, filter: str, query: str, page_size: int, page_token: str, order_by: str
+) -> pages.Page[Feedback]:
+    found = resources.filtered(
+        sa.select(Feedback),
+        Feedback,
+        filter=filter,
+        text=query,
+        allowed=FILTERS,
+        text_in=("messages", "answer", "correction", "number"),
+    )
+    return await pages.page(
+        session, found, table=Feedback, page_size=page_size, page_token=page_token, order_by=order_by
+    )
+
+
+async def batch_page(
+    session: Session, *, filter: str, query: str, page_size: int, page_token: str, order_by: str
+) -> pages.Page[Batch]:
+    found = resources.filtered(
+        sa.select(Batch),
+        Batch,
+        filter=filter,
+        text=query,
+        allowed=("state",),
+        text_in=("display_name", "dataset", "number"),
+    )
+    return await pages.page(session, found, table=Batch, page_size=page_size, page_token=page_token, order_by=order_by)
+
+
+async def pending_for(session: Session, completion: str) -> Sequence[Feedback]:
+    """Feedback that waits for exactly this completion."""
+    query = sa.select(Feedback).where(Feedback.state == FeedbackState.PENDING, Feedback.completion == completion)
+    return (await session.scalars(query.with_for_update(key_share=True))).all()
+
+
+async def approved_and_free(session: Session, project: str, names: Sequence[str]) -> Sequence[Feedback]:
+    """Approved feedback that no batch has taken, locked; only `names` if any are given."""
+    query = sa.select(Feedback).where(
+        Feedback.project == project, Feedback.state == FeedbackState.APPROVED, Feedback.batch == ""
+    )
+    if names:
+        query = query.where(Feedback.name.in_(names))
+    return (await session.scalars(query.order_by(Feedback.number).with_for_update(key_share=True))).all()
+
+
+async def of_batch(session: Session, batch: str) -> Sequence[Feedback]:
+    return (await session.scalars(sa.select(Feedback).where(Feedback.batch == batch).order_by(Feedback.number))).all()
+
+
+async def release(session: Session, batch: str) -> None:
+    """Lets go of a failed batch's feedback."""
+    await session.execute(sa.update(Feedback).where(Feedback.batch == batch).values(batch=""))
