@@ -28,8 +28,8 @@ RELEASED = PROTO / "released.binpb"
 sys.path.insert(0, str(ROOT / "libs"))
 
 # Beside this file; asyncapi needs libs on the path.
-from asyncapi import render  # noqa: E402
-from comments import comments  # noqa: E402
+from asyncapi import render
+from comments import comments
 
 
 def main() -> None:

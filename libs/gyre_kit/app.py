@@ -84,19 +84,19 @@ def run(app: App) -> None:
 async def serve(app: App, stack: AsyncExitStack, clock: Clock | None = None) -> Context:
     """Starts `app` in this loop; `stack` stops it. Returns when it is ready: migrated, joined, serving."""
     context = await _context(app, stack, clock or SystemClock())
-    await migrate.upgrade(context.db.url, app.component)                                            # 1 schema
+    await migrate.upgrade(context.db.url, app.component)  # 1 schema
     server = rpc.make_server(app.component, context.verifier, app.roles, context.metrics)
-    status = rpc.add_servicers(server, [make(context) for make in app.servicers])                   # 2 gRPC
+    status = rpc.add_servicers(server, [make(context) for make in app.servicers])  # 2 gRPC
     server.add_insecure_port(app.settings.grpc_listen(app.component))
     await server.start()
     stack.push_async_callback(server.stop, DRAIN_SECONDS)
     metrics_server = context.metrics.serve(app.settings.bind, app.settings.metrics_port(app.component))
     stack.callback(metrics_server.server_close)
     stack.callback(metrics_server.shutdown)
-    await _start_events(app, context, stack)                                                        # 3 events
-    for extra in app.extras:                                                                        # 4 other servers
+    await _start_events(app, context, stack)  # 3 events
+    for extra in app.extras:  # 4 other servers
         await stack.enter_async_context(extra(context))
-    for reconciler in app.reconcilers:                                                              # 5 own work
+    for reconciler in app.reconcilers:  # 5 own work
         _background(stack, reconciler.run(context), f"{app.component}.{reconciler.step.__name__}")
     await rpc.set_serving(status, True)
     stack.push_async_callback(rpc.set_serving, status, False)
@@ -125,9 +125,7 @@ async def _context(app: App, stack: AsyncExitStack, clock: Clock) -> Context:
 
 
 async def _start_events(app: App, context: Context, stack: AsyncExitStack) -> None:
-    relay = Relay(
-        context.db, context.broker, context.metrics, timedelta(hours=app.settings.event_retention_hours)
-    )
+    relay = Relay(context.db, context.broker, context.metrics, timedelta(hours=app.settings.event_retention_hours))
     _background(stack, relay.run(), f"{app.component}.relay")
     waits: list[Awaitable[Any]] = [relay.ready.wait()]
     if app.handlers:

@@ -147,7 +147,7 @@ def _load_or_create(folder: Path, component: str) -> Ed25519PrivateKey:
         _create(folder, component)
     key = serialization.load_pem_private_key(path.read_bytes(), password=None)
     if not isinstance(key, Ed25519PrivateKey):
-        raise ValueError(f"{path} is not an Ed25519 key; delete it and start again")
+        raise TypeError(f"{path} is not an Ed25519 key; delete it and start again")
     return key
 
 
@@ -155,9 +155,7 @@ def _create(folder: Path, component: str) -> None:
     """The public half is in place before the private one, so that whoever holds a key can be checked."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     key = Ed25519PrivateKey.generate()
-    public = key.public_key().public_bytes(
-        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-    )
+    public = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     private = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )

@@ -27,7 +27,13 @@ class Envelope:
 
 
 def envelope(subject: str, event: Message, time: datetime, traceparent: str = "") -> Envelope:
-    """Wraps `event` about the aggregate `subject`, which is also its Kafka key."""
+    """Wraps `event` about the aggregate `subject`, which is also its Kafka key.
+
+    Raises: ValueError for an event with a message field (a time, say) that nobody set: it would miss from the JSON.
+    """
+    for field in event.DESCRIPTOR.fields:
+        if field.message_type and not field.is_repeated and not event.HasField(field.name):
+            raise ValueError(f"{event.DESCRIPTOR.full_name}.{field.name} is not set; an event is complete")
     event_id = str(ULID())
     headers = {
         "ce_specversion": "1.0",

@@ -26,14 +26,17 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlmodel.sql.sqltypes import AutoString
 
 KIT_TABLES = ("outbox", "inbox")
+ALEMBIC_IS_GLOBAL = asyncio.Lock()  # `op` and `context` are modules: one migration at a time in a process
 
 
 async def upgrade(url: str, component: str) -> None:
     """Brings the schema of `component` to head; an advisory lock lets one process do it at a time."""
     engine = create_async_engine(url)
     try:
-        async with engine.begin() as connection:
-            await connection.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:key, 0))"), {"key": component})
+        async with ALEMBIC_IS_GLOBAL, engine.begin() as connection:
+            await connection.execute(
+                text("SELECT pg_advisory_xact_lock(hashtextextended(:key, 0))"), {"key": component}
+            )
             await connection.execute(text("SELECT set_config('gyre.project', '*', true)"))
             await connection.run_sync(_upgrade, component)
     finally:

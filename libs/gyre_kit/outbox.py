@@ -141,5 +141,3 @@ async def _try_lock(connection: AsyncConnection, component: str) -> bool:
     key = {"key": f"relay/{component}"}
     result = await connection.execute(sa.text("SELECT pg_try_advisory_lock(hashtextextended(:key, 0))"), key)
     return bool(result.scalar())
-
-

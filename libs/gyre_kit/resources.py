@@ -88,7 +88,13 @@ def check_etag(row: Resource, etag: str) -> None:
 
 
 def filtered(
-    query: sa.Select[Any], table: type[Any], *, filter: str, text: str, allowed: tuple[str, ...], text_in: tuple[str, ...]
+    query: sa.Select[Any],
+    table: type[Any],
+    *,
+    filter: str,
+    text: str,
+    allowed: tuple[str, ...],
+    text_in: tuple[str, ...],
 ) -> sa.Select[Any]:
     """Adds the terms of an AIP filter (`state=READY AND method=SFT`) and a search for `text` in some columns.
 

@@ -63,7 +63,7 @@ class Gate(grpc.aio.ServerInterceptor):  # type: ignore[misc]
                 try:
                     with acting_as(self._admit(method, authorization, request)):
                         return await behaviour(request, context)
-                except Exception as error:
+                except Exception as error:  # noqa: BLE001  (whatever it is, the caller gets a status)
                     await self._abort(context, method, error, outcome)
 
         return call
@@ -75,7 +75,7 @@ class Gate(grpc.aio.ServerInterceptor):  # type: ignore[misc]
                     with acting_as(self._admit(method, authorization, request)):
                         async for reply in behaviour(request, context):
                             yield reply
-                except Exception as error:
+                except Exception as error:  # noqa: BLE001  (whatever it is, the caller gets a status)
                     await self._abort(context, method, error, outcome)
 
         return call
@@ -147,9 +147,7 @@ def add_servicers(server: grpc.aio.Server, servicers: Sequence[Any]) -> health.a
         names.append(messages.DESCRIPTOR.services_by_name[base.__name__.removesuffix("Servicer")].full_name)
     status = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(status, server)
-    reflection.enable_server_reflection(
-        [*names, health.SERVICE_NAME, reflection.SERVICE_NAME], server
-    )
+    reflection.enable_server_reflection([*names, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
     return status
 
 
@@ -238,5 +236,3 @@ async def wait_until_serving(address: str, seconds: float) -> bool:
                 pass
             await asyncio.sleep(0.1)
     return False
-
-

@@ -107,7 +107,7 @@ def _field_schema(field: FieldDescriptor, ref: str) -> Json:
 def _value_schema(field: FieldDescriptor, ref: str) -> Json:
     if field.message_type:
         full_name = field.message_type.full_name
-        return dict(_WELL_KNOWN[full_name]) if _is_well_known(field) else {"$ref": ref + full_name}
+        return dict(_WELL_KNOWN[full_name]) if _is_googles(full_name) else {"$ref": ref + full_name}
     if field.enum_type:
         return {"$ref": ref + field.enum_type.full_name}
     return dict(_SCALARS[field.type])
@@ -122,8 +122,9 @@ def _described(schema: Json, comment: str) -> Json:
 
 def _referred(descriptor: Descriptor) -> list[Descriptor | EnumDescriptor]:
     fields = [_map_value(field) or field for field in descriptor.fields]
-    messages = [field.message_type for field in fields if field.message_type and not _is_well_known(field)]
-    return [*messages, *(field.enum_type for field in fields if field.enum_type)]
+    messages = [field.message_type for field in fields if field.message_type]
+    enums = [field.enum_type for field in fields if field.enum_type]
+    return [*(message for message in messages if not _is_googles(message.full_name)), *enums]
 
 
 # --- Pydantic --------------------------------------------------------------------------------------------------------
@@ -173,6 +174,8 @@ def _finite_or_text(value: float) -> float | str:
     return value if math.isfinite(value) else {math.inf: "Infinity", -math.inf: "-Infinity"}.get(value, "NaN")
 
 
+_skip: Any = SkipJsonSchema  # whose subscript mypy cannot follow
+_UNSEEN_NONE = _skip[None]
 _Nested = Callable[[Descriptor], type[BaseModel]]
 _Scalars = Mapping[int, Any]
 _ANSWERED: _Scalars = {
@@ -219,7 +222,7 @@ def _response_field(field: FieldDescriptor) -> Any:
     if not field.has_presence:
         return annotation, Field(description=_comment(field))
     # Left out when unset, as proto3 JSON does: the schema says "not required", and knows no null.
-    return annotation | SkipJsonSchema[None], Field(
+    return annotation | _UNSEEN_NONE, Field(
         None,
         description=_comment(field),
         exclude_if=lambda value: value is None,
@@ -254,16 +257,15 @@ def _create(descriptor: Descriptor, name: str, fields: dict[str, Any]) -> type[B
 
 def _annotation(field: FieldDescriptor, nested: _Nested, scalars: _Scalars) -> Any:
     if value := _map_value(field):
-        return dict[str, _value_annotation(value, nested, scalars)]  # type: ignore[misc]  # built at run time
+        return dict.__class_getitem__((str, _value_annotation(value, nested, scalars)))
     annotation = _value_annotation(field, nested, scalars)
-    return list[annotation] if field.is_repeated else annotation
+    return list.__class_getitem__(annotation) if field.is_repeated else annotation
 
 
-def _value_annotation(
-    field: FieldDescriptor, nested: Callable[[Descriptor], type[BaseModel]], scalars: _Scalars
-) -> Any:
+def _value_annotation(field: FieldDescriptor, nested: _Nested, scalars: _Scalars) -> Any:
     if field.message_type:
-        return _WELL_KNOWN_TYPES[field.message_type.full_name] if _is_well_known(field) else nested(field.message_type)
+        full_name = field.message_type.full_name
+        return _WELL_KNOWN_TYPES[full_name] if _is_googles(full_name) else nested(field.message_type)
     if field.enum_type:
         return _enum(field.enum_type)
     return scalars[field.type]
@@ -271,7 +273,9 @@ def _value_annotation(
 
 @cache
 def _enum(descriptor: EnumDescriptor) -> type[StrEnum]:
-    return StrEnum(_short_name(descriptor), {value.name: value.name for value in descriptor.values})
+    build: Any = StrEnum  # which mypy knows as a class statement alone
+    names: type[StrEnum] = build(_short_name(descriptor), {value.name: value.name for value in descriptor.values})
+    return names
 
 
 def _default(field: FieldDescriptor) -> Any:
@@ -293,11 +297,9 @@ def _map_value(field: FieldDescriptor) -> FieldDescriptor | None:
     return entry.fields_by_name["value"] if entry and entry.GetOptions().map_entry else None
 
 
-def _is_well_known(field: FieldDescriptor) -> bool:
-    full_name: str = field.message_type.full_name
-    if full_name.startswith("google.") and full_name not in _WELL_KNOWN:
-        raise TypeError(f"{field.full_name}: {full_name} has no shape here; add it to _WELL_KNOWN")
-    return full_name in _WELL_KNOWN
+def _is_googles(full_name: str) -> bool:
+    """Well-known types have a JSON form of their own; one that is not in the tables above is a KeyError."""
+    return full_name.startswith("google.")
 
 
 def _short_name(descriptor: Descriptor | EnumDescriptor) -> str:

@@ -30,7 +30,9 @@ class KitSettings(BaseSettings):
     object_store: str = Field("", description="`file:///folder` or `s3://bucket/prefix`. Empty: a folder under home.")
     otlp_endpoint: str = Field("", description="OTLP collector (gRPC) for traces, http://host:port. Empty: no export.")
     log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR.")
-    event_retention_hours: int = Field(168, ge=1, description="How long an outbox keeps what it sent, for a new broker.")
+    event_retention_hours: int = Field(
+        168, ge=1, description="How long an outbox keeps what it sent, for a new broker."
+    )
     rpc_timeout_seconds: float = Field(10.0, gt=0, description="Deadline of a call that names none.")
 
     @property

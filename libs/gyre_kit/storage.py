@@ -23,7 +23,6 @@ class BadKey(Invalid):
     """A key names an object inside the store: no empty part, no `.` or `..`, no backslash, no NUL."""
 
 
-
 class ObjectStore:
     """All methods take keys such as `dataset/acme/hotline/1/train.parquet`."""
 

@@ -76,7 +76,11 @@ class Platform:
         return cls(**(self._values() | overrides))
 
     def _values(self) -> dict[str, Any]:
-        return {"home": self.home, "port_offset": self.port_offset, "database_url": self.environment["GYRE_DATABASE_URL"]}
+        return {
+            "home": self.home,
+            "port_offset": self.port_offset,
+            "database_url": self.environment["GYRE_DATABASE_URL"],
+        }
 
     @asynccontextmanager
     async def serving(self, *apps: App, clock: Any = None) -> AsyncIterator[list[Context]]:
@@ -111,7 +115,10 @@ def platform() -> Iterator[Platform]:
     passwords = {name: keys.ensure_password(settings.keys_folder, name) for name in addresses.COMPONENTS}
     database = postgres.EmbeddedPostgres(settings.postgres_folder, settings.postgres_socket_folder)
     database.prepare()
-    processes = [_spawn(database.command(), home, **database.account.run_as()), _spawn(broker.command(settings.kafka_address), home)]
+    processes = [
+        _spawn(database.command(), home, **database.account.run_as()),
+        _spawn(broker.command(settings.kafka_address), home),
+    ]
     asyncio.run(_set_up(database, passwords))
     environment = {
         "GYRE_HOME": str(home),
@@ -134,7 +141,7 @@ def _spawn(command: list[str], home: Path, **options: Any) -> subprocess.Popen[b
 
 
 async def _set_up(database: postgres.EmbeddedPostgres, passwords: dict[str, str]) -> None:
-    await postgres.wait_ready(database)
+    await eventually(database.ready)
     await database.ensure_roles(passwords)
 
 
@@ -199,8 +206,3 @@ def _is_free(port: int) -> bool:
         probe.bind(("127.0.0.1", port))
         return True
     return False
-
-
-def run_command(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
-    """A command with its output as text; never a shell, always bounded."""
-    return subprocess.run(arguments, capture_output=True, text=True, timeout=options.pop("timeout", 120), **options)

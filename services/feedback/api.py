@@ -12,6 +12,7 @@ from gyre_kit.app import Context
 from gyre_kit.auth import caller
 from gyre_kit.names import project_of
 from gyre_kit.render import enum_name, render
+
 from services.feedback import service, store
 from services.feedback.completions import find_completion
 from services.feedback.models import Batch, Feedback
@@ -22,7 +23,9 @@ class FeedbackApi(FeedbackServiceServicer):
         self.context = context
         self.db = context.db
 
-    async def SubmitFeedback(self, request: feedback_service_pb2.SubmitFeedbackRequest, _: Any) -> feedback_pb2.Feedback:
+    async def SubmitFeedback(
+        self, request: feedback_service_pb2.SubmitFeedbackRequest, _: Any
+    ) -> feedback_pb2.Feedback:
         project = project_of(request.parent)
         name = request.completion
         if name and not name.startswith("projects/"):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import grpc
-
 from gyre.inference_gateway.v1 import completion_service_pb2
 from gyre.inference_gateway.v1.completion_service_pb2_grpc import CompletionServiceStub
 from gyre_kit.rpc import Clients
+
 from services.feedback.service import KnownCompletion
 
 NOT_YET = (grpc.StatusCode.NOT_FOUND, grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gyre.inference_gateway.v1.events_pb2 import CompletionRecorded
 from gyre_kit.db import Session
+
 from services.feedback import store
 
 

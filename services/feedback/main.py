@@ -5,6 +5,7 @@ from __future__ import annotations
 from gyre_kit.app import App, run
 from gyre_kit.auth import Role
 from gyre_kit.reconcile import Reconciler
+
 from services.feedback.api import BatchApi, FeedbackApi
 from services.feedback.events import HANDLERS
 from services.feedback.reconcile import build_batches, resolve_pending

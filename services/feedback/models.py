@@ -8,12 +8,11 @@ from enum import StrEnum
 from typing import Any, ClassVar
 
 import sqlalchemy as sa
-from sqlalchemy import DateTime
-from sqlmodel import Field, SQLModel
-
 from gyre_kit.db import tables
 from gyre_kit.reconcile import Leased
 from gyre_kit.resources import Numbered, Resource
+from sqlalchemy import DateTime
+from sqlmodel import Field, SQLModel
 
 TABLES = tables("feedback")
 

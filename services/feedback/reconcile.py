@@ -8,7 +8,6 @@ from datetime import timedelta
 from typing import Any
 
 import grpc
-
 from gyre.dataset.v1 import dataset_pb2, dataset_service_pb2, version_pb2, version_service_pb2
 from gyre.dataset.v1.dataset_service_pb2_grpc import DatasetServiceStub
 from gyre.dataset.v1.version_service_pb2_grpc import VersionServiceStub
@@ -17,6 +16,7 @@ from gyre_kit.auth import within_project
 from gyre_kit.names import last
 from gyre_kit.reconcile import lease
 from gyre_kit.storage import digest_of
+
 from services.feedback import service, store
 from services.feedback.completions import find_completion
 from services.feedback.models import Batch, BatchState, Feedback, FeedbackState
@@ -134,7 +134,9 @@ def sft_rows(members: Sequence[Feedback]) -> list[dict[str, Any]]:
     for feedback in members:
         wanted = feedback.correction or feedback.answer
         messages = [*feedback.messages, {"role": "assistant", "content": wanted}]
-        rows.append({"id": last(feedback.name), "messages": messages, "slice": feedback.slice, "feedback": feedback.name})
+        rows.append(
+            {"id": last(feedback.name), "messages": messages, "slice": feedback.slice, "feedback": feedback.name}
+        )
     return rows
 
 

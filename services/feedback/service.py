@@ -14,6 +14,7 @@ from gyre_kit.errors import Invalid, Precondition
 from gyre_kit.names import new_id, slug
 from gyre_kit.render import enum_number
 from gyre_kit.states import transition
+
 from services.feedback import store
 from services.feedback.models import Batch, BatchState, Feedback, FeedbackState
 
@@ -291,5 +292,3 @@ def _decided(feedback: Feedback, state: FeedbackState, session: Session) -> even
 
 def _rating(feedback: Feedback) -> int:
     return enum_number(feedback_pb2.Feedback.Rating.DESCRIPTOR, feedback.rating)
-
-

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from pydantic import Field
-
 from gyre_kit.settings import KitSettings
+from pydantic import Field
 
 
 class Settings(KitSettings):
-    pending_minutes: int = Field(60, ge=1, description="How long feedback waits for a completion that is not known yet.")
+    pending_minutes: int = Field(
+        60, ge=1, description="How long feedback waits for a completion that is not known yet."
+    )

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import sqlalchemy as sa
-
 from gyre_kit import pages, resources
 from gyre_kit.db import Session
+
 from services.feedback.models import Batch, Feedback, FeedbackState
 
 FILTERS = ("state", "rating", "slice", "reviewer", "batch", "completion")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 from alembic import op
-
 from gyre_kit.migrate import create_kit_tables, protect
 
 revision = "0001"

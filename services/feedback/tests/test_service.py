@@ -1,10 +1,10 @@
 from __future__ import annotations
 
 import pytest
-
 from gyre_kit.db import Session
 from gyre_kit.errors import NotFound
 from gyre_kit.testing import ENGINEER, PROJECT, REVIEWER, outbox_of
+
 from services.feedback import service
 from services.feedback.models import Feedback, FeedbackState
 

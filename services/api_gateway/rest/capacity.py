@@ -1,0 +1,27 @@
+"""Queues, workloads, nodes and flavors."""
+
+from __future__ import annotations
+
+from gyre.gpu_scheduler.v1.node_service_pb2_grpc import NodeServiceStub
+from gyre.gpu_scheduler.v1.queue_service_pb2_grpc import QueueServiceStub
+from gyre.gpu_scheduler.v1.workload_service_pb2_grpc import WorkloadServiceStub
+
+from services.api_gateway.rest.routing import Route
+
+IN_PROJECT = {"parent": "projects/{project}"}
+QUEUE = {"name": "projects/{project}/queues/{queue}"}
+WORKLOAD = {"name": "projects/{project}/workloads/{workload}"}
+QUEUES, WORKLOADS = "/projects/{project}/queues", "/projects/{project}/workloads"
+
+ROUTES = [
+    Route("GET", "/nodes", NodeServiceStub, "ListNodes"),
+    Route("GET", "/nodes/{node}", NodeServiceStub, "GetNode", {"name": "nodes/{node}"}),
+    Route("GET", "/flavors", NodeServiceStub, "ListFlavors"),
+    Route("GET", QUEUES, QueueServiceStub, "ListQueues", IN_PROJECT),
+    Route("POST", QUEUES, QueueServiceStub, "CreateQueue", IN_PROJECT, required=("queue_id",)),
+    Route("GET", f"{QUEUES}/{{queue}}", QueueServiceStub, "GetQueue", QUEUE),
+    Route("PATCH", f"{QUEUES}/{{queue}}", QueueServiceStub, "UpdateQueue", QUEUE, resource="queue"),
+    Route("GET", WORKLOADS, WorkloadServiceStub, "ListWorkloads", IN_PROJECT),
+    Route("GET", f"{WORKLOADS}/{{workload}}", WorkloadServiceStub, "GetWorkload", WORKLOAD),
+    Route("POST", f"{WORKLOADS}/{{workload}}:cancel", WorkloadServiceStub, "CancelWorkload", WORKLOAD),
+]

@@ -1,0 +1,26 @@
+"""Deployments and kept completions."""
+
+from __future__ import annotations
+
+from gyre.inference_gateway.v1.completion_service_pb2_grpc import CompletionServiceStub
+from gyre.inference_gateway.v1.deployment_service_pb2_grpc import DeploymentServiceStub
+
+from services.api_gateway.rest.routing import Route
+
+IN_PROJECT = {"parent": "projects/{project}"}
+DEPLOYMENT = {"name": "projects/{project}/deployments/{deployment}"}
+COMPLETION = {"name": "projects/{project}/completions/{completion}"}
+LIST, ONE = "/projects/{project}/deployments", "/projects/{project}/deployments/{deployment}"
+COMPLETIONS = "/projects/{project}/completions"
+
+ROUTES = [
+    Route("GET", LIST, DeploymentServiceStub, "ListDeployments", IN_PROJECT),
+    Route("POST", LIST, DeploymentServiceStub, "CreateDeployment", IN_PROJECT, required=("deployment_id",)),
+    Route("GET", ONE, DeploymentServiceStub, "GetDeployment", DEPLOYMENT),
+    Route("PATCH", ONE, DeploymentServiceStub, "UpdateDeployment", DEPLOYMENT, resource="deployment"),
+    Route("DELETE", ONE, DeploymentServiceStub, "DeleteDeployment", DEPLOYMENT),
+    Route("POST", f"{ONE}:shift", DeploymentServiceStub, "ShiftTraffic", DEPLOYMENT),
+    Route("GET", COMPLETIONS, CompletionServiceStub, "ListCompletions", IN_PROJECT),
+    Route("GET", f"{COMPLETIONS}/{{completion}}", CompletionServiceStub, "GetCompletion", COMPLETION),
+    Route("DELETE", f"{COMPLETIONS}/{{completion}}", CompletionServiceStub, "DeleteCompletion", COMPLETION),
+]

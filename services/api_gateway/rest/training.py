@@ -1,0 +1,30 @@
+"""Runs, recipes and pipelines."""
+
+from __future__ import annotations
+
+from gyre.training_scheduler.v1.pipeline_service_pb2_grpc import PipelineServiceStub
+from gyre.training_scheduler.v1.recipe_service_pb2_grpc import RecipeServiceStub
+from gyre.training_scheduler.v1.run_service_pb2_grpc import RunServiceStub
+
+from services.api_gateway.rest.routing import Route
+
+IN_PROJECT = {"parent": "projects/{project}"}
+RUN = {"name": "projects/{project}/runs/{run}"}
+PIPELINE = {"name": "projects/{project}/pipelines/{pipeline}"}
+RUNS, ONE_RUN = "/projects/{project}/runs", "/projects/{project}/runs/{run}"
+PIPELINES, ONE_PIPELINE = "/projects/{project}/pipelines", "/projects/{project}/pipelines/{pipeline}"
+
+ROUTES = [
+    Route("GET", "/projects/{project}/recipes", RecipeServiceStub, "ListRecipes", IN_PROJECT),
+    Route("GET", RUNS, RunServiceStub, "ListRuns", IN_PROJECT),
+    Route("POST", RUNS, RunServiceStub, "CreateRun", IN_PROJECT),
+    Route("POST", f"{RUNS}:estimate", RunServiceStub, "EstimateRun", IN_PROJECT),
+    Route("GET", ONE_RUN, RunServiceStub, "GetRun", RUN),
+    Route("POST", f"{ONE_RUN}:cancel", RunServiceStub, "CancelRun", RUN),
+    Route("GET", f"{ONE_RUN}/metrics", RunServiceStub, "ListMetrics", {"parent": RUN["name"]}),
+    Route("GET", f"{ONE_RUN}/checkpoints", RunServiceStub, "ListCheckpoints", {"parent": RUN["name"]}),
+    Route("GET", PIPELINES, PipelineServiceStub, "ListPipelines", IN_PROJECT),
+    Route("POST", PIPELINES, PipelineServiceStub, "CreatePipeline", IN_PROJECT),
+    Route("GET", ONE_PIPELINE, PipelineServiceStub, "GetPipeline", PIPELINE),
+    Route("POST", f"{ONE_PIPELINE}:cancel", PipelineServiceStub, "CancelPipeline", PIPELINE),
+]
