@@ -1,0 +1,190 @@
+"""Every query of this service."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from gyre_kit import pages, resources
+from gyre_kit.db import Session
+from sqlalchemy.dialects.postgresql import insert
+
+from services.model_registry.models import (
+    Alias,
+    AliasMove,
+    Edge,
+    Model,
+    ModelState,
+    Pin,
+    Variant,
+    VariantState,
+    Version,
+    VersionState,
+)
+
+
+async def model_page(session: Session, project: str, request: Any) -> pages.Page[Model]:
+    query = sa.select(Model).where(Model.project == project)
+    if "state" not in request.filter:
+        query = query.where(Model.state == ModelState.ACTIVE)
+    found = resources.filtered(
+        query, Model, filter=request.filter, text=request.query, allowed=("state",), text_in=("name", "display_name")
+    )
+    return await _page(session, found, Model, request, request.order_by)
+
+
+async def version_page(session: Session, parent: str, request: Any) -> pages.Page[Version]:
+    """The versions of one model, or of all where the parent ends in `/models/-`."""
+    query = sa.select(Version).where(Version.state != VersionState.DELETED)
+    if not parent.endswith("/-"):
+        query = query.where(Version.model == parent)
+    found = resources.filtered(
+        query,
+        Version,
+        filter=request.filter,
+        text=request.query,
+        allowed=("state", "run"),
+        text_in=("name", "display_name", "source"),
+    )
+    return await _page(session, found, Version, request, request.order_by)
+
+
+async def variant_page(session: Session, version: str, request: Any) -> pages.Page[Variant]:
+    query = sa.select(Variant).where(Variant.version == version, Variant.state != VariantState.DELETED)
+    found = resources.filtered(
+        query, Variant, filter=request.filter, text="", allowed=("state", "format", "quantisation"), text_in=("name",)
+    )
+    return await _page(session, found, Variant, request, "format desc")
+
+
+async def alias_page(session: Session, model: str, request: Any) -> pages.Page[Alias]:
+    return await _page(session, sa.select(Alias).where(Alias.model == model), Alias, request, "name")
+
+
+async def move_page(session: Session, alias: str, request: Any) -> pages.Page[AliasMove]:
+    return await _page(session, sa.select(AliasMove).where(AliasMove.alias == alias), AliasMove, request, "number desc")
+
+
+async def next_version_number(session: Session, model: str) -> int:
+    """The caller holds the model's row."""
+    newest = await session.scalar(sa.select(sa.func.max(Version.number)).where(Version.model == model))
+    return (newest or 0) + 1
+
+
+async def newest_version(session: Session, model: str, state: str = "") -> Version | None:
+    query = sa.select(Version).where(Version.model == model, Version.state != VersionState.DELETED)
+    if state:
+        query = query.where(Version.state == state)
+    found: Version | None = await session.scalar(query.order_by(Version.number.desc()).limit(1))  # type: ignore[attr-defined]
+    return found
+
+
+async def version_of_run(session: Session, run: str) -> Version | None:
+    found: Version | None = await session.scalar(sa.select(Version).where(Version.run == run))
+    return found
+
+
+async def versions_of(session: Session, model: str) -> Sequence[Version]:
+    query = sa.select(Version).where(Version.model == model, Version.state != VersionState.DELETED)
+    return (await session.scalars(query.order_by(Version.number))).all()
+
+
+async def variants_of(session: Session, version: str) -> Sequence[Variant]:
+    query = sa.select(Variant).where(Variant.version == version, Variant.state != VariantState.DELETED)
+    return (await session.scalars(query.order_by(Variant.format.desc(), Variant.name))).all()  # type: ignore[attr-defined]
+
+
+async def stored_bytes(session: Session, model: str) -> int:
+    """Bytes of everything that is READY. The HF variant is its version's files, and not counted twice."""
+    versions = sa.select(sa.func.coalesce(sa.func.sum(Version.size_bytes), 0)).where(
+        Version.model == model, Version.state == VersionState.READY
+    )
+    variants = (
+        sa.select(sa.func.coalesce(sa.func.sum(Variant.size_bytes), 0))
+        .join(Version, Version.name == Variant.version)  # type: ignore[arg-type]
+        .where(Version.model == model, Variant.state == VariantState.READY, Variant.format != "HF")
+    )
+    return int(await session.scalar(versions) or 0) + int(await session.scalar(variants) or 0)
+
+
+async def aliases_of(session: Session, model: str) -> Sequence[Alias]:
+    return (await session.scalars(sa.select(Alias).where(Alias.model == model).order_by(Alias.name))).all()
+
+
+async def aliases_at(session: Session, version: str) -> Sequence[Alias]:
+    return (await session.scalars(sa.select(Alias).where(Alias.version == version))).all()
+
+
+async def moves_of(session: Session, alias: str) -> int:
+    return await session.scalar(sa.select(sa.func.count()).where(AliasMove.alias == alias)) or 0
+
+
+async def pins_of(session: Session, version: str, now: datetime) -> Sequence[Pin]:
+    return (await session.scalars(sa.select(Pin).where(Pin.version == version, Pin.expire_time > now))).all()
+
+
+async def put_pin(session: Session, pin: Pin) -> None:
+    values = pin.model_dump()
+    statement = insert(Pin).values(**values)
+    await session.execute(
+        statement.on_conflict_do_update(
+            index_elements=["version", "holder"], set_={"expire_time": statement.excluded.expire_time}
+        )
+    )
+
+
+async def drop_pin(session: Session, version: str, holder: str) -> None:
+    await session.execute(sa.delete(Pin).where(Pin.version == version, Pin.holder == holder))
+
+
+async def add_edges(session: Session, project: str, edges: Sequence[tuple[str, str, str]]) -> None:
+    """(source, target, relation); what is known already is passed over."""
+    rows = [
+        {"source": source, "target": target, "relation": relation, "project": project}
+        for source, target, relation in edges
+        if source and target
+    ]
+    if rows:
+        await session.execute(insert(Edge).values(rows).on_conflict_do_nothing())
+
+
+async def edges_at(session: Session, names: Sequence[str], *, upstream: bool) -> Sequence[Edge]:
+    column = Edge.target if upstream else Edge.source
+    return (await session.scalars(sa.select(Edge).where(column.in_(names)))).all()  # type: ignore[attr-defined]
+
+
+async def versions_and_variants(session: Session, names: Sequence[str]) -> dict[str, Version | Variant]:
+    found: dict[str, Version | Variant] = {}
+    for table in (Version, Variant):
+        for row in await session.scalars(sa.select(table).where(table.name.in_(names))):  # type: ignore[attr-defined]
+            found[row.name] = row
+    return found
+
+
+async def uncollected(session: Session, before: datetime) -> Sequence[Version]:
+    query = sa.select(Version).where(
+        Version.state == VersionState.DELETED,
+        Version.collected.is_(False),  # type: ignore[attr-defined]
+        Version.delete_time < before,  # type: ignore[operator]
+    )
+    return (await session.scalars(query.limit(20))).all()
+
+
+async def uris_in_use(session: Session) -> set[str]:
+    """Manifests and blobs that something not deleted still names."""
+    versions = await session.scalars(sa.select(Version.uri).where(Version.state != VersionState.DELETED))
+    variants = await session.scalars(sa.select(Variant.uri).where(Variant.state != VariantState.DELETED))
+    return {uri for uri in (*versions, *variants) if uri}
+
+
+async def variant_uris(session: Session, version: str) -> Sequence[str]:
+    """Of all variants, the deleted ones too."""
+    return (await session.scalars(sa.select(Variant.uri).where(Variant.version == version))).all()
+
+
+async def _page(session: Session, query: Any, table: type[Any], request: Any, order_by: str) -> pages.Page[Any]:
+    return await pages.page(
+        session, query, table=table, page_size=request.page_size, page_token=request.page_token, order_by=order_by
+    )

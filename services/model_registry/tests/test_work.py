@@ -1,0 +1,70 @@
+"""The real worker, as a process, on a tiny model and on files that must not be loaded."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from gyre_kit.storage import ObjectStore, key_of
+from gyre_trainers.testing import tiny_llama
+
+
+def work(folder: Path, **spec: Any) -> tuple[int, dict[str, Any], str]:
+    store = f"file://{folder / 'objects'}"
+    spec_file = folder / "spec.json"
+    spec_file.write_text(json.dumps({"object_store": store, **spec}))
+    command = [sys.executable, "-m", "services.model_registry.work", str(spec_file)]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=240)
+    result = folder / "result.json"
+    return done.returncode, json.loads(result.read_text()) if result.exists() else {}, done.stderr
+
+
+async def upload(folder: Path, files: dict[str, bytes]) -> str:
+    archive = folder / "upload.zip"
+    with zipfile.ZipFile(archive, "w") as opened:
+        for name, content in files.items():
+            opened.writestr(name, content)
+    return await ObjectStore.from_url(f"file://{folder / 'objects'}").put_file("dataset/uploads/u", archive)
+
+
+async def test_a_tiny_model_is_imported_by_content_and_quantised(tmp_path: Path) -> None:
+    model = tiny_llama(tmp_path / "tiny", ["the bin was not emptied", "a lamp is broken in the park"] * 20)
+    files = {path.name: path.read_bytes() for path in model.iterdir() if path.is_file()}
+    source = await upload(tmp_path, files)
+
+    code, imported, errors = work(tmp_path, task="import", source=source)
+    assert code == 0, errors
+    assert imported["architecture"] == "LlamaForCausalLM"
+    assert imported["parameter_count"] > 0
+    assert work(tmp_path, task="import", source=source)[1]["digest"] == imported["digest"]
+
+    code, variant, errors = work(
+        tmp_path, task="quantise", manifest=imported["uri"], digest=imported["digest"], quantisation="Q8_0"
+    )
+    assert code == 0, errors
+    path = ObjectStore.from_url(f"file://{tmp_path / 'objects'}").local_path(key_of(variant["uri"]))
+    assert path is not None
+    assert path.read_bytes()[:4] == b"GGUF"
+
+
+@pytest.mark.parametrize(
+    ("files", "says"),
+    [
+        ({"config.json": b"{}", "pytorch_model.bin": b"x"}, "may run code"),
+        ({"../config.json": b"{}"}, "leads out"),
+        ({"config.json": b'{"architectures": ["BertModel"]}', "model.safetensors": b""}, "no language model"),
+        ({"readme.txt": b"hello"}, "config.json cannot be read"),
+    ],
+)
+async def test_what_must_not_be_loaded_is_refused_with_a_reason(
+    tmp_path: Path, files: dict[str, bytes], says: str
+) -> None:
+    code, result, errors = work(tmp_path, task="import", source=await upload(tmp_path, files))
+    assert code == 64
+    assert says in errors
+    assert says in result["error"]["message"]

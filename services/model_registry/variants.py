@@ -1,0 +1,70 @@
+"""Use cases: forms of a version that an engine loads."""
+
+from __future__ import annotations
+
+from gyre.model_registry.v1 import events_pb2, variant_pb2
+from gyre_kit.db import Session
+from gyre_kit.errors import Invalid
+from gyre_kit.render import enum_number
+from gyre_kit.states import transition
+
+from services.model_registry import store
+from services.model_registry.models import Variant, VariantState
+from services.model_registry.service import ready_version
+
+QUANTISATIONS = ("F16", "Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M")
+
+
+class QuantisationUnknown(Invalid):
+    """Quantisations are F16, Q8_0, Q6_K, Q5_K_M and Q4_K_M."""
+
+
+async def create_variant(session: Session, version_name: str, quantisation: str) -> Variant:
+    """A variant that a job will make, or the one of that quantisation that is there; a failed one is tried again.
+
+    Raises: QuantisationUnknown; NotFound; VersionNotReady.
+    """
+    if quantisation not in QUANTISATIONS:
+        raise QuantisationUnknown(field="quantisation", given=quantisation[:40])
+    version = await ready_version(session, version_name)
+    name = f"{version_name}/variants/{quantisation.lower().replace('_', '-')}"
+    variant: Variant | None = await session.get(Variant, name, with_for_update=True)
+    if variant is None:
+        variant = Variant(
+            name=name,
+            project=version.project,
+            display_name=quantisation,
+            state=VariantState.CREATING,
+            version=version_name,
+            format="GGUF",
+            quantisation=quantisation,
+        )
+        session.add(variant)
+    elif variant.state == VariantState.FAILED:
+        variant.workload = variant.failure_reason = variant.failure_message = ""
+        await transition(session, variant, VariantState.CREATING)
+    await session.flush()
+    return variant
+
+
+async def finish_variant(
+    session: Session, variant: Variant, *, uri: str, digest: str, size_bytes: int, note: str
+) -> None:
+    variant.uri, variant.digest, variant.size_bytes, variant.note = uri, digest, size_bytes, note
+    await store.add_edges(session, variant.project, [(variant.version, variant.name, "converted_to")])
+    ready = events_pb2.VariantReady(
+        name=variant.name,
+        version=variant.version,
+        format=enum_number(variant_pb2.Variant.Format.DESCRIPTOR, variant.format),
+        quantisation=variant.quantisation,
+        uri=uri,
+        digest=digest,
+        size_bytes=size_bytes,
+    )
+    ready.ready_time.FromDatetime(session.clock.now())
+    await transition(session, variant, VariantState.READY, ready)
+
+
+async def fail_variant(session: Session, variant: Variant, reason: str, message: str) -> None:
+    variant.failure_reason, variant.failure_message = reason, message
+    await transition(session, variant, VariantState.FAILED)

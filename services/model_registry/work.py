@@ -1,0 +1,168 @@
+"""Heavy work of the registry, launched as a job: `python -m services.model_registry.work SPEC`.
+
+SPEC is {"task": "import", "source", "revision"} or {"task": "quantise", "manifest", "digest", "quantisation"}, and the
+launcher's `object_store`. The result goes to result.json beside the spec, last.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import sys
+import tarfile
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import Any
+
+from gyre_kit.storage import ObjectStore, key_of
+from gyre_trainers import base, bundled, exits, hub
+from gyre_trainers.convert import to_gguf
+from gyre_trainers.exits import BadInput
+from gyre_trainers.quantize import quantise
+from gyre_trainers.spec import Artifact
+
+from services.model_registry import card, intake
+
+log = logging.getLogger("model_registry.work")
+UNSAFE = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".py")
+KEPT = (".json", ".safetensors", ".model", ".txt", ".jinja", ".md")
+LARGEST_ARCHIVE = 200 * 1024**3
+
+
+def main(argv: list[str]) -> int:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
+    spec_file = Path(argv[1])
+    spec = json.loads(spec_file.read_text())
+    store = ObjectStore.from_url(spec["object_store"])
+    task = {"import": import_weights, "quantise": make_variant}[spec["task"]]
+    try:
+        with tempfile.TemporaryDirectory(prefix="gyre-registry-") as scratch:
+            result = asyncio.run(task(store, spec, Path(scratch)))
+    except BadInput as error:
+        write_result(spec_file, {"error": {"reason": "BAD_SOURCE", "message": str(error)}})
+        print(f"error: {error}", file=sys.stderr)
+        return exits.BAD_INPUT
+    write_result(spec_file, result)
+    return exits.DONE
+
+
+async def import_weights(store: ObjectStore, spec: dict[str, Any], scratch: Path) -> dict[str, Any]:
+    """A folder of safetensors from wherever it is, checked, stored by content. Raises: BadInput."""
+    source = str(spec["source"])
+    folder = await _obtain(store, source, str(spec.get("revision", "")), scratch)
+    config = base.check_folder(folder, "source")
+    _check_architecture(config)
+    paths = sorted(path for path in folder.iterdir() if path.is_file() and path.suffix in KEPT)
+    files = [{"path": path.name, **await intake.put_blob(store, path)} for path in paths]
+    facts = {"architecture": config["architectures"][0], "parameters": count_parameters(folder), "source": source}
+    manifest = await intake.write_manifest(store, files, facts)
+    known = {"origin": bundled.ORIGIN, "licence": bundled.LICENCE} if source == bundled.URI else {"origin": source}
+    return {
+        "uri": manifest.uri,
+        "digest": manifest.digest,
+        "size_bytes": manifest.size_bytes,
+        "architecture": facts["architecture"],
+        "parameter_count": facts["parameters"],
+        "card": card.readme_of(folder),
+        **known,
+    }
+
+
+async def make_variant(store: ObjectStore, spec: dict[str, Any], scratch: Path) -> dict[str, Any]:
+    """One GGUF file of a version. Raises: BadInput for an architecture that llama.cpp does not know."""
+    artifact = Artifact(uri=spec["manifest"], digest=spec["digest"])
+    folder = await base.obtain(store, artifact, scratch / "hf", "manifest")
+    full = scratch / "full.gguf"
+    to_gguf(folder, full, "f16" if spec["quantisation"] == "F16" else "bf16")
+    note = ""
+    made = full
+    if spec["quantisation"] != "F16":
+        quantised = quantise(full, scratch / "quantised.gguf", spec["quantisation"])
+        made, note = quantised.path, quantised.note
+    stored = await intake.put_blob(store, made)
+    return {
+        "uri": intake.blob_uri(stored["sha256"]),
+        "digest": f"sha256:{stored['sha256']}",
+        "size_bytes": stored["size"],
+        "note": note,
+    }
+
+
+async def _obtain(store: ObjectStore, source: str, revision: str, scratch: Path) -> Path:
+    target = scratch / "model"
+    if source == bundled.URI:
+        return bundled.smollm2(target)
+    if source.startswith(("hf://", "ms://")):
+        return hub.download(f"{source}@{revision}" if revision else source, target)
+    try:
+        archive = await store.fetch(key_of(source), scratch)
+    except FileNotFoundError as error:
+        raise BadInput("source", f"{source} is not there", "upload the archive again") from error
+    return unpack(archive, target)
+
+
+def unpack(archive: Path, target: Path) -> Path:
+    """A zip or tar of a model folder; only plain files whose names stay inside. Raises: BadInput."""
+    target.mkdir(parents=True)
+    remedy = "upload a zip or tar of config.json, tokenizer files and *.safetensors"
+    if zipfile.is_zipfile(archive):
+        with zipfile.ZipFile(archive) as opened:
+            members = [(info.filename, info.file_size, info.is_dir()) for info in opened.infolist()]
+            _check_members(members, remedy)
+            for name, _, is_folder in members:
+                if not is_folder:
+                    (target / Path(name).name).write_bytes(opened.read(name))
+    elif tarfile.is_tarfile(archive):
+        with tarfile.open(archive) as opened_tar:
+            plain = [member for member in opened_tar.getmembers() if member.isfile()]
+            _check_members([(member.name, member.size, False) for member in plain], remedy)
+            for member in plain:
+                if (content := opened_tar.extractfile(member)) is not None:
+                    (target / Path(member.name).name).write_bytes(content.read())
+    else:
+        raise BadInput("source", "the file is no zip and no tar", remedy)
+    return target
+
+
+def _check_members(members: list[tuple[str, int, bool]], remedy: str) -> None:
+    if sum(size for _, size, _ in members) > LARGEST_ARCHIVE:
+        raise BadInput("source", "the archive unpacks to over 200 GiB", remedy)
+    for name, _, _ in members:
+        if name.startswith("/") or ".." in Path(name).parts:
+            raise BadInput("source", f"{name} leads out of the archive", remedy)
+        if name.lower().endswith(UNSAFE):
+            raise BadInput("source", f"{name} may run code when it is loaded", f"remove it; {remedy}")
+
+
+def _check_architecture(config: dict[str, Any]) -> None:
+    name = str(config["architectures"][0])
+    if not name.endswith(("ForCausalLM", "ForSequenceClassification")):
+        raise BadInput("source", f"{name} is no language model", "import a …ForCausalLM or a reward model")
+
+
+def count_parameters(folder: Path) -> int:
+    """From the headers of the safetensors files; nothing is loaded."""
+    total = 0
+    for path in folder.glob("*.safetensors"):
+        with path.open("rb") as file:
+            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+        for name, tensor in header.items():
+            if name != "__metadata__":
+                count = 1
+                for width in tensor["shape"]:
+                    count *= width
+                total += count
+    return total
+
+
+def write_result(spec_file: Path, result: dict[str, Any]) -> None:
+    partial = spec_file.with_name(".result.json")
+    partial.write_text(json.dumps(result))
+    os.replace(partial, spec_file.with_name("result.json"))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv))
