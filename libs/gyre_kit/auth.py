@@ -8,6 +8,7 @@ and is worth nothing for any other call than those of `Role.WORKER`.
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -165,7 +166,7 @@ def _create(folder: Path, component: str) -> None:
 
 def write_private(path: Path, content: bytes) -> None:
     """Writes `path` whole or not at all, readable by its owner alone."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         file.write(content)

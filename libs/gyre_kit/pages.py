@@ -47,14 +47,14 @@ async def page(
     Raises: BadPageToken; BadOrder, naming the columns that can be sorted by.
     """
     column, descending = _order(table, order_by)
-    asked = hashlib.sha256(f"{query.compile(compile_kwargs={'literal_binds': True})}{order_by}".encode()).hexdigest()
-    offset = _offset(page_token, asked[:16])
+    asked = f"{query.compile(compile_kwargs={'literal_binds': True})}{order_by}"
+    offset = decode_offset(page_token, asked)
     size = min(page_size or DEFAULT_SIZE, MAX_SIZE)
     total = await session.scalar(sa.select(sa.func.count()).select_from(query.order_by(None).subquery())) or 0
     ordered = query.order_by(column.desc() if descending else column.asc(), table.name.desc())
     rows = list(await session.scalars(ordered.offset(offset).limit(size)))
     more = offset + len(rows) < total
-    return Page(rows, _token(offset + len(rows), asked[:16]) if more else "", total)
+    return Page(rows, encode_offset(offset + len(rows), asked) if more else "", total)
 
 
 def _order(table: type[Any], order_by: str) -> tuple[Any, bool]:
@@ -65,17 +65,23 @@ def _order(table: type[Any], order_by: str) -> tuple[Any, bool]:
     return getattr(table, words[0]), words[1:] == ["desc"]
 
 
-def _token(offset: int, asked: str) -> str:
-    return base64.urlsafe_b64encode(json.dumps([offset, asked]).encode()).decode()
+def encode_offset(offset: int, asked: str) -> str:
+    """A token for the page that begins at `offset` of the list that `asked` describes."""
+    return base64.urlsafe_b64encode(json.dumps([offset, _fingerprint(asked)]).encode()).decode()
 
 
-def _offset(token: str, asked: str) -> int:
+def decode_offset(token: str, asked: str) -> int:
+    """Raises: BadPageToken, also for a token of another question."""
     if not token:
         return 0
     try:
         offset, belongs_to = json.loads(base64.urlsafe_b64decode(token))
-        if belongs_to == asked and isinstance(offset, int) and offset >= 0:
+        if belongs_to == _fingerprint(asked) and isinstance(offset, int) and offset >= 0:
             return offset
     except (ValueError, TypeError):
         pass
     raise BadPageToken()
+
+
+def _fingerprint(asked: str) -> str:
+    return hashlib.sha256(asked.encode()).hexdigest()[:16]

@@ -57,6 +57,16 @@ class Claim(Generic[Row]):
             raise LeaseLost(self.row.name)
         return row
 
+    async def extend(self, db: Database, seconds: float) -> None:
+        """Holds the row for `seconds` from now, before a step that may outlast the lease. Raises: LeaseLost."""
+        columns = type(self.row).__table__.c
+        mine = (columns.name == self.row.name) & (columns.lease_token == self.token)
+        until = db.clock.now() + timedelta(seconds=seconds)
+        async with db.transaction() as session:
+            held = await session.execute(sa.update(type(self.row).__table__).where(mine).values(lease_until=until))
+        if not held.rowcount:
+            raise LeaseLost(self.row.name)
+
 
 @asynccontextmanager
 async def lease(

@@ -100,7 +100,7 @@ def filtered(
 
     Raises: BadFilter, naming the fields that may be used.
     """
-    for field, value in _terms(filter).items():
+    for field, value in parse_filter(filter).items():
         if field not in allowed:
             raise BadFilter(field=field, allowed="|".join(allowed))
         query = query.where(sa.cast(getattr(table, field), sa.Text) == value)
@@ -110,7 +110,8 @@ def filtered(
     return query
 
 
-def _terms(filter: str) -> Mapping[str, str]:
+def parse_filter(filter: str) -> Mapping[str, str]:
+    """`{"state": "READY"}` of `state=READY`. Raises: BadFilter."""
     terms = {}
     for term in filter.split(" AND ") if filter.strip() else []:
         field, equals, value = (part.strip() for part in term.partition("="))

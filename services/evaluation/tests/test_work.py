@@ -1,0 +1,73 @@
+"""The real job: the real engine with a real model, asked over HTTP."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from gyre_kit.storage import ObjectStore, key_of
+from gyre_trainers import bundled
+
+
+async def spec_of(folder: Path, **changes: Any) -> Path:
+    store = ObjectStore.from_url(f"file://{folder / 'objects'}")
+    questions = ["What is the capital of France?", "Say hello.", "Name a colour.", "What is two plus two?"]
+    rows = [
+        {
+            "id": f"r{index}",
+            "slice": "even" if index % 2 == 0 else "odd",
+            "messages": [{"role": "user", "content": question}, {"role": "assistant", "content": "Paris"}],
+        }
+        for index, question in enumerate(questions * 2)
+    ]
+    path = folder / "rows.parquet"
+    pq.write_table(pa.Table.from_pylist(rows), path)
+    spec = {
+        "object_store": store.url,
+        "model_uri": await store.put_file("registry/blobs/model", bundled.wheel_file()),
+        "rows_uri": await store.put_file("dataset/rows.parquet", path),
+        "scorer": {"kind": "EXACT_TEXT", "exact_fields": [], "text_field": ""},
+        "max_tokens": 8,
+        "output_prefix": "evaluation/e1",
+    }
+    spec_file = folder / "spec.json"
+    spec_file.write_text(json.dumps(spec | changes))
+    return spec_file
+
+
+def run(spec_file: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "services.evaluation.work", str(spec_file)]
+    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=240)
+
+
+async def test_a_variant_is_asked_as_it_will_be_served_and_every_row_is_kept(tmp_path: Path) -> None:
+    spec_file = await spec_of(tmp_path)
+    done = run(spec_file)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(spec_file.with_name("result.json").read_text())
+    assert result["row_count"] == 8
+    assert {score["slice"] for score in result["scores"]} == {"", "even", "odd"}
+    assert result["latency_p95_ms"] >= result["latency_p50_ms"] > 0
+    stored = ObjectStore.from_url(f"file://{tmp_path / 'objects'}").local_path(key_of(result["results_uri"]))
+    rows = pq.read_table(stored).to_pylist()
+    assert [row["row_id"] for row in rows] == [f"r{index}" for index in range(8)]
+    assert all(row["answer"] for row in rows)
+    assert rows[0]["answer"] == rows[4]["answer"]
+
+
+async def test_a_slice_without_rows_is_a_bad_spec(tmp_path: Path) -> None:
+    done = run(await spec_of(tmp_path, slices=["nowhere"]))
+    assert done.returncode == 64
+    assert "no row" in done.stderr
+
+
+async def test_a_file_that_is_no_model_is_a_bad_spec(tmp_path: Path) -> None:
+    spec_file = await spec_of(tmp_path)
+    store = ObjectStore.from_url(f"file://{tmp_path / 'objects'}")
+    await store.put("registry/blobs/model", b"not a model")
+    assert run(spec_file).returncode == 64

@@ -1,0 +1,234 @@
+"""One evaluation as a job of its own: `python -m services.evaluation.work SPEC`.
+
+What is judged is what is served: it starts the very program that a replica runs, asks it the held-out rows over HTTP,
+scores each answer and leaves results.parquet in the object store and result.json beside the spec, last.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from gyre_kit.storage import ObjectStore, digest_of, digest_of_file, key_of
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from services.evaluation import scoring
+
+log = logging.getLogger("evaluation.work")
+ENGINE = "services.inference_gateway.engine"
+EXIT_BAD_SPEC = 64
+ENGINE_SECONDS = 300.0
+ANSWER_SECONDS = 120.0
+PROGRESS_EVERY = 25  # rows
+
+
+class Spec(BaseModel):
+    """What to measure on what. Fields that the launcher adds for other kinds of work are passed over."""
+
+    model_config = ConfigDict(extra="ignore", protected_namespaces=())
+
+    object_store: str
+    model_uri: str
+    model_digest: str = ""
+    rows_uri: str
+    rows_digest: str = ""
+    slices: list[str] = Field(default_factory=list)
+    scorer: dict[str, Any]
+    max_tokens: int = Field(128, ge=1)
+    max_rows: int = Field(0, ge=0)
+    parallel: int = Field(8, ge=1, le=64)
+    threads: int = Field(2, ge=1)
+    context_size: int = Field(1024, ge=64)
+    output_prefix: str
+
+
+class BadSpec(Exception):
+    """Trying again changes nothing."""
+
+
+def main(argv: list[str]) -> int:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
+    spec_file = Path(argv[1])
+    try:
+        spec = Spec.model_validate_json(spec_file.read_bytes())
+        store = ObjectStore.from_url(spec.object_store)
+        rows = asyncio.run(read_rows(store, spec))  # 1 what is asked
+        with engine(spec, spec_file.parent) as base_url:  # 2 who answers
+            started = time.perf_counter()
+            answers = ask_all(base_url, rows, spec)  # 3 ask
+            seconds = time.perf_counter() - started
+        results = [judged(spec, row, answer) for row, answer in zip(rows, answers, strict=True)]  # 4 score
+        summary = asyncio.run(publish(store, spec, results, answers, seconds))  # 5 keep
+    except (BadSpec, ValidationError, FileNotFoundError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_BAD_SPEC
+    write_result(spec_file, summary)
+    return 0
+
+
+async def read_rows(store: ObjectStore, spec: Spec) -> list[dict[str, Any]]:
+    """Rows that have a last assistant turn to compare with, in the file's order. Raises: BadSpec."""
+    content = await store.get(key_of(spec.rows_uri))
+    if spec.rows_digest and digest_of(content) != spec.rows_digest:
+        raise BadSpec(f"{spec.rows_uri} is not what its version says; import the data set again")
+    table = pq.read_table(pa.BufferReader(content)).to_pylist()
+    rows = [row for row in table if not spec.slices or row.get("slice") in spec.slices]
+    rows = [row for row in rows if row.get("messages") and row["messages"][-1]["role"] == "assistant"]
+    if spec.max_rows and len(rows) > spec.max_rows:
+        chosen = np.random.default_rng(0).choice(len(rows), size=spec.max_rows, replace=False)
+        rows = [rows[index] for index in sorted(chosen)]
+    if not rows:
+        raise BadSpec("no row of these slices has an assistant turn to compare with")
+    return rows
+
+
+@contextmanager
+def engine(spec: Spec, folder: Path) -> Iterator[str]:
+    """The replica's program on a free port, as a child; yields its base URL. Raises: BadSpec if it cannot load."""
+    with tempfile.TemporaryDirectory(dir=folder, prefix="engine-") as work:
+        wanted = {
+            "model_uri": spec.model_uri,
+            "model_digest": spec.model_digest,
+            "object_store": spec.object_store,
+            "port": _free_port(),
+            "parallel": spec.parallel,
+            "context_size": spec.context_size,
+            "threads": spec.threads,
+        }
+        spec_file = Path(work) / "spec.json"
+        spec_file.write_text(json.dumps(wanted))
+        child = subprocess.Popen([sys.executable, "-m", ENGINE, str(spec_file)], stdout=sys.stderr)
+        try:
+            yield _when_ready(child, spec_file.with_name("ready.json"))
+        finally:
+            child.terminate()
+            try:
+                child.wait(timeout=30)
+            except subprocess.TimeoutExpired:
+                child.kill()
+                child.wait()
+
+
+def _when_ready(child: subprocess.Popen[bytes], ready: Path) -> str:
+    deadline = time.monotonic() + ENGINE_SECONDS
+    while time.monotonic() < deadline:
+        if ready.exists():
+            return str(json.loads(ready.read_text())["base_url"])
+        code = child.poll()
+        if code == EXIT_BAD_SPEC:
+            raise BadSpec("the engine cannot load this variant; its message is above")
+        if code is not None:
+            raise RuntimeError(f"the engine ended with {code} before it was ready")
+        time.sleep(0.05)
+    raise RuntimeError(f"the engine was not ready within {ENGINE_SECONDS:.0f} s")
+
+
+def ask_all(base_url: str, rows: list[dict[str, Any]], spec: Spec) -> list[dict[str, Any]]:
+    """Answers in the rows' order; `parallel` at a time, as many as the engine has slots."""
+    answers: list[dict[str, Any]] = []
+    with ThreadPoolExecutor(spec.parallel) as pool:
+        for answer in pool.map(lambda row: ask(base_url, row["messages"][:-1], spec.max_tokens), rows):
+            answers.append(answer)
+            if len(answers) % PROGRESS_EVERY == 0 or len(answers) == len(rows):
+                log.info("answered %d of %d rows", len(answers), len(rows))
+    return answers
+
+
+def ask(base_url: str, messages: list[dict[str, str]], max_tokens: int) -> dict[str, Any]:
+    """{text, latency_ms, tokens}: greedy, so that the same weights give the same answer."""
+    body = json.dumps({"messages": messages, "temperature": 0, "max_tokens": max_tokens, "cache_prompt": True}).encode()
+    headers = {"content-type": "application/json"}
+    request = urllib.request.Request(f"{base_url}/chat/completions", body, headers)
+    started = time.perf_counter()
+    with urllib.request.urlopen(request, timeout=ANSWER_SECONDS) as reply:
+        answer = json.load(reply)
+    return {
+        "text": answer["choices"][0]["message"]["content"] or "",
+        "latency_ms": (time.perf_counter() - started) * 1000,
+        "tokens": answer["usage"]["completion_tokens"],
+    }
+
+
+def judged(spec: Spec, row: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
+    """One line of results.parquet."""
+    expected = row["messages"][-1]["content"]
+    score = scoring.score(spec.scorer, expected, answer["text"])
+    return {
+        "row_id": row["id"],
+        "slice": row.get("slice") or "",
+        "prompt": row["messages"][-2]["content"] if len(row["messages"]) > 1 else "",
+        "expected": expected,
+        "answer": answer["text"],
+        "valid": score.valid,
+        "exact": score.exact,
+        "text_score": score.text,
+        "latency_ms": answer["latency_ms"],
+    }
+
+
+async def publish(
+    store: ObjectStore, spec: Spec, results: list[dict[str, Any]], answers: list[dict[str, Any]], seconds: float
+) -> dict[str, Any]:
+    """Stores the rows and returns what the evaluation is to say."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "results.parquet"
+        pq.write_table(pa.Table.from_pylist(results, SCHEMA), path)
+        uri = await store.put_file(f"{spec.output_prefix}/results.parquet", path)
+        digest = digest_of_file(path)
+    latencies = [answer["latency_ms"] for answer in answers]
+    return {
+        "scores": scoring.summarise(results),
+        "results_uri": uri,
+        "results_digest": digest,
+        "row_count": len(results),
+        "latency_p50_ms": float(np.percentile(latencies, 50)),
+        "latency_p95_ms": float(np.percentile(latencies, 95)),
+        "tokens_per_second": sum(answer["tokens"] for answer in answers) / seconds,
+    }
+
+
+SCHEMA = pa.schema(
+    [
+        ("row_id", pa.string()),
+        ("slice", pa.string()),
+        ("prompt", pa.string()),
+        ("expected", pa.string()),
+        ("answer", pa.string()),
+        ("valid", pa.bool_()),
+        ("exact", pa.bool_()),
+        ("text_score", pa.float64()),
+        ("latency_ms", pa.float64()),
+    ]
+)
+
+
+def write_result(spec_file: Path, result: dict[str, Any]) -> None:
+    partial = spec_file.with_name(".result.json")
+    partial.write_text(json.dumps(result))
+    os.replace(partial, spec_file.with_name("result.json"))
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv))
