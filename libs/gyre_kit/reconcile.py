@@ -43,10 +43,11 @@ class LeaseLost(Exception):
 
 @dataclass
 class Claim(Generic[Row]):
-    """A row under lease. `row` is a detached copy, good for reading."""
+    """A row under lease. `row` is a detached copy, good for reading; `again_in` may be changed while it is held."""
 
     row: Row
     token: str
+    again_in: float
 
     async def reload(self, session: Session) -> Row:
         """The row, locked, if the lease still holds. Raises: LeaseLost."""
@@ -76,17 +77,17 @@ async def lease(
 
     At the end the lease is given back and the row is due again in `again_in` seconds: at once if it changed its state.
     """
-    claim = await _claim(db, table, where, seconds)
+    claim = await _claim(db, table, where, seconds, again_in)
     if claim is None:
         yield None
         return
     try:
         yield claim
     finally:
-        await _give_back(db, table, claim, again_in)
+        await _give_back(db, table, claim)
 
 
-async def _claim(db: Database, table: type[Any], where: Any, seconds: float) -> Claim[Any] | None:
+async def _claim(db: Database, table: type[Any], where: Any, seconds: float, again_in: float) -> Claim[Any] | None:
     now = db.clock.now()
     free = sa.or_(table.lease_until.is_(None), table.lease_until < now)
     is_due = sa.or_(table.due.is_(None), table.due <= now)
@@ -106,12 +107,12 @@ async def _claim(db: Database, table: type[Any], where: Any, seconds: float) -> 
         await session.execute(sa.update(table.__table__).where(table.name == row.name).values(**values))
         session.expunge(row)
         row.lease_token, row.lease_until = token, until
-    return Claim(row, token)
+    return Claim(row, token, again_in)
 
 
-async def _give_back(db: Database, table: type[Any], claim: Claim[Any], again_in: float) -> None:
+async def _give_back(db: Database, table: type[Any], claim: Claim[Any]) -> None:
     columns = table.__table__.c
-    later = db.clock.now() + timedelta(seconds=again_in)
+    later = db.clock.now() + timedelta(seconds=claim.again_in)
     unchanged = columns.state == claim.row.state if "state" in columns else sa.true()
     async with db.transaction() as session:
         await session.execute(

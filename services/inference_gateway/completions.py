@@ -1,0 +1,71 @@
+"""Use cases: what was asked and answered, kept where the project consented."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from gyre.inference_gateway.v1 import completion_pb2, events_pb2
+from gyre_kit.db import Session
+from gyre_kit.outbox import emit
+
+from services.inference_gateway import store
+from services.inference_gateway.models import Completion
+from services.inference_gateway.proxy.records import CompletionRecord
+
+
+async def keep(session: Session, rows: Sequence[Completion]) -> tuple[int, int, int]:
+    """Stores what is new and allowed. Returns how many were stored, known before, and without consent."""
+    consents = await store.consents(session)
+    allowed = [row for row in rows if consents.get(row.project, False)]
+    unique = list({row.name: row for row in allowed}.values())
+    stored = set(await store.add_completions(session, unique))
+    for row in unique:
+        if row.name in stored:
+            await emit(session, row.name, _recorded(row))
+    return len(stored), len(allowed) - len(stored), len(rows) - len(allowed)
+
+
+def from_record(record: CompletionRecord) -> Completion:
+    """What the proxy spooled, as a row."""
+    ended = datetime.fromtimestamp(record.time, UTC)
+    return Completion(
+        name=f"projects/{record.project}/completions/{record.id}",
+        project=record.project,
+        created_by=record.api_key,
+        create_time=ended,
+        update_time=ended,
+        deployment=record.deployment,
+        target=record.target,
+        model_version=record.model_version,
+        variant=record.variant,
+        messages=record.messages,
+        parameters_json=json.dumps(record.parameters, ensure_ascii=False),
+        answer=record.answer,
+        finish_reason=record.finish_reason,
+        usage={
+            "prompt_tokens": record.prompt_tokens,
+            "completion_tokens": record.completion_tokens,
+            "total_tokens": record.total_tokens,
+        },
+        time_to_first_token_ms=record.ttft_ms,
+        duration_ms=record.duration_ms,
+        api_key=record.api_key,
+        streamed=record.streamed,
+    )
+
+
+def _recorded(row: Completion) -> events_pb2.CompletionRecorded:
+    event = events_pb2.CompletionRecorded(
+        name=row.name,
+        deployment=row.deployment,
+        model_version=row.model_version,
+        variant=row.variant,
+        finish_reason=row.finish_reason,
+        usage=completion_pb2.Usage(**row.usage),
+        time_to_first_token_ms=row.time_to_first_token_ms,
+        duration_ms=row.duration_ms,
+    )
+    event.complete_time.FromDatetime(row.create_time)
+    return event

@@ -1,0 +1,48 @@
+"""llama.cpp's server, in our replicas (`engine.py`) or started by somebody else."""
+
+from __future__ import annotations
+
+import aiohttp
+
+from services.inference_gateway.engines.base import (
+    Endpoint,
+    Health,
+    Load,
+    ask_one_token,
+    metric_sum,
+    read_metrics,
+)
+from services.inference_gateway.engines.wire import WIRES
+
+
+class LlamaCpp:
+    """Adapters are given at its start (`engine.py`), so it has no HotAdapters; their scale can be set while it runs."""
+
+    name = "llama_cpp"
+    wire = WIRES["llama_cpp"]
+
+    async def health(self, http: aiohttp.ClientSession, endpoint: Endpoint) -> Health:
+        """`/health` first: it says 503 while the weights load, and asking then would only fill its queue."""
+        try:
+            timeout = aiohttp.ClientTimeout(total=5)
+            async with http.get(f"{endpoint.root_url}/health", timeout=timeout) as reply:
+                if reply.status != 200:
+                    return Health(False, f"it loads the model ({reply.status})")
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
+            return Health(False, f"it cannot be reached: {error or 'no answer'}")
+        return await ask_one_token(http, endpoint)
+
+    async def load(self, http: aiohttp.ClientSession, endpoint: Endpoint) -> Load:
+        text = await read_metrics(http, endpoint)
+        running = metric_sum(text, "llamacpp:requests_processing")
+        return Load(int(running), int(metric_sum(text, "llamacpp:requests_deferred")))
+
+    async def count_tokens(self, http: aiohttp.ClientSession, endpoint: Endpoint, text: str) -> int:
+        async with http.post(f"{endpoint.root_url}/tokenize", json={"content": text}, raise_for_status=True) as reply:
+            return len((await reply.json())["tokens"])
+
+    async def scale_adapters(self, http: aiohttp.ClientSession, endpoint: Endpoint, scales: dict[int, float]) -> None:
+        """Sets how strongly each adapter (by its number at start) counts. Raises: aiohttp.ClientError."""
+        body = [{"id": number, "scale": scale} for number, scale in scales.items()]
+        async with http.post(f"{endpoint.root_url}/lora-adapters", json=body, raise_for_status=True) as reply:
+            await reply.read()

@@ -1,0 +1,111 @@
+"""The data plane, as the control plane holds it: started with the service, fed with what it needs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+import grpc
+from gyre.feedback.v1 import feedback_pb2, feedback_service_pb2
+from gyre.feedback.v1.feedback_service_pb2_grpc import FeedbackServiceStub
+from gyre_kit import events
+from gyre_kit.app import Context
+from gyre_kit.auth import Identity, Role, acting_as
+from gyre_kit.errors import from_rpc
+from gyre_kit.render import enum_number
+from sqlalchemy.exc import DataError, IntegrityError
+
+from services.inference_gateway import completions
+from services.inference_gateway.proxy.control import FeedbackCall
+from services.inference_gateway.proxy.processes import ProxyPool
+from services.inference_gateway.proxy.records import CompletionRecord
+from services.inference_gateway.proxy.settings import Paths, ProxySettings
+from services.inference_gateway.proxy.shipper import RecordsRefused
+
+RATINGS = {"thumbs_up": "THUMBS_UP", "up": "THUMBS_UP", "thumbs_down": "THUMBS_DOWN", "down": "THUMBS_DOWN"}
+FIELDS = ("completion_id", "rating", "correction", "comment", "slice", "user", "request_id")
+HTTP_STATUS = {
+    grpc.StatusCode.INVALID_ARGUMENT: 400,
+    grpc.StatusCode.PERMISSION_DENIED: 403,
+    grpc.StatusCode.NOT_FOUND: 404,
+}
+
+
+@asynccontextmanager
+async def serving_openai(context: Context) -> AsyncIterator[None]:
+    """The workers on the OpenAI port; returns when they answer."""
+    paths = Paths(context.settings.resolved_home)
+    pool = ProxyPool(
+        ProxySettings(),
+        paths,
+        context.settings.bind,
+        context.settings.openai_port,
+        record=lambda records: store_records(context, records),
+        on_feedback=lambda call: submit_feedback(context, call),
+        registry=context.metrics.registry,
+    )
+    async with aiohttp.ClientSession() as http:
+        context.state |= {"http": http, "pool": pool, "paths": paths, "hidden": {}}
+        async with pool:
+            yield
+
+
+async def store_records(context: Context, records: Sequence[CompletionRecord]) -> None:
+    """Raises: RecordsRefused for records that the database will never take."""
+    try:
+        async with context.db.transaction() as session:
+            await completions.keep(session, [completions.from_record(record) for record in records])
+    except (DataError, IntegrityError) as error:
+        raise RecordsRefused(str(error)[:300]) from error
+
+
+async def submit_feedback(context: Context, call: FeedbackCall) -> tuple[int, Any]:
+    """`POST /v1/feedback`: what a client says about a completion, handed to the feedback service as that client."""
+    try:
+        request = _parse(call)
+    except ValueError as error:
+        return _problem(400, str(error), "invalid_feedback")
+    identity = Identity(subject=call.api_key, project=call.project, role=Role[call.role])
+    with acting_as(identity):
+        try:
+            feedback = await context.clients.stub(FeedbackServiceStub).SubmitFeedback(request)
+        except grpc.aio.AioRpcError as error:
+            known = from_rpc(error)
+            return _problem(HTTP_STATUS.get(known.code, 503), known.message, known.reason.lower())
+    said = events.to_dict(feedback)
+    return 200, {name: said[name] for name in ("name", "number", "state", "completion", "rating")}
+
+
+def _parse(call: FeedbackCall) -> feedback_service_pb2.SubmitFeedbackRequest:
+    """Raises: ValueError, naming the field and what is allowed in it."""
+    try:
+        body = json.loads(call.body)
+    except ValueError as error:
+        raise ValueError(f"The body is not JSON: {error}.") from error
+    if not isinstance(body, dict):
+        raise ValueError("The body must be a JSON object with completion_id and rating.")
+    if unknown := sorted(set(body) - set(FIELDS)):
+        raise ValueError(f"Unknown field {unknown[0]}; known are {', '.join(FIELDS)}.")
+    for field in FIELDS:
+        if field in body and body[field] is not None and not isinstance(body[field], str):
+            raise ValueError(f"{field} must be a string.")
+    rating = body.get("rating") or ""
+    if rating and rating not in RATINGS:
+        raise ValueError(f"rating is one of {', '.join(RATINGS)}.")
+    return feedback_service_pb2.SubmitFeedbackRequest(
+        parent=f"projects/{call.project}",
+        completion=body.get("completion_id") or "",
+        rating=enum_number(feedback_pb2.Feedback.Rating.DESCRIPTOR, RATINGS.get(rating, "NONE")),
+        correction=body.get("correction") or "",
+        comment=body.get("comment") or "",
+        slice=body.get("slice") or "",
+        submitter=body.get("user") or "",
+        request_id=body.get("request_id") or "",
+    )
+
+
+def _problem(status: int, message: str, code: str) -> tuple[int, Any]:
+    return status, {"error": {"message": message, "type": "invalid_request_error", "param": None, "code": code}}

@@ -1,0 +1,94 @@
+"""Asks the registry what is to be served, and holds on to it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from google.protobuf import duration_pb2
+from gyre.inference_gateway.v1 import deployment_service_pb2
+from gyre.model_registry.v1 import alias_service_pb2, variant_pb2, variant_service_pb2, version_service_pb2
+from gyre.model_registry.v1.alias_service_pb2_grpc import AliasServiceStub
+from gyre.model_registry.v1.variant_service_pb2_grpc import VariantServiceStub
+from gyre.model_registry.v1.version_service_pb2_grpc import VersionServiceStub
+from gyre_kit.errors import Invalid, NotFound, Precondition
+from gyre_kit.names import parent_of
+from gyre_kit.render import enum_name
+from gyre_kit.rpc import Clients
+
+from services.inference_gateway.proxy.settings import ProxySettings
+from services.inference_gateway.proxy.ssrf import Policy, check_url
+from services.inference_gateway.proxy.ssrf import UpstreamRefused as Refused
+from services.inference_gateway.service import Wanted
+
+PIN = timedelta(days=30)
+
+
+class VariantNotReady(Precondition):
+    """The variant is not READY."""
+
+
+class FormatUnsupported(Precondition):
+    """llama.cpp loads GGUF; make such a variant first, for example Q8_0."""
+
+
+class UpstreamRefused(Invalid):
+    """The upstream's URL is not one that the gateway may talk to."""
+
+
+async def look_up(clients: Clients, spec: deployment_service_pb2.TargetSpec, holder: str) -> Wanted:
+    """Raises: UpstreamRefused; VariantNotReady; FormatUnsupported; what the registry answers."""
+    if spec.upstream_url:
+        return _upstream(spec)
+    variants = clients.stub(VariantServiceStub)
+    variant = await variants.GetVariant(variant_service_pb2.GetVariantRequest(name=spec.variant))
+    if variant.state != variant_pb2.Variant.STATE_READY:
+        raise VariantNotReady(variant=spec.variant)
+    if variant.format != variant_pb2.Variant.FORMAT_GGUF:
+        raise FormatUnsupported(variant=spec.variant)
+    await pin(clients, variant.version, holder)
+    return Wanted(
+        weight_percent=spec.weight_percent,
+        engine=enum_name(spec, "engine") or "LLAMA_CPP",
+        variant=variant.name,
+        model_version=variant.version,
+        variant_uri=variant.uri,
+        variant_digest=variant.digest,
+    )
+
+
+async def pin(clients: Clients, version: str, holder: str) -> None:
+    """Renewed by the reconciler while the target lives."""
+    ttl = duration_pb2.Duration()
+    ttl.FromTimedelta(PIN)
+    request = version_service_pb2.PinVersionRequest(name=version, holder=holder, ttl=ttl)
+    await clients.stub(VersionServiceStub).PinVersion(request)
+
+
+async def unpin(clients: Clients, version: str, holder: str) -> None:
+    request = version_service_pb2.UnpinVersionRequest(name=version, holder=holder)
+    await clients.stub(VersionServiceStub).UnpinVersion(request)
+
+
+async def variant_of_alias(clients: Clients, alias: str) -> str:
+    """Raises: NotFound where there is no such alias, or it names no variant."""
+    request = alias_service_pb2.ListAliasesRequest(parent=parent_of(alias), page_size=500)
+    reply = await clients.stub(AliasServiceStub).ListAliases(request)
+    found = next((each for each in reply.aliases if each.name == alias), None)
+    if found is None or not found.variant:
+        raise NotFound(f"There is no alias {alias} that names a variant.", name=alias)
+    return str(found.variant)
+
+
+def _upstream(spec: deployment_service_pb2.TargetSpec) -> Wanted:
+    settings = ProxySettings()
+    try:
+        check_url(spec.upstream_url, Policy(settings.allow_loopback, settings.allow_private))
+    except Refused as error:
+        raise UpstreamRefused(str(error), field="upstream_url") from error
+    return Wanted(
+        weight_percent=spec.weight_percent,
+        engine=enum_name(spec, "engine") or "OPENAI",
+        upstream_url=spec.upstream_url.rstrip("/"),
+        upstream_model=spec.upstream_model,
+        upstream_key_ref=spec.upstream_key_ref,
+    )

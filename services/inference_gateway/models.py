@@ -1,0 +1,138 @@
+"""Tables of the schema `inference_gateway`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, ClassVar
+
+import sqlalchemy as sa
+from gyre_kit.db import tables
+from gyre_kit.reconcile import Leased
+from gyre_kit.resources import Resource
+from sqlalchemy import DateTime
+from sqlmodel import Field, SQLModel
+
+TABLES = tables("inference_gateway")
+
+
+class Table(SQLModel, registry=TABLES):
+    metadata = TABLES.metadata
+
+
+class DeploymentState(StrEnum):
+    PENDING = "PENDING"
+    READY = "READY"
+    DEGRADED = "DEGRADED"
+    FAILED = "FAILED"
+    DELETED = "DELETED"
+
+
+D = DeploymentState
+
+
+class Deployment(Table, Resource, Leased, table=True):
+    """A name under which models are served. While `shifting`, its targets' `wanted_percent` is not in force yet."""
+
+    State: ClassVar[type[DeploymentState]] = DeploymentState
+    TRANSITIONS: ClassVar[Mapping[DeploymentState, frozenset[DeploymentState]]] = {
+        D.PENDING: frozenset({D.READY, D.DEGRADED, D.FAILED, D.DELETED}),
+        D.READY: frozenset({D.DEGRADED, D.FAILED, D.PENDING, D.DELETED}),
+        D.DEGRADED: frozenset({D.READY, D.FAILED, D.PENDING, D.DELETED}),
+        D.FAILED: frozenset({D.READY, D.DEGRADED, D.PENDING, D.DELETED}),
+        D.DELETED: frozenset(),
+    }
+    __table_args__ = (sa.UniqueConstraint("project", "request_id"),)
+
+    state: str = Field(default=DeploymentState.PENDING, index=True)
+    alias: str = Field(default="", index=True)
+    alias_variant: str = ""
+    queue: str = ""
+    shifting: bool = False
+    shift_request: str = ""
+    failure_reason: str = ""
+    failure_message: str = ""
+
+
+class TargetState(StrEnum):
+    PENDING = "PENDING"
+    STARTING = "STARTING"
+    READY = "READY"
+    DRAINING = "DRAINING"
+    FAILED = "FAILED"
+    STOPPED = "STOPPED"
+
+
+T = TargetState
+
+
+class Target(Table, Resource, table=True):
+    """One engine behind a deployment. Its name is `{deployment}/targets/{id}`."""
+
+    State: ClassVar[type[TargetState]] = TargetState
+    TRANSITIONS: ClassVar[Mapping[TargetState, frozenset[TargetState]]] = {
+        T.PENDING: frozenset({T.STARTING, T.READY, T.FAILED, T.DRAINING}),
+        T.STARTING: frozenset({T.PENDING, T.READY, T.FAILED, T.DRAINING}),
+        T.READY: frozenset({T.PENDING, T.STARTING, T.FAILED, T.DRAINING}),
+        T.FAILED: frozenset({T.DRAINING, T.READY, T.STARTING}),
+        T.DRAINING: frozenset({T.STOPPED}),
+        T.STOPPED: frozenset(),
+    }
+
+    state: str = Field(default=TargetState.PENDING, index=True)
+    id: str = Field(index=True)
+    deployment: str = Field(index=True)
+    engine: str
+    model_version: str = ""
+    variant: str = ""
+    variant_uri: str = ""
+    variant_digest: str = ""
+    weight_percent: int = 0
+    wanted_percent: int = 0
+    workload: str = ""
+    address: str = ""
+    upstream_url: str = ""
+    upstream_model: str = ""
+    upstream_key_ref: str = ""
+    failure_reason: str = ""
+    failure_message: str = ""
+    ready_time: datetime | None = Field(default=None, sa_type=DateTime(timezone=True))  # type: ignore[call-overload]
+    drain_time: datetime | None = Field(default=None, sa_type=DateTime(timezone=True))  # type: ignore[call-overload]
+
+
+class Completion(Table, Resource, table=True):
+    """What was asked and answered, kept because the project consented. Texts live here alone."""
+
+    deployment: str = Field(index=True)
+    target: str = ""
+    model_version: str = Field(default="", index=True)
+    variant: str = ""
+    messages: list[dict[str, Any]] = Field(default_factory=list, sa_type=sa.JSON)
+    parameters_json: str = "{}"
+    answer: str = ""
+    finish_reason: str = ""
+    usage: dict[str, Any] = Field(default_factory=dict, sa_type=sa.JSON)
+    time_to_first_token_ms: float = 0.0
+    duration_ms: float = 0.0
+    api_key: str = ""
+    streamed: bool = False
+
+
+class KnownKey(Table, table=True):
+    """What api_gateway said of a key: enough to admit requests while it is away."""
+
+    name: str = Field(primary_key=True)
+    project: str = Field(index=True)
+    secret_sha256: str
+    role: str
+    active: bool
+    requests_per_minute: int = 0
+
+
+class KnownProject(Table, table=True):
+    """What api_gateway said of a project."""
+
+    project: str = Field(primary_key=True)
+    active: bool
+    consent_to_keep: bool

@@ -1,0 +1,189 @@
+"""The engine's answer on its way to the client: `id` and `model` become ours, usage is read, text is kept aside.
+
+The rest passes byte for byte. A piece of a stream goes out as soon as it is whole; nothing is held back but the
+usage piece that the client did not ask for.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from services.inference_gateway.proxy.asking import ID, MODEL, string_pattern, swap_string
+from services.inference_gateway.proxy.upstream import Garbage
+
+DONE = b"[DONE]"
+UPSTREAM_ERROR = "upstream_error"
+CLIENT_CLOSED = "client_closed"
+
+
+@dataclass(slots=True)
+class Answer:
+    """What is known of an answer: the text of its first choice, why it ended, tokens, and when the first one came."""
+
+    pieces: list[str] = field(default_factory=list)
+    finish_reason: str = ""
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    total_tokens: int = 0
+    first_token: float = 0.0
+
+    @property
+    def text(self) -> str:
+        return "".join(self.pieces)
+
+    def read_usage(self, usage: Any) -> None:
+        if isinstance(usage, dict):
+            self.prompt_tokens = _count(usage.get("prompt_tokens"))
+            self.completion_tokens = _count(usage.get("completion_tokens"))
+            self.total_tokens = _count(usage.get("total_tokens")) or self.prompt_tokens + self.completion_tokens
+
+
+def rewrite_reply(raw: bytes, completion_id: str, model: str) -> tuple[bytes, Answer]:
+    """A reply that is not streamed. Raises: Garbage if it is no completion."""
+    fields = _object(raw)
+    choices = fields.get("choices")
+    if not isinstance(choices, list):
+        raise Garbage("its reply has no `choices`")
+    answer = Answer()
+    answer.read_usage(fields.get("usage"))
+    for choice in choices:
+        if isinstance(choice, dict) and choice.get("index", 0) == 0:
+            message = choice.get("message")
+            text = message.get("content") if isinstance(message, dict) else choice.get("text")
+            answer.pieces.append(text if isinstance(text, str) else "")
+            answer.finish_reason = str(choice.get("finish_reason") or "")
+    return _renamed(raw, fields, completion_id, model), answer
+
+
+class StreamRewriter:
+    """Rewrites a `text/event-stream`. Feed it bytes; it returns those to send on.
+
+    `finished` is True once the stream said `[DONE]`, or told an error of its own.
+    """
+
+    def __init__(
+        self, completion_id: str, model: str, wants_usage: bool, clock: Callable[[], float], max_event: int
+    ) -> None:
+        self.answer = Answer()
+        self.finished = False
+        self._id = completion_id
+        self._model = model
+        self._wants_usage = wants_usage
+        self._clock = clock
+        self._max_event = max_event
+        self._buffer = b""
+        self._swaps: list[tuple[bytes, bytes]] = []
+
+    def feed(self, data: bytes) -> bytes:
+        """Raises: Garbage for what is no stream of completions."""
+        buffer = self._buffer + data if self._buffer else data
+        if b"\r" in buffer:
+            buffer = buffer.replace(b"\r\n", b"\n")
+        events = buffer.split(b"\n\n")
+        self._buffer = events.pop()
+        if len(self._buffer) > self._max_event:
+            raise Garbage("one piece of its stream does not end")
+        return b"".join([self._event(event) for event in events])
+
+    def end(self) -> bytes:
+        """What is still owed after the engine's last byte. Raises: Garbage if the answer is not at its end."""
+        rest = self.feed(b"\n\n") if self._buffer.strip() else b""
+        if self.finished:
+            return rest
+        if not self.answer.finish_reason:
+            raise Garbage("its stream stopped before the answer was at its end")
+        self.finished = True
+        return rest + b"data: [DONE]\n\n"
+
+    def _event(self, event: bytes) -> bytes:
+        event = event.lstrip(b"\n")
+        if not event.startswith(b"data:"):
+            return event + b"\n\n" if event else b""  # comments, that keep the connection alive
+        payload = event[5:].strip()
+        if payload == DONE:
+            self.finished = True
+            return event + b"\n\n"
+        fields = _object(payload)
+        if "error" in fields:
+            self.finished, self.answer.finish_reason = True, UPSTREAM_ERROR
+            return event + b"\n\n"
+        try:
+            wanted = self._read(fields)
+        except (AttributeError, TypeError) as error:
+            raise Garbage("its stream is not one of completions") from error
+        return b"data: " + self._swap(payload, fields) + b"\n\n" if wanted else b""
+
+    def _read(self, fields: dict[str, Any]) -> bool:
+        """Takes from one piece what is worth knowing. False for a usage piece that nobody asked for."""
+        choices = fields.get("choices")
+        if fields.get("usage"):
+            self.answer.read_usage(fields["usage"])
+            if not choices and not self._wants_usage:
+                return False
+        for choice in choices or ():
+            delta = choice.get("delta") or choice
+            text = delta.get("content") if delta is not choice else choice.get("text")
+            if not self.answer.first_token and (text or delta.get("tool_calls") or delta.get("reasoning_content")):
+                self.answer.first_token = self._clock()
+            if choice.get("index", 0) == 0:
+                if text and isinstance(text, str):
+                    self.answer.pieces.append(text)
+                self.answer.finish_reason = choice.get("finish_reason") or self.answer.finish_reason
+        return True
+
+    def _swap(self, payload: bytes, fields: dict[str, Any]) -> bytes:
+        """All pieces of a stream spell `id` and `model` alike: what was found in the first is replaced in the rest."""
+        if not self._swaps:
+            self._swaps = _learn(payload, fields, self._id, self._model)
+        for old, new in self._swaps:
+            if payload.count(old) != 1:
+                break
+            payload = payload.replace(old, new)
+        else:
+            if self._swaps:
+                return payload
+        return _renamed(payload, fields, self._id, self._model)
+
+
+def error_event(message: str, code: str) -> bytes:
+    """How a stream that broke says so: OpenAI's clients raise on it."""
+    error = {"message": message, "type": "server_error", "param": None, "code": code}
+    return b"data: " + json.dumps({"error": error}).encode() + b"\n\n"
+
+
+def _learn(payload: bytes, fields: dict[str, Any], completion_id: str, model: str) -> list[tuple[bytes, bytes]]:
+    swaps = []
+    for key, value in (("id", completion_id), ("model", model)):
+        found = [each for each in string_pattern(key).finditer(payload) if json.loads(each.group(1)) == fields.get(key)]
+        if len(found) != 1:
+            return []
+        old = found[0].group(0)
+        swaps.append((old, old[: -len(found[0].group(1))] + json.dumps(value).encode()))
+    return swaps
+
+
+def _renamed(raw: bytes, fields: dict[str, Any], completion_id: str, model: str) -> bytes:
+    old_id, old_model = fields.get("id"), fields.get("model")
+    if isinstance(old_id, str) and isinstance(old_model, str):
+        patched = swap_string(raw, ID, old_id, completion_id)
+        patched = swap_string(patched, MODEL, old_model, model) if patched is not None else None
+        if patched is not None:
+            return patched
+    return json.dumps(fields | {"id": completion_id, "model": model}, separators=(",", ":")).encode()
+
+
+def _object(raw: bytes) -> dict[str, Any]:
+    try:
+        fields = json.loads(raw)
+    except (ValueError, RecursionError) as error:
+        raise Garbage("its reply is not valid JSON") from error
+    if not isinstance(fields, dict):
+        raise Garbage("its reply is not a JSON object")
+    return fields
+
+
+def _count(value: Any) -> int:
+    return value if isinstance(value, int) and 0 <= value < 2**31 else 0

@@ -1,0 +1,156 @@
+"""The client's request: what the gateway reads of it, and how it is handed on.
+
+Bodies go on byte for byte but for `model`, and `stream_options.include_usage`, which records need. Both are patched in
+the text where that is plainly safe; else the parsed body is written anew, which says the same.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from services.inference_gateway.proxy.errors import bad_request, invalid_json
+
+CHAT = "chat"
+TEXT = "text_completion"
+
+# A key that is spelt with escapes (`"mod\u0065l"`) could hide from the pattern: such a body is written anew.
+ESCAPED_LETTER = re.compile(rb"\\u00[67]")
+USAGE_OPTION = b'"stream_options":{"include_usage":true},'
+
+
+@dataclass(slots=True)
+class Asking:
+    """One completion request. `operation` is CHAT or TEXT; `model` still has its `@version`, if the client gave one."""
+
+    operation: str
+    raw: bytes
+    fields: dict[str, Any]
+    model: str
+    stream: bool
+    wants_usage: bool
+
+    def body_for(self, upstream_model: str, stream_usage: bool) -> bytes:
+        """What the engine gets. `stream_usage`: it knows `stream_options`."""
+        force = self.stream and stream_usage and not self.wants_usage
+        body = _swapped(self.raw, self.model, upstream_model) if self._patchable(force) else None
+        if body is None:
+            return self._written_anew(upstream_model, force)
+        return body.replace(b"{", b"{" + USAGE_OPTION, 1) if force else body
+
+    def _patchable(self, force: bool) -> bool:
+        return (
+            self.raw[:1] == b"{"
+            and not ESCAPED_LETTER.search(self.raw)
+            and not (force and b'"stream_options"' in self.raw)
+        )
+
+    def _written_anew(self, upstream_model: str, force: bool) -> bytes:
+        fields = self.fields | {"model": upstream_model}
+        if force:
+            fields["stream_options"] = (fields.get("stream_options") or {}) | {"include_usage": True}
+        return json.dumps(fields, separators=(",", ":")).encode()
+
+    def messages(self) -> list[dict[str, str]] | None:
+        """The conversation as text, or None where it has none (token ids, several prompts at once)."""
+        if self.operation == CHAT:
+            return [_message(each) for each in self.fields["messages"] if isinstance(each, dict)]
+        prompt = self.fields.get("prompt")
+        if isinstance(prompt, list) and len(prompt) == 1:
+            prompt = prompt[0]
+        return [{"role": "user", "content": prompt}] if isinstance(prompt, str) else None
+
+    def parameters(self) -> dict[str, Any]:
+        """All but the conversation."""
+        return {name: value for name, value in self.fields.items() if name not in ("messages", "prompt")}
+
+
+def parse(operation: str, body: bytes) -> Asking:
+    """Raises: ApiError 400 that names the field."""
+    fields = _load(body)
+    model = fields.get("model")
+    if not isinstance(model, str) or not model:
+        raise bad_request("model_required", "Say which model: `model` is the name of a deployment.", "model")
+    if operation == CHAT:
+        _check_messages(fields.get("messages"))
+    elif "prompt" not in fields:
+        raise bad_request("prompt_required", "`prompt` is missing: give the text to continue.", "prompt")
+    stream = fields.get("stream")
+    if stream is not None and not isinstance(stream, bool):
+        raise bad_request("invalid_type", "`stream` must be true or false.", "stream")
+    options = fields.get("stream_options")
+    if options is not None and not isinstance(options, dict):
+        raise bad_request("invalid_type", "`stream_options` must be an object.", "stream_options")
+    if options is not None and not stream:
+        raise bad_request("invalid_value", "`stream_options` goes with `stream: true` only.", "stream_options")
+    wants_usage = bool(options and options.get("include_usage"))
+    return Asking(operation, body, fields, model, bool(stream), wants_usage)
+
+
+def _check_messages(messages: Any) -> None:
+    if not isinstance(messages, list) or not messages:
+        example = '[{"role": "user", "content": "Hello"}]'
+        raise bad_request("messages_required", f"`messages` must be a list like {example}.", "messages")
+    for index, message in enumerate(messages):
+        if not isinstance(message, dict) or not isinstance(message.get("role"), str):
+            where = f"messages[{index}]"
+            raise bad_request("invalid_message", f"`{where}` must be an object with `role` and `content`.", where)
+
+
+def _load(body: bytes) -> dict[str, Any]:
+    if not body:
+        raise invalid_json("it is empty")
+    try:
+        fields = json.loads(body, parse_constant=_no_constant)
+    except json.JSONDecodeError as error:
+        raise invalid_json(f"{error.msg} at line {error.lineno}, column {error.colno}") from error
+    except UnicodeDecodeError as error:
+        raise invalid_json(f"byte {error.start} is not UTF-8") from error
+    except (ValueError, RecursionError) as error:
+        raise invalid_json(str(error)[:200]) from error
+    if not isinstance(fields, dict):
+        raise invalid_json("it is not an object")
+    return fields
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number in JSON")
+
+
+def _message(message: dict[str, Any]) -> dict[str, str]:
+    """One turn as text; parts other than text are left out."""
+    content = message.get("content")
+    if isinstance(content, list):
+        parts = [part.get("text") for part in content if isinstance(part, dict) and part.get("type") == "text"]
+        content = "".join(part for part in parts if isinstance(part, str))
+    return {"role": str(message.get("role")), "content": content if isinstance(content, str) else ""}
+
+
+def _swapped(raw: bytes, old: str, new: str) -> bytes | None:
+    return swap_string(raw, MODEL, old, new, only=True)
+
+
+def string_pattern(key: str) -> re.Pattern[bytes]:
+    """Finds `"key": "value"`, the value with its quotes as group 1."""
+    return re.compile(rb'(?<!\\)"' + key.encode() + rb'"\s*:\s*("(?:[^"\\]|\\.)*")')
+
+
+MODEL = string_pattern("model")
+ID = string_pattern("id")
+
+
+def swap_string(raw: bytes, pattern: re.Pattern[bytes], old: str, new: str, only: bool = False) -> bytes | None:
+    """`raw` with the one value that equals `old` replaced, or None where there is not exactly one.
+
+    `only`: there must be no other value under that key either, as in text that a stranger wrote.
+    """
+    spans = [(match.span(1), match.group(1)) for match in pattern.finditer(raw)]
+    if only and len(spans) != 1:
+        return None
+    spans = [(span, text) for span, text in spans if json.loads(text) == old]
+    if len(spans) != 1:
+        return None
+    start, end = spans[0][0]
+    return raw[:start] + json.dumps(new).encode() + raw[end:]

@@ -1,0 +1,158 @@
+"""One request on one connection to an engine: where its answer arrives, and the clock that watches it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from services.inference_gateway.proxy.answering import StreamRewriter
+from services.inference_gateway.proxy.upstream import Garbage, UpstreamConnection, UpstreamError
+
+if TYPE_CHECKING:
+    from services.inference_gateway.proxy.exchange import Exchange
+
+ERROR_BODY_BYTES = 64 * 1024
+
+
+class Refusal(UpstreamError):
+    """The engine answered with another status than 200."""
+
+    def __init__(self, status: int, body: bytes) -> None:
+        super().__init__(f"it answered {status}")
+        self.status = status
+        self.body = body
+
+
+class TooSlow(UpstreamError):
+    """The engine said nothing for too long."""
+
+
+class Attempt:
+    """A sink for one response. Streamed pieces go straight to the client; all else is collected to its end."""
+
+    def __init__(self, exchange: Exchange, connection: UpstreamConnection) -> None:
+        self._exchange = exchange
+        self._connection = connection
+        self._settings = exchange.gateway.settings
+        self._loop = asyncio.get_running_loop()
+        self._done: asyncio.Future[None] = self._loop.create_future()
+        self._status = 0
+        self._rewriter: StreamRewriter | None = None
+        self._collected: list[bytes] = []
+        self._size = 0
+        self._last_heard = 0.0
+        self._period = min(self._settings.first_byte_seconds, self._settings.idle_seconds)
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def heard(self) -> bool:
+        """True once anything of an answer came."""
+        return self._status != 0
+
+    async def run(self, data: bytes) -> None:
+        """Sends `data` and returns when the client has the whole answer.
+
+        Raises: UpstreamError; whether something went out already, the reply knows.
+        """
+        reply = self._exchange.reply
+        reply.on_pause, reply.on_resume = self._connection.pause, self._resume
+        self._last_heard = self._loop.time()
+        self._timer = self._loop.call_later(self._period, self._check_time)
+        try:
+            self._connection.send(data, self)
+            await self._done
+        finally:
+            self._timer.cancel()
+
+    # -- what the connection calls -----------------------------------------------------------------------------------
+
+    def on_head(self, status: int, headers: dict[str, str]) -> None:
+        self._status = status
+        self._last_heard = self._loop.time()
+        exchange = self._exchange
+        kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+        if headers.get("content-encoding", "identity") != "identity":
+            self.on_error(Garbage("it compressed its reply, which nobody asked for"))
+        elif status == 200 and exchange.asking.stream:
+            if kind != "text/event-stream":
+                self.on_error(Garbage(f"it answered a stream request with {kind or 'no content type'}"))
+                return
+            wants_usage, limit = exchange.asking.wants_usage, self._settings.max_response_bytes
+            clock = exchange.gateway.clock
+            self._rewriter = StreamRewriter(exchange.id, exchange.public_model, wants_usage, clock, limit)
+            exchange.answer = self._rewriter.answer
+
+    def on_body(self, data: bytes) -> None:
+        if self._done.done():
+            return
+        self._last_heard = self._loop.time()
+        if self._rewriter is not None:
+            try:
+                self._forward(self._rewriter.feed(data))
+            except UpstreamError as error:
+                self.on_error(error)
+            return
+        self._size += len(data)
+        self._collected.append(data)
+        if self._size > (self._settings.max_response_bytes if self._status == 200 else ERROR_BODY_BYTES):
+            self._too_large()
+
+    def on_end(self) -> None:
+        if self._done.done():
+            return
+        try:
+            self._complete()
+        except UpstreamError as error:
+            self.on_error(error)
+        else:
+            self._done.set_result(None)
+
+    def on_error(self, error: UpstreamError) -> None:
+        if not self._done.done():
+            self._done.set_exception(error)
+
+    # -- below -------------------------------------------------------------------------------------------------------
+
+    def _complete(self) -> None:
+        if self._rewriter is not None:
+            self._forward(self._rewriter.end())
+            self._exchange.reply.end()
+        elif self._status == 200:
+            self._exchange.send_whole(b"".join(self._collected))
+        else:
+            raise Refusal(self._status, b"".join(self._collected))
+
+    def _forward(self, data: bytes) -> None:
+        """The client's answer begins with the first piece, not with the engine's headers: until then another engine
+        may still take over."""
+        if not data:
+            return
+        reply = self._exchange.reply
+        if not reply.started:
+            self._exchange.begin_stream()
+            if reply.paused:
+                self._connection.pause()
+        reply.write(data)
+
+    def _too_large(self) -> None:
+        if self._status == 200:
+            limit = self._settings.max_response_bytes
+            self.on_error(Garbage(f"its reply is larger than {limit:,} bytes (GYRE_PROXY_MAX_RESPONSE_BYTES)"))
+        else:
+            self.on_error(Refusal(self._status, b""))
+
+    def _resume(self) -> None:
+        self._last_heard = self._loop.time()
+        self._connection.resume()
+
+    def _check_time(self) -> None:
+        """One timer an attempt, set anew only when it fires: pieces just note when they came."""
+        now = self._loop.time()
+        limit = self._settings.idle_seconds if self.heard else self._settings.first_byte_seconds
+        if self._exchange.reply.paused:  # the client is the slow one; its own time-out watches it
+            self._last_heard = now
+        if now - self._last_heard >= limit - 0.001:
+            what = "no further piece of its answer" if self.heard else "no answer"
+            self.on_error(TooSlow(f"{what} within {limit:g} s"))
+        else:
+            self._timer = self._loop.call_at(min(self._last_heard + limit, now + self._period), self._check_time)

@@ -1,0 +1,140 @@
+"""Between workers and the control plane of this machine: a Unix socket, spoken HTTP, 0600.
+
+Workers hand on feedback and report their load; so they need no database, no gRPC and no key of any service. The
+server is the one that also serves clients, with another handler.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import socket
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from services.inference_gateway.proxy import errors
+from services.inference_gateway.proxy.connection import Reply
+from services.inference_gateway.proxy.server import Server
+from services.inference_gateway.proxy.settings import ProxySettings
+from services.inference_gateway.proxy.upstream import UpstreamConnection, UpstreamError
+from services.inference_gateway.proxy.wire import Request
+
+log = logging.getLogger(__name__)
+CALL_SECONDS = 15.0
+ENVELOPE = "x-gyre-"
+
+
+@dataclass(frozen=True, slots=True)
+class FeedbackCall:
+    """What a client said, and who it is. `body` is the client's JSON, not looked at yet."""
+
+    project: str
+    api_key: str
+    role: str
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerStatus:
+    """What a worker says of itself: the revision of its routes, and requests running on each target."""
+
+    pid: int
+    revision: int
+    in_flight: Mapping[str, int]
+
+
+# Returns status and JSON of the answer. May raise ApiError.
+FeedbackSink = Callable[[FeedbackCall], Awaitable[tuple[int, Any]]]
+
+
+class ControlFailed(Exception):
+    """The control plane did not answer."""
+
+
+class ControlClient:
+    """A worker's end. One connection a call: these are rare."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = str(path)
+
+    async def call(self, path: str, body: bytes, envelope: Mapping[str, str] | None = None) -> tuple[int, bytes]:
+        """POSTs `body`. Raises: ControlFailed."""
+        headers = "".join(f"{ENVELOPE}{name.replace('_', '-')}: {value}\r\n" for name, value in (envelope or {}).items())
+        head = f"POST {path} HTTP/1.1\r\nhost: control\r\n{headers}content-length: {len(body)}\r\n\r\n"
+        loop = asyncio.get_running_loop()
+        connection: UpstreamConnection | None = None
+        try:
+            async with asyncio.timeout(CALL_SECONDS):
+                _, connection = await loop.create_unix_connection(UpstreamConnection, self._path)
+                collected = _Collected(loop)
+                connection.send(head.encode() + body, collected)
+                return await collected.done
+        except (OSError, TimeoutError, UpstreamError) as error:
+            raise ControlFailed("the control plane does not answer") from error
+        finally:
+            if connection is not None:
+                connection.close()
+
+
+class _Collected:
+    """A sink that waits for the whole."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.done: asyncio.Future[tuple[int, bytes]] = loop.create_future()
+        self._status = 0
+        self._body: list[bytes] = []
+
+    def on_head(self, status: int, headers: dict[str, str]) -> None:
+        self._status = status
+
+    def on_body(self, data: bytes) -> None:
+        self._body.append(data)
+
+    def on_end(self) -> None:
+        if not self.done.done():
+            self.done.set_result((self._status, b"".join(self._body)))
+
+    def on_error(self, error: UpstreamError) -> None:
+        if not self.done.done():
+            self.done.set_exception(error)
+
+
+class ControlServer:
+    """The control plane's end: `on_feedback` decides, `on_status` listens."""
+
+    def __init__(
+        self, path: Path, settings: ProxySettings, on_feedback: FeedbackSink, on_status: Callable[[WorkerStatus], None]
+    ) -> None:
+        self._path = path
+        self._on_feedback = on_feedback
+        self._on_status = on_status
+        self._server = Server(self, settings)
+
+    async def start(self) -> None:
+        self._path.unlink(missing_ok=True)
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        sock.bind(str(self._path))
+        os.chmod(self._path, 0o600)
+        sock.setblocking(False)
+        await self._server.listen(sock)
+
+    async def stop(self) -> None:
+        await self._server.drain(1)
+        self._path.unlink(missing_ok=True)
+
+    def admit(self, request: Request) -> None:
+        if request.method != "POST" or request.path not in ("/feedback", "/status"):
+            raise errors.unknown_path(request.path)
+
+    async def handle(self, request: Request, reply: Reply) -> None:
+        if request.path == "/status":
+            self._on_status(WorkerStatus(**json.loads(request.body)))
+            reply.send(200, b"{}")
+            return
+        said = {name: request.headers.get(f"{ENVELOPE}{name.replace('_', '-')}", "") for name in ("project", "api_key", "role")}
+        status, answer = await self._on_feedback(FeedbackCall(**said, body=request.body))
+        reply.send(status, json.dumps(answer, ensure_ascii=False).encode())

@@ -1,0 +1,207 @@
+"""Every "no" of the OpenAI endpoint, in OpenAI's shape: `{"error": {message, type, param, code}}`.
+
+The message says what to do; `code` is for programs. A worker raises `ApiError` and renders it once, in `app.py`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+INVALID = "invalid_request_error"
+AUTHENTICATION = "authentication_error"
+PERMISSION = "permission_error"
+RATE_LIMIT = "rate_limit_error"
+SERVER = "server_error"
+
+
+class ApiError(Exception):
+    """An answer other than 200. `close`: the connection cannot be used on, for the request was not read to its end."""
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        message: str,
+        *,
+        kind: str = INVALID,
+        param: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        close: bool = False,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.message = message
+        self.kind = kind
+        self.param = param
+        self.headers = dict(headers or {})
+        self.close = close
+
+    def body(self) -> bytes:
+        error = {"message": self.message, "type": self.kind, "param": self.param, "code": self.code}
+        return json.dumps({"error": error}, ensure_ascii=False).encode()
+
+
+def bad_request(code: str, message: str, param: str | None = None, close: bool = False) -> ApiError:
+    return ApiError(400, code, message, param=param, close=close)
+
+
+def invalid_json(detail: str) -> ApiError:
+    return bad_request("invalid_json", f"The body is not valid JSON ({detail}). Send one JSON object in UTF-8.")
+
+
+def missing_key() -> ApiError:
+    return ApiError(
+        401,
+        "missing_api_key",
+        "No API key was sent. Send the header `Authorization: Bearer YOUR_KEY`; `gyre keys create` makes a key.",
+        kind=AUTHENTICATION,
+        headers={"www-authenticate": "Bearer"},
+    )
+
+
+def invalid_key() -> ApiError:
+    """One answer for unknown and revoked keys, so that guessing teaches nothing."""
+    return ApiError(
+        401,
+        "invalid_api_key",
+        "This API key is not valid here, or was revoked. Check it, or make a new one with `gyre keys create`.",
+        kind=AUTHENTICATION,
+        headers={"www-authenticate": "Bearer"},
+    )
+
+
+def wrong_project(asked: str) -> ApiError:
+    return ApiError(
+        403,
+        "wrong_project",
+        f"This API key does not belong to the project '{asked}' that the header OpenAI-Project names. "
+        "Leave the header out, or use a key of that project.",
+        kind=PERMISSION,
+    )
+
+
+def project_needed() -> ApiError:
+    return bad_request(
+        "project_needed",
+        "This API key may use several projects. Name one in the header OpenAI-Project "
+        "(`OpenAI(project=…)` in the Python client).",
+        param="OpenAI-Project",
+    )
+
+
+def unknown_path(path: str) -> ApiError:
+    return ApiError(
+        404,
+        "unknown_url",
+        f"There is nothing at {path[:200]}. This endpoint serves /v1/models, /v1/chat/completions, /v1/completions "
+        "and /v1/feedback; is the base URL right (…/v1)?",
+    )
+
+
+def method_not_allowed(method: str, allowed: str) -> ApiError:
+    message = f"{method} is not possible here; use {allowed}."
+    return ApiError(405, "method_not_allowed", message, headers={"allow": allowed})
+
+
+def unknown_model(model: str, known: list[str]) -> ApiError:
+    names = ", ".join(known[:10]) + (" …" if len(known) > 10 else "")
+    hint = f"This project serves: {names}." if known else "This project has no deployment yet: create one first."
+    message = f"The model '{model[:200]}' does not exist, or this key may not use it. {hint}"
+    return ApiError(404, "model_not_found", message, param="model")
+
+
+def unknown_version(model: str, version: str, known: list[str]) -> ApiError:
+    hint = f"Serving now: {', '.join(known)}." if known else "It serves no version now."
+    message = f"The deployment '{model}' has no version '{version[:100]}' that takes requests. {hint}"
+    return ApiError(404, "model_version_not_found", message, param="model")
+
+
+def body_too_large(limit: int) -> ApiError:
+    message = f"The body is larger than {limit:,} bytes. Send a smaller one, or raise GYRE_PROXY_MAX_BODY_BYTES."
+    return ApiError(413, "body_too_large", message, close=True)
+
+
+def headers_too_large(limit: int) -> ApiError:
+    message = f"The request line and headers are larger than {limit:,} bytes. Send fewer or shorter headers."
+    return ApiError(431, "headers_too_large", message, close=True)
+
+
+def request_timeout(what: str) -> ApiError:
+    return ApiError(408, "request_timeout", f"The {what} did not arrive in time. Send it in one go.", close=True)
+
+
+def rate_limited(limit: int, wait_seconds: float) -> ApiError:
+    seconds = max(1, round(wait_seconds + 0.5))
+    return ApiError(
+        429,
+        "rate_limit_exceeded",
+        f"This key may send {limit} requests a minute. Try again in {seconds} s, or ask an admin for a higher limit.",
+        kind=RATE_LIMIT,
+        headers={"retry-after": str(seconds)},
+    )
+
+
+def overloaded(what: str, close: bool = False) -> ApiError:
+    message = f"{what} Try again in a second."
+    headers = {"retry-after": "1"}
+    return ApiError(503, "overloaded", message, kind=SERVER, headers=headers, close=close)
+
+
+def not_ready(model: str) -> ApiError:
+    message = f"The deployment '{model}' has no engine that takes requests yet. Try again in some seconds."
+    return ApiError(503, "deployment_not_ready", message, kind=SERVER, headers={"retry-after": "5"})
+
+
+def internal() -> ApiError:
+    return ApiError(500, "internal_error", "Something in the gateway broke; its log says what. Try again.", kind=SERVER)
+
+
+def starting() -> ApiError:
+    message = "The gateway has no routes yet: it is starting, or its control plane is down. Try again in a second."
+    return ApiError(503, "starting", message, kind=SERVER, headers={"retry-after": "1"})
+
+
+def upstream_failed(detail: str) -> ApiError:
+    message = f"The engine behind this model failed: {detail}. Nothing was answered; it is safe to try again."
+    return ApiError(502, "upstream_error", message, kind=SERVER)
+
+
+def upstream_misconfigured(detail: str) -> ApiError:
+    message = f"The engine behind this model is set up wrongly: {detail}. Tell whoever runs this deployment."
+    return ApiError(502, "upstream_misconfigured", message, kind=SERVER)
+
+
+def upstream_timeout(detail: str) -> ApiError:
+    message = f"The engine behind this model took too long: {detail}. Ask for fewer tokens, stream, or try again."
+    return ApiError(504, "upstream_timeout", message, kind=SERVER)
+
+
+def from_upstream(status: int, body: bytes) -> ApiError:
+    """An engine's refusal, reshaped. What the client caused stays a 4xx; what we caused by set-up becomes a 502."""
+    message, code, param = _details(body)
+    if status in (401, 403):
+        return upstream_misconfigured("it refused the gateway's credentials (upstream_key_ref)")
+    if status == 404:
+        return upstream_misconfigured(f"it knows no such path or model ({message[:300] or 'no details'})")
+    if status == 429:
+        text = message or "The engine behind this model takes no more requests now. Try again later."
+        return ApiError(429, code or "rate_limit_exceeded", text, kind=RATE_LIMIT, headers={"retry-after": "1"})
+    if 400 <= status < 500:
+        return ApiError(status, code or "invalid_request", message or f"The engine refused it ({status}).", param=param)
+    return upstream_failed(f"it answered {status}" + (f" ({message[:300]})" if message else ""))
+
+
+def _details(body: bytes) -> tuple[str, str, str | None]:
+    """message, code, param of an OpenAI-like error; llama.cpp's numeric code gives way to its type."""
+    try:
+        error = json.loads(body)["error"]
+        if isinstance(error, str):
+            return error, "", None
+        code = error.get("code")
+        text = code if isinstance(code, str) else str(error.get("type") or "")
+        param = error.get("param")
+        return str(error.get("message") or ""), text, param if isinstance(param, str) else None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return "", "", None

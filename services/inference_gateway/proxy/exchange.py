@@ -1,0 +1,177 @@
+"""One completion, from the parsed request to its record: choose a target, ask it, pass on what it says.
+
+Another target is tried as long as nothing has gone out to the client. A coroutine decides; the bytes of an answer
+flow through callbacks (`Attempt`), with no task switch and no queue in between.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from services.inference_gateway.engines.wire import WIRES
+from services.inference_gateway.proxy import answering, errors, wire
+from services.inference_gateway.proxy.answering import Answer
+from services.inference_gateway.proxy.asking import CHAT, Asking
+from services.inference_gateway.proxy.attempt import Attempt, Refusal, TooSlow
+from services.inference_gateway.proxy.connection import Reply
+from services.inference_gateway.proxy.errors import ApiError
+from services.inference_gateway.proxy.pool import Pool, PoolFull
+from services.inference_gateway.proxy.snapshot import Deployment, Target
+from services.inference_gateway.proxy.ssrf import UpstreamRefused
+from services.inference_gateway.proxy.upstream import ClosedEarly, ConnectFailed, UpstreamError
+
+if TYPE_CHECKING:
+    from services.inference_gateway.proxy.gateway import Gateway
+
+STREAM_TYPE = "text/event-stream; charset=utf-8"
+
+
+class Exchange:
+    """`answer` and `target` tell afterwards what came of it; `status` is what the client got (499: it left)."""
+
+    def __init__(
+        self, gateway: Gateway, reply: Reply, asking: Asking, deployment: Deployment, version: str, trace: str
+    ) -> None:
+        self.gateway = gateway
+        self.reply = reply
+        self.asking = asking
+        self.deployment = deployment
+        self.version = version
+        self.trace = trace
+        self.id = gateway.new_id(asking.operation)
+        self.headers = {"x-request-id": self.id}
+        self.target: Target | None = None
+        self.answer = Answer()
+        self.started = gateway.clock()
+
+    @property
+    def public_model(self) -> str:
+        """What the answer calls the model: the name that was asked for."""
+        return self.asking.model
+
+    async def run(self) -> None:
+        """Raises: ApiError where nothing went out yet; an answer that broke off later says so itself."""
+        try:
+            async with asyncio.timeout(self.gateway.settings.total_seconds):
+                await self._until_one_answers()
+        except TimeoutError:
+            seconds = self.gateway.settings.total_seconds
+            self._broken(errors.upstream_timeout(f"not done after {seconds:g} s"))
+
+    async def _until_one_answers(self) -> None:
+        tried: list[str] = []
+        failure: ApiError | None = None
+        while len(tried) < self.gateway.settings.max_attempts:
+            if tried:
+                self._look_again()
+            target = self.gateway.router.choose(self.deployment, self.version, tried)
+            if target is None:
+                break
+            tried.append(target.id)
+            self.target, self.answer, another = target, Answer(), True
+            try:
+                await self._ask(target)
+                self.gateway.router.succeeded(target)
+                return
+            except UpstreamRefused as error:
+                failure = errors.upstream_misconfigured(str(error))
+            except UpstreamError as error:
+                failure, another = self._judged(error, target)
+            if self.reply.started or not another:
+                break
+        self._broken(failure or errors.not_ready(self.asking.model))
+
+    def _look_again(self) -> None:
+        """A second attempt goes by the routes of now, for a target may have begun to drain since the first."""
+        snapshot = self.gateway.snapshot
+        now = snapshot and snapshot.deployments.get((self.deployment.project, self.deployment.name))
+        if now:
+            self.deployment = now
+
+    async def _ask(self, target: Target) -> None:
+        """Asks one target; a kept connection that died in the meantime is no fault of it, and is replaced once."""
+        pool, base_path = self.gateway.pools.of(target.base_url, target.chosen_by_user)
+        data = self._request(target, pool, base_path)
+        with self.gateway.router.running(target):
+            try:
+                await self._ask_by(pool, data, fresh=False)
+            except _Stale:
+                await self._ask_by(pool, data, fresh=True)
+
+    async def _ask_by(self, pool: Pool, data: bytes, fresh: bool) -> None:
+        connection = await pool.acquire(fresh)
+        attempt = Attempt(self, connection)
+        used_before = connection.requests > 0
+        try:
+            await attempt.run(data)
+        except ClosedEarly as error:
+            if used_before and not attempt.heard:
+                raise _Stale from error
+            raise
+        finally:
+            pool.release(connection)
+            self.reply.on_pause = self.reply.on_resume = None
+
+    def _request(self, target: Target, pool: Pool, base_path: str) -> bytes:
+        """The bytes for one engine: our own headers, for the client's key and cookies are none of its business."""
+        engine = WIRES[target.engine]
+        path = base_path + (engine.chat_path if self.asking.operation == CHAT else engine.text_path)
+        body = self.asking.body_for(target.upstream_model or self.deployment.name, engine.stream_usage)
+        lines = [
+            f"POST {path} HTTP/1.1",
+            f"host: {pool.origin.authority}",
+            "content-type: application/json",
+            f"content-length: {len(body)}",
+            f"accept: {'text/event-stream' if self.asking.stream else 'application/json'}",
+            f"x-request-id: {self.id}",
+        ]
+        if target.upstream_key_ref:
+            lines.append(f"authorization: Bearer {self.gateway.upstream_key(target.upstream_key_ref)}")
+        if self.trace:
+            lines.append(f"traceparent: {wire.header_safe(self.trace)}")
+        return "\r\n".join(lines).encode("latin-1", "replace") + b"\r\n\r\n" + body
+
+    def _judged(self, error: UpstreamError, target: Target) -> tuple[ApiError, bool]:
+        """What the client hears of a failure, and whether another engine may do better: where this one is down or
+        full, not where the request itself was refused or took long."""
+        self.gateway.metrics.attempts.labels(target.id, type(error).__name__).inc()
+        if isinstance(error, Refusal):
+            down = error.status in (502, 503, 504)
+            if down:
+                self.gateway.router.failed(target)
+            return errors.from_upstream(error.status, error.body), down or error.status == 429
+        if isinstance(error, TooSlow):
+            return errors.upstream_timeout(error.detail), False
+        if isinstance(error, PoolFull):
+            return errors.overloaded(f"The engine behind this model is busy: {error.detail}."), True
+        if isinstance(error, (ConnectFailed, ClosedEarly)):
+            self.gateway.router.failed(target)
+        return errors.upstream_failed(error.detail), True
+
+    def _broken(self, failure: ApiError) -> None:
+        """Before the first byte an error like any other; after it, an event of the stream, and a cut connection."""
+        if not self.reply.started:
+            raise failure
+        self.answer.finish_reason = answering.UPSTREAM_ERROR
+        self.reply.write(answering.error_event(failure.message, failure.code))
+        self.reply.close_after()
+        self.reply.end()
+
+    # -- what an attempt calls ---------------------------------------------------------------------------------------
+
+    def begin_stream(self) -> None:
+        headers = {"content-type": STREAM_TYPE, "cache-control": "no-cache", "x-accel-buffering": "no"}
+        self.reply.start(200, headers | self.headers)
+
+    def send_whole(self, raw: bytes) -> None:
+        """Raises: Garbage."""
+        body, self.answer = answering.rewrite_reply(raw, self.id, self.public_model)
+        self.reply.send(200, body, self.headers)
+
+
+class _Stale(UpstreamError):
+    """A kept connection was closed by the engine just as it was used again."""
+
+    def __init__(self) -> None:
+        super().__init__("the kept connection was closed")

@@ -1,0 +1,285 @@
+"""What a worker answers: the table of paths, who may ask, and what is noted of each completion."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import time
+from collections.abc import Awaitable, Callable
+from hashlib import sha256
+from typing import Any
+
+from ulid import ULID
+
+from services.inference_gateway.proxy import answering, asking, errors, routing
+from services.inference_gateway.proxy.asking import CHAT, TEXT
+from services.inference_gateway.proxy.connection import Reply
+from services.inference_gateway.proxy.control import ControlClient, ControlFailed
+from services.inference_gateway.proxy.errors import ApiError
+from services.inference_gateway.proxy.exchange import Exchange
+from services.inference_gateway.proxy.limits import RateLimiter
+from services.inference_gateway.proxy.metrics import Metrics
+from services.inference_gateway.proxy.pool import Pools
+from services.inference_gateway.proxy.records import CompletionRecord, RecordQueue
+from services.inference_gateway.proxy.settings import ProxySettings
+from services.inference_gateway.proxy.snapshot import ALL_PROJECTS, Deployment, Key, Snapshot
+from services.inference_gateway.proxy.ssrf import UpstreamRefused
+from services.inference_gateway.proxy.wire import Request
+
+CLIENT_LEFT = 499
+MODELS = "/v1/models"
+# Settings that a deployment may name as the key of its upstream. Any other variable would be a way to read ours.
+KEY_SETTING = re.compile(r"GYRE_UPSTREAM_KEY(_[A-Z0-9_]+)?")
+
+Answerer = Callable[["Gateway", Request, Reply], Awaitable[None]]
+
+
+class Gateway:
+    """One worker's answers. `snapshot` is replaced whole; a request that runs keeps the one with which it began."""
+
+    def __init__(
+        self,
+        settings: ProxySettings,
+        metrics: Metrics,
+        records: RecordQueue,
+        control: ControlClient,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.settings = settings
+        self.metrics = metrics
+        self.clock = clock
+        self.pools = Pools(settings, clock)
+        self.router = routing.Router(clock)
+        self.snapshot: Snapshot | None = None
+        self.draining = False
+        self._records = records
+        self._control = control
+        self._limiter = RateLimiter(clock, settings.workers)
+
+    def use(self, snapshot: Snapshot) -> None:
+        """Swaps the picture, and drops what belonged to things that are gone."""
+        self.snapshot = snapshot
+        targets = [target for each in snapshot.deployments.values() for target in each.targets]
+        self.router.forget_others({target.id for target in targets})
+        self.pools.forget_others({(target.base_url, target.chosen_by_user) for target in targets})
+        names = {key.name for key in snapshot.keys.values()}
+        self._limiter.forget(names.__contains__)
+        self.metrics.snapshot_revision.set(snapshot.revision)
+
+    # -- what the server calls ---------------------------------------------------------------------------------------
+
+    def admit(self, request: Request) -> None:
+        """Path, method and key, before the body is read: who may not ask cannot make us hold ten megabytes."""
+        try:
+            _route(request)
+            if request.path != "/health":
+                request.caller = self._caller(request)
+        except ApiError as error:
+            self._count(request, error.status)
+            raise
+
+    async def handle(self, request: Request, reply: Reply) -> None:
+        status = CLIENT_LEFT
+        try:
+            await _route(request)(self, request, reply)
+            status = reply.status
+        except ApiError as error:
+            status = error.status
+            raise
+        except asyncio.CancelledError:
+            raise
+        except Exception:
+            status = 500
+            raise
+        finally:
+            self._count(request, status)
+
+    # -- one function a path -----------------------------------------------------------------------------------------
+
+    async def health(self, request: Request, reply: Reply) -> None:
+        """For load balancers: 503 until there are routes, and while the worker drains."""
+        ready = self.snapshot is not None and not self.draining
+        revision = self.snapshot.revision if self.snapshot else 0
+        status = "ok" if ready else "draining" if self.draining else "starting"
+        reply.send(200 if ready else 503, json.dumps({"status": status, "snapshot_revision": revision}).encode())
+
+    async def models(self, request: Request, reply: Reply) -> None:
+        listed = [_model(each) for each in self._routes().models_of(self._project(request)) if each.targets]
+        reply.send(200, json.dumps({"object": "list", "data": listed}).encode())
+
+    async def model(self, request: Request, reply: Reply) -> None:
+        name = request.path[len(MODELS) + 1 :]
+        deployment, version = routing.resolve(self._routes(), self._project(request), name)
+        reply.send(200, json.dumps(_model(deployment) | {"id": name if version else deployment.name}).encode())
+
+    async def chat(self, request: Request, reply: Reply) -> None:
+        await self._complete(CHAT, request, reply)
+
+    async def text(self, request: Request, reply: Reply) -> None:
+        await self._complete(TEXT, request, reply)
+
+    async def feedback(self, request: Request, reply: Reply) -> None:
+        """Handed to the control plane as it came, with who said it."""
+        key = _known(request)
+        self._limiter.take(key.name, key.requests_per_minute)
+        envelope = {"project": self._project(request), "api_key": key.name, "role": key.role}
+        try:
+            status, body = await self._control.call("/feedback", request.body, envelope)
+        except ControlFailed as error:
+            raise errors.overloaded(f"Feedback cannot be taken now ({error}).") from error
+        reply.send(status, body)
+
+    # -- completions -------------------------------------------------------------------------------------------------
+
+    async def _complete(self, operation: str, request: Request, reply: Reply) -> None:
+        """1 limit, 2 parse, 3 route, 4 ask, 5 note."""
+        key = _known(request)
+        snapshot, project = self._routes(), self._project(request)
+        limits = self._limiter.take(key.name, key.requests_per_minute)
+        ask = asking.parse(operation, request.body)
+        deployment, version = routing.resolve(snapshot, project, ask.model)
+        exchange = Exchange(self, reply, ask, deployment, version, request.headers.get("traceparent", ""))
+        exchange.headers |= limits
+        error_type = "cancelled"
+        try:
+            await exchange.run()
+            error_type = answering.UPSTREAM_ERROR if exchange.answer.finish_reason == answering.UPSTREAM_ERROR else ""
+        except ApiError as error:
+            error_type = error.code
+            raise
+        except asyncio.CancelledError:
+            exchange.answer.finish_reason = answering.CLIENT_CLOSED
+            raise
+        finally:
+            self._note(exchange, request, project, error_type)
+            if reply.started and snapshot.keeps_completions(project):
+                self._record(exchange, request, key)
+
+    def _note(self, exchange: Exchange, request: Request, project: str, error_type: str) -> None:
+        target, answer, metrics = exchange.target, exchange.answer, self.metrics
+        now = self.clock()
+        version = target.version if target else ""
+        labels = (project, exchange.asking.operation, exchange.deployment.name, version)
+        metrics.request_seconds.labels(*labels, error_type).observe(now - request.received)
+        if answer.first_token:
+            metrics.first_token_seconds.labels(*labels).observe(answer.first_token - request.received)
+            if answer.completion_tokens > 1:
+                each = (now - answer.first_token) / (answer.completion_tokens - 1)
+                metrics.output_token_seconds.labels(*labels).observe(each)
+        if answer.total_tokens:
+            metrics.tokens.labels(*labels, "input").observe(answer.prompt_tokens)
+            metrics.tokens.labels(*labels, "output").observe(answer.completion_tokens)
+
+    def _record(self, exchange: Exchange, request: Request, key: Key) -> None:
+        answer, target, ask = exchange.answer, exchange.target, exchange.asking
+        messages = ask.messages()
+        if messages is None or target is None:
+            self.metrics.records.labels("not_text").inc()
+            return
+        first = answer.first_token
+        self._records.put(
+            CompletionRecord(
+                id=exchange.id,
+                project=exchange.deployment.project,
+                deployment=exchange.deployment.resource,
+                target=target.id,
+                model_version=target.model_version,
+                variant=target.variant,
+                api_key=key.name,
+                messages=messages,
+                parameters=ask.parameters(),
+                answer=answer.text,
+                finish_reason=answer.finish_reason,
+                prompt_tokens=answer.prompt_tokens,
+                completion_tokens=answer.completion_tokens,
+                total_tokens=answer.total_tokens,
+                ttft_ms=round((first - request.received) * 1000, 3) if first else 0.0,
+                duration_ms=round((self.clock() - request.received) * 1000, 3),
+                time=time.time(),
+                streamed=ask.stream,
+            )
+        )
+
+    # -- small things ------------------------------------------------------------------------------------------------
+
+    def new_id(self, operation: str) -> str:
+        return f"{'chatcmpl' if operation == CHAT else 'cmpl'}-{ULID()}"
+
+    def upstream_key(self, setting: str) -> str:
+        """The key that a deployment names. Raises: UpstreamRefused."""
+        key = os.environ.get(setting, "") if KEY_SETTING.fullmatch(setting) else ""
+        if not key:
+            hint = "it must begin with GYRE_UPSTREAM_KEY and be set for the gateway"
+            raise UpstreamRefused(f"the setting '{setting[:60]}' holds no key; {hint}")
+        return key
+
+    def _caller(self, request: Request) -> Key:
+        secret = request.bearer()
+        if not secret:
+            raise errors.missing_key()
+        key = self._routes().keys.get(sha256(secret.encode("utf-8", "surrogateescape")).hexdigest())
+        if key is None or key.revoked:
+            raise errors.invalid_key()
+        return key
+
+    def _project(self, request: Request) -> str:
+        """The key's project, or the one that a key of all projects names."""
+        key, asked = _known(request), request.headers.get("openai-project", "")
+        if key.project != ALL_PROJECTS:
+            if asked and asked != key.project:
+                raise errors.wrong_project(asked)
+            return key.project
+        projects = self._routes().projects
+        if not asked and len(projects) == 1:
+            return next(iter(projects))
+        if asked not in projects:
+            raise errors.wrong_project(asked) if asked else errors.project_needed()
+        return asked
+
+    def _routes(self) -> Snapshot:
+        if self.snapshot is None:
+            raise errors.starting()
+        return self.snapshot
+
+    def _count(self, request: Request, status: int) -> None:
+        route = request.path if request.path in ROUTES else MODELS if request.path.startswith(MODELS) else "other"
+        self.metrics.requests.labels(route, str(status)).inc()
+
+
+ROUTES: dict[str, dict[str, Answerer]] = {
+    "/v1/chat/completions": {"POST": Gateway.chat},
+    "/v1/completions": {"POST": Gateway.text},
+    "/v1/feedback": {"POST": Gateway.feedback},
+    MODELS: {"GET": Gateway.models},
+    "/health": {"GET": Gateway.health, "HEAD": Gateway.health},
+}
+
+
+def _route(request: Request) -> Answerer:
+    """Raises: ApiError 404 or 405."""
+    methods = ROUTES.get(request.path)
+    if methods is None and request.path.startswith(f"{MODELS}/"):
+        methods = {"GET": Gateway.model}
+    if methods is None:
+        raise errors.unknown_path(request.path)
+    if request.method not in methods:
+        raise errors.method_not_allowed(request.method, ", ".join(methods))
+    return methods[request.method]
+
+
+def _known(request: Request) -> Key:
+    if request.caller is None:
+        raise errors.missing_key()
+    return request.caller
+
+
+def _model(deployment: Deployment) -> dict[str, Any]:
+    """As OpenAI lists a model."""
+    return {
+        "id": deployment.name,
+        "object": "model",
+        "created": deployment.created,
+        "owned_by": deployment.project,
+    }

@@ -1,0 +1,236 @@
+"""What the control plane holds: the worker processes, kept running, and their end of the control socket.
+
+    pool = ProxyPool(settings, paths, host, port, record=store_batch, on_feedback=submit, registry=metrics.registry)
+    await pool.start()          # returns when every worker listens
+    write_snapshot(paths.snapshot, snapshot)
+    ...
+    await pool.stop()           # drains
+
+The listening sockets (one a worker, SO_REUSEPORT) are the parent's: while a worker is started anew, its new
+connections wait in the backlog and are not refused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Self
+
+from prometheus_client import CollectorRegistry, Metric
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+from prometheus_client.registry import Collector
+
+from services.inference_gateway.proxy.control import ControlServer, FeedbackSink, WorkerStatus
+from services.inference_gateway.proxy.server import BACKLOG, bind
+from services.inference_gateway.proxy.settings import Paths, ProxySettings
+from services.inference_gateway.proxy.shipper import Record, Shipper
+
+log = logging.getLogger(__name__)
+START_SECONDS = 30.0
+FIRST_PAUSE_SECONDS = 0.1
+LONGEST_PAUSE_SECONDS = 5.0
+HEALTHY_SECONDS = 60.0
+LONGEST_SOCKET_PATH = 100
+
+
+class ProxyPool:
+    """`record` and `on_feedback` are called in the caller's event loop."""
+
+    def __init__(
+        self,
+        settings: ProxySettings,
+        paths: Paths,
+        host: str,
+        port: int,
+        *,
+        record: Record,
+        on_feedback: FeedbackSink,
+        registry: CollectorRegistry | None = None,
+    ) -> None:
+        self._settings = settings
+        self._paths = paths
+        self._host = host
+        self._port = port
+        registry = registry or CollectorRegistry()
+        registry.register(ProxyMetrics(paths.metrics))
+        self._control_path = _socket_path(paths.control)
+        self._control = ControlServer(self._control_path, settings, on_feedback, self._heard)
+        self._shipper = Shipper(paths.spool, paths.dead, record, settings, registry)
+        self._statuses: dict[int, WorkerStatus] = {}
+        self._news = asyncio.Event()
+        self._processes: dict[int, asyncio.subprocess.Process] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+        self._stopping = False
+
+    async def start(self) -> None:
+        """Raises: OSError if the port is taken; TimeoutError if the workers do not come up."""
+        self._paths.create()
+        for old in self._paths.metrics.glob("*.db"):
+            old.unlink()
+        self._sockets = _listen(self._host, self._port, self._settings.workers)
+        await self._control.start()
+        self._tasks = [asyncio.create_task(self._keep_running(slot)) for slot in range(self._settings.workers)]
+        self._tasks.append(asyncio.create_task(self._shipper.run()))
+        try:
+            async with asyncio.timeout(START_SECONDS):
+                await self._until(lambda: len(self._statuses) == self._settings.workers)
+        except TimeoutError:
+            await self.stop()
+            raise
+        log.info("the OpenAI endpoint is up", extra={"port": self._port, "workers": self.pids})
+
+    async def stop(self) -> None:
+        """Lets running answers end (`drain_seconds`), stores what is in the spool, if it can be stored, and returns."""
+        self._stopping = True
+        for process in self._processes.values():
+            with suppress(ProcessLookupError):
+                process.send_signal(signal.SIGTERM)
+        waits = [process.wait() for process in self._processes.values()]
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._settings.drain_seconds + 5):
+                await asyncio.gather(*waits)
+        for process in self._processes.values():
+            with suppress(ProcessLookupError):
+                process.kill()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._ship_the_rest()
+        await self._control.stop()
+        for sock in self._sockets:
+            sock.close()
+        if self._control_path != self._paths.control:
+            shutil.rmtree(self._control_path.parent, ignore_errors=True)
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    @property
+    def pids(self) -> list[int]:
+        return [process.pid for process in self._processes.values()]
+
+    def in_flight(self, target: str) -> int:
+        """Requests running on `target`, as the workers last said (at most `status_seconds` ago)."""
+        return sum(status.in_flight.get(target, 0) for status in self._statuses.values())
+
+    def drained(self, target: str, revision: int) -> bool:
+        """True once every worker goes by snapshot `revision` or a newer one and nothing runs on `target` any more: an
+        engine may be stopped then without cutting an answer."""
+        statuses = [self._statuses.get(pid) for pid in self.pids]
+        return bool(statuses) and all(
+            status is not None and status.revision >= revision and not status.in_flight.get(target)
+            for status in statuses
+        )
+
+    async def until_revision(self, revision: int, seconds: float = 5.0) -> None:
+        """Returns when every worker goes by snapshot `revision`. Raises: TimeoutError."""
+        async with asyncio.timeout(seconds):
+            await self._until(
+                lambda: len(self._statuses) == self._settings.workers
+                and all(status.revision >= revision for status in self._statuses.values())
+            )
+
+    # -- below -------------------------------------------------------------------------------------------------------
+
+    async def _until(self, condition: Callable[[], bool]) -> None:
+        while not condition():
+            self._news.clear()
+            await self._news.wait()
+
+    def _heard(self, status: WorkerStatus) -> None:
+        if status.pid in self.pids:
+            self._statuses[status.pid] = status
+            self._news.set()
+
+    async def _keep_running(self, slot: int) -> None:
+        """A worker that dies is started anew, after a pause that doubles while it dies young."""
+        pause = FIRST_PAUSE_SECONDS
+        before = 0
+        while not self._stopping:
+            born = time.monotonic()
+            process = await self._spawn(slot)
+            self._processes[slot] = process
+            if before:
+                log.warning("a gateway worker was started anew", extra={"pid_before": before, "pid": process.pid})
+            code = await process.wait()
+            self._buried(process.pid)
+            if self._stopping:
+                return
+            if time.monotonic() - born > HEALTHY_SECONDS:
+                pause = FIRST_PAUSE_SECONDS
+            log.error("a gateway worker died", extra={"pid": process.pid, "exit_code": code, "pause": pause})
+            await asyncio.sleep(pause)
+            pause, before = min(pause * 2, LONGEST_PAUSE_SECONDS), process.pid
+
+    async def _spawn(self, slot: int) -> asyncio.subprocess.Process:
+        descriptor = self._sockets[slot].fileno()
+        command = [
+            *(sys.executable, "-m", "services.inference_gateway.proxy.worker"),
+            *("--home", str(self._paths.folder.parent)),
+            *("--control", str(self._control_path)),
+            *("--socket", str(descriptor)),
+            *("--settings", self._settings.model_dump_json()),
+        ]
+        environment = os.environ | {
+            "PROMETHEUS_MULTIPROC_DIR": str(self._paths.metrics),
+            "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+        }
+        return await asyncio.create_subprocess_exec(
+            *command, stdin=asyncio.subprocess.PIPE, pass_fds=[descriptor], env=environment
+        )
+
+    def _buried(self, pid: int) -> None:
+        self._statuses.pop(pid, None)
+        mark_process_dead(pid, str(self._paths.metrics))  # type: ignore[no-untyped-call]
+
+    async def _ship_the_rest(self) -> None:
+        try:
+            async with asyncio.timeout(5):
+                await self._shipper.ship()
+        except Exception as error:  # noqa: BLE001 - it stays on the disk and is shipped after the next start
+            log.warning("completions wait in the spool", extra={"reason": repr(error)})
+
+
+class ProxyMetrics(Collector):
+    """What the workers counted, summed, as part of the service's own /metrics."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def collect(self) -> Iterable[Metric]:
+        """Nothing as long as no worker has written: the collector wants its folder to exist."""
+        if self._folder.is_dir():
+            yield from MultiProcessCollector(None, path=str(self._folder)).collect()  # type: ignore[no-untyped-call]
+
+    def describe(self) -> Iterable[Metric]:
+        return []
+
+
+def _listen(host: str, port: int, count: int) -> list[socket.socket]:
+    """The first is bound without SO_REUSEPORT for a moment, so that a port of somebody else is noticed, not shared."""
+    bind(host, port, reuse_port=False).close()
+    sockets = [bind(host, port, reuse_port=True) for _ in range(count)]
+    for sock in sockets:
+        sock.listen(BACKLOG)
+    return sockets
+
+
+def _socket_path(wanted: Path) -> Path:
+    """A Unix socket's path may have 107 bytes: where the home is deeper, the socket lies in a private folder of its own."""
+    if len(str(wanted).encode()) <= LONGEST_SOCKET_PATH:
+        return wanted
+    return Path(tempfile.mkdtemp(prefix="gyre-")) / wanted.name

@@ -1,0 +1,202 @@
+"""What a worker knows: an immutable picture of keys and routes, swapped whole.
+
+The control plane writes it with `write_snapshot`; workers poll the file (`SnapshotFile`). A file, not a socket: it
+survives either side's death, a worker that starts finds the newest state at once, and one `stat` each 100 ms is free.
+Keys are SHA-256 hashes; keys of rented upstreams are named, never contained.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+ALL_PROJECTS = "*"
+FORMAT = 1
+
+
+class TargetState(StrEnum):
+    READY = "READY"
+    UNHEALTHY = "UNHEALTHY"  # asked only when nothing else is left
+    DRAINING = "DRAINING"  # gets no new requests
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A caller's key. `name` is `projects/{p}/keys/{id}`; `project` may be `*`. `requests_per_minute` 0: no limit."""
+
+    name: str
+    project: str
+    role: str = "VIEWER"
+    requests_per_minute: int = 0
+    revoked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """`keeps_completions` is the project's consent to keep what is asked and answered."""
+
+    keeps_completions: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One engine behind a deployment: a replica (`address`, host:port) or an engine that ran before (`upstream_url`).
+
+    `version` is the short name after `@` with which a client pins it; `weight` is a share of new requests.
+    """
+
+    id: str
+    version: str = ""
+    model_version: str = ""
+    variant: str = ""
+    engine: str = "llama_cpp"
+    address: str = ""
+    upstream_url: str = ""
+    upstream_model: str = ""
+    upstream_key_ref: str = ""
+    weight: int = 100
+    state: TargetState = TargetState.READY
+
+    @property
+    def base_url(self) -> str:
+        """URL below which the OpenAI paths live (`…/v1`)."""
+        return self.upstream_url.rstrip("/") if self.upstream_url else f"http://{self.address}/v1"
+
+    @property
+    def chosen_by_user(self) -> bool:
+        """An upstream URL came from a person and is checked before every connection; an address is our own."""
+        return bool(self.upstream_url)
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """`name` is the OpenAI `model`; `created` is in Unix seconds."""
+
+    name: str
+    project: str
+    targets: tuple[Target, ...] = ()
+    created: int = 0
+
+    @property
+    def resource(self) -> str:
+        return f"projects/{self.project}/deployments/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """All of it. `keys` by SHA-256 hex, `deployments` by (project, name), `projects` by slug."""
+
+    revision: int = 0
+    keys: Mapping[str, Key] = field(default_factory=dict)
+    projects: Mapping[str, Project] = field(default_factory=dict)
+    deployments: Mapping[tuple[str, str], Deployment] = field(default_factory=dict)
+
+    def models_of(self, project: str) -> list[Deployment]:
+        return [deployment for (owner, _), deployment in sorted(self.deployments.items()) if owner == project]
+
+    def keeps_completions(self, project: str) -> bool:
+        known = self.projects.get(project)
+        return known is not None and known.keeps_completions
+
+
+def make_snapshot(
+    revision: int, keys: Mapping[str, Key], projects: Mapping[str, Project], deployments: list[Deployment]
+) -> Snapshot:
+    """A snapshot that cannot be changed through the mappings that were given."""
+    return Snapshot(
+        revision=revision,
+        keys=MappingProxyType(dict(keys)),
+        projects=MappingProxyType(dict(projects)),
+        deployments=MappingProxyType({(each.project, each.name): each for each in deployments}),
+    )
+
+
+def to_json(snapshot: Snapshot) -> str:
+    return json.dumps(
+        {
+            "format": FORMAT,
+            "revision": snapshot.revision,
+            "keys": {digest: _fields(key) for digest, key in snapshot.keys.items()},
+            "projects": {slug: _fields(project) for slug, project in snapshot.projects.items()},
+            "deployments": [
+                _fields(each) | {"targets": [_fields(target) for target in each.targets]}
+                for each in snapshot.deployments.values()
+            ],
+        },
+        ensure_ascii=False,
+    )
+
+
+def from_json(text: str | bytes) -> Snapshot:
+    """Raises: ValueError for anything that is not a snapshot of this format."""
+    try:
+        raw = json.loads(text)
+        if raw["format"] != FORMAT:
+            raise ValueError(f"snapshot format {raw['format']} is not {FORMAT}")
+        return make_snapshot(
+            revision=int(raw["revision"]),
+            keys={digest: Key(**fields) for digest, fields in raw["keys"].items()},
+            projects={slug: Project(**fields) for slug, fields in raw["projects"].items()},
+            deployments=[_deployment(fields) for fields in raw["deployments"]],
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"not a snapshot: {error!r}") from error
+
+
+def write_snapshot(path: Path, snapshot: Snapshot) -> None:
+    """Replaces the file at `path` in one step, 0600. A reader sees the old or the new, never half of one."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(to_json(snapshot))
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+class SnapshotFile:
+    """Reads the file again when it was replaced; keeps the last good one when the new one does not parse."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._seen: tuple[int, int, int] | None = None
+        self.failures = 0
+
+    def poll(self) -> Snapshot | None:
+        """The new snapshot, or None where nothing changed, there is none yet, or it cannot be read.
+
+        Raises: ValueError, once for each bad file, so that the caller can say so.
+        """
+        try:
+            stat = self._path.stat()
+        except FileNotFoundError:
+            return None
+        mark = (stat.st_ino, stat.st_mtime_ns, stat.st_size)
+        if mark == self._seen:
+            return None
+        self._seen = mark
+        try:
+            return from_json(self._path.read_bytes())
+        except ValueError:
+            self.failures += 1
+            raise
+
+
+def draining(target: Target) -> Target:
+    return replace(target, state=TargetState.DRAINING)
+
+
+def _fields(row: Any) -> dict[str, Any]:
+    return {name: getattr(row, name) for name in row.__slots__}
+
+
+def _deployment(fields: dict[str, Any]) -> Deployment:
+    targets = tuple(Target(**(each | {"state": TargetState(each["state"])})) for each in fields["targets"])
+    return Deployment(**(fields | {"targets": targets}))

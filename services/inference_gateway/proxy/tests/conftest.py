@@ -1,0 +1,77 @@
+"""A gateway in this process for each test, and one real engine for all of them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from services.inference_gateway.proxy.control import ControlClient, ControlServer, FeedbackCall
+from services.inference_gateway.proxy.gateway import Gateway
+from services.inference_gateway.proxy.metrics import Metrics
+from services.inference_gateway.proxy.records import RecordQueue
+from services.inference_gateway.proxy.server import Server, bind
+from services.inference_gateway.proxy.settings import ProxySettings
+from services.inference_gateway.proxy.snapshot import Deployment
+from services.inference_gateway.proxy.tests.support import Running, eventually, free_port, model_file, snapshot_of
+
+Start = Callable[..., Any]
+
+
+@pytest.fixture
+async def start(tmp_path: Path) -> AsyncIterator[Start]:
+    """`await start(deployment(…), setting=value, …)` → Running."""
+    async with AsyncExitStack() as stack:
+
+        async def start_gateway(*deployments: Deployment, consent: bool = True, **settings: Any) -> Running:
+            chosen = ProxySettings(**({"sweep_seconds": 0.02} | settings))
+            metrics = Metrics()
+            queue = RecordQueue(chosen, lambda outcome: metrics.records.labels(outcome).inc())
+            control_path = tmp_path / "c.sock"
+            gateway = Gateway(chosen, metrics, queue, ControlClient(control_path))
+            gateway.use(snapshot_of(list(deployments), consent=consent))
+            server = Server(gateway, chosen)
+            sock = bind("127.0.0.1", 0, reuse_port=False)
+            await server.listen(sock)
+            running = Running(gateway, server, sock.getsockname()[1], queue)
+
+            async def on_feedback(call: FeedbackCall) -> tuple[int, Any]:
+                running.feedback.append(call)
+                return 200, {"name": f"projects/{call.project}/feedback/1"}
+
+            control = ControlServer(control_path, chosen, on_feedback, lambda status: None)
+            await control.start()
+            stack.push_async_callback(control.stop)
+            stack.push_async_callback(server.drain, 0.1)
+            return running
+
+        yield start_gateway
+
+
+@pytest.fixture(scope="session")
+async def engine(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
+    """host:port of a real llama.cpp server with a real model, started as a replica is."""
+    folder = tmp_path_factory.mktemp("engine")
+    port = free_port()
+    spec = {"port": port, "model_path": str(model_file()), "parallel": 2, "context_size": 2048, "threads": 2}
+    (folder / "spec.json").write_text(json.dumps(spec))
+    log = (folder / "log").open("wb")
+    command = [sys.executable, "-m", "services.inference_gateway.engine", "spec.json"]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    process = await asyncio.create_subprocess_exec(*command, cwd=folder, env=environment, stdout=log, stderr=log)
+    try:
+        ready = folder / "ready.json"
+        await eventually(lambda: ready.exists() or process.returncode is not None, seconds=120)
+        assert process.returncode is None, (folder / "log").read_text()[-2000:]
+        yield f"127.0.0.1:{port}"
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        await process.wait()

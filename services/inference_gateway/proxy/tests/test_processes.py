@@ -1,0 +1,209 @@
+"""Real worker processes: started, killed, drained; what they were told to keep survives them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
+from pathlib import Path
+from typing import Any
+
+import httpx
+import openai
+import psutil
+import pytest
+from openai import AsyncOpenAI
+from prometheus_client import CollectorRegistry, generate_latest
+
+from services.inference_gateway.proxy.control import FeedbackCall
+from services.inference_gateway.proxy.processes import ProxyPool
+from services.inference_gateway.proxy.records import CompletionRecord
+from services.inference_gateway.proxy.settings import Paths, ProxySettings
+from services.inference_gateway.proxy.snapshot import Target, TargetState, write_snapshot
+from services.inference_gateway.proxy.tests import upstreams
+from services.inference_gateway.proxy.tests.support import KEY, deployment, eventually, free_port, snapshot_of
+from services.inference_gateway.proxy.tests.test_completions import HELLO
+from services.inference_gateway.proxy.tests.upstreams import STREAM_HEAD, chunked, piece, raw
+
+
+class Home:
+    """A pool, its folder, and a control plane that remembers."""
+
+    def __init__(self, folder: Path, workers: int = 1) -> None:
+        self.paths = Paths(folder)
+        self.port = free_port()
+        self.registry = CollectorRegistry()
+        self.stored: list[CompletionRecord] = []
+        self.down = False
+        settings = ProxySettings(workers=workers, drain_seconds=10)
+        self.pool = ProxyPool(
+            settings, self.paths, "127.0.0.1", self.port,
+            record=self.record, on_feedback=self.on_feedback, registry=self.registry,
+        )  # fmt: skip
+
+    async def record(self, batch: list[CompletionRecord]) -> None:
+        if self.down:
+            raise ConnectionError("down")
+        self.stored += batch
+
+    async def on_feedback(self, call: FeedbackCall) -> tuple[int, Any]:
+        return 200, {"project": call.project}
+
+    async def route(self, *targets: Target, revision: int = 1) -> None:
+        write_snapshot(self.paths.snapshot, snapshot_of([deployment(*targets)], revision=revision))
+        await self.pool.until_revision(revision)
+
+    def client(self) -> AsyncOpenAI:
+        return AsyncOpenAI(base_url=f"http://127.0.0.1:{self.port}/v1", api_key=KEY, max_retries=0)
+
+    async def ask(self, **options: Any) -> Any:
+        return await self.client().chat.completions.create(**({"model": "hotline", "messages": HELLO} | options))
+
+
+@pytest.fixture
+async def home() -> AsyncIterator[Home]:
+    async with at_home() as running:
+        yield running
+
+
+@asynccontextmanager
+async def at_home(workers: int = 1) -> AsyncIterator[Home]:
+    folder = Path(tempfile.mkdtemp(prefix="gyre-proxy-"))
+    running = Home(folder, workers)
+    async with running.pool:
+        yield running
+    assert not [each for each in running.pool.pids if psutil.pid_exists(each)]
+    shutil.rmtree(folder)
+
+
+async def test_a_worker_answers_keeps_and_counts(home):
+    async with raw(upstreams.answers("hi")) as engine:
+        with pytest.raises(openai.InternalServerError, match="no routes yet"):
+            await home.ask()
+        await home.route(Target("t1", address=engine.address))
+        answer = await home.ask()
+        await eventually(lambda: home.stored)
+    assert home.stored[0].id == answer.id and home.stored[0].answer == "hi"
+    shown = generate_latest(home.registry).decode()
+    assert 'gyre_gateway_requests_total{route="/v1/chat/completions",status="200"} 1.0' in shown
+    assert "gen_ai_server_request_duration_seconds_bucket" in shown and "gyre_gateway_snapshot_revision 1.0" in shown
+
+
+async def test_feedback_passes_the_worker(home):
+    await home.route()
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{home.port}") as http:
+        reply = await http.post("/v1/feedback", json={}, headers={"authorization": f"Bearer {KEY}"})
+    assert reply.status_code == 200 and reply.json() == {"project": "demo"}
+    assert os.stat(home.paths.control).st_mode & 0o777 == 0o600
+
+
+async def test_a_killed_worker_is_started_anew_and_meanwhile_nobody_is_refused(home):
+    async with raw(upstreams.answers("hi")) as engine:
+        await home.route(Target("t1", address=engine.address))
+        (before,) = home.pool.pids
+        os.kill(before, signal.SIGKILL)
+        assert (await home.ask()).choices
+        (after,) = home.pool.pids
+    assert after != before
+
+
+async def test_what_was_written_outlives_worker_and_control_plane(home):
+    home.down = True
+    async with raw(upstreams.answers("hi")) as engine:
+        await home.route(Target("t1", address=engine.address))
+        answers = [await home.ask() for _ in range(5)]
+        await eventually(lambda: sum(each.read_bytes().count(b"\n") for each in home.paths.spool.glob("*.jsonl")) == 5)
+        os.kill(home.pool.pids[0], signal.SIGKILL)
+        home.down = False
+        await eventually(lambda: len(home.stored) == 5)
+    assert {each.id for each in home.stored} == {each.id for each in answers}
+
+
+async def test_a_target_is_drained_when_every_worker_knows_and_nothing_runs_on_it():
+    go_on = asyncio.Event()
+
+    async def behave(upstream, reader, writer, request):
+        writer.write(STREAM_HEAD + chunked(piece("a")))
+        await go_on.wait()
+        writer.write(chunked(piece("b", finish="stop")) + chunked(b"data: [DONE]\n\n") + b"0\r\n\r\n")
+
+    async with at_home(workers=2) as home, raw(behave) as old, raw(upstreams.answers("new")) as new:
+        await home.route(Target("old", address=old.address))
+        stream = await home.ask(stream=True)
+        pieces = aiter(stream)
+        await anext(pieces)
+        await eventually(lambda: home.pool.in_flight("old") == 1)
+        draining = Target("old", address=old.address, state=TargetState.DRAINING)
+        await home.route(draining, Target("new", address=new.address), revision=2)
+        assert not home.pool.drained("old", 2)
+        assert (await home.ask()).choices[0].message.content == "new"
+        go_on.set()
+        assert [each.choices[0].delta.content async for each in pieces] == ["b"]  # not cut by the change
+        await eventually(lambda: home.pool.drained("old", 2))
+
+
+async def test_a_stopped_pool_lets_answers_end_and_stores_them():
+    go_on = asyncio.Event()
+
+    async def behave(upstream, reader, writer, request):
+        writer.write(STREAM_HEAD + chunked(piece("a")))
+        await go_on.wait()
+        writer.write(chunked(piece("b", finish="stop")) + chunked(b"data: [DONE]\n\n") + b"0\r\n\r\n")
+
+    async with raw(behave) as engine, at_home() as home:
+        await home.route(Target("t1", address=engine.address))
+        pieces = aiter(await home.ask(stream=True))
+        await anext(pieces)
+        stopping = asyncio.create_task(home.pool.stop())
+        await asyncio.sleep(0)  # the signal is on its way
+        go_on.set()
+        assert [each.choices[0].delta.content async for each in pieces] == ["b"]
+        await stopping
+        assert [each.answer for each in home.stored] == ["ab"]
+
+
+async def test_a_worker_ends_when_its_parent_is_gone(tmp_path):
+    code = (
+        "import asyncio, sys\n"
+        "from pathlib import Path\n"
+        "from services.inference_gateway.proxy.processes import ProxyPool\n"
+        "from services.inference_gateway.proxy.settings import Paths, ProxySettings\n"
+        "async def nothing(batch): pass\n"
+        "async def main():\n"
+        "    pool = ProxyPool(ProxySettings(), Paths(Path(sys.argv[1])), '127.0.0.1', int(sys.argv[2]),"
+        " record=nothing, on_feedback=nothing)\n"
+        "    await pool.start()\n"
+        "    print(pool.pids[0], flush=True)\n"
+        "    await asyncio.sleep(600)\n"
+        "asyncio.run(main())\n"
+    )
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    parent = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", code, str(tmp_path), str(free_port()),
+        stdout=asyncio.subprocess.PIPE, env=environment,
+    )  # fmt: skip
+    worker = psutil.Process(int(await parent.stdout.readline()))
+    parent.kill()
+    await parent.wait()
+    await eventually(lambda: not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE)
+
+
+async def test_a_port_of_somebody_else_is_noticed(home):
+    with pytest.raises(OSError, match="in use"):
+        await ProxyPool(
+            ProxySettings(), Paths(home.paths.folder / "second"), "127.0.0.1", home.port,
+            record=home.record, on_feedback=home.on_feedback,
+        ).start()  # fmt: skip
+
+
+async def test_a_home_too_deep_for_a_socket_works(tmp_path):
+    home = Home(tmp_path / ("deep" * 20) / ("deeper" * 10))
+    async with home.pool:
+        await home.route()
+        with closing((await asyncio.open_connection("127.0.0.1", home.port))[1]):
+            assert home.pool.pids

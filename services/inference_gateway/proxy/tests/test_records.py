@@ -1,0 +1,149 @@
+"""Kept completions: what a full queue, a full disk, a refusing receiver and a restart do to them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from services.inference_gateway.proxy.records import CompletionRecord, RecordQueue, SpoolWriter, parse_line
+from services.inference_gateway.proxy.settings import ProxySettings
+from services.inference_gateway.proxy.shipper import RecordsRefused, Shipper
+from services.inference_gateway.proxy.tests.support import eventually
+
+
+def record(number: int, answer: str = "fine") -> CompletionRecord:
+    return CompletionRecord(
+        id=f"chatcmpl-{number}", project="demo", deployment="projects/demo/deployments/d", target="t", model_version="",
+        variant="", api_key="k", messages=[{"role": "user", "content": "hi"}], parameters={}, answer=answer,
+        finish_reason="stop", prompt_tokens=1, completion_tokens=1, total_tokens=2, ttft_ms=0, duration_ms=1, time=1.0,
+    )  # fmt: skip
+
+
+class Receiver:
+    """Stores what it gets, but for ids that it refuses, and but for when it is down."""
+
+    def __init__(self) -> None:
+        self.stored: list[str] = []
+        self.refused: set[str] = set()
+        self.down = False
+
+    async def __call__(self, batch: list[CompletionRecord]) -> None:
+        if self.down:
+            raise ConnectionError("the control plane is down")
+        if self.refused & {each.id for each in batch}:
+            raise RecordsRefused("it does not fit")
+        self.stored += [each.id for each in batch]
+
+
+class Spool:
+    def __init__(self, folder: Path, **settings: object) -> None:
+        self.folder, self.dead = folder / "spool", folder / "dead"
+        self.folder.mkdir()
+        self.dead.mkdir()
+        self.settings = ProxySettings(**settings)
+        self.outcomes: Counter[str] = Counter()
+        self.queue = RecordQueue(self.settings, lambda outcome: self.outcomes.update([outcome]))
+        self.writer = SpoolWriter(self.queue, self.folder, self.settings)
+        self.receiver = Receiver()
+        self.registry = CollectorRegistry()
+        self.shipper = Shipper(self.folder, self.dead, self.receiver, self.settings, self.registry)
+
+    def shipped(self, outcome: str) -> float:
+        return self.registry.get_sample_value("gyre_gateway_shipped_records_total", {"outcome": outcome}) or 0
+
+
+async def test_what_is_put_arrives_in_order_and_leaves_nothing_behind(tmp_path):
+    spool = Spool(tmp_path)
+    tasks = [asyncio.create_task(spool.writer.run()), asyncio.create_task(spool.shipper.run())]
+    for number in range(1200):
+        spool.queue.put(record(number))
+    await eventually(lambda: len(spool.receiver.stored) == 1200)
+    assert spool.receiver.stored == [f"chatcmpl-{number}" for number in range(1200)]
+    await eventually(lambda: not list(spool.folder.iterdir()))
+    for task in tasks:
+        task.cancel()
+
+
+async def test_a_full_queue_drops_the_oldest_and_counts_them(tmp_path):
+    spool = Spool(tmp_path, record_queue=3)
+    for number in range(5):
+        spool.queue.put(record(number))
+    assert [parse_line(line).id for line in spool.queue.take()] == ["chatcmpl-2", "chatcmpl-3", "chatcmpl-4"]
+    assert spool.outcomes["dropped"] == 2
+
+
+async def test_a_queue_is_bounded_in_bytes_too_and_a_giant_is_not_kept(tmp_path):
+    spool = Spool(tmp_path, record_queue_bytes=3000, record_max_bytes=2000)
+    for number in range(20):
+        spool.queue.put(record(number))
+    spool.queue.put(record(20, "x" * 5000))
+    assert spool.outcomes["too_large"] == 1 and spool.outcomes["dropped"] > 10
+    assert sum(map(len, spool.queue.take())) <= 3000
+
+
+async def test_a_disk_that_refuses_keeps_the_records_waiting(tmp_path):
+    spool = Spool(tmp_path)
+    spool.queue.put(record(1))
+    spool.folder.rmdir()
+    assert not await spool.writer.flush() and spool.outcomes["write_failed"] == 1
+    spool.folder.mkdir()
+    assert await spool.writer.flush()
+    await spool.shipper.ship()
+    assert spool.receiver.stored == ["chatcmpl-1"]
+
+
+async def test_a_receiver_that_is_down_loses_nothing(tmp_path):
+    spool = Spool(tmp_path)
+    spool.queue.put(record(1))
+    await spool.writer.flush()
+    spool.receiver.down = True
+    with pytest.raises(ConnectionError):
+        await spool.shipper.ship()
+    spool.receiver.down = False
+    assert await spool.shipper.ship() == 1 and await spool.shipper.ship() == 0
+    assert spool.receiver.stored == ["chatcmpl-1"]
+
+
+async def test_one_bad_record_costs_its_neighbours_nothing(tmp_path):
+    spool = Spool(tmp_path)
+    for number in range(3):
+        spool.queue.put(record(number))
+    await spool.writer.flush()
+    spool.receiver.refused = {"chatcmpl-1"}
+    await spool.shipper.ship()
+    assert spool.receiver.stored == ["chatcmpl-0", "chatcmpl-2"]
+    (kept,) = spool.dead.iterdir()
+    assert parse_line(kept.read_bytes().strip()).id == "chatcmpl-1" and not list(spool.folder.iterdir())
+    assert (spool.shipped("stored"), spool.shipped("refused")) == (2, 1)
+
+
+async def test_a_torn_line_and_half_a_segment_cost_no_other(tmp_path):
+    spool = Spool(tmp_path)
+    spool.queue.put(record(1))
+    await spool.writer.flush()
+    (segment,) = spool.folder.iterdir()
+    segment.write_bytes(b'{"id": "torn\n' + segment.read_bytes() + b'{"id": "no record"}\n')
+    (spool.folder / "half.part").write_bytes(b"{")
+    await spool.shipper.ship()
+    assert spool.receiver.stored == ["chatcmpl-1"] and spool.shipped("unreadable") == 2
+
+
+async def test_a_full_spool_gives_up_its_oldest_segments(tmp_path):
+    spool = Spool(tmp_path, spool_max_bytes=1024 * 1024)
+    for number in range(4):
+        spool.queue.put(record(number, "x" * 400_000))
+        await spool.writer.flush()
+    await spool.shipper.ship()
+    assert spool.receiver.stored == ["chatcmpl-2", "chatcmpl-3"] and spool.shipped("given_up") == 2
+
+
+async def test_text_that_is_no_unicode_is_kept_without_breaking_the_file(tmp_path):
+    spool = Spool(tmp_path)
+    spool.queue.put(record(1, "half a pair \ud83d and a line\u2028break\n"))
+    await spool.writer.flush()
+    await spool.shipper.ship()
+    assert spool.receiver.stored == ["chatcmpl-1"]

@@ -1,0 +1,153 @@
+"""A worker's main: `python -m services.inference_gateway.proxy.worker OPTIONS`, as `processes.ProxyPool` starts it.
+
+It serves a listening socket that it inherits, follows the snapshot file, and ends when told (SIGTERM) or when its
+parent is gone (its standard input ends): either way it takes nothing new and lets running answers end first.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import logging
+import os
+import signal
+import socket
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import uvloop
+from gyre_kit.telemetry import JsonFormatter
+
+from services.inference_gateway.proxy.control import ControlClient, ControlFailed
+from services.inference_gateway.proxy.gateway import Gateway
+from services.inference_gateway.proxy.metrics import Metrics
+from services.inference_gateway.proxy.records import RecordQueue, SpoolWriter
+from services.inference_gateway.proxy.server import Server
+from services.inference_gateway.proxy.settings import Paths, ProxySettings
+from services.inference_gateway.proxy.snapshot import SnapshotFile
+
+log = logging.getLogger(__name__)
+HOUSEKEEPING_SECONDS = 1.0
+
+
+class Worker:
+    """One process' worth of gateway."""
+
+    def __init__(self, settings: ProxySettings, paths: Paths, control: Path) -> None:
+        self._settings = settings
+        self._metrics = Metrics()
+        self._control = ControlClient(control)
+        self._records = RecordQueue(settings, lambda outcome: self._metrics.records.labels(outcome).inc())
+        self._writer = SpoolWriter(self._records, paths.spool, settings)
+        self._snapshots = SnapshotFile(paths.snapshot)
+        self._gateway = Gateway(settings, self._metrics, self._records, self._control)
+        self._server = Server(self._gateway, settings)
+        self._changed = asyncio.Event()
+        self.stop = asyncio.Event()
+
+    async def run(self, sock: socket.socket) -> None:
+        """Serves until `stop` is set, then drains and writes what is left to the spool."""
+        self._look_for_snapshot()
+        await self._server.listen(sock)
+        chores = [self._writer.run(), self._follow_snapshots(), self._report(), self._keep_house(), self._watch_parent()]
+        tasks = [asyncio.create_task(chore) for chore in chores]
+        for task in tasks:
+            task.add_done_callback(self._chore_ended)
+        await self.stop.wait()
+        self._gateway.draining = True
+        if not await self._server.drain(self._settings.drain_seconds):
+            log.warning("answers were cut off at the end of the drain time")
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._gateway.pools.close()
+        if not await self._writer.flush():
+            log.error("completions were lost: the spool cannot be written", extra={"count": len(self._records)})
+
+    def _chore_ended(self, task: asyncio.Task[None]) -> None:
+        """A chore never ends by itself; where one breaks, the worker ends and is started anew."""
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("a worker's chore broke; the worker ends", exc_info=error)
+            self.stop.set()
+
+    async def _follow_snapshots(self) -> None:
+        while True:
+            await asyncio.sleep(self._settings.snapshot_poll_seconds)
+            self._look_for_snapshot()
+
+    def _look_for_snapshot(self) -> None:
+        try:
+            snapshot = self._snapshots.poll()
+        except (ValueError, OSError) as error:
+            self._metrics.snapshot_failures.inc()
+            log.error("the snapshot cannot be read; the last good one stays in use", extra={"reason": str(error)})
+            return
+        if snapshot is not None:
+            self._gateway.use(snapshot)
+            self._changed.set()
+
+    async def _report(self) -> None:
+        """The load, each half second and at once after new routes: a drain waits for this word."""
+        while True:
+            snapshot = self._gateway.snapshot
+            status = {
+                "pid": os.getpid(),
+                "revision": snapshot.revision if snapshot else 0,
+                "in_flight": {target: count for target, count in self._gateway.router.in_flight.items() if count},
+            }
+            with suppress(ControlFailed):  # it restarts, or this worker is about to end
+                await self._control.call("/status", json.dumps(status).encode())
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._settings.status_seconds):
+                    await self._changed.wait()
+            self._changed.clear()
+
+    async def _keep_house(self) -> None:
+        while True:
+            await asyncio.sleep(HOUSEKEEPING_SECONDS)
+            self._gateway.pools.expire()
+            self._metrics.connections.set(len(self._server.connections))
+            self._metrics.record_queue.set(len(self._records))
+            for target, count in self._gateway.router.in_flight.items():
+                self._metrics.in_flight.labels(target).set(count)
+            for pool in self._gateway.pools.all():
+                for state, count in (("busy", pool.busy), ("idle", pool.idle), ("waiting", pool.waiting)):
+                    self._metrics.pool.labels(pool.origin.authority, state).set(count)
+
+    async def _watch_parent(self) -> None:
+        """The parent holds the other end of standard input and never writes: its end is the parent's end."""
+        reader = asyncio.StreamReader()
+        loop = asyncio.get_running_loop()
+        await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+        while await reader.read(1024):
+            pass
+        self.stop.set()
+
+
+async def _main(options: argparse.Namespace) -> None:
+    settings = ProxySettings.model_validate_json(options.settings)
+    worker = Worker(settings, Paths(Path(options.home)), Path(options.control))
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, worker.stop.set)
+    sock = socket.socket(fileno=options.socket)
+    sock.setblocking(False)
+    await worker.run(sock)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--home", required=True, help="GYRE_HOME")
+    parser.add_argument("--control", required=True, help="Unix socket of the control plane")
+    parser.add_argument("--socket", required=True, type=int, help="inherited descriptor of a listening socket")
+    parser.add_argument("--settings", required=True, help="ProxySettings as JSON")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter("inference_gateway"))
+    logging.basicConfig(level=os.environ.get("GYRE_LOG_LEVEL", "INFO"), handlers=[handler], force=True)
+    uvloop.run(_main(parser.parse_args()))
+
+
+if __name__ == "__main__":
+    main()

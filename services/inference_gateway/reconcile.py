@@ -1,0 +1,256 @@
+"""Long work: targets come up, are looked after and drain; the data plane hears of every change."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import aiohttp
+import grpc
+import sqlalchemy as sa
+from gyre.api_gateway.v1 import key_pb2, key_service_pb2, project_pb2, project_service_pb2
+from gyre.api_gateway.v1.key_service_pb2_grpc import KeyServiceStub
+from gyre.api_gateway.v1.project_service_pb2_grpc import ProjectServiceStub
+from gyre.gpu_scheduler.v1 import workload_pb2, workload_service_pb2
+from gyre.gpu_scheduler.v1.workload_service_pb2_grpc import WorkloadServiceStub
+from gyre.inference_gateway.v1 import deployment_service_pb2
+from gyre_kit.app import Context
+from gyre_kit.auth import within_project
+from gyre_kit.names import last, project_of
+from gyre_kit.reconcile import lease
+from gyre_kit.render import enum_name
+
+from services.inference_gateway import lookups, routes, service, store
+from services.inference_gateway.engines.base import Endpoint, list_models
+from services.inference_gateway.engines.table import ENGINES
+from services.inference_gateway.models import Deployment, KnownKey, KnownProject, Target, TargetState
+from services.inference_gateway.proxy.processes import ProxyPool
+from services.inference_gateway.proxy.snapshot import Snapshot, write_snapshot
+from services.inference_gateway.service import Sighting
+
+log = logging.getLogger(__name__)
+MODULE = "services.inference_gateway.engine"
+HURRYING, RESTING = 0.3, 2.0  # seconds between two looks at a deployment that changes, and at one that does not
+HOME_PROJECT = "default"
+
+
+async def follow_deployments(context: Context) -> bool:
+    """Looks at one deployment's targets, and applies what was seen."""
+    async with lease(context.db, Deployment, _has_targets(), again_in=RESTING) as claim:
+        if claim is None:
+            return False
+        deployment: Deployment = claim.row
+        async with context.db.transaction() as session:
+            targets = await store.targets_of(session, deployment.name)
+        with within_project(deployment.project):
+            seen = {target.id: await _look(context, deployment, target) for target in targets}
+        async with context.db.transaction() as session:
+            row = await claim.reload(session)
+            await service.apply(session, row, seen)
+            unsettled = row.shifting or any(sighting.state != TargetState.READY for sighting in seen.values())
+        claim.again_in = HURRYING if unsettled else RESTING
+    context.wake_event("publish_routes").set()
+    return True
+
+
+def _has_targets() -> Any:
+    alive = sa.select(Target.name).where(
+        Target.deployment == Deployment.name,
+        Target.state.not_in((TargetState.STOPPED,)),  # type: ignore[attr-defined]
+    )
+    return sa.exists(alive)
+
+
+async def _look(context: Context, deployment: Deployment, target: Target) -> Sighting:
+    if target.state == TargetState.DRAINING:
+        return await _drain(context, target)
+    if target.upstream_url:
+        return await _ask_upstream(context, target)
+    return await _look_at_replica(context, deployment, target)
+
+
+async def _look_at_replica(context: Context, deployment: Deployment, target: Target) -> Sighting:
+    """Ready means: its workload runs, and it gave a real answer."""
+    settings = context.settings
+    spec = {
+        "model_uri": target.variant_uri,
+        "model_digest": target.variant_digest,
+        "model_name": last(deployment.name),
+        "parallel": settings.replica_parallel,
+        "context_size": settings.replica_context_size,
+        "threads": settings.replica_threads,
+    }
+    wanted = workload_pb2.WorkloadSpec(
+        kind=workload_pb2.Workload.KIND_REPLICA,
+        module=MODULE,
+        spec_json=json.dumps(spec),
+        requests={"cpu_milli": settings.replica_cpu_milli, "memory_bytes": settings.replica_memory_bytes},
+        queue=deployment.queue,
+        priority=100,
+        owner=deployment.name,
+        display_name=f"{last(deployment.name)}@{service.short_version(target)}",
+    )
+    stub = context.clients.stub(WorkloadServiceStub)
+    ensure = workload_service_pb2.EnsureWorkloadRequest(name=target.workload, spec=wanted)
+    workload = await stub.EnsureWorkload(ensure)
+    state = enum_name(workload, "state")
+    if state in ("FAILED", "CANCELLED", "FINISHED"):
+        reason = workload.failure_reason or state
+        return Sighting(TargetState.FAILED, failure_reason=reason, failure_message=workload.failure_message)
+    if state != "RUNNING" or not workload.address:
+        waiting = TargetState.PENDING if state == "QUEUED" else TargetState.STARTING
+        return Sighting(waiting, failure_message=workload.waiting_reason)
+    if target.state == TargetState.READY and target.address == workload.address:
+        return Sighting(TargetState.READY)
+    endpoint = Endpoint(f"http://{workload.address}/v1", last(deployment.name))
+    return await _answered(context, target, endpoint, workload.address)
+
+
+async def _ask_upstream(context: Context, target: Target) -> Sighting:
+    """An engine that runs already: it is believed once it answered, and the data plane sees when it does no more."""
+    if target.state == TargetState.READY:
+        return Sighting(TargetState.READY)
+    endpoint = Endpoint(target.upstream_url, target.upstream_model, _upstream_key(target.upstream_key_ref))
+    return await _answered(context, target, endpoint, "")
+
+
+async def _answered(context: Context, target: Target, endpoint: Endpoint, address: str) -> Sighting:
+    http: aiohttp.ClientSession = context.state["http"]
+    health = await ENGINES[target.engine.lower()].health(http, endpoint)
+    if health.ready:
+        return Sighting(TargetState.READY, address=address)
+    return Sighting(TargetState.STARTING, address=address, failure_message=health.detail)
+
+
+async def _drain(context: Context, target: Target) -> Sighting:
+    """Stopped only when nothing runs on it any more, or its time is over."""
+    pool: ProxyPool = context.state["pool"]
+    asked_to = target.drain_time or context.clock.now()
+    too_long = context.clock.now() - asked_to > timedelta(seconds=context.settings.drain_seconds)
+    hidden_since = context.state["hidden"].get(target.id)
+    if not too_long and (hidden_since is None or not pool.drained(target.id, hidden_since)):
+        return Sighting(TargetState.DRAINING)
+    if target.workload:
+        stub = context.clients.stub(WorkloadServiceStub)
+        try:
+            workload = await stub.CancelWorkload(workload_service_pb2.CancelWorkloadRequest(name=target.workload))
+        except grpc.aio.AioRpcError as error:
+            if (
+                error.code() is not grpc.StatusCode.NOT_FOUND
+                and error.code() is not grpc.StatusCode.FAILED_PRECONDITION
+            ):
+                raise
+        else:
+            if enum_name(workload, "state") not in ("CANCELLED", "FAILED", "FINISHED"):
+                return Sighting(TargetState.DRAINING)
+    if target.model_version:
+        await lookups.unpin(context.clients, target.model_version, target.deployment)
+    return Sighting(TargetState.STOPPED)
+
+
+async def follow_aliases(context: Context) -> bool:
+    """Shifts one deployment whose alias points elsewhere by now."""
+    async with context.db.transaction() as session:
+        behind = await store.first_behind_its_alias(session)
+    if behind is None:
+        return False
+    with within_project(behind.project):
+        spec = deployment_service_pb2.TargetSpec(variant=behind.alias_variant, weight_percent=100)
+        wanted = await lookups.look_up(context.clients, spec, behind.name)
+    async with context.db.transaction() as session:
+        await service.shift(session, behind.name, [wanted])
+    return True
+
+
+async def publish_routes(context: Context) -> bool:
+    """Writes the data plane's snapshot when anything in it changed."""
+    async with context.db.transaction() as session:
+        keys, projects = await store.keys(session), await store.projects(session)
+        deployments = await store.all_routes(session)
+    revision = max(context.state.get("revision", 0) + 1, int(context.clock.now().timestamp() * 1000))
+    new = routes.make(revision, keys, projects, deployments)
+    old: Snapshot | None = context.state.get("snapshot")
+    if old is not None and replace(old, revision=revision) == new:
+        return False
+    write_snapshot(context.state["paths"].snapshot, new)
+    context.state |= {"snapshot": new, "revision": revision}
+    hidden: dict[str, int] = context.state["hidden"]
+    for _, targets in deployments:
+        for target in targets:
+            if target.state == TargetState.DRAINING:
+                hidden.setdefault(target.id, revision)
+    return False
+
+
+async def refresh_keys(context: Context) -> bool:
+    """Everything that api_gateway knows of keys and projects; events bring single changes sooner."""
+    keys = await _all_keys(context)
+    reply = await context.clients.stub(ProjectServiceStub).ListProjects(
+        project_service_pb2.ListProjectsRequest(page_size=500)
+    )
+    async with context.db.transaction() as session:
+        for key in keys:
+            await store.put_key(session, key)
+        await store.forget_keys_but(session, [key.name for key in keys])
+        for project in reply.projects:
+            await store.put_project(
+                session,
+                KnownProject(
+                    project=last(project.name),
+                    active=project.state == project_pb2.Project.STATE_ACTIVE,
+                    consent_to_keep=project.consent_to_keep,
+                ),
+            )
+    context.wake_event("publish_routes").set()
+    return False
+
+
+async def _all_keys(context: Context) -> list[KnownKey]:
+    stub = context.clients.stub(KeyServiceStub)
+    keys, token = [], ""
+    while True:
+        reply = await stub.ListKeyHashes(key_service_pb2.ListKeyHashesRequest(page_size=5000, page_token=token))
+        keys += [
+            KnownKey(
+                name=each.name,
+                project=project_of(each.name),
+                secret_sha256=each.secret_sha256,
+                role=enum_name(each, "role"),
+                active=each.state == key_pb2.ApiKey.STATE_ACTIVE,
+                requests_per_minute=each.requests_per_minute,
+            )
+            for each in reply.hashes
+        ]
+        token = reply.next_page_token
+        if not token:
+            return keys
+
+
+async def attach_upstream(context: Context) -> bool:
+    """`gyre up --upstream URL`: a deployment for the engine that runs already, made once."""
+    url = context.settings.upstream_url
+    if not url or context.state.get("upstream_attached"):
+        return False
+    http: aiohttp.ClientSession = context.state["http"]
+    model = context.settings.upstream_model or (await list_models(http, Endpoint(url, "")))[0]
+    spec = deployment_service_pb2.TargetSpec(upstream_url=url, upstream_model=model, weight_percent=100)
+    slug = re.sub(r"[^a-z0-9._-]+", "-", model.lower()).strip("-._")[:63] or "upstream"
+    name = f"projects/{HOME_PROJECT}/deployments/{slug}"
+    wanted = await lookups.look_up(context.clients, spec, name)
+    async with context.db.transaction() as session:
+        try:
+            await service.create(session, HOME_PROJECT, slug, [wanted], display_name=model)
+        except service.DeploymentExists:
+            log.info("the upstream is attached already", extra={"deployment": name})
+    context.state["upstream_attached"] = True
+    return False
+
+
+def _upstream_key(ref: str) -> str:
+    """A rented engine's key lies in the environment, under the name that the target has."""
+    return os.environ.get(f"GYRE_UPSTREAM_KEY_{ref.upper()}", "") if ref else ""

@@ -1,0 +1,17 @@
+"""Settings of the control plane. Those of the data plane are in proxy/settings.py."""
+
+from __future__ import annotations
+
+from gyre_kit.settings import KitSettings
+from pydantic import Field
+
+
+class Settings(KitSettings):
+    upstream_url: str = Field("", description="An OpenAI-compatible engine that already runs, with its /v1.")
+    upstream_model: str = Field("", description="The model's name at that engine. Empty: the first that it lists.")
+    replica_cpu_milli: int = Field(250, ge=50, description="CPU that one replica asks for, milli-cores.")
+    replica_memory_bytes: int = Field(900_000_000, gt=0, description="Memory that one replica asks for.")
+    replica_parallel: int = Field(4, ge=1, le=256, description="Requests that a replica computes at once.")
+    replica_context_size: int = Field(2048, ge=64, description="Tokens of one request with its answer.")
+    replica_threads: int = Field(2, ge=1, description="Threads with which a replica computes.")
+    drain_seconds: float = Field(60.0, ge=0, description="How long a target that was left out may finish answers.")
