@@ -1,0 +1,320 @@
+"""What the gateway costs: the same requests direct, through it, and through a plain FastAPI + aiohttp pass-through.
+
+    python tests/load/bench_gateway.py [--seconds 5] [--rounds 3] [--connections 16] [--out tests/load/out/gateway.json]
+
+One process each: a mock engine that answers at once, the proxy under test, the load. The proxy has the first core, the
+others share the second, so that the proxy is what is measured. Rounds take turns, for a machine is never quite idle;
+the median round is shown, and CPU time for each request, which a busy neighbour changes least. Numbers are written to
+a file; nothing is asserted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT), str(ROOT / "libs")]
+
+import httptools  # noqa: E402
+import psutil  # noqa: E402
+import uvloop  # noqa: E402
+
+from services.inference_gateway.proxy.processes import ProxyPool  # noqa: E402
+from services.inference_gateway.proxy.settings import Paths, ProxySettings  # noqa: E402
+from services.inference_gateway.proxy.snapshot import (  # noqa: E402
+    Deployment,
+    Key,
+    Project,
+    Target,
+    make_snapshot,
+    write_snapshot,
+)
+
+KEY = "bench-key"
+PIECES = 16
+MESSAGES = [{"role": "system", "content": "You sort messages."}, {"role": "user", "content": "A lamp is broken. " * 8}]
+USAGE = {"prompt_tokens": 60, "completion_tokens": PIECES, "total_tokens": 60 + PIECES}
+SHARED = {"id": "chatcmpl-mock", "created": 1, "model": "mock", "system_fingerprint": "b0"}
+
+
+def request_bytes(port: int, stream: bool) -> bytes:
+    body = json.dumps({"model": "mock", "messages": MESSAGES, "temperature": 0, "stream": stream}).encode()
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\nauthorization: Bearer {KEY}\r\n"
+    return f"{head}content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body
+
+
+# -- the engine: fixed bytes, at once --------------------------------------------------------------------------------
+
+
+def whole_reply() -> bytes:
+    message = {"role": "assistant", "content": '{"department": "lighting", "urgency": "low"}'}
+    choice = {"index": 0, "message": message, "finish_reason": "stop"}
+    body = json.dumps(SHARED | {"object": "chat.completion", "choices": [choice], "usage": USAGE}).encode()
+    return f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body
+
+
+def stream_reply() -> bytes:
+    """One chunk a token, as engines send them."""
+    pieces: list[dict[str, Any]] = [
+        {"choices": [{"index": 0, "delta": {"content": " word"}, "finish_reason": None}]} for _ in range(PIECES)
+    ]
+    pieces += [{"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}, {"choices": [], "usage": USAGE}]
+    lines = [json.dumps(SHARED | {"object": "chat.completion.chunk"} | each) for each in pieces] + ["[DONE]"]
+    chunks = b"".join(b"%x\r\ndata: %b\n\n\r\n" % (len(line) + 8, line.encode()) for line in lines)
+    return b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n" + chunks + (
+        b"0\r\n\r\n"
+    )
+
+
+class MockEngine(asyncio.Protocol):
+    WHOLE, STREAM = whole_reply(), stream_reply()
+
+    def connection_made(self, transport: Any) -> None:
+        self.transport, self.parser, self.body = transport, httptools.HttpRequestParser(self), b""
+
+    def data_received(self, data: bytes) -> None:
+        self.parser.feed_data(data)
+
+    def on_body(self, body: bytes) -> None:
+        self.body += body
+
+    def on_message_complete(self) -> None:
+        streamed = b'"stream": true' in self.body or b'"stream":true' in self.body
+        self.body = b""
+        self.transport.write(self.STREAM if streamed else self.WHOLE)
+
+
+# -- the load: each connection asks again as soon as it was answered -------------------------------------------------
+
+
+class Caller(asyncio.Protocol):
+    def __init__(self, request: bytes, latencies: list[float]) -> None:
+        self.request, self.latencies, self.going = request, latencies, True
+        self.gone = asyncio.get_running_loop().create_future()
+
+    def connection_made(self, transport: Any) -> None:
+        self.transport, self.parser = transport, httptools.HttpResponseParser(self)
+        self.ask()
+
+    def ask(self) -> None:
+        self.asked = time.perf_counter()
+        self.transport.write(self.request)
+
+    def data_received(self, data: bytes) -> None:
+        self.parser.feed_data(data)
+
+    def on_message_complete(self) -> None:
+        if self.parser.get_status_code() != 200:
+            raise RuntimeError(f"status {self.parser.get_status_code()}")
+        self.latencies.append(time.perf_counter() - self.asked)
+        if self.going:
+            self.ask()
+        else:
+            self.transport.close()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if not self.gone.done():
+            self.gone.set_result(None)
+
+
+async def load(port: int, connections: int, seconds: float, stream: bool) -> dict[str, float]:
+    latencies: list[float] = []
+    loop, request = asyncio.get_running_loop(), request_bytes(port, stream)
+    callers = [Caller(request, latencies) for _ in range(connections)]
+    await asyncio.gather(*(loop.create_connection(lambda c=c: c, "127.0.0.1", port) for c in callers))  # type: ignore[misc]
+    await asyncio.sleep(0.5)  # warm
+    latencies.clear()
+    started = time.perf_counter()
+    await asyncio.sleep(seconds)
+    elapsed, done = time.perf_counter() - started, sorted(latencies)
+    for caller in callers:
+        caller.going = False
+    await asyncio.wait_for(asyncio.gather(*(caller.gone for caller in callers)), 30)
+    p50, p99 = done[len(done) // 2], done[int(len(done) * 0.99)]
+    return {"count": len(done), "per_second": len(done) / elapsed, "p50_ms": p50 * 1000, "p99_ms": p99 * 1000}
+
+
+# -- the parts as processes ------------------------------------------------------------------------------------------
+
+
+def pass_through(engine: int) -> Any:
+    """What one would write first: FastAPI, aiohttp's client, no keys, no limits, no records."""
+    import aiohttp
+    from fastapi import FastAPI, Request
+    from fastapi.responses import StreamingResponse
+
+    app = FastAPI()
+    sessions: list[aiohttp.ClientSession] = []
+
+    @app.post("/v1/chat/completions")
+    async def chat(request: Request) -> StreamingResponse:
+        if not sessions:
+            sessions.append(aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=128)))
+        body = await request.body()
+        reply = await sessions[0].post(f"http://127.0.0.1:{engine}/v1/chat/completions", data=body)
+        kind = reply.headers["content-type"]
+        return StreamingResponse(reply.content.iter_any(), status_code=reply.status, media_type=kind)
+
+    return app
+
+
+def serve_part(part: str, port: int, engine: int) -> None:
+    if part == "fastapi":
+        import uvicorn
+
+        uvicorn.run(pass_through(engine), port=port, loop="uvloop", http="httptools", log_level="warning")
+        return
+
+    async def serve() -> None:
+        server = await asyncio.get_running_loop().create_server(MockEngine, "127.0.0.1", port)
+        await server.serve_forever()
+
+    uvloop.run(serve())
+
+
+def start_part(part: str, port: int, engine: int) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.executable, __file__, "--part", part, "--port", str(port), "--engine", str(engine)])
+
+
+@asynccontextmanager
+async def gateway(port: int, engine: int, keeps: bool, home: Path) -> AsyncIterator[int]:
+    """A real pool with one worker; its pid. With `keeps`, every completion goes through the spool."""
+
+    async def record(batch: list[Any]) -> None:
+        """The cost of storing is the control plane's."""
+
+    async def no_feedback(call: Any) -> tuple[int, Any]:
+        return 200, {}
+
+    paths = Paths(home)
+    target = Target("t1", version="1", address=f"127.0.0.1:{engine}", upstream_model="mock")
+    keys = {sha256(KEY.encode()).hexdigest(): Key(name="projects/bench/keys/1", project="bench")}
+    snapshot = make_snapshot(1, keys, {"bench": Project(keeps)}, [Deployment("mock", "bench", (target,))])
+    pool = ProxyPool(ProxySettings(), paths, "127.0.0.1", port, record=record, on_feedback=no_feedback)
+    async with pool:
+        write_snapshot(paths.snapshot, snapshot)
+        await pool.until_revision(1)
+        yield pool.pids[0]
+
+
+async def until_listening(port: int) -> None:
+    for _ in range(200):
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.close()
+            return
+        except OSError:
+            await asyncio.sleep(0.05)
+    raise TimeoutError(f"nothing listens on {port}")
+
+
+def pin(pid: int, core: int) -> None:
+    cores = sorted(os.sched_getaffinity(0) if pid else [])
+    if len(cores) > 1:
+        os.sched_setaffinity(pid, {cores[core]})
+
+
+async def measure(name: str, port: int, pid: int, options: argparse.Namespace, stream: bool) -> dict[str, float]:
+    """One round, by a load process of its own, so that its garbage is not ours."""
+    process = psutil.Process(pid)
+    before = sum(process.cpu_times()[:2])
+    command = [sys.executable, __file__, "--part", "load", "--port", str(port)]
+    command += ["--seconds", str(options.seconds), "--connections", str(options.connections)]
+    child = await asyncio.create_subprocess_exec(
+        *command, *(["--stream"] if stream else []), stdout=asyncio.subprocess.PIPE
+    )
+    pin(child.pid, 1)
+    out, _ = await child.communicate()
+    result: dict[str, float] = json.loads(out)
+    cpu = sum(process.cpu_times()[:2]) - before  # warming and all, so a little too much
+    result["cpu_us_per_request"] = cpu / result.pop("count") * 1e6
+    result["memory_mib"] = process.memory_info().rss / 2**20
+    print(f"  {name:24} {result['per_second']:9.0f}/s  p50 {result['p50_ms']:7.3f} ms  p99 {result['p99_ms']:7.3f} ms"
+          f"  {result['cpu_us_per_request']:6.0f} µs CPU", file=sys.stderr)  # fmt: skip
+    return result
+
+
+async def run(options: argparse.Namespace) -> dict[str, Any]:
+    base = options.port
+    home = Path(tempfile.mkdtemp(prefix="gyre-bench-"))
+    engine, plain = start_part("engine", base, 0), start_part("fastapi", base + 1, base)
+    try:
+        for port in (base, base + 1):
+            await until_listening(port)
+        async with (
+            gateway(base + 2, base, False, home / "a") as lean,
+            gateway(base + 3, base, True, home / "b") as keeping,
+        ):
+            cases = {
+                "direct": (base, engine.pid),
+                "gateway": (base + 2, lean),
+                "gateway, keeping all": (base + 3, keeping),
+                "FastAPI + aiohttp": (base + 1, plain.pid),
+            }
+            for pid, core in ((engine.pid, 1), (plain.pid, 0), (lean, 0), (keeping, 0)):
+                pin(pid, core)
+            return {
+                kind: {name: _median(rounds) for name, rounds in (await _rounds(cases, options, stream)).items()}
+                for kind, stream in (("whole replies", False), (f"streams of {PIECES} tokens", True))
+            }
+    finally:
+        for part in (engine, plain):
+            part.terminate()
+            part.wait()
+        shutil.rmtree(home)
+
+
+async def _rounds(cases: dict[str, tuple[int, int]], options: argparse.Namespace, stream: bool) -> dict[str, list[Any]]:
+    found: dict[str, list[Any]] = {name: [] for name in cases}
+    for number in range(options.rounds):
+        print(f"{'streams' if stream else 'whole replies'}, round {number + 1}", file=sys.stderr)
+        for name, (port, pid) in cases.items():
+            found[name].append(await measure(name, port, pid, options, stream))
+    return found
+
+
+def _median(rounds: list[dict[str, float]]) -> dict[str, float]:
+    return {key: round(statistics.median(each[key] for each in rounds), 3) for key in rounds[0]}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=5, help="of one round")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--connections", type=int, default=16)
+    parser.add_argument("--port", type=int, default=18500, help="the first of four")
+    parser.add_argument("--out", type=Path, default=ROOT / "tests/load/out/gateway.json")
+    parser.add_argument("--part", choices=["engine", "fastapi", "load"], help=argparse.SUPPRESS)
+    parser.add_argument("--engine", type=int, default=0, help=argparse.SUPPRESS)
+    parser.add_argument("--stream", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.part == "load":
+        print(json.dumps(uvloop.run(load(options.port, options.connections, options.seconds, options.stream))))
+    elif options.part:
+        serve_part(options.part, options.port, options.engine)
+    else:
+        results = uvloop.run(run(options))
+        machine = {"python": platform.python_version(), "cores": os.cpu_count(), "load_average": os.getloadavg()[0]}
+        settings = {"seconds": options.seconds, "rounds": options.rounds, "connections": options.connections}
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        options.out.write_text(json.dumps({"machine": machine, "settings": settings, "results": results}, indent=1))
+        print(f"written to {options.out}")
+
+
+if __name__ == "__main__":
+    main()
