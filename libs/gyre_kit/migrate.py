@@ -26,6 +26,8 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlmodel.sql.sqltypes import AutoString
 
 KIT_TABLES = ("outbox", "inbox")
+# A role's own schema is its default one, and Alembic does not see the tables there under the schema's name.
+NO_DEFAULT_SCHEMA = {"server_settings": {"search_path": "public"}}
 ALEMBIC_IS_GLOBAL = asyncio.Lock()  # `op` and `context` are modules: one migration at a time in a process
 
 
@@ -45,7 +47,7 @@ async def upgrade(url: str, component: str) -> None:
 
 async def differences(url: str, component: str) -> list[Any]:
     """What the models have and the database has not, or the other way round; empty when they agree."""
-    engine = create_async_engine(url)
+    engine = create_async_engine(url, connect_args=NO_DEFAULT_SCHEMA)
     try:
         async with engine.connect() as connection:
             return await connection.run_sync(_differences, component)
@@ -120,7 +122,7 @@ def _context_options(component: str) -> dict[str, Any]:
         "include_schemas": True,
         "include_name": lambda name, kind, _: kind != "schema" or name == component,
         "include_object": _mine(component),
-        "compare_type": True,
+        "compare_type": _is_other_type,
         "render_item": _plain_text,
     }
 
@@ -170,6 +172,11 @@ def _write_revision(connection: Connection, component: str, message: str) -> Non
         sys.stdout.write(f"{written.path}\n")
 
 
+def _is_other_type(_: Any, __: Any, ___: Any, inspected: Any, modelled: Any) -> bool | None:
+    """SQLModel's strings are TEXT here; everything else Alembic compares itself (None)."""
+    return not isinstance(inspected, sa.Text) if isinstance(modelled, AutoString) else None
+
+
 def _plain_text(kind: str, item: Any, _: Any) -> str | bool:
     return "sa.Text()" if kind == "type" and isinstance(item, AutoString) else False
 
@@ -178,7 +185,7 @@ async def _main(arguments: list[str]) -> None:
     _, component, message = arguments
     from gyre_kit.settings import KitSettings
 
-    engine = create_async_engine(KitSettings().database_url_of(component))
+    engine = create_async_engine(KitSettings().database_url_of(component), connect_args=NO_DEFAULT_SCHEMA)
     async with engine.begin() as connection:
         await connection.run_sync(_write_revision, component, message)
     await engine.dispose()

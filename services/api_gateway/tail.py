@@ -52,7 +52,11 @@ class Tail:
         cluster = await broker.cluster_id()
         topics = [addresses.topic(component) for component in addresses.COMPONENTS]
         consumer = AIOKafkaConsumer(
-            *topics, bootstrap_servers=broker.bootstrap, group_id=None, auto_offset_reset="latest"
+            *topics,
+            bootstrap_servers=broker.bootstrap,
+            group_id=None,
+            auto_offset_reset="latest",
+            metadata_max_age_ms=2000,  # a topic that is made after us (first start, new broker) is found by this alone
         )
         await consumer.start()
         try:

@@ -30,13 +30,13 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "libs")]
 
-import httptools  # noqa: E402
-import psutil  # noqa: E402
-import uvloop  # noqa: E402
+import httptools
+import psutil
+import uvloop
 
-from services.inference_gateway.proxy.processes import ProxyPool  # noqa: E402
-from services.inference_gateway.proxy.settings import Paths, ProxySettings  # noqa: E402
-from services.inference_gateway.proxy.snapshot import (  # noqa: E402
+from services.inference_gateway.proxy.processes import ProxyPool
+from services.inference_gateway.proxy.settings import Paths, ProxySettings
+from services.inference_gateway.proxy.snapshot import (
     Deployment,
     Key,
     Project,

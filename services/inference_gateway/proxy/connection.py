@@ -102,6 +102,7 @@ class ClientConnection(asyncio.Protocol):
         self._held_bytes = 0
         self._begun = 0  # requests, whole or not
         self._phase = "idle"  # idle, headers, body
+        # What `_reset_incoming` sets anew for each request:
         self._url = b""
         self._headers: dict[str, str] = {}
         self._header_bytes = self._open_header_bytes = self._header_count = self._body_bytes = 0

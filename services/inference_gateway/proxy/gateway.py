@@ -30,7 +30,7 @@ from services.inference_gateway.proxy.wire import Request
 
 CLIENT_LEFT = 499
 MODELS = "/v1/models"
-# Settings that a deployment may name as the key of its upstream. Any other variable would be a way to read ours.
+# Settings that may hold the key of an upstream. Any other variable would be a way to read ours.
 KEY_SETTING = re.compile(r"GYRE_UPSTREAM_KEY(_[A-Z0-9_]+)?")
 
 Answerer = Callable[["Gateway", Request, Reply], Awaitable[None]]
@@ -207,12 +207,15 @@ class Gateway:
     def new_id(self, operation: str) -> str:
         return f"{'chatcmpl' if operation == CHAT else 'cmpl'}-{ULID()}"
 
-    def upstream_key(self, setting: str) -> str:
-        """The key that a deployment names. Raises: UpstreamRefused."""
+    def upstream_key(self, ref: str) -> str:
+        """The key that a deployment names: `rented` means the setting GYRE_UPSTREAM_KEY_RENTED; its full name does too.
+
+        Raises: UpstreamRefused.
+        """
+        setting = ref if KEY_SETTING.fullmatch(ref) else f"GYRE_UPSTREAM_KEY_{ref.upper()}"
         key = os.environ.get(setting, "") if KEY_SETTING.fullmatch(setting) else ""
         if not key:
-            hint = "it must begin with GYRE_UPSTREAM_KEY and be set for the gateway"
-            raise UpstreamRefused(f"the setting '{setting[:60]}' holds no key; {hint}")
+            raise UpstreamRefused(f"the setting {setting[:80]}, which should hold its key, is not set for the gateway")
         return key
 
     def _caller(self, request: Request) -> Key:

@@ -55,8 +55,22 @@ class CompletionRecord:
     streamed: bool = False
 
     def line(self) -> bytes:
-        """ASCII JSON: a lone surrogate in a prompt must not break the file."""
-        return json.dumps({name: getattr(self, name) for name in self.__slots__}, separators=(",", ":")).encode()
+        """ASCII JSON. Characters that no database takes (NUL, halves of surrogate pairs) become U+FFFD."""
+        fields = {name: getattr(self, name) for name in self.__slots__}
+        line = json.dumps(fields, separators=(",", ":"))
+        if "\\u0000" in line or "\\ud" in line:
+            line = json.dumps(_storable(fields), separators=(",", ":"))
+        return line.encode()
+
+
+def _storable(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.replace("\0", "\ufffd").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, dict):
+        return {_storable(name): _storable(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_storable(each) for each in value]
+    return value
 
 
 def parse_line(line: bytes) -> CompletionRecord:

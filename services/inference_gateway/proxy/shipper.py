@@ -56,18 +56,34 @@ class Shipper:
                 pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
 
     async def ship(self) -> int:
-        """Ships all that is there; the number of segments. Raises: what `record` raises, but RecordsRefused."""
-        segments = await asyncio.to_thread(self._segments)
-        for segment in segments:
-            records = await asyncio.to_thread(self._read, segment)
+        """Ships all that is there; the number of segments that went.
+
+        A segment that fails is passed over, so that one which the receiver chokes on does not hold up the rest; two
+        in a row mean that the receiver is down. Raises: the first of what `record` raised, but RecordsRefused.
+        """
+        gone, failed, failure = 0, 0, None
+        for segment in await asyncio.to_thread(self._segments):
             try:
-                if records:
-                    await self._record(records)
-                self._outcomes.labels("stored").inc(len(records))
-                segment.unlink(missing_ok=True)
-            except RecordsRefused as error:
-                await self._one_by_one(segment, records, error)
-        return len(segments)
+                await self._ship(segment)
+                gone, failed = gone + 1, 0
+            except Exception as error:  # noqa: BLE001 - raised below, once the others had their turn
+                failure = failure or error
+                failed += 1
+                if failed == 2:
+                    break
+        if failure is not None:
+            raise failure
+        return gone
+
+    async def _ship(self, segment: Path) -> None:
+        records = await asyncio.to_thread(self._read, segment)
+        try:
+            if records:
+                await self._record(records)
+            self._outcomes.labels("stored").inc(len(records))
+            segment.unlink(missing_ok=True)
+        except RecordsRefused as error:
+            await self._one_by_one(segment, records, error)
 
     async def _one_by_one(self, segment: Path, records: list[CompletionRecord], error: RecordsRefused) -> None:
         """One bad record must not cost its neighbours; the bad ones are kept aside for people to look at."""

@@ -29,11 +29,14 @@ class Receiver:
     def __init__(self) -> None:
         self.stored: list[str] = []
         self.refused: set[str] = set()
+        self.chokes_on = ""
         self.down = False
 
     async def __call__(self, batch: list[CompletionRecord]) -> None:
         if self.down:
             raise ConnectionError("the control plane is down")
+        if self.chokes_on in {each.id for each in batch}:
+            raise ValueError("chokes")
         if self.refused & {each.id for each in batch}:
             raise RecordsRefused("it does not fit")
         self.stored += [each.id for each in batch]
@@ -141,9 +144,22 @@ async def test_a_full_spool_gives_up_its_oldest_segments(tmp_path):
     assert spool.receiver.stored == ["chatcmpl-2", "chatcmpl-3"] and spool.shipped("given_up") == 2
 
 
-async def test_text_that_is_no_unicode_is_kept_without_breaking_the_file(tmp_path):
+async def test_a_segment_that_the_receiver_chokes_on_does_not_hold_up_the_rest(tmp_path):
     spool = Spool(tmp_path)
-    spool.queue.put(record(1, "half a pair \ud83d and a line\u2028break\n"))
-    await spool.writer.flush()
+    for number in range(4):
+        spool.queue.put(record(number))
+        await spool.writer.flush()
+    spool.receiver.chokes_on = "chatcmpl-1"
+    with pytest.raises(ValueError, match="chokes"):
+        await spool.shipper.ship()
+    assert spool.receiver.stored == ["chatcmpl-0", "chatcmpl-2", "chatcmpl-3"]
+    spool.receiver.chokes_on = ""
     await spool.shipper.ship()
-    assert spool.receiver.stored == ["chatcmpl-1"]
+    assert spool.receiver.stored[-1] == "chatcmpl-1"
+
+
+async def test_characters_that_no_database_takes_are_replaced_and_all_others_kept(tmp_path):
+    kept = record(1, "half \ud83d, whole 😀, none \0, \\u0000, a line\u2028break\n")
+    expected = "half \ufffd, whole 😀, none \ufffd, \\u0000, a line\u2028break\n"
+    assert parse_line(kept.line()).answer == expected
+    assert kept.line().isascii() and b"\n" not in kept.line()

@@ -1,0 +1,51 @@
+"""One role and one schema a service, with least rights: it owns its schema, and can look into no other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import asyncpg
+
+CONNECTIONS_A_ROLE = 12  # pool of 8, the relay's lock, a migration, and a spare pair
+
+
+async def ensure_roles(connection: Any, passwords: Mapping[str, str]) -> None:
+    """Makes what is missing for each component of `passwords`, and sets its password. Idempotent.
+
+    `connection` belongs to a superuser, or to a role with CREATEROLE and CREATE on the database.
+    """
+    database = await connection.fetchval("SELECT current_database()")
+    await _execute(connection, "REVOKE ALL ON DATABASE %I FROM PUBLIC", database)
+    await connection.execute("REVOKE ALL ON SCHEMA public FROM PUBLIC")
+    for component, password in passwords.items():
+        await _ensure_role(connection, component, password)
+        await _execute(connection, "GRANT CONNECT ON DATABASE %I TO %I", database, component)
+        await _execute(connection, "CREATE SCHEMA IF NOT EXISTS %I AUTHORIZATION %I", component, component)
+
+
+async def ensure_database(connection: Any, name: str) -> None:
+    if not await connection.fetchval("SELECT 1 FROM pg_database WHERE datname = $1", name):
+        await _execute(connection, "CREATE DATABASE %I", name)
+
+
+async def _ensure_role(connection: Any, component: str, password: str) -> None:
+    if not await connection.fetchval("SELECT 1 FROM pg_roles WHERE rolname = $1", component):
+        rights = f"LOGIN NOINHERIT CONNECTION LIMIT {CONNECTIONS_A_ROLE}"  # all else is off unless asked for
+        await _execute(connection, f"CREATE ROLE %I {rights}", component)
+        await _execute(
+            connection, "GRANT %I TO CURRENT_USER", component
+        )  # so that a non-superuser may give it a schema
+        await _execute(connection, "ALTER ROLE %I SET search_path = %I", component, component)
+        await _execute(connection, "ALTER ROLE %I SET idle_in_transaction_session_timeout = '60s'", component)
+    await _execute(connection, "ALTER ROLE %I PASSWORD %L", component, password)
+
+
+async def _execute(connection: Any, template: str, *names: str) -> None:
+    """Runs a statement that takes no parameters; PostgreSQL's own `format` quotes identifiers (%I) and literals (%L)."""
+    places = ", ".join(f"${index + 2}::text" for index in range(len(names)))
+    await connection.execute(await connection.fetchval(f"SELECT format($1, {places})", template, *names))
+
+
+async def connect(**options: Any) -> asyncpg.Connection:
+    return await asyncpg.connect(timeout=5, **options)

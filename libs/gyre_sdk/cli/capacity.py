@@ -1,0 +1,172 @@
+"""`gyre queues`, `gyre workloads` and `gyre nodes`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from gyre_sdk.cli.base import OPTIONS, GyreCommand, GyreGroup, complete, connect
+from gyre_sdk.cli.commands import Columns, listing, showing
+
+QUEUE_COLUMNS: Columns = [
+    ("NAME", lambda o: o.short()),
+    ("STATE", lambda o: o.state()),
+    ("PRIORITY", lambda o: o.text("priority")),
+    ("WAITING", lambda o: o.text("pending_count")),
+    ("ADMITTED", lambda o: o.text("admitted_count")),
+    ("USED OF QUOTA", lambda o: lambda item: "; ".join(_quota(o, quota) for quota in item.quotas)),
+]
+WORKLOAD_COLUMNS: Columns = [
+    ("#", lambda o: o.text("number")),
+    ("KIND", lambda o: lambda item: o.messages.enum_name(item.spec, "kind")),
+    ("STATE", lambda o: o.state()),
+    ("WHY", lambda o: lambda item: item.waiting_reason or item.failure_reason),
+    ("FOR", lambda o: lambda item: item.display_name or o.names.short(item.spec.owner or item.name)),
+    ("ASKS FOR", lambda o: lambda item: _resources(o, item.spec.requests)),
+    ("ATTEMPT", lambda o: o.text("attempt")),
+    ("COST", lambda o: lambda item: o.money(item.usage.cost_microusd)),
+    ("ADDRESS", lambda o: o.text("address")),
+    ("CREATED", lambda o: o.age()),
+    ("ID", lambda o: o.short()),
+]
+
+
+@click.group(cls=GyreGroup)
+def queues() -> None:
+    """Queues and their quotas."""
+
+
+queues.add_command(listing("queues", lambda gyre: gyre.queues, QUEUE_COLUMNS, "List the queues."))
+queues.add_command(showing("QUEUE", lambda gyre: gyre.queues, "queues", "Show one queue."))
+
+
+@queues.command("create")
+@click.argument("name")
+@click.option("--priority", default=0, type=int, help="Added to that of each workload.")
+@click.option("--cluster-queue", default="", help="Shared quota that it draws from.")
+def create_queue(name: str, priority: int, cluster_queue: str) -> None:
+    """Make a queue.
+
+    Examples:
+    gyre queues create urgent --priority 100
+    """
+    from gyre_sdk.cli import output
+
+    with connect() as gyre:
+        output.show_item(gyre.queues.create(name, priority=priority, cluster_queue=cluster_queue))
+
+
+@queues.command()
+@click.argument("name", shell_complete=complete("queues"))
+def hold(name: str) -> None:
+    """Admit nothing more from a queue; running work goes on."""
+    _set_state(name, "STATE_HELD")
+
+
+@queues.command()
+@click.argument("name", shell_complete=complete("queues"))
+def resume(name: str) -> None:
+    """Admit from a queue again."""
+    _set_state(name, "STATE_ACTIVE")
+
+
+@click.group(cls=GyreGroup)
+def workloads() -> None:
+    """What runs, what waits and why. A workload is named by its id or its short number."""
+
+
+workloads.add_command(
+    listing("workloads", lambda gyre: gyre.workloads, WORKLOAD_COLUMNS, "List the workloads, newest first.")
+)
+workloads.add_command(showing("WORKLOAD", lambda gyre: gyre.workloads, "workloads", "Show one workload."))
+
+
+@workloads.command()
+@click.argument("workload", shell_complete=complete("workloads"))
+@click.option("-f", "--follow", is_flag=True, help="Stay until the attempt ends.")
+@click.option("-n", "--lines", default=0, help="Only the last so many.")
+@click.option("--stdout", "stream", flag_value="stdout", default=None, help="Standard output in place of the log.")
+def logs(workload: str, follow: bool, lines: int, stream: str | None) -> None:
+    """What a workload printed.
+
+    Examples:
+    gyre workloads logs 3 -n 50
+    """
+    with connect() as gyre:
+        name = gyre.workloads.find(workload).name
+        for piece in gyre.workloads.logs(name, stream or "stderr", lines, follow):
+            click.echo(piece, nl=False)
+
+
+@workloads.command()
+@click.argument("workload", shell_complete=complete("workloads"))
+@click.option("--wait/--no-wait", default=True, show_default=True, help="Wait until the stop is confirmed.")
+def cancel(workload: str, wait: bool) -> None:
+    """Ask a workload to stop."""
+    from gyre_sdk.cli import output, progress
+
+    with connect() as gyre:
+        item = gyre.workloads.cancel(gyre.workloads.find(workload).name)
+        if wait:
+            with progress.Watching(progress.by_state) as watching:
+                item = gyre.workloads.wait(item.name, on_update=watching, check=False)
+    if OPTIONS.json:
+        output.show_item(item)
+    else:
+        click.echo(f"#{item.number} {progress.by_state(item)}")
+
+
+@click.group(cls=GyreGroup)
+def nodes() -> None:
+    """Machines and cards."""
+
+
+@nodes.command("list", cls=GyreCommand)
+def list_nodes() -> None:
+    """List the nodes, what of them is given away, and their cards."""
+    from gyre_sdk import names
+    from gyre_sdk.cli import output
+
+    with connect() as gyre:
+        found = list(gyre.nodes.list())
+    columns: list[output.Column] = [
+        ("NAME", lambda item: names.short(item.name) + (" (simulated)" if item.simulated else "")),
+        ("STATE", output.state()),
+        ("FLAVOR", output.short("flavor")),
+        ("GIVEN AWAY", lambda item: _resources(output, item.allocated)),
+        ("OF", lambda item: _resources(output, item.capacity)),
+        ("CPU", lambda item: f"{item.cpu_percent:.0f} %"),
+        ("MEMORY", output.bytes_of("memory_used_bytes")),
+        ("CARDS", lambda item: "\n".join(_card(output, card) for card in item.cards)),
+    ]
+    output.show_items("nodes", found, columns)
+
+
+nodes.add_command(showing("NODE", lambda gyre: gyre.nodes, "nodes", "Show one node."))
+
+
+def _set_state(name: str, state: str) -> None:
+    from gyre_sdk.cli import output
+
+    with connect() as gyre:
+        output.show_item(gyre.queues.update(name, state=state))
+
+
+def _resources(output: Any, resources: Any) -> str:
+    cards = f", {resources.gpu} cards" if resources.gpu else ""
+    return f"{resources.cpu_milli / 1000:g} cores, {output.size(resources.memory_bytes)}{cards}"
+
+
+def _quota(output: Any, quota: Any) -> str:
+    from gyre_sdk import names
+
+    used, nominal = _resources(output, quota.used), _resources(output, quota.nominal)
+    return f"{names.short(quota.flavor)}: {used} of {nominal}"
+
+
+def _card(output: Any, card: Any) -> str:
+    from gyre_sdk import messages
+
+    memory = f"{output.size(card.memory_used_bytes)} of {output.size(card.memory_bytes)}"
+    return f"{card.model} {messages.enum_name(card, 'state')} {card.utilisation_percent:.0f} %, {memory}"

@@ -1,0 +1,132 @@
+"""`gyre deployments`: serve models, split and shift traffic."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from gyre_sdk.cli.base import OPTIONS, GyreGroup, complete, connect
+from gyre_sdk.cli.commands import Columns, listing, showing
+
+if TYPE_CHECKING:
+    from gyre.inference_gateway.v1.deployment_pb2 import Deployment
+    from gyre.inference_gateway.v1.deployment_service_pb2 import TargetSpec
+
+    from gyre_sdk.client import Gyre
+
+COLUMNS: Columns = [
+    ("NAME", lambda o: o.short()),
+    ("STATE", lambda o: o.state()),
+    ("TRAFFIC", lambda o: lambda item: _split(item)),
+    ("FOLLOWS", lambda o: o.short("alias")),
+    ("UPDATED", lambda o: o.age("update_time")),
+    ("WHY", lambda o: o.text("failure_message")),
+]
+
+
+@click.group(cls=GyreGroup)
+def deployments() -> None:
+    """Serve models, split and shift traffic. A deployment's name is the `model` of the OpenAI endpoint."""
+
+
+deployments.add_command(listing("deployments", lambda gyre: gyre.deployments, COLUMNS, "List the deployments."))
+deployments.add_command(showing("DEPLOYMENT", lambda gyre: gyre.deployments, "deployments", "Show one deployment."))
+
+
+@deployments.command()
+@click.argument("name")
+@click.option("--variant", metavar="MODEL@VERSION:VARIANT", help="What to serve.", shell_complete=complete("models"))
+@click.option("--upstream", metavar="URL", help="An OpenAI-compatible engine that already runs.")
+@click.option("--upstream-model", default="", help="The model's name there.")
+@click.option("--upstream-key-ref", default="", metavar="SETTING", help="Variable with its key: GYRE_UPSTREAM_KEY…")
+@click.option("--alias", default="", metavar="MODEL/ALIAS", help="Follow an alias wherever it moves.")
+@click.option("--wait/--no-wait", default=True, show_default=True)
+def create(
+    name: str, variant: str | None, upstream: str | None, upstream_model: str, upstream_key_ref: str, alias: str,
+    wait: bool,
+) -> None:  # fmt: skip
+    """Serve a variant, an alias, or an engine that already runs.
+
+    Examples:
+    gyre deployments create hotline --variant hotline-bot@1:q8-0
+    gyre deployments create gpt --upstream http://127.0.0.1:8001/v1 --upstream-model qwen3
+    """
+    from gyre_sdk.resources.serving import target
+
+    if sum(map(bool, (variant, upstream, alias))) != 1:
+        raise click.UsageError("Give one of --variant, --upstream and --alias.")
+    with connect() as gyre:
+        targets: list[TargetSpec] = []
+        if variant:
+            targets = [target(gyre.models.variant_name(variant))]
+        elif upstream:
+            targets = [target(upstream_url=upstream, upstream_model=upstream_model, upstream_key_ref=upstream_key_ref)]
+        followed = f"{gyre.models.name(alias.partition('/')[0])}/aliases/{alias.partition('/')[2]}" if alias else ""
+        deployment = gyre.deployments.create(name, targets, alias=followed)
+        _show(gyre, deployment, wait)
+
+
+@deployments.command()
+@click.argument("name", shell_complete=complete("deployments"))
+@click.argument("shares", nargs=-1, required=True, metavar="MODEL@VERSION:VARIANT=PERCENT...")
+@click.option("--wait/--no-wait", default=True, show_default=True)
+def shift(name: str, shares: tuple[str, ...], wait: bool) -> None:
+    """Set the whole traffic split; what is left out drains. The shares sum to 100.
+
+    Examples:
+    gyre deployments shift hotline hotline-bot@1:q8-0=90 hotline-bot@2:q8-0=10
+    gyre deployments shift hotline hotline-bot@2:q8-0=100
+    """
+    from gyre_sdk.resources.serving import target
+
+    with connect() as gyre:
+        parsed = [_share(term) for term in shares]
+        targets = [target(gyre.models.variant_name(variant), weight) for variant, weight in parsed]
+        _show(gyre, gyre.deployments.shift(name, targets), wait)
+
+
+@deployments.command()
+@click.argument("name", shell_complete=complete("deployments"))
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+def delete(name: str, yes: bool) -> None:
+    """Drain and stop a deployment."""
+    if not yes:
+        click.confirm(f"Delete {name}? Its users get 404 from now on.", abort=True, err=True)
+    with connect() as gyre:
+        gyre.deployments.delete(name)
+    click.echo(f"{name} is deleted.", err=True)
+
+
+def _show(gyre: Gyre, deployment: Deployment, wait: bool) -> None:
+    from gyre_sdk import names
+    from gyre_sdk.cli import output, progress
+
+    if wait:
+        with progress.Watching(lambda item: f"{progress.by_state(item)}: {_split(item)}") as watching:
+            deployment = gyre.deployments.wait_ready(deployment.name, on_update=watching)
+    if OPTIONS.json or not wait:
+        output.show_item(deployment)
+        return
+    short = names.short(deployment.name)
+    click.secho(f"{short} is ready: {_split(deployment)}", fg="green")
+    click.echo(f"Ask it: gyre chat {short}, or model {short!r} at {gyre.config.openai_url}")
+
+
+def _split(deployment: Deployment) -> str:
+    """`bot@1:q8-0 90 %, bot@2:q8-0 10 % (STARTING)`."""
+    from gyre_sdk import messages, names
+
+    parts = []
+    for item in deployment.targets:
+        state = messages.enum_name(item, "state")
+        what = names.short(item.variant) if item.variant else f"{item.upstream_model} at {item.upstream_url}"
+        parts.append(f"{what} {item.weight_percent} %" + ("" if state == "READY" else f" ({state})"))
+    return ", ".join(parts)
+
+
+def _share(term: str) -> tuple[str, int]:
+    variant, _, percent = term.rpartition("=")
+    if not variant or not percent.isdigit():
+        raise click.UsageError(f"A share is MODEL@VERSION:VARIANT=PERCENT, not {term!r}.")
+    return variant, int(percent)

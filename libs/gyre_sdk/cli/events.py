@@ -1,0 +1,60 @@
+"""`gyre events`."""
+
+from __future__ import annotations
+
+import fnmatch
+import json
+import time
+
+import click
+
+from gyre_sdk.cli.base import OPTIONS, GyreCommand, connect
+
+RETRY_SECONDS = 1.0
+
+
+@click.command(cls=GyreCommand)
+@click.option("--type", "pattern", default="*", help="Only types like this, for instance '*Run*' or 'VersionReady'.")
+@click.option("--subject", default="", help="Only about names that begin like this.")
+@click.option("-n", "--count", default=0, type=click.IntRange(0), help="Leave after so many; 0 stays.")
+def events(pattern: str, subject: str, count: int) -> None:
+    """Follow the platform's facts as they happen, from now on: all topics, of the projects that your key may see.
+
+    They never hold a prompt or an answer. With --json one object a line: type, subject, time, data.
+
+    Examples:
+    gyre events
+    gyre events --type '*Workload*'
+    gyre events --json | jq -r '[.type, .subject] | @tsv'
+    """
+    from gyre_sdk.errors import GyreError
+
+    seen = 0
+    with connect() as gyre:
+        while True:
+            try:
+                for event in gyre.events():
+                    if _wanted(event["type"], event["subject"], pattern, subject):
+                        _print(event)
+                        seen += 1
+                    if count and seen >= count:
+                        return
+            except GyreError as error:
+                if not error.unavailable or not seen:
+                    raise  # it never worked; after that, a restart of the gateway is waited for
+            time.sleep(RETRY_SECONDS)
+
+
+def _wanted(kind: str, about: str, pattern: str, subject: str) -> bool:
+    short = kind.rsplit(".", 1)[-1]
+    return (fnmatch.fnmatch(short, pattern) or fnmatch.fnmatch(kind, pattern)) and about.startswith(subject)
+
+
+def _print(event: dict[str, object]) -> None:
+    if OPTIONS.json:
+        click.echo(json.dumps(event, ensure_ascii=False))
+        return
+    component, _, kind = str(event["type"]).removeprefix("gyre.").partition(".v1.")
+    facts = " ".join(f"{key}={value}" for key, value in event["data"].items() if value and key != "name")  # type: ignore[attr-defined]
+    head = f"{event['time']} {click.style(component, fg='cyan')} {click.style(kind, bold=True)}"
+    click.echo(f"{head} {event['subject']} {click.style(facts, dim=True)}")

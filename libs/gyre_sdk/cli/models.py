@@ -1,0 +1,244 @@
+"""`gyre models`: import, quantise, alias and trace."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gyre_sdk.cli.base import OPTIONS, GyreGroup, complete, connect
+from gyre_sdk.cli.commands import Columns, listing, made, showing
+
+if TYPE_CHECKING:
+    from gyre.model_registry.v1.lineage_pb2 import Lineage
+
+    from gyre_sdk.client import Gyre
+
+COLUMNS: Columns = [
+    ("NAME", lambda o: o.short()),
+    ("ARCHITECTURE", lambda o: o.text("architecture")),
+    ("PARAMETERS", lambda o: lambda item: f"{item.parameter_count / 1e6:.0f} M" if item.parameter_count else ""),
+    ("SIZE", lambda o: o.bytes_of()),
+    ("NEWEST", lambda o: o.short("latest_version")),
+    ("STATUS", lambda o: lambda item: o.coloured(item.latest_version_state or "EMPTY")),
+    ("ALIASES", lambda o: lambda item: " ".join(f"{a.alias}→{o.names.short(a.version)}" for a in item.aliases)),
+    ("LICENCE", lambda o: o.text("licence")),
+    ("UPDATED", lambda o: o.age("update_time")),
+]
+VERSION_COLUMNS: Columns = [
+    ("VERSION", lambda o: o.short()),
+    ("STATE", lambda o: o.state()),
+    ("SIZE", lambda o: o.bytes_of()),
+    ("FROM", lambda o: lambda item: item.source or f"run {item.parents.run.rsplit('/', 1)[-1]}"),
+    ("VARIANTS", lambda o: lambda item: " ".join(name.rsplit("/", 1)[-1] for name in item.variants)),
+    ("DIGEST", lambda o: lambda item: item.digest[:19]),
+    ("CREATED", lambda o: o.age()),
+]
+VARIANT_COLUMNS: Columns = [
+    ("VARIANT", lambda o: o.short()),
+    ("FORMAT", lambda o: o.enum("format")),
+    ("QUANTISATION", lambda o: o.text("quantisation")),
+    ("STATE", lambda o: o.state()),
+    ("SIZE", lambda o: o.bytes_of()),
+    ("NOTE", lambda o: o.text("note")),
+]
+
+
+@click.group(cls=GyreGroup)
+def models() -> None:
+    """Import, quantise, alias and trace models.
+
+    `smollm2` means the newest version that is ready, `smollm2@3` version 3, `smollm2@production` what an alias points
+    to, `smollm2@3:q8-0` a variant.
+    """
+
+
+models.add_command(listing("models", lambda gyre: gyre.models, COLUMNS, "List the models."))
+models.add_command(showing("MODEL", lambda gyre: gyre.models, "models", "Show one model."))
+
+
+@models.command("import")
+@click.argument("source")
+@click.option("--name", help="Model; its next version is made. [default: from the source]")
+@click.option("--origin", default="", help="Where the weights come from.")
+@click.option("--licence", default="", help="SPDX identifier or the name of the terms.")
+@click.option("--revision", default="", help="Commit or tag of the hub's repository.")
+@click.option("--wait/--no-wait", default=True, show_default=True)
+def import_(source: str, name: str | None, origin: str, licence: str, revision: str, wait: bool) -> None:
+    """Import weights: bundled://smollm2, hf://ID, ms://ID (ModelScope), or a file of yours. Never runs their code.
+
+    Examples:
+    gyre models import bundled://smollm2
+    gyre models import hf://Qwen/Qwen3-0.6B --name qwen
+    gyre models import ./model.gguf --name mine --licence Apache-2.0
+    """
+    from gyre_sdk.cli import output, progress
+
+    model_id = name or re.sub(r"[^a-z0-9]+", "-", Path(source.rsplit("/", 1)[-1]).stem.lower()).strip("-")[:63]
+    with connect() as gyre:
+        if "://" not in source:
+            source = _upload(gyre, Path(source))
+        gyre.models.ensure(model_id, origin=origin, licence=licence)
+        version = gyre.models.import_version(model_id, source, origin=origin, licence=licence, revision=revision)
+        if wait:
+            with progress.Watching(progress.by_state) as watching:
+                version = gyre.models.wait_version(version.name, on_update=watching)
+    output.show_item(version)
+
+
+def _upload(gyre: Gyre, file: Path) -> str:
+    from gyre_sdk.cli import progress
+
+    if not file.is_file():
+        raise click.UsageError(f"{file} is neither a file nor a source such as bundled://smollm2 or hf://ID.")
+    with progress.uploading(file) as show:
+        uri: str = gyre.datasets.upload(file, show).uri
+        return uri
+
+
+@models.command()
+@click.argument("model", default="-", shell_complete=complete("models"))
+def versions(model: str) -> None:
+    """List the versions of a model, or of all."""
+    from gyre_sdk.cli import output
+
+    with connect() as gyre:
+        found = list(gyre.models.versions(model))
+    output.show_items("versions", found, made(VERSION_COLUMNS))
+
+
+@models.command()
+@click.argument("version", metavar="MODEL[@VERSION]", shell_complete=complete("models"))
+def variants(version: str) -> None:
+    """List the variants of a version, with their sizes."""
+    from gyre_sdk.cli import output
+
+    with connect() as gyre:
+        found = list(gyre.models.variants(version))
+    output.show_items("variants", found, made(VARIANT_COLUMNS))
+
+
+@models.command()
+@click.argument("version", metavar="MODEL[@VERSION]", shell_complete=complete("models"))
+@click.argument("quantisation")
+@click.option("--wait/--no-wait", default=True, show_default=True)
+def quantise(version: str, quantisation: str, wait: bool) -> None:
+    """Make a GGUF variant: Q8_0, Q6_K, Q5_K_M or Q4_K_M.
+
+    Examples:
+    gyre models quantise hotline-bot@1 Q8_0
+    """
+    from gyre_sdk.cli import output, progress
+
+    with connect() as gyre:
+        variant = gyre.models.create_variant(version, quantisation)
+        if wait:
+            with progress.Watching(progress.by_state) as watching:
+                variant = gyre.models.wait_variant(variant.name, on_update=watching)
+    output.show_item(variant)
+
+
+@models.command()
+@click.argument("model", shell_complete=complete("models"))
+def aliases(model: str) -> None:
+    """List the aliases of a model."""
+    from gyre_sdk.cli import output
+
+    with connect() as gyre:
+        found = list(gyre.models.aliases(model))
+    columns = [("ALIAS", output.short()), ("VERSION", output.short("version")), ("VARIANT", output.short("variant"))]
+    gate: output.Column = ("GATED", lambda item: "yes" if item.gated else "no")
+    output.show_items("aliases", found, [*columns, gate, ("MOVED", output.age("update_time"))])
+
+
+@models.command("alias")
+@click.argument("alias")
+@click.argument("version", metavar="MODEL@VERSION[:VARIANT]", shell_complete=complete("models"))
+@click.option("--verdict", default="", help="Passing verdict; needed where the alias is gated.")
+@click.option("--gated/--no-gate", default=None, help="Whether the alias moves only with a passing verdict.")
+def alias_(alias: str, version: str, verdict: str, gated: bool | None) -> None:
+    """Point an alias to a version. Exit code 4 if its gate refuses.
+
+    Examples:
+    gyre models alias production hotline-bot@2:q8-0 --verdict 3
+    """
+    from gyre_sdk.cli import output
+
+    with connect() as gyre:
+        variant = gyre.models.variant_name(version) if ":" in version else ""
+        fields: dict[str, Any] = {"variant": variant} | ({} if gated is None else {"gated": gated})
+        if verdict:
+            fields["verdict"] = gyre.verdicts.find(verdict).name
+        target = variant.split("/variants/")[0] or gyre.models.version_name(version)
+        model = target.split("/versions/")[0]
+        output.show_item(gyre.models.move_alias(model, alias, target, **fields))
+
+
+@models.command()
+@click.argument("reference", metavar="MODEL[@VERSION][:VARIANT]")
+@click.option(
+    "--direction", type=click.Choice(["upstream", "downstream"]), help="Only what it came from, or what came of it."
+)
+@click.option("--depth", default=0, help="At most so many steps.")
+def lineage(reference: str, direction: str | None, depth: int) -> None:
+    """From a served model back to the data, the run and the feedback that it came from.
+
+    Examples:
+    gyre models lineage hotline-bot@2
+    """
+    from gyre_sdk.cli import output
+
+    with connect() as gyre:
+        name = gyre.models.variant_name(reference) if ":" in reference else gyre.models.version_name(reference)
+        found = gyre.models.lineage(name, direction or "", depth)
+    if OPTIONS.json:
+        output.show_item(found)
+    else:
+        _show_lineage(found, name)
+
+
+def _show_lineage(found: Lineage, root: str) -> None:
+    """As a tree of what each thing came from; a thing that was shown already is not unfolded again."""
+    from rich.tree import Tree
+
+    from gyre_sdk import names
+    from gyre_sdk.cli.output import console
+
+    kinds = {node.name: node.kind for node in found.nodes}
+    sources: dict[str, list[Any]] = {}
+    for edge in found.edges:
+        sources.setdefault(edge.target, []).append(edge)
+    seen: set[str] = set()
+
+    def label(name: str) -> str:
+        return f"{kinds.get(name, '').replace('_', ' ')} {names.short(name)}"
+
+    def grow(branch: Tree, name: str) -> None:
+        if name in seen:
+            return
+        seen.add(name)
+        for edge in sources.get(name, ()):
+            grow(branch.add(f"{edge.relation.replace('_', ' ')} {label(edge.source)}"), edge.source)
+
+    tree = Tree(label(root))
+    grow(tree, root)
+    console().print(tree)
+    if found.truncated:
+        click.echo("There is more; raise --depth.")
+
+
+@models.command()
+@click.argument("name", metavar="MODEL[@VERSION]", shell_complete=complete("models"))
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+def delete(name: str, yes: bool) -> None:
+    """Delete a model, or one version of it. Refused while something serves it; kept for seven days."""
+    if not yes:
+        click.confirm(f"Delete {name}?", abort=True, err=True)
+    with connect() as gyre:
+        if "@" in name or "/versions/" in name:
+            gyre.models.delete_version(name)
+        else:
+            gyre.models.delete(name)
+    click.echo(f"{name} is deleted.", err=True)

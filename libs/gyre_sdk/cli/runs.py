@@ -1,0 +1,234 @@
+"""`gyre runs`: train, watch and cancel."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gyre_sdk.cli.base import OPTIONS, GyreGroup, complete, connect
+from gyre_sdk.cli.commands import Columns, listing, showing
+
+if TYPE_CHECKING:
+    from gyre.training_scheduler.v1.run_pb2 import Run
+
+    from gyre_sdk.client import Gyre
+
+METHODS = ["SFT", "DPO", "REWARD", "PPO", "KTO", "ORPO", "GRPO"]
+COLUMNS: Columns = [
+    ("#", lambda o: o.text("number")),
+    ("METHOD", lambda o: lambda item: o.messages.enum_name(item.spec, "method")),
+    ("STATE", lambda o: o.state()),
+    ("STEP", lambda o: lambda item: f"{item.step}/{item.total_steps or '?'}"),
+    ("LOSS", lambda o: lambda item: f"{item.loss:.4g}" if item.HasField("loss") else ""),
+    ("BASE", lambda o: lambda item: o.names.short(item.spec.base)),
+    ("DATA", lambda o: lambda item: " ".join(o.names.short(name) for name in item.spec.datasets)),
+    ("RESULT", lambda o: o.short("model_version")),
+    ("WAITS FOR", lambda o: lambda item: item.waiting_reason or item.failure_reason),
+    ("CREATED", lambda o: o.age()),
+    ("ID", lambda o: o.short()),
+]
+
+
+@click.group(cls=GyreGroup)
+def runs() -> None:
+    """Train, watch and cancel. A run is named by its id or by its short number (`7`)."""
+
+
+runs.add_command(listing("runs", lambda gyre: gyre.runs, COLUMNS, "List the runs, newest first."))
+runs.add_command(showing("RUN", lambda gyre: gyre.runs, "runs", "Show one run."))
+
+
+@runs.command()
+@click.option("--method", type=click.Choice(METHODS, case_sensitive=False), default="SFT", show_default=True)
+@click.option(
+    "--base", required=True, metavar="MODEL[@VERSION]", help="What to start from.", shell_complete=complete("models")
+)
+@click.option("--data", required=True, multiple=True, metavar="DATASET[@VERSION]", shell_complete=complete("datasets"))
+@click.option("--reward-model", default="", metavar="MODEL[@VERSION]", help="For PPO.")
+@click.option("--register-as", default="", metavar="MODEL", help="Model whose next version the result becomes.")
+@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Hyperparameter; repeat it.")
+@click.option("--recipe", default="", help="See `gyre runs recipes`.")
+@click.option("--seed", default=7, show_default=True, type=int)
+@click.option("--queue", default="", help="Queue to wait in.")
+@click.option("--priority", default=0, type=int, help="Higher goes first.")
+@click.option("--title", default="", help="Free text shown to people.")
+@click.option("--dry-run", is_flag=True, help="Only estimate memory, time and cost.")
+@click.option("--watch/--no-watch", default=True, show_default=True)
+@click.pass_context
+def start(
+    ctx: click.Context, method: str, base: str, data: tuple[str, ...], reward_model: str, register_as: str,
+    settings: tuple[str, ...], recipe: str, seed: int, queue: str, priority: int, title: str,
+    dry_run: bool, watch: bool,
+) -> None:  # fmt: skip
+    """Train a model on data.
+
+    Examples:
+    gyre runs start --base smollm2 --data hotline --register-as hotline-bot
+    gyre runs start --method DPO --base hotline-bot@1 --data pairs --set beta=0.1 --set max_steps=40
+    gyre runs start --base smollm2 --data hotline --dry-run
+    """
+    from gyre_sdk.cli import output
+    from gyre_sdk.resources.training import run_spec
+
+    with connect() as gyre:
+        try:
+            spec = run_spec(
+                method,
+                gyre.models.version_name(base),
+                [gyre.datasets.version_name(reference) for reference in data],
+                _hyperparameters(settings),
+                reward_model=gyre.models.version_name(reward_model) if reward_model else "",
+                register_as=gyre.models.name(register_as) if register_as else "",
+                recipe=recipe and f"recipes/{recipe.removeprefix('recipes/')}",
+                seed=seed,
+                queue=queue and gyre.queues.name(queue),
+                priority=priority,
+            )
+        except ValueError as error:
+            raise click.UsageError(str(error)) from error
+        if dry_run:
+            output.show_item(gyre.runs.estimate(spec))
+            return
+        if register_as:
+            gyre.models.ensure(register_as)
+        run = gyre.runs.create(spec, display_name=title)
+        if watch:
+            _watch(ctx, gyre, run)
+        else:
+            output.show_item(run, f"Watch it: gyre runs watch {run.number}")
+
+
+@runs.command()
+@click.argument("run", shell_complete=complete("runs"))
+@click.pass_context
+def watch(ctx: click.Context, run: str) -> None:
+    """Follow a run to its end: step, loss, remaining time. Exit code 0 only if it succeeded; Ctrl-C leaves it running.
+
+    Examples:
+    gyre runs watch 7
+    gyre runs watch 7 --json
+    """
+    with connect() as gyre:
+        _watch(ctx, gyre, gyre.runs.find(run))
+
+
+def _watch(ctx: click.Context, gyre: Gyre, run: Run) -> None:
+    from gyre_sdk.cli import output, progress
+    from gyre_sdk.collection import failure_of
+    from gyre_sdk.messages import enum_name
+
+    with progress.Watching(progress.run_line, progress.run_share) as watching:
+        for update in gyre.runs.watch(run.name):
+            run = update.run
+            watching(run)
+            if OPTIONS.json:
+                progress.json_line(update)
+    state = enum_name(run, "state")
+    if state != "SUCCEEDED":
+        raise failure_of(run, state)
+    if not OPTIONS.json:
+        seconds = (run.end_time.ToDatetime() - run.start_time.ToDatetime()).total_seconds()
+        loss = f", loss {run.loss:.4g}" if run.HasField("loss") else ""
+        click.secho(f"Run #{run.number} succeeded: {run.step} steps in {output.duration(seconds)}{loss}.", fg="green")
+        if run.spec.register_as:
+            click.echo(f"Its result: gyre models versions {run.spec.register_as.rsplit('/', 1)[-1]}")
+    ctx.exit(0)
+
+
+@runs.command()
+@click.argument("run", shell_complete=complete("runs"))
+@click.option("-f", "--follow", is_flag=True, help="Stay until the attempt ends.")
+@click.option("-n", "--lines", default=0, help="Only the last so many.")
+@click.option("--stdout", "stream", flag_value="stdout", default=None, help="Standard output in place of the log.")
+def logs(run: str, follow: bool, lines: int, stream: str | None) -> None:
+    """What the trainer printed.
+
+    Examples:
+    gyre runs logs 7 -f
+    """
+    with connect() as gyre:
+        name = gyre.runs.find(run).name
+        for piece in gyre.runs.logs(name, stream or "stderr", lines, follow):
+            click.echo(piece, nl=False)
+
+
+@runs.command()
+@click.argument("run", shell_complete=complete("runs"))
+def metrics(run: str) -> None:
+    """The metrics of a run, step by step.
+
+    Examples:
+    gyre runs metrics 7 --json | jq '.points[-1]'
+    """
+    from gyre_sdk.cli import output
+    from gyre_sdk.messages import to_json
+
+    with connect() as gyre:
+        points = list(gyre.runs.metrics(gyre.runs.find(run).name))
+    if OPTIONS.json:
+        output.show_json({"points": [to_json(point) for point in points]})
+        return
+    names = sorted({name for point in points for name in point.metrics})
+    rows = [[str(p.step), *(f"{p.metrics[n]:.5g}" if n in p.metrics else "" for n in names)] for p in points]
+    output.show_table(["STEP", *names], rows)
+
+
+@runs.command()
+@click.argument("run", shell_complete=complete("runs"))
+def checkpoints(run: str) -> None:
+    """The states from which a run can go on."""
+    from gyre_sdk.cli import output
+
+    with connect() as gyre:
+        found = list(gyre.runs.checkpoints(gyre.runs.find(run).name))
+    columns = [("STEP", output.text("step")), ("ATTEMPT", output.text("attempt")), ("SIZE", output.bytes_of())]
+    output.show_items("checkpoints", found, [*columns, ("CREATED", output.age()), ("URI", output.text("uri"))])
+
+
+@runs.command()
+def recipes() -> None:
+    """Ready-made settings for each method."""
+    from gyre_sdk.cli import output
+
+    with connect() as gyre:
+        found = list(gyre.runs.recipes())
+    columns = [("NAME", output.short()), ("METHOD", output.enum("method")), ("DATA", output.text("dataset_type"))]
+    output.show_items("recipes", found, [*columns, ("WHAT FOR", output.text("description"))])
+
+
+@runs.command()
+@click.argument("run", shell_complete=complete("runs"))
+@click.option("--wait/--no-wait", default=True, show_default=True, help="Wait until the stop is confirmed.")
+def cancel(run: str, wait: bool) -> None:
+    """Ask a run to stop.
+
+    Examples:
+    gyre runs cancel 7
+    """
+    from gyre_sdk.cli import output, progress
+
+    with connect() as gyre:
+        cancelled = gyre.runs.cancel(gyre.runs.find(run).name)
+        if wait:
+            with progress.Watching(progress.run_line) as watching:
+                cancelled = gyre.runs.wait(cancelled.name, on_update=watching, check=False)
+    if OPTIONS.json:
+        output.show_item(cancelled)
+    else:
+        click.echo(progress.run_line(cancelled))
+
+
+def _hyperparameters(settings: tuple[str, ...]) -> dict[str, Any]:
+    """`learning_rate=1e-3` → a number; the proto says whether there is such a name."""
+    values = {}
+    for term in settings:
+        name, _, value = term.partition("=")
+        try:
+            values[name] = json.loads(value)
+        except ValueError as error:
+            raise click.UsageError(
+                f"--set wants NAME=NUMBER, for instance learning_rate=1e-3, not {term!r}."
+            ) from error
+    return values

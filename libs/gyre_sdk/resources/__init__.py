@@ -1,0 +1,1 @@
+"""One file a component: the collections that `Gyre` has as attributes."""

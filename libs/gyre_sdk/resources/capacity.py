@@ -1,0 +1,53 @@
+"""Queues, workloads and nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from gyre.gpu_scheduler.v1.node_pb2 import Flavor, Node
+from gyre.gpu_scheduler.v1.queue_pb2 import Queue
+from gyre.gpu_scheduler.v1.queue_service_pb2 import CreateQueueRequest
+from gyre.gpu_scheduler.v1.workload_pb2 import Workload
+
+from gyre_sdk import names
+from gyre_sdk.collection import Collection, request_id
+
+
+class Queues(Collection[Queue]):
+    kind, plural = Queue, "queues"
+
+    def create(self, queue_id: str, **fields: Any) -> Queue:
+        """`fields`: display_name, cluster_queue, priority, quotas."""
+        request = CreateQueueRequest(queue_id=queue_id, request_id=request_id(), **fields)
+        return self._post(Queue, f"{self.parent}/queues", request)
+
+    def update(self, name: str, **changes: Any) -> Queue:
+        """`changes`: display_name, priority, state (STATE_ACTIVE or STATE_HELD)."""
+        return self._patch(Queue, self.name(name), changes)
+
+
+class Workloads(Collection[Workload]):
+    kind, plural, ends = Workload, "workloads", ("FINISHED",)
+
+    def cancel(self, name: str) -> Workload:
+        return self._post(Workload, self.name(name), verb="cancel")
+
+    def logs(self, name: str, stream: str = "stderr", tail_lines: int = 0, follow: bool = False) -> Iterator[str]:
+        query = {"stream": stream, "tail_lines": tail_lines, "follow": follow}
+        return self._transport.text(names.path(self.name(name)) + "/logs", query)
+
+
+class Nodes(Collection[Node]):
+    """Of the whole platform, not of a project."""
+
+    kind, plural = Node, "nodes"
+
+    def name(self, name_or_id: str) -> str:
+        return name_or_id if name_or_id.startswith("nodes/") else f"nodes/{name_or_id}"
+
+    def list(self, **query: Any) -> Iterator[Node]:
+        return self._all(Node, "nodes", "nodes", **query)
+
+    def flavors(self) -> Iterator[Flavor]:
+        return self._all(Flavor, "flavors", "flavors")

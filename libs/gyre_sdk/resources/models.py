@@ -1,0 +1,147 @@
+"""Models, versions, variants, aliases and lineage."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from gyre.model_registry.v1.alias_pb2 import Alias, AliasMove
+from gyre.model_registry.v1.alias_service_pb2 import MoveAliasRequest
+from gyre.model_registry.v1.lineage_pb2 import Lineage
+from gyre.model_registry.v1.model_pb2 import Model
+from gyre.model_registry.v1.model_service_pb2 import CreateModelRequest
+from gyre.model_registry.v1.variant_pb2 import Variant
+from gyre.model_registry.v1.variant_service_pb2 import CreateVariantRequest
+from gyre.model_registry.v1.version_pb2 import Version
+from gyre.model_registry.v1.version_service_pb2 import ImportVersionRequest, RegisterVersionRequest
+
+from gyre_sdk import messages
+from gyre_sdk.collection import POLL_SECONDS, Collection, request_id
+from gyre_sdk.errors import TIMEOUT, GyreError
+
+
+class Models(Collection[Model]):
+    kind, plural = Model, "models"
+
+    def create(self, model_id: str, **fields: str) -> Model:
+        """`fields`: display_name, description, origin, licence."""
+        request = CreateModelRequest(model_id=model_id, request_id=request_id(), **fields)
+        return self._post(Model, f"{self.parent}/models", request)
+
+    def ensure(self, model_id: str, **fields: str) -> Model:
+        """The model, made if it is missing."""
+        try:
+            return self.get(model_id)
+        except GyreError as error:
+            if not error.not_found:
+                raise
+            return self.create(model_id, **fields)
+
+    def delete(self, name: str, etag: str = "") -> None:
+        self._delete(self.name(name), etag)
+
+    def import_version(self, model: str, source: str, **fields: str) -> Version:
+        """From `bundled://smollm2`, `hf://ID`, `ms://ID` or an upload's uri. Returns it IMPORTING.
+
+        `fields`: display_name, revision, origin, licence, card.
+        """
+        request = ImportVersionRequest(source=source, request_id=request_id(), **fields)
+        return self._post(Version, f"{self.name(model)}/versions", request, "import")
+
+    def register_version(self, model: str, request: RegisterVersionRequest) -> Version:
+        """A run's result by hand; runs with `register_as` do it by themselves."""
+        return self._post(Version, f"{self.name(model)}/versions", request, "register")
+
+    def version(self, reference: str) -> Version:
+        """By name, `smollm2@3`, or `smollm2` for the newest that is READY."""
+        return self._get(Version, self.version_name(reference))
+
+    def version_name(self, reference: str) -> str:
+        """Also of an alias: `smollm2@production`."""
+        if "/versions/" in reference:
+            return reference
+        model, _, which = reference.partition("@")
+        if which.isdigit():
+            return f"{self.name(model)}/versions/{which}"
+        found = self.get(model)
+        version = {alias.alias: alias.version for alias in found.aliases}.get(which) if which else found.latest_version
+        if version:
+            return version
+        missing = f"no alias {which}" if which else "no version that is ready"
+        raise GyreError(404, "VERSION_NOT_FOUND", f"{model} has {missing}.", f"See `gyre models versions {model}`.")
+
+    def versions(self, model: str = "-", **query: Any) -> Iterator[Version]:
+        return self._all(Version, f"{self.name(model)}/versions", "versions", **query)
+
+    def delete_version(self, reference: str, etag: str = "") -> None:
+        self._delete(self.version_name(reference), etag)
+
+    def create_variant(self, version: str, quantisation: str) -> Variant:
+        """`quantisation`: Q8_0, Q6_K, Q5_K_M or Q4_K_M. Returns it CREATING, or the one that is there."""
+        request = CreateVariantRequest(quantisation=quantisation, request_id=request_id())
+        return self._post(Variant, f"{self.version_name(version)}/variants", request)
+
+    def variant(self, reference: str) -> Variant:
+        """By name, or `smollm2@3:q8-0`."""
+        return self._get(Variant, self.variant_name(reference))
+
+    def variant_name(self, reference: str) -> str:
+        if "/variants/" in reference:
+            return reference
+        version, _, variant = reference.partition(":")
+        if not variant:
+            remedy = f"For instance {reference}:q8-0; see `gyre models variants {reference}`."
+            raise GyreError(400, "VARIANT_REQUIRED", f"{reference} names no variant.", remedy)
+        return f"{self.version_name(version)}/variants/{variant}"
+
+    def variants(self, version: str) -> Iterator[Variant]:
+        return self._all(Variant, f"{self.version_name(version)}/variants", "variants")
+
+    def aliases(self, model: str) -> Iterator[Alias]:
+        return self._all(Alias, f"{self.name(model)}/aliases", "aliases")
+
+    def alias_moves(self, model: str, alias: str) -> Iterator[AliasMove]:
+        return self._all(AliasMove, f"{self.name(model)}/aliases/{alias}/moves", "moves")
+
+    def move_alias(self, model: str, alias: str, version: str, **fields: Any) -> Alias:
+        """`fields`: variant, verdict, expected_version, etag, gated."""
+        request = MoveAliasRequest(version=self.version_name(version), request_id=request_id(), **fields)
+        return self._post(Alias, f"{self.name(model)}/aliases/{alias}", request, "move")
+
+    def lineage(self, name: str, direction: str = "", depth: int = 0) -> Lineage:
+        """Where a version, variant, run or data set version came from and what came of it.
+
+        `direction`: UPSTREAM or DOWNSTREAM; empty for both.
+        """
+        query: dict[str, Any] = {"name": name}
+        if direction:
+            query["direction"] = f"DIRECTION_{direction.upper()}"
+        if depth:
+            query["depth"] = depth
+        return messages.parse(Lineage, self._transport.call("GET", f"/{self.parent}/lineage", query=query))
+
+    def await_run(self, model: str, run: str, timeout: float = 60.0) -> Version:
+        """The version that a run with `register_as` leads to. Raises: GyreError if none appears within `timeout` s."""
+        deadline = time.monotonic() + timeout
+        while True:
+            for version in self.versions(model, filter=f"run={run}"):
+                return version
+            if time.monotonic() > deadline:
+                remedy = "`gyre events` shows whether RunSucceeded arrived."
+                raise GyreError(0, TIMEOUT, f"{run} is not registered after {timeout:g} s.", remedy)
+            time.sleep(POLL_SECONDS)
+
+    def wait_version(
+        self, name: str, timeout: float | None = None, on_update: Callable[[Version], None] | None = None
+    ) -> Version:
+        """Until it is READY. Raises: GyreError if the import FAILED."""
+        get = lambda: self._get(Version, name)
+        return self._wait(get, ("READY",), timeout, on_update, check=True)
+
+    def wait_variant(
+        self, name: str, timeout: float | None = None, on_update: Callable[[Variant], None] | None = None
+    ) -> Variant:
+        """Until it is READY. Raises: GyreError if converting FAILED."""
+        get = lambda: self._get(Variant, name)
+        return self._wait(get, ("READY",), timeout, on_update, check=True)

@@ -1,0 +1,138 @@
+"""Runs, recipes and pipelines."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from google.protobuf.json_format import ParseDict, ParseError
+from gyre.training_scheduler.v1.pipeline_pb2 import Pipeline, PipelineSpec
+from gyre.training_scheduler.v1.pipeline_service_pb2 import CreatePipelineRequest
+from gyre.training_scheduler.v1.recipe_pb2 import Recipe
+from gyre.training_scheduler.v1.run_pb2 import Checkpoint, Estimate, Hyperparameters, MetricPoint, Run, RunSpec
+from gyre.training_scheduler.v1.run_service_pb2 import CreateRunRequest, EstimateRunRequest, RunUpdate
+
+from gyre_sdk import messages, names
+from gyre_sdk.collection import Collection, request_id
+from gyre_sdk.errors import GyreError
+
+
+class Runs(Collection[Run]):
+    kind, plural, ends = Run, "runs", ("SUCCEEDED",)
+
+    def create(
+        self,
+        spec: RunSpec | None = None,
+        *,
+        display_name: str = "",
+        method: str = "SFT",
+        base: str = "",
+        datasets: Iterable[str] = (),
+        hyperparameters: Hyperparameters | Mapping[str, Any] | None = None,
+        **fields: Any,
+    ) -> Run:
+        """From a whole `spec`, or from its parts; `fields` are further ones of RunSpec (seed, register_as, queue)."""
+        spec = spec or run_spec(method, base, datasets, hyperparameters, **fields)
+        request = CreateRunRequest(display_name=display_name, spec=spec, request_id=request_id())
+        return self._post(Run, f"{self.parent}/runs", request)
+
+    def estimate(self, spec: RunSpec) -> Estimate:
+        """Memory, time and cost, without creating anything."""
+        return self._post(Estimate, f"{self.parent}/runs", EstimateRunRequest(spec=spec), "estimate")
+
+    def cancel(self, name: str) -> Run:
+        return self._post(Run, self.name(name), verb="cancel")
+
+    def watch(self, name: str) -> Iterator[RunUpdate]:
+        """The run now and at every change, with new metric points, until it ends. A lost connection is taken up again."""
+        yield from resumed(lambda: self._updates(name), lambda update: self._has_ended(update.run))
+
+    def metrics(self, name: str, after_step: int = 0) -> Iterator[MetricPoint]:
+        return self._all(MetricPoint, f"{self.name(name)}/metrics", "points", after_step=after_step)
+
+    def checkpoints(self, name: str) -> Iterator[Checkpoint]:
+        return self._all(Checkpoint, f"{self.name(name)}/checkpoints", "checkpoints")
+
+    def logs(self, name: str, stream: str = "stderr", tail_lines: int = 0, follow: bool = False) -> Iterator[str]:
+        query = {"stream": stream, "tail_lines": tail_lines, "follow": follow}
+        return self._transport.text(names.path(self.name(name)) + "/logs", query)
+
+    def recipes(self) -> Iterator[Recipe]:
+        return self._all(Recipe, f"{self.parent}/recipes", "recipes")
+
+    def _updates(self, name: str) -> Iterator[RunUpdate]:
+        for event in self._transport.events(names.path(self.name(name)) + "/events"):
+            yield messages.parse(RunUpdate, event.data)
+
+    def _has_ended(self, run: Run) -> bool:
+        return messages.enum_name(run, "state") in (*self.ends, *self.failures)
+
+
+class Pipelines(Collection[Pipeline]):
+    """Laps of the loop. REFUSED is no failure: everything ran, and the gate said no."""
+
+    kind, plural, ends = Pipeline, "pipelines", ("SUCCEEDED", "REFUSED")
+
+    def create(self, spec: PipelineSpec | Mapping[str, Any], display_name: str = "") -> Pipeline:
+        """`spec` as a message, or as its JSON. Raises: ValueError for JSON that is no PipelineSpec."""
+        request = CreatePipelineRequest(
+            display_name=display_name, spec=_message(PipelineSpec, spec), request_id=request_id()
+        )
+        return self._post(Pipeline, f"{self.parent}/pipelines", request)
+
+    def cancel(self, name: str) -> Pipeline:
+        return self._post(Pipeline, self.name(name), verb="cancel")
+
+    def watch(self, name: str) -> Iterator[Pipeline]:
+        """The lap now and at every change, until it ends."""
+        yield from resumed(lambda: self._updates(name), self._has_ended)
+
+    def _updates(self, name: str) -> Iterator[Pipeline]:
+        for event in self._transport.events(names.path(self.name(name)) + "/events"):
+            yield messages.parse(Pipeline, event.data)
+
+    def _has_ended(self, pipeline: Pipeline) -> bool:
+        return messages.enum_name(pipeline, "state") in (*self.ends, *self.failures)
+
+
+def run_spec(
+    method: str,
+    base: str,
+    datasets: Iterable[str],
+    hyperparameters: Hyperparameters | Mapping[str, Any] | None = None,
+    **fields: Any,
+) -> RunSpec:
+    """Raises: ValueError for a method or hyperparameter that does not exist."""
+    return RunSpec(
+        method=messages.enum_value(RunSpec, "method", method),
+        base=base,
+        datasets=list(datasets),
+        hyperparameters=_message(Hyperparameters, hyperparameters or {}),
+        **fields,
+    )
+
+
+def resumed(watch: Any, has_ended: Any, patience: float = 60.0) -> Iterator[Any]:
+    """Goes on watching after a lost connection, for at most `patience` seconds without a word. Raises: GyreError."""
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            for update in watch():
+                yield update
+                deadline = time.monotonic() + patience
+                if has_ended(update):
+                    return
+        except GyreError as error:
+            if not error.unavailable or time.monotonic() > deadline:
+                raise
+        time.sleep(0.5)
+
+
+def _message(kind: Any, given: Any) -> Any:
+    if isinstance(given, kind):
+        return given
+    try:
+        return ParseDict(dict(given), kind())
+    except ParseError as error:
+        raise ValueError(f"Not a {kind.DESCRIPTOR.name}: {error}") from error

@@ -1,0 +1,102 @@
+"""Parquet rows of a data set version become TRL's conversational data sets.
+
+Canonical columns: `messages` list<struct<role, content>> (SFT, evaluation, prompts), or `prompt`, `chosen`, `rejected`
+of the same type (preferences). Everything else that a row carries is left out of training.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypedDict
+
+from gyre_trainers.exits import BadInput
+from gyre_trainers.templates import CHATML, PLAIN
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+PREFERENCE: Final = ("prompt", "chosen", "rejected")
+REMEDY: Final = "pick a ready data set version of the type that the method needs"
+
+
+class Message(TypedDict):
+    role: str
+    content: str
+
+
+Row = dict[str, Any]
+
+
+def read_rows(path: Path, field: str, *, digest: str = "", rows: int = 0, columns: Iterable[str]) -> list[Row]:
+    """The `columns` of one Parquet file, checked against the pinned digest and count. Raises: BadInput."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if digest and (found := f"sha256:{_sha256(path)}") != digest:
+        raise BadInput(f"{field}.digest", f"the file has {found}", "create the run again; the stored rows changed")
+    try:
+        table = pq.read_table(path)
+    except (OSError, pa.ArrowException) as error:
+        raise BadInput(f"{field}.uri", f"not a Parquet file ({error})", REMEDY) from error
+    if missing := [column for column in columns if column not in table.column_names]:
+        raise BadInput(f"{field}.uri", f"no column {', '.join(missing)}", REMEDY)
+    if rows and table.num_rows != rows:
+        raise BadInput(f"{field}.rows", f"the file holds {table.num_rows} rows, not {rows}", "create the run again")
+    found_rows: list[Row] = table.select(list(columns)).to_pylist()
+    return found_rows
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def preferences(rows: Iterable[Row]) -> Dataset:
+    """Prompt, chosen and rejected, as DPO, ORPO and reward models take them."""
+    return _dataset([{side: _messages(row[side]) for side in PREFERENCE} for row in rows], "no rows")
+
+
+def judged(rows: Iterable[Row]) -> Dataset:
+    """Each pair as a good and a bad completion, as KTO takes them."""
+    singles = []
+    for row in rows:
+        prompt = _messages(row["prompt"])
+        singles.append({"prompt": prompt, "completion": _messages(row["chosen"]), "label": True})
+        singles.append({"prompt": prompt, "completion": _messages(row["rejected"]), "label": False})
+    return _dataset(singles, "no rows")
+
+
+def prompts(rows: Iterable[Row]) -> Dataset:
+    """What comes before the last turn of the assistant, as PPO and GRPO take it."""
+    asked = []
+    for row in rows:
+        messages = _messages(row["messages"])
+        while messages and messages[-1]["role"] == "assistant":
+            messages.pop()
+        if messages:
+            asked.append({"prompt": messages})
+    return _dataset(asked, "no row has a message to answer")
+
+
+def _messages(value: Any) -> list[Message]:
+    return [{"role": message["role"], "content": message["content"] or ""} for message in value or ()]
+
+
+def _dataset(rows: list[Row], why_empty: str) -> Dataset:
+    from datasets import Dataset
+
+    if not rows:
+        raise BadInput("data", why_empty, REMEDY)
+    return Dataset.from_list(rows)
+
+
+def with_chat_template(tokenizer: Any) -> Any:
+    """Gives a tokenizer without a chat template a plain one: ChatML where its markers are tokens, else roles in words."""
+    if not tokenizer.chat_template:
+        vocabulary = tokenizer.get_vocab()
+        tokenizer.chat_template = CHATML if "<|im_start|>" in vocabulary and "<|im_end|>" in vocabulary else PLAIN
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer

@@ -1,0 +1,157 @@
+"""The part of a run that all methods share: arguments, resuming, the loop, and the result.
+
+Measured defaults: see SPEED at the foot.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from gyre_kit.storage import ObjectStore, uri_of
+
+from gyre_trainers import checkpoints, lora, manifest
+from gyre_trainers.callbacks import Progress
+from gyre_trainers.data import Row, read_rows
+from gyre_trainers.exits import BadInput
+from gyre_trainers.report import Reporter
+from gyre_trainers.spec import Hyperparameters, Spec
+
+Arguments = TypeVar("Arguments")
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a method gets: everything is local, checked and ready to load."""
+
+    spec: Spec
+    store: ObjectStore
+    reporter: Reporter
+    output: Path  # where the attempt's prefix lies on this machine, or a folder that is put there
+    scratch: Path
+    base: Path
+    reward_model: Path | None
+    data: list[Path]
+
+    @property
+    def hyperparameters(self) -> Hyperparameters:
+        return self.spec.hyperparameters
+
+    def rows(self, *columns: str) -> list[Row]:
+        """The rows of all files, in order. Raises: BadInput."""
+        files = zip(self.spec.data, self.data, strict=True)
+        return [
+            row
+            for at, (file, path) in enumerate(files)
+            for row in read_rows(path, f"data.{at}", digest=file.digest, rows=file.rows, columns=columns)
+        ]
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A finished loop. `model` still carries its adapters."""
+
+    model: Any
+    tokenizer: Any
+    steps: int
+    metrics: dict[str, float]
+
+
+def arguments(job: Job, kind: Callable[..., Arguments], *, learning_rate: float, **own: Any) -> Arguments:
+    """TRL's arguments for this job; `learning_rate` is the method's default, `own` what it sets beyond the common."""
+    import torch
+
+    wanted = job.hyperparameters
+    on_gpu = torch.cuda.is_available()
+    common: dict[str, Any] = {
+        "output_dir": str(job.output),
+        "num_train_epochs": wanted.epochs,
+        "max_steps": wanted.max_steps or -1,
+        "learning_rate": wanted.learning_rate or learning_rate,
+        "lr_scheduler_type": "linear",
+        "warmup_steps": wanted.warmup_ratio,  # below 1 Transformers reads it as a share
+        "per_device_train_batch_size": wanted.batch_size,
+        "gradient_accumulation_steps": wanted.gradient_accumulation_steps,
+        "weight_decay": wanted.weight_decay,
+        "gradient_checkpointing": on_gpu,
+        "bf16": on_gpu,
+        "use_cpu": not on_gpu,
+        "use_cache": False,
+        "dataloader_num_workers": 0,
+        "dataloader_pin_memory": on_gpu,
+        "logging_steps": 1,
+        "logging_nan_inf_filter": False,
+        "save_strategy": "no",  # Progress decides
+        "report_to": "none",
+        "disable_tqdm": True,
+        "seed": job.spec.seed,
+        "data_seed": job.spec.seed,
+    }
+    return kind(**{**common, **own})
+
+
+def fit(job: Job, trainer: Any, *, before_publishing: Callable[[Path], None] | None = None) -> Fitted:
+    """Runs the loop from the newest good checkpoint, or from the start. Raises: Stopped."""
+    resume = asyncio.run(checkpoints.newest(job.store, job.spec, job.scratch))
+    step = resume.step if resume else 0
+    progress = Progress(job.spec, job.store, job.reporter, step, before_publishing)
+    prepare(trainer, progress)
+    trainer.train(resume_from_checkpoint=str(resume.folder) if resume else None)
+    return Fitted(trainer.model, trainer.processing_class, trainer.state.global_step, progress.last_metrics)
+
+
+def prepare(trainer: Any, progress: Progress) -> None:
+    """Puts our callback in place of those that print, and drops the model card that TRL writes at each checkpoint."""
+    from transformers import PrinterCallback
+
+    trainer.remove_callback(PrinterCallback)
+    trainer.add_callback(progress)
+    trainer.create_model_card = lambda *_, **__: None
+
+
+async def publish(job: Job, fitted: Fitted) -> str:
+    """Writes model/, adapter/ and last manifest.json below the attempt's prefix; returns the manifest's digest.
+
+    `model/` is the merged model in bf16 safetensors with tokenizer and config: a base like any other.
+    """
+    import torch
+
+    with tempfile.TemporaryDirectory(dir=job.scratch) as folder:
+        result = Path(folder)
+        if hasattr(fitted.model, "peft_config"):
+            fitted.model.save_pretrained(result / "adapter")
+        model = lora.merged(fitted.model).to(torch.bfloat16)
+        model.config.use_cache = True
+        model.save_pretrained(result / "model")
+        fitted.tokenizer.save_pretrained(result / "model")
+        facts = {
+            "kind": "result",
+            "attempt": job.spec.attempt,
+            "step": fitted.steps,
+            "metrics": fitted.metrics,
+            **checkpoints.identity(job.spec),
+        }
+        digest = manifest.write(result, facts)
+        await job.store.put_folder(job.spec.output, result, last=manifest.NAME)
+    return digest
+
+
+def manifest_uri(spec: Spec) -> str:
+    return uri_of(f"{spec.output}/{manifest.NAME}")
+
+
+def needed(reward_model: Path | None) -> Path:
+    """The spec is refused before this where a method needs a reward model and has none."""
+    if reward_model is None:
+        raise ValueError("no reward model")
+    return reward_model
+
+
+def refuse_empty(dataset: Any) -> None:
+    """Raises: BadInput if truncation left no row."""
+    if not len(dataset):
+        raise BadInput("hyperparameters.max_length", "no row is short enough to learn from", "raise it")

@@ -1,0 +1,31 @@
+"""A reward model from preferences (TRL's RewardTrainer): a language model whose head becomes one score."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from trl import RewardConfig, RewardTrainer
+
+from gyre_trainers import base, data, fit, lora
+
+LEARNING_RATE: Final = 1e-3
+
+
+def train(job: fit.Job) -> fit.Fitted:
+    """Columns: prompt, chosen, rejected. Metrics: loss, accuracy, margin, {min,mean,max}_reward."""
+    from transformers import set_seed
+
+    rows, wanted = job.rows(*data.PREFERENCE), job.hyperparameters
+    tokenizer = base.load_tokenizer(job.base)
+    set_seed(job.spec.seed)  # the new head is random
+    model = base.load_scorer(job.base, "base", fresh=True)
+    model.config.pad_token_id = tokenizer.pad_token_id
+    trainer = RewardTrainer(
+        model=model,
+        args=fit.arguments(job, RewardConfig, learning_rate=LEARNING_RATE, max_length=wanted.max_length),
+        train_dataset=data.preferences(rows),
+        processing_class=tokenizer,
+        peft_config=lora.adapter_config(wanted, scorer=True),
+    )
+    fit.refuse_empty(trainer.train_dataset)
+    return fit.fit(job, trainer)

@@ -1,0 +1,71 @@
+"""A tiny random Llama with a tokenizer of its own: what tests train in seconds and llama.cpp can serve."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from gyre_trainers.templates import CHATML
+
+SPECIAL_TOKENS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+BYTES = 256
+
+
+def tiny_llama(folder: Path, texts: Iterable[str], *, vocabulary: int = 1024, hidden: int = 64, seed: int = 7) -> Path:
+    """Writes a random two-layer Llama (`hidden` wide, about 0.2 M parameters) and a tokenizer trained on `texts`.
+
+    The tokenizer splits as SmolLM2's does, so that converters to GGUF know its pre-tokenizer by name. 64 or 256 are
+    sensible widths: only multiples of 256 can hold llama.cpp's K-quants.
+    """
+    tokenizer = byte_level_tokenizer(texts, vocabulary)
+    torch.manual_seed(seed)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=hidden,
+        intermediate_size=4 * hidden,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=512,
+        tie_word_embeddings=True,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    LlamaForCausalLM(config).to(torch.bfloat16).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def byte_level_tokenizer(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenizerFast:
+    """A byte-level BPE of at most `vocabulary` tokens with ChatML's special tokens and template."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=max(vocabulary, BYTES + len(SPECIAL_TOKENS)),
+        special_tokens=SPECIAL_TOKENS,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        unk_token="<|endoftext|>",
+        pad_token="<|endoftext|>",
+        bos_token="<|im_start|>",
+        eos_token="<|im_end|>",
+        chat_template=CHATML,
+    )
+
+
+def texts_of(rows: Iterable[dict[str, object]]) -> list[str]:
+    """Something to train a tokenizer on: the rows as they stand, without their escapes."""
+    return [json.dumps(row, ensure_ascii=False) for row in rows]

@@ -1,0 +1,106 @@
+"""The two losses of our own say what TRL's say, on the same rows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from datasets import Dataset
+from gyre_trainers import base, dpo, lora, sft, testing, tokens
+from gyre_trainers.spec import Hyperparameters
+from torch.nn import functional
+from trl import DPOConfig, DPOTrainer, SFTConfig
+
+PAIRS = [
+    {"prompt": "the bus is late", "chosen": "a crew will come today", "rejected": "no"},
+    {"prompt": "no water", "chosen": "soon", "rejected": "call again some other day"},
+    {"prompt": "who is there", "chosen": "the city hotline", "rejected": "nobody at all"},
+]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    texts = [text for pair in PAIRS for text in pair.values()] * 20
+    return testing.tiny_llama(tmp_path_factory.mktemp("tiny"), texts, vocabulary=300)
+
+
+def conversational() -> list[dict[str, Any]]:
+    return [
+        {side: [{"role": "user" if side == "prompt" else "assistant", "content": text}] for side, text in pair.items()}
+        for pair in PAIRS
+    ]
+
+
+def test_flattened_rows_give_the_loss_of_rows_computed_one_by_one(folder: Path, tmp_path: Path) -> None:
+    tokenizer, model = base.load_tokenizer(folder), base.load_causal_lm(folder)
+    rows = [{"messages": row["prompt"] + row["chosen"]} for row in conversational()]
+    dataset = tokens.training_rows(rows, tokenizer, max_length=100, assistant_only=True)
+    args = SFTConfig(
+        output_dir=str(tmp_path),
+        use_cpu=True,
+        report_to="none",
+        max_length=None,
+        padding_free=True,
+        loss_type="nll",
+        bf16=False,
+        dataset_kwargs={"skip_prepare_dataset": True},
+    )
+    trainer = sft.LeanSFTTrainer(model=model, args=args, train_dataset=dataset, processing_class=tokenizer)
+    batch = trainer.data_collator([dict(row) for row in dataset])
+
+    with torch.no_grad():
+        together = trainer.compute_loss(model, batch)
+        losses = [one_by_one(model, row) for row in dataset]
+
+    assert batch["input_ids"].shape[0] == 1
+    assert together.item() == pytest.approx(torch.cat(losses).mean().item(), rel=1e-5)
+
+
+def one_by_one(model: Any, row: dict[str, list[int]]) -> torch.Tensor:
+    logits = model(input_ids=torch.tensor([row["input_ids"]])).logits[0, :-1]
+    targets = torch.tensor(row["labels"][1:])
+    return functional.cross_entropy(logits, targets, reduction="none")[targets != tokens.IGNORED]
+
+
+def test_a_shared_prompt_gives_the_loss_and_gradients_of_trls_dpo(folder: Path, tmp_path: Path) -> None:
+    ours, theirs = (dpo_loss(kind, folder, tmp_path) for kind in (dpo.LeanDPOTrainer, DPOTrainer))
+
+    assert ours[0] == pytest.approx(theirs[0], rel=1e-4)
+    assert ours[1].keys() == theirs[1].keys()
+    for name, gradient in ours[1].items():
+        torch.testing.assert_close(gradient, theirs[1][name], rtol=2e-3, atol=1e-6, msg=name)
+
+
+def dpo_loss(kind: Any, folder: Path, tmp_path: Path) -> tuple[float, dict[str, torch.Tensor]]:
+    """Loss and gradients of one batch with an adapter that is not zero any more."""
+    lean = kind is dpo.LeanDPOTrainer
+    tokenizer, rows = base.load_tokenizer(folder), conversational()
+    args = DPOConfig(
+        output_dir=str(tmp_path),
+        use_cpu=True,
+        report_to="none",
+        beta=0.3,
+        max_length=None,
+        bf16=False,
+        gradient_checkpointing=False,
+        remove_unused_columns=not lean,
+    )
+    trainer = kind(
+        model=base.load_causal_lm(folder),
+        args=args,
+        data_collator=dpo.Flatten() if lean else None,
+        train_dataset=Dataset.from_list(rows),
+        processing_class=tokenizer,
+        peft_config=lora.adapter_config(Hyperparameters()),
+    )
+    dataset = dpo.encoded(rows, tokenizer, 100) if lean else trainer.train_dataset
+    batch = trainer.data_collator([dict(row) for row in dataset])
+    torch.manual_seed(1)
+    trained = {name: weight for name, weight in trainer.model.named_parameters() if weight.requires_grad}
+    for name in sorted(trained):
+        trained[name].data.normal_(std=0.1)
+    loss = trainer.compute_loss(trainer.model, batch)
+    loss.backward()
+    return loss.item(), {name: weight.grad for name, weight in trained.items() if weight.grad is not None}

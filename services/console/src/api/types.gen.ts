@@ -1,0 +1,1024 @@
+// Generated from proto/ by scripts/gen_types.py. Not edited by hand.
+
+export type AuditEntryOutcome =
+  | "OUTCOME_UNSPECIFIED"
+  | "OUTCOME_DONE"
+  | "OUTCOME_DENIED"
+  | "OUTCOME_FAILED";
+
+export type Role =
+  | "ROLE_UNSPECIFIED"
+  | "ROLE_VIEWER"
+  | "ROLE_REVIEWER"
+  | "ROLE_ENGINEER"
+  | "ROLE_ADMIN";
+
+export type ApiKeyState =
+  | "STATE_UNSPECIFIED"
+  | "STATE_ACTIVE"
+  | "STATE_REVOKED";
+
+export type ProjectState =
+  | "STATE_UNSPECIFIED"
+  | "STATE_ACTIVE"
+  | "STATE_DELETED";
+
+export type DatasetType =
+  | "TYPE_UNSPECIFIED"
+  | "TYPE_SFT"
+  | "TYPE_PREFERENCE"
+  | "TYPE_EVALUATION"
+  | "TYPE_PROMPT";
+
+export type DatasetState =
+  | "STATE_UNSPECIFIED"
+  | "STATE_ACTIVE"
+  | "STATE_DELETED";
+
+export type Split =
+  | "SPLIT_UNSPECIFIED"
+  | "SPLIT_TRAIN"
+  | "SPLIT_TEST";
+
+export type RowFormat =
+  | "ROW_FORMAT_UNSPECIFIED"
+  | "ROW_FORMAT_ALPACA"
+  | "ROW_FORMAT_SHAREGPT"
+  | "ROW_FORMAT_MESSAGES"
+  | "ROW_FORMAT_PROMPT_COMPLETION"
+  | "ROW_FORMAT_PREFERENCE"
+  | "ROW_FORMAT_PROMPT";
+
+export type FileType =
+  | "FILE_TYPE_UNSPECIFIED"
+  | "FILE_TYPE_JSONL"
+  | "FILE_TYPE_JSON"
+  | "FILE_TYPE_CSV"
+  | "FILE_TYPE_PARQUET";
+
+export type DatasetVersionState =
+  | "STATE_UNSPECIFIED"
+  | "STATE_IMPORTING"
+  | "STATE_READY"
+  | "STATE_FAILED"
+  | "STATE_DELETED";
+
+export type EvaluationState =
+  | "STATE_UNSPECIFIED"
+  | "STATE_QUEUED"
+  | "STATE_RUNNING"
+  | "STATE_CANCELLING"
+  | "STATE_SUCCEEDED"
+  | "STATE_FAILED"
+  | "STATE_CANCELLED";
+
+export type SuiteState =
+  | "STATE_UNSPECIFIED"
+  | "STATE_ACTIVE"
+  | "STATE_DELETED";
+
+export type ScorerKind =
+  | "KIND_UNSPECIFIED"
+  | "KIND_JSON_FIELDS"
+  | "KIND_EXACT_TEXT";
+
+export type VerdictState =
+  | "STATE_UNSPECIFIED"
+  | "STATE_PASSED"
+  | "STATE_FAILED";
+
+export type BatchState =
+  | "STATE_UNSPECIFIED"
+  | "STATE_BUILDING"
+  | "STATE_READY"
+  | "STATE_FAILED";
+
+export type FeedbackRating =
+  | "RATING_UNSPECIFIED"
+  | "RATING_THUMBS_UP"
+  | "RATING_THUMBS_DOWN"
+  | "RATING_NONE";
+
+export type FeedbackState =
+  | "STATE_UNSPECIFIED"
+  | "STATE_PENDING"
+  | "STATE_SUBMITTED"
+  | "STATE_IN_REVIEW"
+  | "STATE_APPROVED"
+  | "STATE_REJECTED"
+  | "STATE_EXPIRED";
+
+export type NodeState =
+  | "STATE_UNSPECIFIED"
+  | "STATE_READY"
+  | "STATE_DRAINING"
+  | "STATE_LOST";
+
+export type CardState =
+  | "STATE_UNSPECIFIED"
+  | "STATE_FREE"
+  | "STATE_BUSY"
+  | "STATE_RELEASING"
+  | "STATE_LOST";
+
+export type QueueState =
+  | "STATE_UNSPECIFIED"
+  | "STATE_ACTIVE"
+  | "STATE_HELD";
+
+export type WorkloadKind =
+  | "KIND_UNSPECIFIED"
+  | "KIND_TRAINER"
+  | "KIND_REPLICA"
+  | "KIND_JOB";
+
+export type WorkloadState =
+  | "STATE_UNSPECIFIED"
+  | "STATE_QUEUED"
+  | "STATE_ADMITTED"
+  | "STATE_STARTING"
+  | "STATE_RUNNING"
+  | "STATE_STOPPING"
+  | "STATE_FINISHED"
+  | "STATE_FAILED"
+  | "STATE_CANCELLED";
+
+export type Engine =
+  | "ENGINE_UNSPECIFIED"
+  | "ENGINE_LLAMA_CPP"
+  | "ENGINE_VLLM"
+  | "ENGINE_OPENAI"
+  | "ENGINE_TGI";
+
+export type DeploymentState =
+  | "STATE_UNSPECIFIED"
+  | "STATE_PENDING"
+  | "STATE_READY"
+  | "STATE_DEGRADED"
+  | "STATE_FAILED"
+  | "STATE_DELETED";
+
+export type TargetState =
+  | "STATE_UNSPECIFIED"
+  | "STATE_PENDING"
+  | "STATE_STARTING"
+  | "STATE_READY"
+  | "STATE_DRAINING"
+  | "STATE_FAILED"
+  | "STATE_STOPPED";
+
+export type ModelState =
+  | "STATE_UNSPECIFIED"
+  | "STATE_ACTIVE"
+  | "STATE_DELETED";
+
+export type VariantFormat =
+  | "FORMAT_UNSPECIFIED"
+  | "FORMAT_HF"
+  | "FORMAT_GGUF";
+
+export type VariantState =
+  | "STATE_UNSPECIFIED"
+  | "STATE_CREATING"
+  | "STATE_READY"
+  | "STATE_FAILED"
+  | "STATE_DELETED";
+
+export type ModelVersionState =
+  | "STATE_UNSPECIFIED"
+  | "STATE_IMPORTING"
+  | "STATE_READY"
+  | "STATE_FAILED"
+  | "STATE_DELETED";
+
+export type PipelineState =
+  | "STATE_UNSPECIFIED"
+  | "STATE_QUEUED"
+  | "STATE_RUNNING"
+  | "STATE_CANCELLING"
+  | "STATE_SUCCEEDED"
+  | "STATE_REFUSED"
+  | "STATE_FAILED"
+  | "STATE_CANCELLED";
+
+export type StageState =
+  | "STATE_UNSPECIFIED"
+  | "STATE_PENDING"
+  | "STATE_RUNNING"
+  | "STATE_SUCCEEDED"
+  | "STATE_FAILED"
+  | "STATE_SKIPPED"
+  | "STATE_CANCELLED";
+
+export type Method =
+  | "METHOD_UNSPECIFIED"
+  | "METHOD_SFT"
+  | "METHOD_DPO"
+  | "METHOD_REWARD"
+  | "METHOD_PPO"
+  | "METHOD_KTO"
+  | "METHOD_ORPO"
+  | "METHOD_GRPO";
+
+export type RunState =
+  | "STATE_UNSPECIFIED"
+  | "STATE_QUEUED"
+  | "STATE_STARTING"
+  | "STATE_RUNNING"
+  | "STATE_CANCELLING"
+  | "STATE_SUCCEEDED"
+  | "STATE_FAILED"
+  | "STATE_CANCELLED";
+
+export interface AuditEntry {
+  name: string;
+  create_time?: string | null;
+  actor: string;
+  action: string;
+  resource: string;
+  outcome: AuditEntryOutcome;
+  reason: string;
+  trace_id: string;
+}
+
+export interface ApiKey {
+  name: string;
+  display_name: string;
+  state: ApiKeyState;
+  create_time?: string | null;
+  update_time?: string | null;
+  etag: string;
+  created_by: string;
+  role: Role;
+  prefix: string;
+  secret: string;
+  requests_per_minute: number;
+  revoke_time?: string | null;
+}
+
+export interface Project {
+  name: string;
+  display_name: string;
+  state: ProjectState;
+  create_time?: string | null;
+  update_time?: string | null;
+  etag: string;
+  created_by: string;
+  consent_to_keep: boolean;
+  consented_by: string;
+  consent_time?: string | null;
+}
+
+export interface Dataset {
+  name: string;
+  display_name: string;
+  state: DatasetState;
+  create_time?: string | null;
+  update_time?: string | null;
+  etag: string;
+  created_by: string;
+  type: DatasetType;
+  description: string;
+  origin: string;
+  licence: string;
+  language: string;
+  latest_version: string;
+  row_count: string;
+  size_bytes: string;
+  latest_version_state: string;
+}
+
+export interface Upload {
+  name: string;
+  uri: string;
+  filename: string;
+  size_bytes: string;
+  digest: string;
+  detected_row_format: RowFormat;
+  detected_file_type: FileType;
+  detected_encoding: string;
+  create_time?: string | null;
+}
+
+export interface DatasetVersion {
+  name: string;
+  display_name: string;
+  state: DatasetVersionState;
+  create_time?: string | null;
+  update_time?: string | null;
+  etag: string;
+  created_by: string;
+  number: number;
+  failure_reason: string;
+  failure_message: string;
+  source_uri: string;
+  uri: string;
+  digest: string;
+  row_format: RowFormat;
+  file_type: FileType;
+  encoding: string;
+  row_count: string;
+  train_count: string;
+  test_count: string;
+  refused_count: string;
+  duplicate_count: string;
+  near_duplicate_count: string;
+  size_bytes: string;
+  profile_json: string;
+  origin: string;
+  licence: string;
+  derived_from: string[];
+  split_settings?: SplitSettings | null;
+  mix_in: MixIn[];
+  pins: DatasetPin[];
+  slices: SliceCount[];
+  train_uri: string;
+  train_digest: string;
+  test_uri: string;
+  test_digest: string;
+}
+
+export interface SplitSettings {
+  test_fraction?: number | null;
+  seed: string;
+  holdouts: Holdout[];
+  near_duplicate_threshold?: number | null;
+}
+
+export interface Holdout {
+  slice: string;
+  test_rows: string;
+}
+
+export interface MixIn {
+  version: string;
+  max_rows: string;
+}
+
+export interface SliceCount {
+  slice: string;
+  train_count: string;
+  test_count: string;
+}
+
+export interface DatasetPin {
+  holder: string;
+  expire_time?: string | null;
+}
+
+export interface ChatMessage {
+  role: string;
+  content: string;
+}
+
+export interface Row {
+  id: string;
+  split: Split;
+  slice: string;
+  source_line: string;
+  messages: ChatMessage[];
+  prompt: ChatMessage[];
+  chosen: ChatMessage[];
+  rejected: ChatMessage[];
+  meta_json: string;
+}
+
+export interface Reject {
+  line: string;
+  field: string;
+  reason: string;
+  remedy: string;
+  excerpt: string;
+}
+
+export interface Evaluation {
+  name: string;
+  display_name: string;
+  state: EvaluationState;
+  create_time?: string | null;
+  update_time?: string | null;
+  etag: string;
+  created_by: string;
+  number: number;
+  failure_reason: string;
+  failure_message: string;
+  variant: string;
+  suite: string;
+  scores: SliceScore[];
+  results_uri: string;
+  results_digest: string;
+  row_count: number;
+  latency_p50_ms: number;
+  latency_p95_ms: number;
+  tokens_per_second: number;
+  workload: string;
+  start_time?: string | null;
+  end_time?: string | null;
+  pipeline: string;
+  cost_microusd: string;
+  waiting_reason: string;
+}
+
+export interface SliceScore {
+  slice: string;
+  metric: string;
+  value: number;
+  lower: number;
+  upper: number;
+  count: number;
+}
+
+export interface Result {
+  row_id: string;
+  slice: string;
+  prompt: string;
+  expected: string;
+  answer: string;
+  valid: boolean;
+  exact: boolean;
+  text_score?: number | null;
+  latency_ms: number;
+}
+
+export interface Suite {
+  name: string;
+  display_name: string;
+  state: SuiteState;
+  create_time?: string | null;
+  update_time?: string | null;
+  etag: string;
+  created_by: string;
+  dataset_version: string;
+  split: Split;
+  slices: string[];
+  scorer?: Scorer | null;
+  max_tokens: number;
+  max_rows: number;
+}
+
+export interface Scorer {
+  kind: ScorerKind;
+  exact_fields: string[];
+  text_field: string;
+}
+
+export interface Verdict {
+  name: string;
+  display_name: string;
+  state: VerdictState;
+  create_time?: string | null;
+  update_time?: string | null;
+  etag: string;
+  created_by: string;
+  number: number;
+  candidate: string;
+  baseline: string;
+  candidate_variant: string;
+  baseline_variant: string;
+  outcomes: RuleOutcome[];
+  seed: string;
+  resamples: number;
+}
+
+export interface GateRule {
+  slice: string;
+  metric: string;
+  min_lower_bound: number;
+}
+
+export interface RuleOutcome {
+  rule?: GateRule | null;
+  passed: boolean;
+  difference: number;
+  lower: number;
+  upper: number;
+  count: number;
+  candidate_value: number;
+  baseline_value: number;
+  reason: string;
+}
+
+export interface Batch {
+  name: string;
+  display_name: string;
+  state: BatchState;
+  create_time?: string | null;
+  update_time?: string | null;
+  etag: string;
+  created_by: string;
+  number: number;
+  failure_reason: string;
+  failure_message: string;
+  dataset: string;
+  count: number;
+  sft_count: number;
+  preference_count: number;
+  sft_version: string;
+  preference_version: string;
+  feedback: string[];
+  rows_uri: string;
+  rows_digest: string;
+}
+
+export interface Feedback {
+  name: string;
+  number: number;
+  state: FeedbackState;
+  create_time?: string | null;
+  update_time?: string | null;
+  etag: string;
+  submitter: string;
+  completion: string;
+  rating: FeedbackRating;
+  correction: string;
+  comment: string;
+  slice: string;
+  messages: FeedbackMessage[];
+  answer: string;
+  deployment: string;
+  model_version: string;
+  variant: string;
+  reviewer: string;
+  claim_time?: string | null;
+  decide_time?: string | null;
+  reject_reason: string;
+  edited: boolean;
+  batch: string;
+  display_name: string;
+}
+
+export interface FeedbackMessage {
+  role: string;
+  content: string;
+}
+
+export interface Node {
+  name: string;
+  display_name: string;
+  state: NodeState;
+  create_time?: string | null;
+  update_time?: string | null;
+  etag: string;
+  hostname: string;
+  flavor: string;
+  capacity?: Resources | null;
+  allocated?: Resources | null;
+  cards: Card[];
+  labels: Record<string, string>;
+  simulated: boolean;
+  last_seen_time?: string | null;
+  cpu_percent: number;
+  memory_used_bytes: string;
+}
+
+export interface Card {
+  name: string;
+  state: CardState;
+  uuid: string;
+  model: string;
+  memory_bytes: string;
+  memory_used_bytes: string;
+  utilisation_percent: number;
+  temperature_celsius: number;
+  power_watts: number;
+  workload: string;
+  simulated: boolean;
+}
+
+export interface Flavor {
+  name: string;
+  display_name: string;
+  node_labels: Record<string, string>;
+  cpu_hour_microusd: string;
+  gpu_hour_microusd: string;
+}
+
+export interface Resources {
+  cpu_milli: number;
+  memory_bytes: string;
+  gpu: number;
+}
+
+export interface Queue {
+  name: string;
+  display_name: string;
+  state: QueueState;
+  create_time?: string | null;
+  update_time?: string | null;
+  etag: string;
+  created_by: string;
+  cluster_queue: string;
+  priority: number;
+  quotas: FlavorQuota[];
+  pending_count: number;
+  admitted_count: number;
+}
+
+export interface FlavorQuota {
+  flavor: string;
+  nominal?: Resources | null;
+  used?: Resources | null;
+}
+
+export interface Workload {
+  name: string;
+  display_name: string;
+  state: WorkloadState;
+  create_time?: string | null;
+  update_time?: string | null;
+  etag: string;
+  created_by: string;
+  number: number;
+  failure_reason: string;
+  failure_message: string;
+  spec?: WorkloadSpec | null;
+  waiting_reason: string;
+  attempt: number;
+  exit_code?: number | null;
+  address: string;
+  result_json: string;
+  node: string;
+  flavor: string;
+  usage?: WorkloadUsage | null;
+  admit_time?: string | null;
+  start_time?: string | null;
+  end_time?: string | null;
+}
+
+export interface WorkloadSpec {
+  kind: WorkloadKind;
+  module: string;
+  spec_json: string;
+  requests?: Resources | null;
+  queue: string;
+  priority: number;
+  max_attempts: number;
+  owner: string;
+  display_name: string;
+}
+
+export interface WorkloadUsage {
+  cpu_seconds: number;
+  gpu_seconds: number;
+  held_seconds: number;
+  peak_memory_bytes: string;
+  cost_microusd: string;
+}
+
+export interface Completion {
+  name: string;
+  create_time?: string | null;
+  deployment: string;
+  target: string;
+  model_version: string;
+  variant: string;
+  messages: CompletionMessage[];
+  parameters_json: string;
+  answer: string;
+  finish_reason: string;
+  usage?: TokenUsage | null;
+  time_to_first_token_ms: number;
+  duration_ms: number;
+  api_key: string;
+  streamed: boolean;
+}
+
+export interface CompletionMessage {
+  role: string;
+  content: string;
+}
+
+export interface TokenUsage {
+  prompt_tokens: number;
+  completion_tokens: number;
+  total_tokens: number;
+}
+
+export interface Deployment {
+  name: string;
+  display_name: string;
+  state: DeploymentState;
+  create_time?: string | null;
+  update_time?: string | null;
+  etag: string;
+  created_by: string;
+  failure_reason: string;
+  failure_message: string;
+  targets: Target[];
+  alias: string;
+  queue: string;
+}
+
+export interface Target {
+  id: string;
+  state: TargetState;
+  engine: Engine;
+  model_version: string;
+  variant: string;
+  weight_percent: number;
+  workload: string;
+  address: string;
+  upstream_url: string;
+  upstream_model: string;
+  upstream_key_ref: string;
+  failure_reason: string;
+  failure_message: string;
+  ready_time?: string | null;
+}
+
+export interface TargetSpec {
+  variant: string;
+  engine: Engine;
+  weight_percent: number;
+  upstream_url: string;
+  upstream_model: string;
+  upstream_key_ref: string;
+}
+
+export interface Alias {
+  name: string;
+  version: string;
+  variant: string;
+  gated: boolean;
+  create_time?: string | null;
+  update_time?: string | null;
+  etag: string;
+}
+
+export interface AliasMove {
+  name: string;
+  from_version: string;
+  to_version: string;
+  to_variant: string;
+  verdict: string;
+  moved_by: string;
+  move_time?: string | null;
+}
+
+export interface Lineage {
+  nodes: LineageNode[];
+  edges: LineageEdge[];
+  truncated: boolean;
+}
+
+export interface LineageNode {
+  name: string;
+  kind: string;
+  display_name: string;
+  digest: string;
+}
+
+export interface LineageEdge {
+  source: string;
+  target: string;
+  relation: string;
+}
+
+export interface Model {
+  name: string;
+  display_name: string;
+  state: ModelState;
+  create_time?: string | null;
+  update_time?: string | null;
+  etag: string;
+  created_by: string;
+  description: string;
+  origin: string;
+  licence: string;
+  architecture: string;
+  parameter_count: string;
+  size_bytes: string;
+  latest_version: string;
+  latest_version_state: string;
+  aliases: AliasTarget[];
+}
+
+export interface AliasTarget {
+  alias: string;
+  version: string;
+}
+
+export interface Variant {
+  name: string;
+  display_name: string;
+  state: VariantState;
+  create_time?: string | null;
+  update_time?: string | null;
+  etag: string;
+  created_by: string;
+  failure_reason: string;
+  failure_message: string;
+  version: string;
+  format: VariantFormat;
+  quantisation: string;
+  uri: string;
+  digest: string;
+  size_bytes: string;
+  note: string;
+  workload: string;
+}
+
+export interface ModelVersion {
+  name: string;
+  display_name: string;
+  state: ModelVersionState;
+  create_time?: string | null;
+  update_time?: string | null;
+  etag: string;
+  created_by: string;
+  number: number;
+  failure_reason: string;
+  failure_message: string;
+  source: string;
+  uri: string;
+  digest: string;
+  size_bytes: string;
+  architecture: string;
+  parameter_count: string;
+  parents?: Parents | null;
+  origin: string;
+  licence: string;
+  card: string;
+  pins: ModelPin[];
+  variants: string[];
+  workload: string;
+}
+
+export interface Parents {
+  run: string;
+  base_version: string;
+  dataset_versions: string[];
+  pipeline: string;
+}
+
+export interface ModelPin {
+  holder: string;
+  expire_time?: string | null;
+}
+
+export interface Pipeline {
+  name: string;
+  display_name: string;
+  state: PipelineState;
+  create_time?: string | null;
+  update_time?: string | null;
+  etag: string;
+  created_by: string;
+  number: number;
+  failure_reason: string;
+  failure_message: string;
+  spec?: PipelineSpec | null;
+  stages: Stage[];
+  start_time?: string | null;
+  end_time?: string | null;
+  model_version: string;
+  verdict: string;
+  cost_microusd: string;
+}
+
+export interface PipelineSpec {
+  base: string;
+  feedback_batch: string;
+  sft?: TrainingStep | null;
+  dpo?: TrainingStep | null;
+  register_as: string;
+  quantisations: string[];
+  suites: string[];
+  gate?: GateSettings | null;
+  alias: string;
+  deployment: string;
+  traffic_steps: number[];
+  traffic_step_seconds: number;
+  queue: string;
+  priority: number;
+  seed: string;
+}
+
+export interface TrainingStep {
+  datasets: ReplaySource[];
+  hyperparameters?: Hyperparameters | null;
+  recipe: string;
+}
+
+export interface ReplaySource {
+  version: string;
+  max_rows: number;
+}
+
+export interface GateSettings {
+  baseline_variant: string;
+  rules: GateRule[];
+}
+
+export interface Stage {
+  id: string;
+  state: StageState;
+  resource: string;
+  start_time?: string | null;
+  end_time?: string | null;
+  message: string;
+  result: Record<string, string>;
+}
+
+export interface Recipe {
+  name: string;
+  display_name: string;
+  description: string;
+  method: Method;
+  hyperparameters?: Hyperparameters | null;
+  dataset_type: string;
+  needs_reward_model: boolean;
+}
+
+export interface Run {
+  name: string;
+  display_name: string;
+  state: RunState;
+  create_time?: string | null;
+  update_time?: string | null;
+  etag: string;
+  created_by: string;
+  number: number;
+  failure_reason: string;
+  failure_message: string;
+  spec?: RunSpec | null;
+  step: number;
+  total_steps: number;
+  loss?: number | null;
+  eta?: string | null;
+  attempt: number;
+  resumed_from_step: number;
+  workload: string;
+  output_uri: string;
+  output_digest: string;
+  estimate?: Estimate | null;
+  model_version: string;
+  start_time?: string | null;
+  end_time?: string | null;
+  waiting_reason: string;
+  metrics: Record<string, number>;
+  pipeline: string;
+  cost_microusd: string;
+}
+
+export interface RunSpec {
+  method: Method;
+  base: string;
+  reward_model: string;
+  datasets: string[];
+  hyperparameters?: Hyperparameters | null;
+  seed: string;
+  recipe: string;
+  register_as: string;
+  queue: string;
+  priority: number;
+  max_attempts: number;
+}
+
+export interface Hyperparameters {
+  epochs?: number | null;
+  max_steps?: number | null;
+  learning_rate?: number | null;
+  batch_size?: number | null;
+  gradient_accumulation_steps?: number | null;
+  lora_rank?: number | null;
+  lora_alpha?: number | null;
+  lora_dropout?: number | null;
+  max_length?: number | null;
+  checkpoint_every?: number | null;
+  warmup_ratio?: number | null;
+  weight_decay?: number | null;
+  beta?: number | null;
+  max_new_tokens?: number | null;
+  num_generations?: number | null;
+  assistant_only_loss?: boolean | null;
+}
+
+export interface Estimate {
+  memory_bytes: string;
+  seconds: number;
+  cost_microusd: string;
+  flavor: string;
+  steps: number;
+}
+
+export interface MetricPoint {
+  step: number;
+  time?: string | null;
+  metrics: Record<string, number>;
+}
+
+export interface Checkpoint {
+  name: string;
+  step: number;
+  attempt: number;
+  uri: string;
+  digest: string;
+  size_bytes: string;
+  create_time?: string | null;
+}
+
+export interface RunUpdate {
+  run?: Run | null;
+  points: MetricPoint[];
+}

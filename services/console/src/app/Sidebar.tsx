@@ -1,0 +1,107 @@
+import {
+  AuditOutlined,
+  BarChartOutlined,
+  CheckSquareOutlined,
+  CloudServerOutlined,
+  CodeSandboxOutlined,
+  CommentOutlined,
+  DatabaseOutlined,
+  HddOutlined,
+  HomeOutlined,
+  KeyOutlined,
+  LineChartOutlined,
+  RetweetOutlined,
+} from "@ant-design/icons";
+import type { ReactNode } from "react";
+import { NavLink } from "react-router";
+import { useGet, useProject } from "@/api/queries";
+import type { Counted, Summary } from "@/api/types";
+import { type PlainKey, useI18n } from "@/i18n";
+import { Account } from "./Account";
+import { Logo } from "./Logo";
+import { ProjectSwitcher } from "./ProjectSwitcher";
+
+interface Item {
+  to: string;
+  label: PlainKey;
+  icon: ReactNode;
+  /** What waits behind it, as a number. */
+  count?: readonly Counted[];
+}
+
+interface Group {
+  label?: PlainKey;
+  items: Item[];
+}
+
+const GROUPS: Group[] = [
+  { items: [{ to: "", label: "nav.home", icon: <HomeOutlined /> }] },
+  {
+    label: "nav.group.build",
+    items: [
+      { to: "datasets", label: "nav.datasets", icon: <DatabaseOutlined /> },
+      { to: "runs", label: "nav.runs", icon: <LineChartOutlined />, count: ["runs_running", "runs_queued"] },
+      { to: "pipelines", label: "nav.pipelines", icon: <RetweetOutlined /> },
+      { to: "models", label: "nav.models", icon: <CodeSandboxOutlined /> },
+      { to: "evaluations", label: "nav.evaluations", icon: <BarChartOutlined /> },
+    ],
+  },
+  {
+    label: "nav.group.serve",
+    items: [
+      { to: "deployments", label: "nav.deployments", icon: <CloudServerOutlined /> },
+      { to: "playground", label: "nav.playground", icon: <CommentOutlined /> },
+      { to: "feedback", label: "nav.feedback", icon: <CheckSquareOutlined />, count: ["feedback_waiting"] },
+    ],
+  },
+  {
+    label: "nav.group.operate",
+    items: [
+      { to: "queue", label: "nav.queue", icon: <HddOutlined /> },
+      { to: "access", label: "nav.access", icon: <KeyOutlined /> },
+      { to: "audit", label: "nav.audit", icon: <AuditOutlined /> },
+    ],
+  },
+];
+
+export function Sidebar() {
+  const { t } = useI18n();
+  const project = useProject();
+  const summary = useGet<Summary>(`/projects/${project}/summary`);
+  return (
+    <div className="side">
+      <div className="side-brand">
+        <Logo />
+        <span>{t("app.name")}</span>
+      </div>
+      <ProjectSwitcher />
+      <nav className="side-nav" aria-label={t("shell.nav")}>
+        {GROUPS.map((group) => (
+          <div key={group.label ?? "home"} className="side-group">
+            {group.label && <h2>{t(group.label)}</h2>}
+            <ul>
+              {group.items.map((item) => (
+                <li key={item.to}>
+                  <NavLink to={`/p/${project}${item.to && `/${item.to}`}`} end={item.to === ""}>
+                    {item.icon}
+                    <span className="grow ellipsis">{t(item.label)}</span>
+                    <Count value={sum(summary.data, item.count)} />
+                  </NavLink>
+                </li>
+              ))}
+            </ul>
+          </div>
+        ))}
+      </nav>
+      <Account />
+    </div>
+  );
+}
+
+function sum(summary: Summary | undefined, names: readonly Counted[] = []): number {
+  return names.reduce((total, name) => total + (summary?.counts[name] ?? 0), 0);
+}
+
+function Count({ value }: { value?: number }) {
+  return value ? <span className="side-count num">{value}</span> : null;
+}

@@ -1,0 +1,27 @@
+import { datasets } from "./datasets";
+import { evaluations } from "./evaluations";
+import { feedback } from "./feedback";
+import { home } from "./home";
+import { models } from "./models";
+import { operate } from "./operate";
+import { pipelines } from "./pipelines";
+import { reasons } from "./reasons";
+import { runs } from "./runs";
+import { serving } from "./serving";
+import { shell } from "./shell";
+import { words } from "./words";
+
+export const en = {
+  ...datasets,
+  ...evaluations,
+  ...feedback,
+  ...home,
+  ...models,
+  ...operate,
+  ...pipelines,
+  ...reasons,
+  ...runs,
+  ...serving,
+  ...shell,
+  ...words,
+};

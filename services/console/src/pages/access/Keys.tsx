@@ -1,0 +1,179 @@
+import { PlusOutlined } from "@ant-design/icons";
+import { App, Button, Form, Input, InputNumber, Modal, Select } from "antd";
+import { useEffect, useState } from "react";
+import { post } from "@/api/client";
+import { bare, lastPart, requestId } from "@/api/names";
+import { useChange, useMay, useProject } from "@/api/queries";
+import type { ApiKey, Role } from "@/api/types";
+import { useI18n } from "@/i18n";
+import { Empty } from "@/ui/Empty";
+import { FormDrawer } from "@/ui/FormDrawer";
+import { Copyable } from "@/ui/Id";
+import { ResourceTable } from "@/ui/ResourceTable";
+import { State } from "@/ui/State";
+import { useConfirm } from "@/ui/useConfirm";
+import { Num, Time } from "@/ui/values";
+
+const ROLES = ["VIEWER", "REVIEWER", "ENGINEER", "ADMIN"] as const;
+
+export function Keys() {
+  const { t, word } = useI18n();
+  const project = useProject();
+  const isAdmin = useMay("ADMIN");
+  const confirm = useConfirm();
+  const [creating, setCreating] = useState(false);
+  const [secret, setSecret] = useState("");
+  const revoke = useChange(["api_gateway"], (key: ApiKey) => post(`/${key.name}:revoke`, { etag: key.etag }));
+  const askToRevoke = (key: ApiKey) =>
+    confirm({
+      title: t("keys.revokeTitle", { what: key.display_name || key.prefix }),
+      hint: t("keys.revokeHint"),
+      confirm: t("keys.revoke"),
+      danger: true,
+      done: t("keys.revoked"),
+      act: () => revoke.mutateAsync(key),
+    });
+  const add = isAdmin && (
+    <Button type="primary" icon={<PlusOutlined />} onClick={() => setCreating(true)}>
+      {t("keys.new")}
+    </Button>
+  );
+  return (
+    <>
+      <ResourceTable<ApiKey>
+        path={`/projects/${project}/keys`}
+        field="keys"
+        rowKey={(key) => key.name}
+        tools={add}
+        empty={<Empty title={t("keys.empty")} action={add} />}
+        columns={[
+          { key: "prefix", title: t("keys.key"), render: (key) => <span className="mono">{key.prefix}…</span> },
+          {
+            key: "name",
+            title: t("column.name"),
+            sort: "display_name",
+            render: (key) => key.display_name || lastPart(key.name),
+          },
+          { key: "role", title: t("keys.role"), sort: "role", render: (key) => word("role", bare(key.role)) },
+          {
+            key: "limit",
+            title: t("keys.limit"),
+            align: "right",
+            render: (key) => (key.requests_per_minute ? <Num value={key.requests_per_minute} /> : t("keys.noLimit")),
+          },
+          { key: "status", title: t("column.status"), sort: "state", render: (key) => <State value={key.state} /> },
+          {
+            key: "created",
+            title: t("column.created"),
+            sort: "create_time",
+            render: (key) => <Time value={key.create_time} />,
+          },
+          {
+            key: "actions",
+            title: t("column.actions"),
+            render: (key) =>
+              isAdmin &&
+              bare(key.state) === "ACTIVE" && (
+                <Button type="link" danger size="small" onClick={() => askToRevoke(key)}>
+                  {t("keys.revoke")}
+                </Button>
+              ),
+          },
+        ]}
+      />
+      <CreateKeyDrawer open={creating} onClose={() => setCreating(false)} onCreated={setSecret} />
+      <SecretOnce secret={secret} onClose={() => setSecret("")} />
+    </>
+  );
+}
+
+interface Values {
+  display_name: string;
+  role: Role;
+  requests_per_minute: number;
+}
+
+function CreateKeyDrawer({
+  open,
+  onClose,
+  onCreated,
+}: {
+  open: boolean;
+  onClose: () => void;
+  onCreated: (secret: string) => void;
+}) {
+  const { t, word } = useI18n();
+  const project = useProject();
+  const [request, setRequest] = useState(requestId);
+  useEffect(() => {
+    if (open) setRequest(requestId());
+  }, [open]);
+  const create = useChange(["api_gateway"], (values: Values) =>
+    post<ApiKey>(`/projects/${project}/keys`, { ...values, request_id: request }),
+  );
+  return (
+    <FormDrawer<Values>
+      open={open}
+      onClose={onClose}
+      title={t("keys.new")}
+      submitText={t("action.create")}
+      initialValues={{ role: "ROLE_VIEWER", requests_per_minute: 0 }}
+      onSubmit={async (values) => onCreated((await create.mutateAsync(values)).secret)}
+    >
+      <Form.Item
+        name="display_name"
+        label={t("form.name")}
+        extra={t("keys.nameHint")}
+        rules={[{ required: true, message: t("form.required") }]}
+      >
+        <Input maxLength={120} />
+      </Form.Item>
+      <Form.Item name="role" label={t("keys.role")} rules={[{ required: true }]}>
+        <Select
+          options={ROLES.map((role) => ({
+            value: `ROLE_${role}`,
+            label: word("role", role),
+            hint: word("roleHint", role),
+          }))}
+          optionRender={({ data }) => (
+            <div>
+              {data.label}
+              <span className="choice-hint">{data.hint}</span>
+            </div>
+          )}
+        />
+      </Form.Item>
+      <Form.Item name="requests_per_minute" label={t("keys.limit")} extra={t("keys.limitHint")}>
+        <InputNumber min={0} precision={0} style={{ width: 160 }} />
+      </Form.Item>
+    </FormDrawer>
+  );
+}
+
+function SecretOnce({ secret, onClose }: { secret: string; onClose: () => void }) {
+  const { t } = useI18n();
+  const { message } = App.useApp();
+  const copyAndClose = () =>
+    navigator.clipboard.writeText(secret).then(() => {
+      message.success(t("copy.done"));
+      onClose();
+    });
+  return (
+    <Modal
+      open={secret !== ""}
+      title={t("keys.secretTitle")}
+      mask={{ closable: false }}
+      onCancel={onClose}
+      onOk={copyAndClose}
+      okText={t("keys.copyAndClose")}
+      cancelText={t("action.close")}
+    >
+      <p className="second" style={{ marginBottom: 12 }}>
+        {t("keys.secretHint")}
+      </p>
+      <div className="answer-box" data-secret>
+        <Copyable value={secret} />
+      </div>
+    </Modal>
+  );
+}

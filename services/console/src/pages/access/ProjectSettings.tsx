@@ -1,0 +1,131 @@
+import { useQueryClient } from "@tanstack/react-query";
+import { App, Button, Form, Input, Skeleton, Switch } from "antd";
+import { useEffect, useState } from "react";
+import { useNavigate } from "react-router";
+import { patch, post } from "@/api/client";
+import { lastPart, requestId } from "@/api/names";
+import { SESSION_KEY, useChange, useGet, useMay, useProject, useSession } from "@/api/queries";
+import type { Project } from "@/api/types";
+import { useI18n } from "@/i18n";
+import { FormDrawer } from "@/ui/FormDrawer";
+import { IdField } from "@/ui/IdField";
+import { Facts, Panel } from "@/ui/Page";
+import { Trouble } from "@/ui/Trouble";
+import { useReport } from "@/ui/useConfirm";
+import { Time } from "@/ui/values";
+
+export function ProjectSettings() {
+  const { t } = useI18n();
+  const project = useProject();
+  const isAdmin = useMay("ADMIN");
+  const all = useSession().data?.all_projects ?? false;
+  const [creating, setCreating] = useState(false);
+  const data = useGet<Project>(`/projects/${project}`);
+  return (
+    <Panel
+      title={t("project.settings")}
+      extra={
+        isAdmin &&
+        all && (
+          <Button size="small" onClick={() => setCreating(true)}>
+            {t("project.new")}
+          </Button>
+        )
+      }
+    >
+      {data.isPending ? (
+        <Skeleton active title={false} />
+      ) : data.isError ? (
+        <Trouble error={data.error} retry={() => data.refetch()} />
+      ) : (
+        <div className="stack">
+          <Facts
+            list
+            rows={[
+              [t("column.id"), <span className="mono">{project}</span>],
+              [t("column.name"), data.data.display_name],
+              [t("column.created"), <Time value={data.data.create_time} />],
+            ]}
+          />
+          <Consent project={data.data} />
+        </div>
+      )}
+      <CreateProjectDrawer open={creating} onClose={() => setCreating(false)} />
+    </Panel>
+  );
+}
+
+/** Whether questions and answers may be kept: off until somebody says so, and who said it is shown. */
+function Consent({ project }: { project: Project }) {
+  const { t } = useI18n();
+  const isAdmin = useMay("ADMIN");
+  const report = useReport();
+  const change = useChange(["api_gateway"], (consent: boolean) =>
+    patch<Project>(`/${project.name}`, { consent_to_keep: consent, etag: project.etag }),
+  );
+  return (
+    <div className="stack-s">
+      <div className="row">
+        <Switch
+          aria-label={t("project.consent")}
+          checked={project.consent_to_keep}
+          disabled={!isAdmin}
+          loading={change.isPending}
+          onChange={(on) => change.mutate(on, { onError: report })}
+        />
+        <span>{t("project.consent")}</span>
+      </div>
+      <p className="quiet">{t("project.consentHint")}</p>
+      {project.consent_to_keep && project.consent_time && (
+        <p className="quiet">
+          {t("project.consentBy", { who: lastPart(project.consented_by) })} <Time value={project.consent_time} />
+        </p>
+      )}
+    </div>
+  );
+}
+
+interface Values {
+  display_name: string;
+  project_id: string;
+  consent_to_keep: boolean;
+}
+
+function CreateProjectDrawer({ open, onClose }: { open: boolean; onClose: () => void }) {
+  const { t } = useI18n();
+  const { message } = App.useApp();
+  const client = useQueryClient();
+  const navigate = useNavigate();
+  const [request, setRequest] = useState(requestId);
+  useEffect(() => {
+    if (open) setRequest(requestId());
+  }, [open]);
+  return (
+    <FormDrawer<Values>
+      open={open}
+      onClose={onClose}
+      title={t("project.new")}
+      submitText={t("action.create")}
+      initialValues={{ consent_to_keep: false }}
+      onSubmit={async (values) => {
+        const made = await post<Project>("/projects", { ...values, request_id: request });
+        await client.invalidateQueries({ queryKey: SESSION_KEY });
+        message.success(t("project.created", { what: made.display_name }));
+        navigate(`/p/${lastPart(made.name)}`);
+      }}
+    >
+      <Form.Item name="display_name" label={t("form.name")} rules={[{ required: true, message: t("form.required") }]}>
+        <Input maxLength={120} />
+      </Form.Item>
+      <IdField name="project_id" from="display_name" />
+      <Form.Item
+        name="consent_to_keep"
+        label={t("project.consent")}
+        extra={t("project.consentHint")}
+        valuePropName="checked"
+      >
+        <Switch />
+      </Form.Item>
+    </FormDrawer>
+  );
+}

@@ -1,0 +1,208 @@
+import { DeleteOutlined, PlusOutlined } from "@ant-design/icons";
+import { App, Button, Form, Input, InputNumber, Segmented } from "antd";
+import { useEffect, useState } from "react";
+import { post } from "@/api/client";
+import { bare, lastPart, requestId } from "@/api/names";
+import { useChange, useProject } from "@/api/queries";
+import type { Deployment, TargetSpec } from "@/api/types";
+import { useI18n } from "@/i18n";
+import { FormDrawer } from "@/ui/FormDrawer";
+import { IdField } from "@/ui/IdField";
+import { VariantPicker } from "@/ui/Pickers";
+
+interface CreateValues {
+  display_name: string;
+  deployment_id: string;
+  kind: "variant" | "upstream";
+  variant?: string;
+  upstream_url?: string;
+  upstream_model?: string;
+  upstream_key_ref?: string;
+}
+
+export function CreateDeploymentDrawer({ open, onClose }: { open: boolean; onClose: () => void }) {
+  const { t } = useI18n();
+  const { message } = App.useApp();
+  const project = useProject();
+  const [form] = Form.useForm<CreateValues>();
+  const kind = Form.useWatch("kind", form);
+  const [request, setRequest] = useState(requestId);
+  useEffect(() => {
+    if (open) setRequest(requestId());
+  }, [open]);
+  const needed = [{ required: true, message: t("form.required") }];
+  const create = useChange(
+    ["inference_gateway", "gpu_scheduler"],
+    ({ display_name, deployment_id, kind: _, ...target }: CreateValues) =>
+      post<Deployment>(`/projects/${project}/deployments`, {
+        display_name,
+        deployment_id,
+        targets: [{ ...target, weight_percent: 100 }],
+        request_id: request,
+      }),
+  );
+  return (
+    <FormDrawer<CreateValues>
+      open={open}
+      onClose={onClose}
+      form={form}
+      title={t("deployments.new")}
+      lead={t("deployments.newLead")}
+      submitText={t("action.create")}
+      initialValues={{ kind: "variant" }}
+      onSubmit={async (values) => {
+        await create.mutateAsync(values);
+        message.success(t("deployments.created", { what: values.display_name }));
+      }}
+    >
+      <Form.Item name="display_name" label={t("form.name")} rules={needed}>
+        <Input maxLength={120} />
+      </Form.Item>
+      <IdField name="deployment_id" from="display_name" label={t("deployments.openaiName")} />
+      <Form.Item name="kind" label={t("deployments.serves")}>
+        <Segmented
+          options={[
+            { value: "variant", label: t("deployments.ownModel") },
+            { value: "upstream", label: t("engine.OPENAI") },
+          ]}
+        />
+      </Form.Item>
+      {kind === "upstream" ? (
+        <>
+          <Form.Item
+            name="upstream_url"
+            label={t("deployments.upstreamUrl")}
+            rules={[{ required: true, type: "url", message: t("deployments.upstreamUrlRule") }]}
+          >
+            <Input placeholder="http://127.0.0.1:11434/v1" className="mono" />
+          </Form.Item>
+          <div className="form-grid">
+            <Form.Item name="upstream_model" label={t("deployments.upstreamModel")} rules={needed}>
+              <Input className="mono" />
+            </Form.Item>
+            <Form.Item
+              name="upstream_key_ref"
+              label={t("deployments.upstreamKey")}
+              tooltip={t("deployments.upstreamKeyHint")}
+            >
+              <Input className="mono" autoComplete="off" />
+            </Form.Item>
+          </div>
+        </>
+      ) : (
+        <Form.Item name="variant" label={t("models.variant")} rules={needed}>
+          <VariantPicker />
+        </Form.Item>
+      )}
+    </FormDrawer>
+  );
+}
+
+interface ShiftValues {
+  targets: TargetSpec[];
+}
+
+/** The whole split afterwards; what is left out drains. The last one can be taken back as long as its targets are there. */
+export function ShiftDrawer({ deployment, onClose }: { deployment: Deployment | null; onClose: () => void }) {
+  const { t } = useI18n();
+  const { message } = App.useApp();
+  const [form] = Form.useForm<ShiftValues>();
+  const shift = useChange(
+    ["inference_gateway", "gpu_scheduler"],
+    async ({ name, targets, etag }: { name: string; targets: TargetSpec[]; etag?: string }) =>
+      post<Deployment>(`/${name}:shift`, {
+        targets: targets.map((target) => ({ ...target, weight_percent: target.weight_percent ?? 0 })),
+        etag,
+      }),
+  );
+  const now = deployment ? toSpecs(deployment) : [];
+  const values = Form.useWatch("targets", form) ?? now;
+  const sum = values.reduce((total, target) => total + (target?.weight_percent ?? 0), 0);
+  return (
+    <FormDrawer<ShiftValues>
+      open={deployment !== null}
+      onClose={onClose}
+      form={form}
+      title={t("deployments.shiftTitle", { what: deployment ? lastPart(deployment.name) : "" })}
+      lead={t("deployments.shiftLead")}
+      submitText={t("deployments.shift")}
+      initialValues={{ targets: now }}
+      disabled={sum !== 100}
+      note={sum !== 100 && <span style={{ color: "var(--wait)" }}>{t("deployments.sum", { sum })}</span>}
+      size={620}
+      onSubmit={async ({ targets }) => {
+        if (!deployment) return;
+        await shift.mutateAsync({ name: deployment.name, targets, etag: deployment.etag });
+        const back = () => shift.mutate({ name: deployment.name, targets: now });
+        message.success({
+          content: (
+            <span>
+              {t("deployments.shifted")}{" "}
+              <Button type="link" size="small" onClick={back}>
+                {t("action.undo")}
+              </Button>
+            </span>
+          ),
+          duration: 8,
+        });
+      }}
+    >
+      <Form.List name="targets">
+        {(fields, { add, remove }) => (
+          <div className="stack-s">
+            {fields.map(({ key, name }) => (
+              <div key={key} className="shift-row">
+                <Form.Item noStyle dependencies={[["targets", name, "upstream_url"]]}>
+                  {({ getFieldValue }) =>
+                    getFieldValue(["targets", name, "upstream_url"]) ? (
+                      <Form.Item name={[name, "upstream_url"]} noStyle>
+                        <Input className="mono" readOnly aria-label={t("deployments.upstreamUrl")} />
+                      </Form.Item>
+                    ) : (
+                      <Form.Item
+                        name={[name, "variant"]}
+                        noStyle
+                        rules={[{ required: true, message: t("form.required") }]}
+                      >
+                        <VariantPicker aria-label={t("models.variant")} />
+                      </Form.Item>
+                    )
+                  }
+                </Form.Item>
+                <Form.Item name={[name, "weight_percent"]} noStyle>
+                  <InputNumber min={0} max={100} precision={0} suffix="%" aria-label={t("deployments.share")} />
+                </Form.Item>
+                <Button
+                  type="text"
+                  size="small"
+                  icon={<DeleteOutlined />}
+                  aria-label={t("action.delete")}
+                  disabled={fields.length === 1}
+                  onClick={() => remove(name)}
+                />
+              </div>
+            ))}
+            <div>
+              <Button size="small" icon={<PlusOutlined />} onClick={() => add({ weight_percent: 0 })}>
+                {t("deployments.addTarget")}
+              </Button>
+            </div>
+          </div>
+        )}
+      </Form.List>
+    </FormDrawer>
+  );
+}
+
+function toSpecs({ targets }: Deployment): TargetSpec[] {
+  return targets
+    .filter((target) => !["DRAINING", "STOPPED", "FAILED"].includes(bare(target.state)) || target.weight_percent > 0)
+    .map(({ variant, engine, weight_percent, upstream_url, upstream_model, upstream_key_ref }) => ({
+      variant,
+      engine,
+      weight_percent,
+      upstream_url,
+      upstream_model,
+      upstream_key_ref,
+    }));
+}

@@ -1,0 +1,155 @@
+import { DeleteOutlined, PlusOutlined } from "@ant-design/icons";
+import { Button, Dropdown, Skeleton, Table } from "antd";
+import { useNavigate } from "react-router";
+import { post, remove } from "@/api/client";
+import { lastPart, shortName, variantLabel } from "@/api/names";
+import { useChange, useList, useMay } from "@/api/queries";
+import type { ModelVersion, Variant } from "@/api/types";
+import { useI18n } from "@/i18n";
+import { Digest, Ref } from "@/ui/Id";
+import { Facts, Panel } from "@/ui/Page";
+import { isOpen, State } from "@/ui/State";
+import { Failure, Trouble } from "@/ui/Trouble";
+import { useAskToRemove, useReport } from "@/ui/useConfirm";
+import { Bytes, Nothing, Time } from "@/ui/values";
+
+const QUANTISATIONS = ["F16", "Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M"];
+
+export function VersionView({ version }: { version: ModelVersion }) {
+  const { t } = useI18n();
+  const { parents } = version;
+  return (
+    <div className="stack">
+      <Failure reason={version.failure_reason} message={version.failure_message} />
+      <Variants version={version} />
+      <Panel extra={<RemoveVersion version={version} />} title={t("models.aboutVersion")}>
+        <Facts
+          rows={[
+            [t("column.status"), <State value={version.state} />],
+            [t("column.size"), <Bytes value={version.size_bytes} />],
+            [t("column.licence"), version.licence || <Nothing />],
+            [t("column.origin"), version.origin || <Nothing />],
+            version.source !== "" && [t("models.source"), <span className="mono">{version.source}</span>],
+            parents?.base_version ? [t("runs.base"), <Ref name={parents.base_version} />] : null,
+            parents?.run ? [t("models.fromRun"), <Ref name={parents.run} />] : null,
+            parents?.dataset_versions.length
+              ? [
+                  t("run.datasets"),
+                  <span className="row wrap">
+                    {parents.dataset_versions.map((name) => (
+                      <Ref key={name} name={name} />
+                    ))}
+                  </span>,
+                ]
+              : null,
+            [t("column.digest"), <Digest value={version.digest} />],
+            [t("column.created"), <Time value={version.create_time} />],
+            [t("column.by"), lastPart(version.created_by) || <Nothing />],
+          ]}
+        />
+      </Panel>
+      {version.card && (
+        <Panel title={t("models.card")}>
+          <div style={{ whiteSpace: "pre-wrap", maxWidth: "76ch" }}>{version.card}</div>
+        </Panel>
+      )}
+    </div>
+  );
+}
+
+/** Milliseconds; quantising takes a second or two and then says so by an event, which may be missed. */
+const POLL = 2000;
+
+function Variants({ version }: { version: ModelVersion }) {
+  const { t } = useI18n();
+  const list = useList<"variants", Variant>(
+    `/${version.name}/variants`,
+    {},
+    { refetchInterval: isOpen(version.state) ? POLL : 15_000 },
+  );
+  const variants = list.data?.variants ?? [];
+  return (
+    <Panel title={t("models.variants")} flush extra={<AddVariant version={version} have={variants} />}>
+      {list.isPending ? (
+        <div className="panel-body">
+          <Skeleton active title={false} />
+        </div>
+      ) : list.isError ? (
+        <div className="panel-body">
+          <Trouble error={list.error} retry={() => list.refetch()} />
+        </div>
+      ) : (
+        <Table<Variant>
+          size="small"
+          rowKey="name"
+          dataSource={variants}
+          pagination={false}
+          scroll={{ x: "max-content" }}
+          locale={{ emptyText: t("models.noVariants") }}
+          columns={[
+            {
+              title: t("models.variant"),
+              render: (_, row) => <span className="mono">{variantLabel(lastPart(row.name))}</span>,
+            },
+            { title: t("models.format"), render: (_, row) => row.format.replace("FORMAT_", "") },
+            { title: t("column.size"), align: "right", render: (_, row) => <Bytes value={row.size_bytes} /> },
+            { title: t("column.status"), render: (_, row) => <State value={row.state} why={row.failure_reason} /> },
+            {
+              title: t("models.note"),
+              render: (_, row) => (
+                <span className="second" lang="en">
+                  {row.note}
+                </span>
+              ),
+            },
+            { title: t("column.digest"), render: (_, row) => <Digest value={row.digest} /> },
+            { title: t("column.created"), render: (_, row) => <Time value={row.create_time} /> },
+          ]}
+        />
+      )}
+    </Panel>
+  );
+}
+
+function AddVariant({ version, have }: { version: ModelVersion; have: Variant[] }) {
+  const { t } = useI18n();
+  const mayAdd = useMay("ENGINEER");
+  const report = useReport();
+  const add = useChange(["model_registry", "gpu_scheduler"], (quantisation: string) =>
+    post<Variant>(`/${version.name}/variants`, { quantisation }),
+  );
+  const missing = QUANTISATIONS.filter((one) => !have.some((variant) => variant.quantisation === one));
+  if (!mayAdd || version.state !== "STATE_READY" || !missing.length) return null;
+  return (
+    <Dropdown
+      trigger={["click"]}
+      menu={{
+        items: missing.map((one) => ({ key: one, label: <span className="mono">{one}</span> })),
+        onClick: ({ key }) => add.mutate(key, { onError: report }),
+      }}
+    >
+      <Button size="small" icon={<PlusOutlined />} loading={add.isPending}>
+        {t("models.quantise")}
+      </Button>
+    </Dropdown>
+  );
+}
+
+function RemoveVersion({ version }: { version: ModelVersion }) {
+  const { t } = useI18n();
+  const mayRemove = useMay("ENGINEER");
+  const navigate = useNavigate();
+  const ask = useAskToRemove();
+  const removal = useChange(["model_registry"], () => remove(`/${version.name}`));
+  if (!mayRemove) return null;
+  const act = () => removal.mutateAsync(undefined).then(() => navigate("?", { replace: true }));
+  return (
+    <Button
+      type="text"
+      size="small"
+      icon={<DeleteOutlined />}
+      aria-label={t("action.delete")}
+      onClick={() => ask.remove(shortName(version.name), act)}
+    />
+  );
+}

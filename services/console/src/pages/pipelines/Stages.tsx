@@ -1,0 +1,110 @@
+import { Tooltip } from "antd";
+import { bare } from "@/api/names";
+import type { Stage } from "@/api/types";
+import { useI18n } from "@/i18n";
+import { formatDuration } from "@/i18n/format";
+import { Ref } from "@/ui/Id";
+import { State } from "@/ui/State";
+import "./stages.css";
+
+/** A lap in a table's cell: one dot for each stage. */
+export function StageDots({ stages }: { stages: Stage[] }) {
+  const { word } = useI18n();
+  return (
+    <span className="stage-dots">
+      {stages.map((stage) => {
+        const text = `${word("stage", stage.id)}: ${word("state", bare(stage.state))}`;
+        return (
+          <Tooltip key={stage.id} title={text}>
+            <i className={bare(stage.state).toLowerCase()} role="img" aria-label={text} />
+          </Tooltip>
+        );
+      })}
+    </span>
+  );
+}
+
+/** A lap's stages as a track: what is done, what runs, what is to come. */
+export function StageTrack({ stages }: { stages: Stage[] }) {
+  const { word } = useI18n();
+  return (
+    <ol className="stage-track">
+      {stages.map((stage) => (
+        <li
+          key={stage.id}
+          className={bare(stage.state).toLowerCase()}
+          aria-current={bare(stage.state) === "RUNNING" ? "step" : undefined}
+        >
+          <i aria-hidden />
+          <strong>{word("stage", stage.id)}</strong>
+          <span className="quiet num">{took(stage) ?? word("state", bare(stage.state))}</span>
+        </li>
+      ))}
+    </ol>
+  );
+}
+
+/** Each stage with what it worked on, what it says and what came out. */
+export function StageTable({ stages }: { stages: Stage[] }) {
+  const { word } = useI18n();
+  return (
+    <ol className="stage-list">
+      {stages.map((stage) => (
+        <li key={stage.id}>
+          <div>
+            <strong>{word("stage", stage.id)}</strong>
+            <div className="quiet num">{took(stage)}</div>
+          </div>
+          <State value={stage.state} />
+          <div className="stack-s" style={{ gap: 2 }}>
+            {stage.resource && (
+              <span>
+                <Ref name={stage.resource} />
+              </span>
+            )}
+            {stage.message && (
+              <span className="second" lang="en">
+                {stage.message}
+              </span>
+            )}
+            <Facts result={stage.result} />
+          </div>
+        </li>
+      ))}
+    </ol>
+  );
+}
+
+function Facts({ result }: { result: Stage["result"] }) {
+  const { word } = useI18n();
+  const facts = Object.entries(result);
+  if (!facts.length) return null;
+  return (
+    <span className="row wrap" style={{ gap: "2px 14px" }}>
+      {facts.map(([name, value]) => (
+        <span key={name}>
+          <span className="quiet">{word("stageFact", name, name)}</span>{" "}
+          {value.startsWith("projects/") ? <References names={value} /> : value}
+        </span>
+      ))}
+    </span>
+  );
+}
+
+function References({ names }: { names: string }) {
+  return (
+    <>
+      {names.split(/[\s,]+/).map((name) => (
+        <span key={name}>
+          <Ref name={name} />{" "}
+        </span>
+      ))}
+    </>
+  );
+}
+
+function took(stage: Stage): string | undefined {
+  if (!stage.start_time) return undefined;
+  const end = stage.end_time ? new Date(stage.end_time).getTime() : Date.now();
+  return formatDuration(Math.max(0, (end - new Date(stage.start_time).getTime()) / 1000));
+}

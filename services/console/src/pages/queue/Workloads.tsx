@@ -1,0 +1,188 @@
+import { FileTextOutlined, StopOutlined } from "@ant-design/icons";
+import { Button, Drawer, Select, Tooltip } from "antd";
+import { useState } from "react";
+import { post } from "@/api/client";
+import { bare, lastPart } from "@/api/names";
+import { useChange, useMay, useProject } from "@/api/queries";
+import type { Workload } from "@/api/types";
+import { useI18n } from "@/i18n";
+import { formatDuration } from "@/i18n/format";
+import { Empty } from "@/ui/Empty";
+import { Copyable, Ref } from "@/ui/Id";
+import { Log } from "@/ui/Log";
+import { Facts } from "@/ui/Page";
+import { type Column, ResourceTable } from "@/ui/ResourceTable";
+import { isOpen, State } from "@/ui/State";
+import { Failure } from "@/ui/Trouble";
+import { useAskToRemove } from "@/ui/useConfirm";
+import { Bytes, Cost, Nothing, Time } from "@/ui/values";
+
+const STATES = ["QUEUED", "RUNNING", "FINISHED", "FAILED", "CANCELLED"];
+
+export function Workloads() {
+  const { t, word } = useI18n();
+  const project = useProject();
+  const [state, setState] = useState("");
+  const [shown, setShown] = useState<Workload | null>(null);
+  return (
+    <>
+      <ResourceTable<Workload>
+        path={`/projects/${project}/workloads`}
+        field="workloads"
+        params={{ filter: state && `state=${state}` }}
+        rowKey={(workload) => workload.name}
+        refetchInterval={4000}
+        columns={useColumns(setShown)}
+        tools={
+          <>
+            <strong style={{ order: -1, marginRight: 8 }}>{t("workloads.title")}</strong>
+            <Select
+              aria-label={t("column.status")}
+              value={state}
+              onChange={setState}
+              style={{ minWidth: 130 }}
+              options={[
+                { value: "", label: t("action.all") },
+                ...STATES.map((one) => ({ value: one, label: word("state", one) })),
+              ]}
+            />
+          </>
+        }
+        empty={<Empty title={t("workloads.empty")} hint={t("workloads.emptyHint")} />}
+      />
+      <Drawer
+        open={shown !== null}
+        onClose={() => setShown(null)}
+        size={760}
+        destroyOnHidden
+        title={shown && title(shown, word)}
+      >
+        {shown && <Details workload={shown} />}
+      </Drawer>
+    </>
+  );
+}
+
+function title(workload: Workload, word: (prefix: string, code: string) => string): string {
+  return workload.display_name || `${word("kind", bare(workload.spec?.kind ?? ""))} ${workload.number}`;
+}
+
+function useColumns(show: (workload: Workload) => void): Column<Workload>[] {
+  const { t, word } = useI18n();
+  const mayStop = useMay("ENGINEER");
+  const ask = useAskToRemove();
+  const stop = useChange(["gpu_scheduler", "training_scheduler"], (workload: Workload) =>
+    post(`/${workload.name}:cancel`),
+  );
+  return [
+    {
+      key: "number",
+      title: t("column.number"),
+      sort: "number",
+      align: "right",
+      render: (one) => <span className="num">{one.number}</span>,
+    },
+    { key: "name", title: t("column.name"), sort: "display_name", render: (one) => title(one, word) },
+    { key: "kind", title: t("column.type"), render: (one) => word("kind", bare(one.spec?.kind ?? "")) },
+    {
+      key: "owner",
+      title: t("workloads.owner"),
+      render: (one) => (one.spec?.owner ? <Ref name={one.spec.owner} /> : <Nothing />),
+    },
+    {
+      key: "status",
+      title: t("column.status"),
+      sort: "state",
+      render: (one) => <State value={one.state} why={one.failure_reason} />,
+    },
+    {
+      key: "waits",
+      title: t("workloads.waitsFor"),
+      render: (one) =>
+        one.waiting_reason ? <span className="chip wait">{word("reason", one.waiting_reason)}</span> : <Nothing />,
+    },
+    {
+      key: "attempt",
+      title: t("run.attempt"),
+      align: "right",
+      render: (one) => <span className="num">{one.attempt || "–"}</span>,
+    },
+    { key: "node", title: t("workloads.node"), render: (one) => (one.node ? lastPart(one.node) : <Nothing />) },
+    {
+      key: "size",
+      title: t("workloads.peak"),
+      align: "right",
+      render: (one) => <Bytes value={one.usage?.peak_memory_bytes} />,
+    },
+    {
+      key: "cost",
+      title: t("column.cost"),
+      align: "right",
+      render: (one) => <Cost microusd={one.usage?.cost_microusd} />,
+    },
+    {
+      key: "created",
+      title: t("column.created"),
+      sort: "create_time",
+      render: (one) => <Time value={one.create_time} />,
+    },
+    {
+      key: "updated",
+      title: t("column.updated"),
+      sort: "update_time",
+      render: (one) => <Time value={one.update_time} />,
+    },
+    {
+      key: "actions",
+      title: t("column.actions"),
+      render: (one) => (
+        <span className="row" style={{ gap: 0 }}>
+          <Tooltip title={t("log.title")}>
+            <Button
+              type="text"
+              size="small"
+              icon={<FileTextOutlined />}
+              aria-label={`${t("log.title")} ${one.number}`}
+              onClick={() => show(one)}
+            />
+          </Tooltip>
+          {mayStop && isOpen(one.state) && (
+            <Tooltip title={t("action.stop")}>
+              <Button
+                type="text"
+                size="small"
+                icon={<StopOutlined />}
+                aria-label={`${t("action.stop")} ${one.number}`}
+                onClick={() => ask.stop(title(one, word), () => stop.mutateAsync(one))}
+              />
+            </Tooltip>
+          )}
+        </span>
+      ),
+    },
+  ];
+}
+
+function Details({ workload }: { workload: Workload }) {
+  const { t } = useI18n();
+  const { usage } = workload;
+  return (
+    <div className="stack">
+      <Failure reason={workload.failure_reason} message={workload.failure_message} />
+      <Facts
+        rows={[
+          [t("column.status"), <State value={workload.state} why={workload.waiting_reason} />],
+          [t("column.id"), <Copyable value={lastPart(workload.name)} />],
+          [t("workloads.node"), lastPart(workload.node) || <Nothing />],
+          [t("deployments.address"), workload.address || <Nothing />],
+          [t("workloads.cpuTime"), usage ? formatDuration(usage.cpu_seconds) : <Nothing />],
+          [t("workloads.held"), usage ? formatDuration(usage.held_seconds) : <Nothing />],
+          [t("workloads.exitCode"), workload.exit_code == null ? <Nothing /> : String(workload.exit_code)],
+          [t("run.started"), <Time value={workload.start_time} />],
+          [t("run.ended"), <Time value={workload.end_time} />],
+        ]}
+      />
+      <Log path={`/${workload.name}/logs`} available={workload.attempt > 0} live={isOpen(workload.state)} />
+    </div>
+  );
+}

@@ -1,0 +1,209 @@
+import { useQuery } from "@tanstack/react-query";
+import { App, Form, Input, InputNumber, Select } from "antd";
+import { useEffect, useState } from "react";
+import { useNavigate } from "react-router";
+import { post } from "@/api/client";
+import { bare, lastPart, requestId } from "@/api/names";
+import { useChange, useList, useProject } from "@/api/queries";
+import type { Dataset, Estimate, Hyperparameters, Recipe, Run, RunSpec } from "@/api/types";
+import { useI18n } from "@/i18n";
+import { formatBytes, formatCost, formatDuration } from "@/i18n/format";
+import { FormDrawer, More } from "@/ui/FormDrawer";
+import { DatasetVersionPicker, ModelVersionPicker } from "@/ui/Pickers";
+import { ensureModel, ModelNameField } from "@/ui/RegisterAs";
+import { useTell } from "@/ui/Trouble";
+import { HyperparameterFields } from "./Hyperparameters";
+
+interface Values {
+  display_name?: string;
+  recipe: string;
+  base: string;
+  datasets: string[];
+  reward_model?: string;
+  register_as?: string;
+  seed: number;
+  priority: number;
+  hyperparameters: Hyperparameters;
+}
+
+export function StartRunDrawer({ open, onClose }: { open: boolean; onClose: () => void }) {
+  const { t } = useI18n();
+  const { message } = App.useApp();
+  const navigate = useNavigate();
+  const project = useProject();
+  const [form] = Form.useForm<Values>();
+  const [request, setRequest] = useState(requestId);
+  const recipes = useList<"recipes", Recipe>(`/projects/${project}/recipes`).data?.recipes ?? [];
+  const chosen = Form.useWatch("recipe", form);
+  const recipe = recipes.find((one) => one.name === chosen) ?? recipes[0];
+  const values = Form.useWatch([], form) as Values | undefined;
+  const start = useChange(["training_scheduler", "gpu_scheduler", "model_registry"], async (given: Values) => {
+    await ensureModel(project, given.register_as);
+    return post<Run>(`/projects/${project}/runs`, {
+      display_name: given.display_name,
+      spec: toSpec(project, given, recipe),
+      request_id: request,
+    });
+  });
+  useEffect(() => {
+    if (open) setRequest(requestId());
+  }, [open]);
+  useEffect(() => {
+    if (open && recipe) form.setFieldsValue({ recipe: recipe.name, hyperparameters: recipe.hyperparameters ?? {} });
+  }, [open, recipe, form]);
+
+  return (
+    <FormDrawer<Values>
+      open={open}
+      onClose={onClose}
+      form={form}
+      title={t("runs.startTitle")}
+      submitText={t("action.start")}
+      size={600}
+      initialValues={{ seed: 7, priority: 0, datasets: [] }}
+      note={<EstimateNote spec={values && toSpec(project, values, recipe)} />}
+      onSubmit={async (given) => {
+        const run = await start.mutateAsync(given);
+        message.success(t("runs.started", { n: run.number }));
+        navigate(`/p/${project}/runs/${lastPart(run.name)}`);
+      }}
+    >
+      <RecipeField recipes={recipes} />
+      <Form.Item name="base" label={t("runs.base")} rules={[{ required: true, message: t("form.required") }]}>
+        <ModelVersionPicker />
+      </Form.Item>
+      <Form.Item name="datasets" label={t("run.datasets")} rules={[{ required: true, message: t("form.required") }]}>
+        <FittingVersions type={recipe?.dataset_type} />
+      </Form.Item>
+      {recipe?.needs_reward_model && (
+        <Form.Item
+          name="reward_model"
+          label={t("run.rewardModel")}
+          rules={[{ required: true, message: t("form.required") }]}
+        >
+          <ModelVersionPicker />
+        </Form.Item>
+      )}
+      <ModelNameField name="register_as" />
+      {recipe?.hyperparameters && <HyperparameterFields of={recipe.hyperparameters} main under={["hyperparameters"]} />}
+      <More title={t("form.more")}>
+        <Form.Item name="display_name" label={t("form.name")}>
+          <Input maxLength={120} />
+        </Form.Item>
+        {recipe?.hyperparameters && (
+          <HyperparameterFields of={recipe.hyperparameters} main={false} under={["hyperparameters"]} />
+        )}
+        <div className="form-grid">
+          <Form.Item name="seed" label={t("run.seed")}>
+            <InputNumber min={0} precision={0} />
+          </Form.Item>
+          <Form.Item name="priority" label={t("run.priority")} tooltip={t("run.priorityHint")}>
+            <InputNumber min={-100} max={100} precision={0} />
+          </Form.Item>
+        </div>
+      </More>
+    </FormDrawer>
+  );
+}
+
+function RecipeField({ recipes }: { recipes: Recipe[] }) {
+  const { t, word } = useI18n();
+  const options = recipes.map((recipe) => ({
+    value: recipe.name,
+    label: word("method", bare(recipe.method)),
+    hint: word("methodHint", bare(recipe.method)),
+    id: lastPart(recipe.name),
+  }));
+  return (
+    <Form.Item name="recipe" label={t("runs.recipe")} rules={[{ required: true, message: t("form.required") }]}>
+      <Select
+        options={options}
+        optionRender={({ data }) => (
+          <div>
+            {data.label} <span className="mono quiet">{data.id}</span>
+            <span className="choice-hint">{data.hint}</span>
+          </div>
+        )}
+      />
+    </Form.Item>
+  );
+}
+
+/** Versions of the data sets whose type the method reads. */
+function FittingVersions({
+  type,
+  ...field
+}: {
+  type?: string;
+  id?: string;
+  value?: string[];
+  onChange?: (value: string[]) => void;
+}) {
+  const project = useProject();
+  const datasets = useList<"datasets", Dataset>(`/projects/${project}/datasets`, { page_size: 500 }).data?.datasets;
+  const fitting =
+    datasets && type
+      ? new Set(datasets.filter((one) => bare(one.type) === bare(type)).map((one) => one.name))
+      : undefined;
+  return (
+    <DatasetVersionPicker
+      {...field}
+      onChange={(value) => field.onChange?.([value].flat())}
+      mode="multiple"
+      only={fitting}
+    />
+  );
+}
+
+function toSpec(project: string, values: Values, recipe: Recipe | undefined): Partial<RunSpec> {
+  return {
+    method: recipe?.method,
+    recipe: values.recipe,
+    base: values.base,
+    datasets: values.datasets,
+    reward_model: values.reward_model,
+    register_as: values.register_as ? `projects/${project}/models/${values.register_as}` : undefined,
+    hyperparameters: values.hyperparameters,
+    seed: String(values.seed ?? 7),
+    priority: values.priority,
+  };
+}
+
+/** What the planner expects, asked as the form is filled in. */
+function EstimateNote({ spec }: { spec?: Partial<RunSpec> }) {
+  const { t, language } = useI18n();
+  const tell = useTell();
+  const project = useProject();
+  const ready = Boolean(spec?.base && spec.datasets?.length && spec.method);
+  const asked = useSettled(JSON.stringify(spec ?? {}), 500);
+  const estimate = useQuery({
+    queryKey: ["estimate", project, asked],
+    queryFn: () => post<Estimate>(`/projects/${project}/runs:estimate`, { spec: JSON.parse(asked) }),
+    enabled: ready && asked !== "{}",
+    retry: false,
+  });
+  if (!ready) return null;
+  if (estimate.isError) return <span style={{ color: "var(--bad)" }}>{tell(estimate.error).title}</span>;
+  if (!estimate.data) return <span className="quiet">{t("runs.estimating")}</span>;
+  const { seconds, memory_bytes, cost_microusd, steps } = estimate.data;
+  return (
+    <span className="num">
+      {t("runs.estimate", {
+        n: steps,
+        steps,
+        time: formatDuration(seconds),
+        memory: formatBytes(Number(memory_bytes)),
+        cost: formatCost(language, Number(cost_microusd)),
+      })}
+    </span>
+  );
+}
+
+function useSettled(value: string, milliseconds: number): string {
+  const [settled, setSettled] = useState(value);
+  useEffect(() => {
+    const timer = window.setTimeout(() => setSettled(value), milliseconds);
+    return () => window.clearTimeout(timer);
+  }, [value, milliseconds]);
+  return settled;
+}

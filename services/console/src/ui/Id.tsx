@@ -1,0 +1,46 @@
+import { CopyOutlined } from "@ant-design/icons";
+import { App, Button, Tooltip } from "antd";
+import { Link } from "react-router";
+import { pagePath, shortName } from "@/api/names";
+import { useI18n } from "@/i18n";
+import { Nothing } from "./values";
+
+/** Something to copy: an id, a digest, a name. `shown` may be shorter than what is copied. */
+export function Copyable({ value, shown }: { value: string; shown?: string }) {
+  const { t } = useI18n();
+  const { message } = App.useApp();
+  if (!value) return <Nothing />;
+  const copy = () => navigator.clipboard.writeText(value).then(() => message.success(t("copy.done")));
+  return (
+    <span className="row" style={{ gap: 2, display: "inline-flex", maxWidth: "100%" }}>
+      <Tooltip title={value}>
+        <span className="mono ellipsis">{shown ?? value}</span>
+      </Tooltip>
+      <Button
+        type="text"
+        size="small"
+        icon={<CopyOutlined />}
+        aria-label={t("copy.action", { what: value })}
+        onClick={copy}
+      />
+    </span>
+  );
+}
+
+export function Digest({ value }: { value: string }) {
+  return <Copyable value={value} shown={value.replace(/^sha256:/, "").slice(0, 12)} />;
+}
+
+/** A resource by what people call it, linked to its page if it has one. */
+export function Ref({ name }: { name?: string }) {
+  if (!name) return <Nothing />;
+  const path = pagePath(name);
+  const text = shortName(name);
+  return path ? (
+    <Link to={path} title={name}>
+      {text}
+    </Link>
+  ) : (
+    <span title={name}>{text}</span>
+  );
+}

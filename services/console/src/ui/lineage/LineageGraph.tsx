@@ -1,0 +1,71 @@
+import { Skeleton } from "antd";
+import { useMemo } from "react";
+import { Link } from "react-router";
+import { pagePath, shortName } from "@/api/names";
+import { useGet, useProject } from "@/api/queries";
+import type { Lineage } from "@/api/types";
+import { useI18n } from "@/i18n";
+import { Empty } from "../Empty";
+import { Trouble } from "../Trouble";
+import { layOut, NODE, type Placed } from "./layout";
+import "./lineage.css";
+
+/** What led to `name`, and what came of it. */
+export function LineageGraph({ name }: { name: string }) {
+  const { t, word } = useI18n();
+  const project = useProject();
+  const lineage = useGet<Lineage>(`/projects/${project}/lineage`, { name });
+  const laid = useMemo(() => layOut(lineage.data ?? { nodes: [], edges: [], truncated: false }), [lineage.data]);
+  if (lineage.isPending) return <Skeleton active />;
+  if (lineage.isError) return <Trouble error={lineage.error} retry={() => lineage.refetch()} />;
+  if (!laid.nodes.length) return <Empty title={t("lineage.empty")} />;
+  return (
+    <>
+      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reachable by keyboard */}
+      <div className="lineage" tabIndex={0} role="group" aria-label={t("lineage.title")}>
+        <div style={{ position: "relative", width: laid.width, height: laid.height }}>
+          <svg width={laid.width} height={laid.height} aria-hidden>
+            {laid.edges.map((edge) => (
+              <path key={`${edge.source} ${edge.target} ${edge.relation}`} d={curve(edge.from, edge.to)}>
+                <title>{word("relation", edge.relation)}</title>
+              </path>
+            ))}
+          </svg>
+          {laid.nodes.map((node) => (
+            <Box key={node.name} node={node} here={node.name === name} />
+          ))}
+        </div>
+      </div>
+      {lineage.data.truncated && <p className="quiet">{t("lineage.truncated")}</p>}
+    </>
+  );
+}
+
+function Box({ node, here }: { node: Placed; here: boolean }) {
+  const { word } = useI18n();
+  const path = pagePath(node.name);
+  const style = { left: node.x, top: node.y, width: NODE.width, height: NODE.height };
+  const content = (
+    <>
+      <span className="quiet">{word("lineageKind", node.kind)}</span>
+      <span className="ellipsis">{node.display_name || shortName(node.name)}</span>
+    </>
+  );
+  const className = here ? "lineage-node here" : "lineage-node";
+  return path && !here ? (
+    <Link to={path} className={className} style={style} title={node.name}>
+      {content}
+    </Link>
+  ) : (
+    <div className={className} style={style} title={node.name}>
+      {content}
+    </div>
+  );
+}
+
+function curve(from: Placed, to: Placed): string {
+  const [x1, y1] = [from.x + NODE.width, from.y + NODE.height / 2];
+  const [x2, y2] = [to.x, to.y + NODE.height / 2];
+  const bend = Math.max(24, (x2 - x1) / 2);
+  return `M${x1},${y1} C${x1 + bend},${y1} ${x2 - bend},${y2} ${x2},${y2}`;
+}

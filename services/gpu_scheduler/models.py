@@ -1,0 +1,212 @@
+"""Tables of the schema `gpu_scheduler`. What has no project (nodes, cards, flavors, cluster queues) all projects share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, ClassVar
+
+import sqlalchemy as sa
+from gyre_kit.db import tables
+from gyre_kit.reconcile import Leased
+from gyre_kit.resources import Numbered, Resource
+from sqlalchemy import DateTime
+from sqlmodel import Field, SQLModel
+
+TABLES = tables("gpu_scheduler")
+
+
+class Table(SQLModel, registry=TABLES):
+    metadata = TABLES.metadata
+
+
+def _time(**options: Any) -> Any:
+    return Field(sa_type=DateTime(timezone=True), **options)
+
+
+class NodeState(StrEnum):
+    READY = "READY"
+    DRAINING = "DRAINING"
+    LOST = "LOST"
+
+
+class Node(Table, table=True):
+    """A machine on which work runs. `revision` moves with what was configured, not with what is measured."""
+
+    name: str = Field(primary_key=True)
+    display_name: str = ""
+    state: str
+    create_time: datetime = _time()
+    update_time: datetime = _time()
+    revision: int = 1
+    hostname: str
+    flavor: str
+    cpu_milli: int
+    memory_bytes: int = Field(sa_type=sa.BigInteger)
+    gpu: int
+    labels: dict[str, str] = Field(default_factory=dict, sa_type=sa.JSON)
+    simulated: bool = False
+    last_seen_time: datetime = _time()
+    cpu_percent: float = 0.0
+    memory_used_bytes: int = Field(default=0, sa_type=sa.BigInteger)
+
+
+class Card(Table, table=True):
+    """One accelerator. `workload` is who holds it, until its stop is confirmed."""
+
+    name: str = Field(primary_key=True)
+    node: str = Field(index=True)
+    index: int
+    uuid: str
+    model: str
+    memory_bytes: int = Field(sa_type=sa.BigInteger)
+    memory_used_bytes: int = Field(default=0, sa_type=sa.BigInteger)
+    utilisation_percent: float = 0.0
+    temperature_celsius: float = 0.0
+    power_watts: float = 0.0
+    workload: str = ""
+    present: bool = True
+    simulated: bool = False
+
+
+class Flavor(Table, table=True):
+    """A kind of resource with its price."""
+
+    name: str = Field(primary_key=True)
+    display_name: str = ""
+    node_labels: dict[str, str] = Field(default_factory=dict, sa_type=sa.JSON)
+    cpu_hour_microusd: int = Field(default=0, sa_type=sa.BigInteger)
+    gpu_hour_microusd: int = Field(default=0, sa_type=sa.BigInteger)
+
+
+class ClusterQueue(Table, table=True):
+    """`quotas`: flavor → {cpu_milli, memory_bytes, gpu}; empty gives all that the nodes have."""
+
+    name: str = Field(primary_key=True)
+    quotas: dict[str, dict[str, int]] = Field(default_factory=dict, sa_type=sa.JSON)
+
+
+class QueueState(StrEnum):
+    ACTIVE = "ACTIVE"
+    HELD = "HELD"
+
+
+class Queue(Table, Resource, table=True):
+    """A project's door to a cluster queue."""
+
+    __table_args__ = (sa.UniqueConstraint("project", "request_id"),)
+
+    state: str
+    cluster_queue: str
+    priority: int = 0
+
+
+class WorkloadState(StrEnum):
+    QUEUED = "QUEUED"
+    ADMITTED = "ADMITTED"
+    STARTING = "STARTING"
+    RUNNING = "RUNNING"
+    STOPPING = "STOPPING"
+    FINISHED = "FINISHED"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+
+
+S = WorkloadState
+HOLDING = frozenset({S.ADMITTED, S.STARTING, S.RUNNING, S.STOPPING})
+ENDED = frozenset({S.FINISHED, S.FAILED, S.CANCELLED})
+
+
+class StopReason(StrEnum):
+    """Why a workload is STOPPING, and so where it goes from there."""
+
+    NONE = ""
+    CANCEL = "CANCEL"
+    HIGHER_PRIORITY = "HIGHER_PRIORITY"
+
+
+class Workload(Table, Resource, Numbered, Leased, table=True):
+    """One piece of work. It holds its requests in the states of HOLDING, and in no other.
+
+    `uid` is the last part of the name. It is unique over all projects, because it names the work folder.
+    """
+
+    State: ClassVar[type[WorkloadState]] = WorkloadState
+    TRANSITIONS: ClassVar[Mapping[WorkloadState, frozenset[WorkloadState]]] = {
+        S.QUEUED: frozenset({S.ADMITTED, S.CANCELLED}),
+        S.ADMITTED: frozenset({S.STARTING, S.STOPPING, S.QUEUED, S.FAILED}),
+        S.STARTING: frozenset({S.RUNNING, S.STOPPING, S.FINISHED, S.QUEUED, S.FAILED}),
+        S.RUNNING: frozenset({S.STOPPING, S.FINISHED, S.QUEUED, S.FAILED}),
+        S.STOPPING: frozenset({S.CANCELLED, S.QUEUED, S.FINISHED}),
+        S.FINISHED: frozenset(),
+        S.FAILED: frozenset(),
+        S.CANCELLED: frozenset(),
+    }
+    __table_args__ = (
+        sa.UniqueConstraint("project", "number"),
+        sa.UniqueConstraint("uid"),
+        sa.CheckConstraint("kind IN ('TRAINER', 'REPLICA', 'JOB')"),
+        sa.CheckConstraint("cpu_milli >= 0 AND memory_bytes >= 0 AND gpu >= 0"),
+    )
+
+    uid: str
+    state: str = Field(index=True)
+    kind: str
+    module: str
+    spec_json: str
+    cpu_milli: int
+    memory_bytes: int = Field(sa_type=sa.BigInteger)
+    gpu: int
+    queue: str = Field(index=True)
+    priority: int = 0
+    max_attempts: int = 0
+    owner: str = Field(default="", index=True)
+    traceparent: str = ""
+    waiting_reason: str = ""
+    failure_reason: str = ""
+    failure_message: str = ""
+    attempt: int = 0
+    faults: int = 0
+    exit_code: int | None = None
+    address: str = ""
+    result_json: str = ""
+    node: str = ""
+    flavor: str = ""
+    stop_reason: str = StopReason.NONE
+    queue_time: datetime = _time()
+    not_before: datetime | None = _time(default=None)
+    admit_time: datetime | None = _time(default=None)
+    start_time: datetime | None = _time(default=None)
+    end_time: datetime | None = _time(default=None)
+
+
+class Attempt(Table, table=True):
+    """One admission of a workload, and the process that came of it. The row is the intent: it precedes the process.
+
+    Its prices are those of its admission. `pid` is the leader of its session, 0 before it is known.
+    """
+
+    name: str = Field(primary_key=True)
+    project: str = Field(index=True)
+    workload: str = Field(index=True)
+    number: int
+    node: str
+    flavor: str
+    cpu_milli: int
+    memory_bytes: int = Field(sa_type=sa.BigInteger)
+    gpu: int
+    cpu_hour_microusd: int = Field(sa_type=sa.BigInteger)
+    gpu_hour_microusd: int = Field(sa_type=sa.BigInteger)
+    card_uuids: list[str] = Field(default_factory=list, sa_type=sa.JSON)
+    admit_time: datetime = _time()
+    launch_time: datetime | None = _time(default=None)
+    term_time: datetime | None = _time(default=None)
+    end_time: datetime | None = _time(default=None)
+    sample_time: datetime | None = _time(default=None)
+    pid: int = 0
+    pid_started: float = 0.0
+    port: int = 0
+    exit_code: int | None = None
+    cpu_seconds: float = 0.0
+    peak_memory_bytes: int = Field(default=0, sa_type=sa.BigInteger)

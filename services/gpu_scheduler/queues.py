@@ -1,0 +1,173 @@
+"""Use cases of queues: a project's local queues, and the cluster queues whose quotas they share."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+
+from gyre_kit import resources
+from gyre_kit.db import Session
+from gyre_kit.errors import AlreadyExists, Invalid, NotFound
+from gyre_kit.names import slug
+
+from services.gpu_scheduler import store
+from services.gpu_scheduler.models import ClusterQueue, Node, NodeState, Queue, QueueState
+from services.gpu_scheduler.policy import Amount
+
+DEFAULT = "default"
+DEFAULT_CLUSTER_QUEUE = "clusterQueues/default"
+UPDATABLE = ("display_name", "priority", "state", "quotas")
+Quotas = Mapping[str, Amount]
+
+
+class QueueNotFound(NotFound):
+    """The project has no queue of that name."""
+
+
+class QueueExists(AlreadyExists):
+    """The project has a queue of that name already."""
+
+
+class BadClusterQueue(Invalid):
+    """A cluster queue is named clusterQueues/{slug}."""
+
+
+class FlavorNotFound(NotFound):
+    """No node has, or ever had, resources of that flavor."""
+
+
+class QuotaOverCapacity(Invalid):
+    """A quota cannot be more than all nodes of its flavor have."""
+
+
+class FieldImmutable(Invalid):
+    """That field cannot be changed."""
+
+
+class BadState(Invalid):
+    """A queue is made ACTIVE or HELD."""
+
+
+async def of_workload(session: Session, project: str, name: str) -> Queue:
+    """The queue that a workload names, or its project's default, made at first use. Raises: QueueNotFound."""
+    if not name or name == default_name(project):
+        return await default_queue(session, project)
+    queue = await store.find_queue(session, name)
+    if queue is None or queue.project != project:
+        raise QueueNotFound(name=name)
+    return queue
+
+
+def default_name(project: str) -> str:
+    return f"projects/{project}/queues/{DEFAULT}"
+
+
+async def default_queue(session: Session, project: str) -> Queue:
+    """Every project has one, on the default cluster queue, from the first moment that somebody looks for it."""
+    name = default_name(project)
+    if queue := await store.find_queue(session, name):
+        return queue
+    await store.serialise(session, f"queues/{project}")
+    if queue := await store.find_queue(session, name):
+        return queue
+    queue = Queue(
+        name=name,
+        project=project,
+        display_name="Default",
+        created_by="system",
+        state=QueueState.ACTIVE,
+        cluster_queue=DEFAULT_CLUSTER_QUEUE,
+    )
+    await _ensure_cluster_queue(session, DEFAULT_CLUSTER_QUEUE, {})
+    session.add(queue)
+    await session.flush()
+    return queue
+
+
+async def create(
+    session: Session, project: str, queue_id: str, *, display_name: str = "", cluster_queue: str = "", priority: int = 0,
+    quotas: Quotas | None = None, request_id: str = "",
+) -> Queue:  # fmt: skip
+    """Raises: BadName; BadClusterQueue; QueueExists; FlavorNotFound; QuotaOverCapacity."""
+    if earlier := await resources.by_request(session, Queue, project, request_id):
+        return earlier
+    name = f"projects/{project}/queues/{slug(queue_id)}"
+    collection, _, id = (cluster_queue or DEFAULT_CLUSTER_QUEUE).partition("/")
+    if collection != "clusterQueues":
+        raise BadClusterQueue(field="cluster_queue", given=cluster_queue[:80])
+    await store.serialise(session, f"queues/{project}")
+    if await store.find_queue(session, name):
+        raise QueueExists(name=name)
+    await _ensure_cluster_queue(session, f"clusterQueues/{slug(id)}", quotas or {})
+    queue = Queue(
+        name=name,
+        project=project,
+        display_name=display_name or queue_id,
+        state=QueueState.ACTIVE,
+        cluster_queue=f"clusterQueues/{id}",
+        priority=priority,
+        request_id=request_id or None,
+    )
+    session.add(queue)
+    await session.flush()
+    return queue
+
+
+async def update(
+    session: Session, name: str, fields: Collection[str], *, etag: str = "", display_name: str = "", priority: int = 0,
+    state: str = "", quotas: Quotas | None = None,
+) -> Queue:  # fmt: skip
+    """Changes `fields` and nothing else. Raises: NotFound; EtagMismatch; FieldImmutable; BadState; QuotaOverCapacity."""
+    for field in fields:
+        if field not in UPDATABLE:
+            raise FieldImmutable(field=field, changeable="|".join(UPDATABLE))
+    queue = await resources.get(session, Queue, name, lock=True)
+    resources.check_etag(queue, etag)
+    if "display_name" in fields:
+        queue.display_name = display_name
+    if "priority" in fields:
+        queue.priority = priority
+    if "state" in fields:
+        if state not in list(QueueState):
+            raise BadState(field="state", given=state)
+        queue.state = state
+    if "quotas" in fields:
+        await _check_quotas(session, quotas or {})
+        shared = await session.get_one(ClusterQueue, queue.cluster_queue, with_for_update=True)
+        shared.quotas = _stored(quotas or {})
+    await session.flush()
+    return queue
+
+
+def total_capacity(nodes: Sequence[Node]) -> dict[str, Amount]:
+    """Flavor → what its nodes have together, lost ones aside."""
+    total: dict[str, Amount] = {}
+    for node in nodes:
+        if node.state != NodeState.LOST:
+            amount = Amount(node.cpu_milli, node.memory_bytes, node.gpu)
+            total[node.flavor] = total.get(node.flavor, Amount()) + amount
+    return total
+
+
+async def _ensure_cluster_queue(session: Session, name: str, quotas: Quotas) -> None:
+    """Quotas given for one that is there already change nothing: its own stay."""
+    await store.serialise(session, "cluster queues")
+    if await session.get(ClusterQueue, name) is None:
+        await _check_quotas(session, quotas)
+        session.add(ClusterQueue(name=name, quotas=_stored(quotas)))
+        await session.flush()
+
+
+async def _check_quotas(session: Session, quotas: Quotas) -> None:
+    capacity = total_capacity(await store.nodes(session))
+    for flavor, amount in quotas.items():
+        if flavor not in capacity:
+            raise FlavorNotFound(field="quotas.flavor", given=flavor, known="|".join(sorted(capacity)))
+        if not amount.fits_in(capacity[flavor]):
+            raise QuotaOverCapacity(field="quotas.nominal", flavor=flavor, capacity=str(capacity[flavor]))
+
+
+def _stored(quotas: Quotas) -> dict[str, dict[str, int]]:
+    return {
+        flavor: {"cpu_milli": amount.cpu_milli, "memory_bytes": amount.memory_bytes, "gpu": amount.gpu}
+        for flavor, amount in quotas.items()
+    }

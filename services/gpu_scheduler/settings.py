@@ -1,0 +1,45 @@
+"""Settings that only this service has."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from gyre_kit.settings import KitSettings
+from pydantic import Field
+
+MODULES = (
+    "gyre_trainers.run",
+    "services.dataset.work",
+    "services.evaluation.work",
+    "services.inference_gateway.engine",
+    "services.model_registry.work",
+)
+
+
+class Settings(KitSettings):
+    workload_modules: tuple[str, ...] = Field(MODULES, description="Python modules that a workload may run.")
+    node_id: str = Field("", description="Name of this machine among the nodes. Empty: its host name.")
+    node_cpu_milli: int = Field(0, ge=0, description="Thousandths of a core to give away. 0: all that there are.")
+    node_memory_bytes: int = Field(0, ge=0, description="Memory to give away. 0: all that there is.")
+    node_lost_seconds: float = Field(60.0, gt=0, description="A node that is not heard of for so long is lost.")
+    simulated_cards: int = Field(0, ge=0, le=64, description="Cards made up for demonstrations, labelled as such.")
+    replica_host: str = Field("", description="Host by which others reach a replica of this node. Empty: `bind`.")
+    cpu_hour_microusd: int = Field(40_000, ge=0, description="Price of a core for an hour, millionths of a US dollar.")
+    gpu_hour_microusd: int = Field(2_500_000, ge=0, description="Price of a card for an hour, likewise.")
+    default_max_attempts: int = Field(5, ge=1, description="Attempts of a workload that names no number.")
+    backoff_seconds: float = Field(1.0, gt=0, description="Wait before the second attempt; doubles with each fault.")
+    backoff_max_seconds: float = Field(60.0, gt=0, description="Longest wait between two attempts.")
+    replica_start_seconds: float = Field(
+        300.0, gt=0, description="A replica that is not ready by then is started anew."
+    )
+    stop_grace_seconds: float = Field(30.0, ge=0, description="Between SIGTERM and SIGKILL: time for a checkpoint.")
+    credential_seconds: int = Field(900, ge=120, description="How long a worker's token holds; renewed while it runs.")
+    work_retention_days: int = Field(14, ge=1, description="How long logs of ended workloads are kept.")
+
+    @property
+    def work_folder(self) -> Path:
+        return self.resolved_home / "work"
+
+    @property
+    def replica_address(self) -> str:
+        return self.replica_host or self.bind

@@ -1,0 +1,236 @@
+"""Real processes, no database."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import stat
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from services.gpu_scheduler import processes, shim
+from services.gpu_scheduler.environment import worker_environment
+from services.gpu_scheduler.launcher import (
+    CREDENTIAL,
+    Ended,
+    Launcher,
+    LaunchFailed,
+    Order,
+    last_words,
+    read_result,
+    renew_credential,
+)
+from services.gpu_scheduler.processes import ProcessRef
+from services.gpu_scheduler.settings import Settings
+
+MODULE = "services.gpu_scheduler.tests.sample_work"
+
+
+@pytest.fixture
+def launcher() -> Launcher:
+    return Launcher()
+
+
+@pytest.fixture
+def order(tmp_path: Path, launcher: Launcher) -> Iterator[Callable[..., Order]]:
+    made: list[Path] = []
+
+    def make(**spec: Any) -> Order:
+        folder = tmp_path / "01WORKLOAD" / str(len(made) + 1)
+        made.append(folder)
+        environment = worker_environment(
+            dict(os.environ), Settings(home=tmp_path), folder=str(folder), cpu_milli=1500, cards=[], traceparent=""
+        )
+        return Order(folder, MODULE, {"attempt": 1} | spec, "a-token", environment)
+
+    yield make
+    for folder in made:
+        launcher.stop(folder, ask=False, kill=True)
+
+
+def until(look: Callable[[], Any]) -> Any:
+    """The first truthy result; bounded, and without a pause of its own: each look takes its time."""
+    bell = threading.Event()
+    for _ in range(600):
+        if result := look():
+            return result
+        bell.wait(0.05)
+    raise AssertionError("it did not come true within 30 s")
+
+
+def runs(order: Order) -> int:
+    path = order.folder / "runs"
+    return len(path.read_text().splitlines()) if path.exists() else 0
+
+
+def is_waiting(order: Order) -> bool:
+    return (order.folder / "waiting").exists()
+
+
+def test_an_attempt_runs_in_its_folder_and_leaves_logs_and_its_exit_code(
+    launcher: Launcher, order: Callable[..., Order]
+) -> None:
+    one = order(do="exit", code=3)
+    leader = launcher.start(one)
+    ended: Ended = until(lambda: launcher.look(one.folder, leader))
+    assert ended.code == 3
+    assert ended.cpu_seconds > 0
+    assert ended.peak_memory_bytes > 1_000_000
+    assert (one.folder / "stdout.log").read_text() == "out: it begins\n"
+    assert last_words(one.folder) == "the last word"
+    assert not (one.folder / CREDENTIAL).exists()
+
+
+def test_the_runtime_finds_the_process_by_the_file_it_expects(launcher: Launcher, order: Callable[..., Order]) -> None:
+    from deploy.local import workloads
+
+    one = order(do="wait")
+    leader = launcher.start(one)
+    assert [(ref.pid, ref.started) for ref in workloads.running(one.folder.parent.parent)] == [
+        (leader.pid, leader.started)
+    ]
+    assert os.getsid(leader.pid) == leader.pid
+
+
+def test_only_the_owner_can_read_the_credential(launcher: Launcher, order: Callable[..., Order]) -> None:
+    one = order(do="wait")
+    launcher.start(one)
+    path = one.folder / CREDENTIAL
+    renew_credential(one.folder, "another-token")
+    assert path.read_text() == "another-token"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_a_worker_sees_no_secret_of_the_service(
+    launcher: Launcher, order: Callable[..., Order], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GYRE_DATABASE_URL", "postgresql://gpu_scheduler:hunter2@db/gyre")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hunter2")
+    one = order(do="exit", code=0)
+    leader = launcher.start(one)
+    until(lambda: launcher.look(one.folder, leader))
+    seen = json.loads((one.folder / "environment.json").read_text())
+    assert not [name for name, value in seen.items() if "hunter2" in value]
+    assert seen["OMP_NUM_THREADS"] == "2"
+    assert seen["CUDA_VISIBLE_DEVICES"] == ""
+    assert seen["GYRE_OBJECT_STORE"].startswith("file://")
+
+
+def test_a_second_launch_finds_the_process_of_the_first(launcher: Launcher, order: Callable[..., Order]) -> None:
+    one = order(do="wait")
+    first = launcher.start(one)
+    until(lambda: is_waiting(one))
+    assert Launcher().start(one) == first
+    assert runs(one) == 1
+
+
+def test_of_many_launches_at_once_one_runs(order: Callable[..., Order]) -> None:
+    one = order(do="wait")
+    found: list[ProcessRef] = []
+    threads = [threading.Thread(target=lambda: found.append(Launcher().start(one))) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    until(lambda: is_waiting(one))
+    assert len(found) == 4
+    assert len(set(found)) == 1
+    assert runs(one) == 1
+
+
+def test_an_attempt_that_has_ended_is_not_launched_again(launcher: Launcher, order: Callable[..., Order]) -> None:
+    one = order(do="exit", code=0)
+    leader = launcher.start(one)
+    until(lambda: launcher.look(one.folder, leader))
+    again = Launcher()
+    assert again.start(one) == leader
+    assert again.look(one.folder, leader) is not None
+    assert runs(one) == 1
+
+
+def test_a_kill_of_the_work_leaves_word_of_the_signal(launcher: Launcher, order: Callable[..., Order]) -> None:
+    one = order(do="wait")
+    leader = launcher.start(one)
+    until(lambda: is_waiting(one))
+    os.kill(int((one.folder / "runs").read_text()), signal.SIGKILL)
+    assert until(lambda: launcher.look(one.folder, leader)).code == -signal.SIGKILL
+
+
+def test_a_kill_of_the_shim_ends_the_work_too_and_leaves_no_code(
+    launcher: Launcher, order: Callable[..., Order]
+) -> None:
+    one = order(do="wait")
+    leader = launcher.start(one)
+    until(lambda: is_waiting(one))
+    assert len(processes.members(leader)) == 2
+    os.kill(leader.pid, signal.SIGKILL)
+    assert until(lambda: launcher.look(one.folder, leader)) == Ended()
+    assert processes.members(leader, str(one.folder)) == []
+
+
+def test_a_stop_asks_first_and_then_nobody_is_left(launcher: Launcher, order: Callable[..., Order]) -> None:
+    one = order(do="wait", grandchild=True)
+    leader = launcher.start(one)
+    until(lambda: is_waiting(one))
+    assert len(processes.members(leader, str(one.folder))) == 3
+    assert launcher.stop(one.folder, ask=True, kill=False) is None
+    ended = until(lambda: launcher.stop(one.folder, ask=False, kill=False))
+    assert ended.code == -signal.SIGTERM
+    assert processes.members(leader, str(one.folder)) == []
+
+
+def test_what_ignores_the_request_is_killed(launcher: Launcher, order: Callable[..., Order]) -> None:
+    one = order(do="wait", stubborn=True)
+    leader = launcher.start(one)
+    until(lambda: is_waiting(one))
+    assert launcher.stop(one.folder, ask=True, kill=False) is None
+    assert launcher.stop(one.folder, ask=False, kill=False) is None
+    assert until(lambda: launcher.stop(one.folder, ask=False, kill=True)) is not None
+    assert processes.members(leader, str(one.folder)) == []
+
+
+def test_what_was_stopped_before_its_launch_never_starts(launcher: Launcher, order: Callable[..., Order]) -> None:
+    one = order(do="wait")
+    assert launcher.stop(one.folder, ask=True, kill=False) == Ended()
+    with pytest.raises(LaunchFailed):
+        launcher.start(one)
+    assert runs(one) == 0
+
+
+def test_a_recycled_pid_is_not_taken_for_the_work() -> None:
+    me = psutil.Process()
+    assert ProcessRef(me.pid, me.create_time()).alive()
+    stranger = ProcessRef(me.pid, me.create_time() - 60)
+    assert not stranger.alive()
+    assert processes.members(stranger) == []
+
+
+def test_a_folder_that_cannot_be_written_fails_the_launch(launcher: Launcher, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(LaunchFailed):
+        launcher.start(Order(tmp_path / "file" / "1", MODULE, {}, "", {}))
+
+
+def test_a_claim_file_that_lost_its_content_belongs_to_nobody(launcher: Launcher, order: Callable[..., Order]) -> None:
+    one = order(do="wait")
+    one.folder.mkdir(parents=True)
+    (one.folder / shim.CLAIM).touch()
+    with pytest.raises(LaunchFailed):
+        launcher.start(one)
+    assert runs(one) == 0
+
+
+def test_a_result_is_a_json_object_or_nothing(tmp_path: Path) -> None:
+    assert read_result(tmp_path) == ""
+    for text in ("[1]", "{", "\x00"):
+        (tmp_path / "result.json").write_text(text)
+        with pytest.raises(ValueError):
+            read_result(tmp_path)
+    (tmp_path / "result.json").write_text('{"rows": 3}')
+    assert read_result(tmp_path) == '{"rows": 3}'

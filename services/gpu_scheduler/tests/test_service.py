@@ -1,0 +1,375 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from gyre_kit.auth import SYSTEM, acting_as
+from gyre_kit.db import Session, enter_project
+from gyre_kit.errors import NotFound
+from gyre_kit.names import new_id
+from gyre_kit.resources import EtagMismatch
+from gyre_kit.testing import PROJECT, ManualClock, outbox_of
+
+from services.gpu_scheduler import admission, nodes, queues, service, store
+from services.gpu_scheduler.hardware import CardReading, Machine
+from services.gpu_scheduler.launcher import Ended
+from services.gpu_scheduler.models import Attempt, Card, Node, QueueState, Workload, WorkloadState
+from services.gpu_scheduler.policy import Amount, Reason
+from services.gpu_scheduler.processes import ProcessRef
+from services.gpu_scheduler.settings import Settings
+from services.gpu_scheduler.usage import usage_of
+
+GIB = 1024**3
+SETTINGS = Settings(home=Path("/nonexistent"), workload_modules=("sample",))
+MACHINE = Machine("a", "a", "cpu", 2000, 24 * GIB, 0.0, 0)
+CARD = CardReading(0, "GPU-1", "NVIDIA H100 80GB HBM3", 80 * GIB)
+TRAINER = service.Wanted("TRAINER", "sample", "{}", Amount(1500, 2 * GIB), owner=f"projects/{PROJECT}/runs/1")
+REPLICA = replace(TRAINER, kind="REPLICA", requests=Amount(250, GIB))
+
+
+@pytest.fixture(autouse=True)
+async def node(session: Session) -> Node:
+    return await nodes.heard_of(session, MACHINE, SETTINGS)
+
+
+def fresh_name() -> str:
+    return f"projects/{PROJECT}/workloads/{new_id()}"
+
+
+async def ensured(session: Session, wanted: service.Wanted = TRAINER) -> Workload:
+    return await service.ensure(session, fresh_name(), wanted, SETTINGS)
+
+
+async def launched(session: Session, workload: Workload) -> Attempt:
+    """Brings an admitted workload to RUNNING."""
+    attempt = await store.attempt(session, workload.name, workload.attempt)
+    assert attempt is not None
+    await service.launched(session, workload, attempt, ProcessRef(4711, 1.0))
+    await service.running(session, workload, "")
+    return attempt
+
+
+async def events_of(session: Session, workload: Workload) -> list[str]:
+    return [event for event, subject in await outbox_of(session) if subject == workload.name]
+
+
+async def test_a_workload_waits_and_says_so(session: Session) -> None:
+    workload = await ensured(session)
+    assert (workload.state, workload.waiting_reason, workload.number) == ("QUEUED", "NOT_CONSIDERED_YET", 1)
+    assert workload.queue == f"projects/{PROJECT}/queues/default"
+    assert await events_of(session, workload) == ["WorkloadQueued"]
+
+
+async def test_the_name_makes_ensure_idempotent(session: Session) -> None:
+    first = await ensured(session)
+    again = await service.ensure(session, first.name, replace(TRAINER, display_name="Another"), SETTINGS)
+    assert again is first
+    assert await events_of(session, first) == ["WorkloadQueued"]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        replace(TRAINER, spec_json='{"seed": 8}'),
+        replace(TRAINER, requests=Amount(1000)),
+        replace(TRAINER, owner="projects/acme/runs/2"),
+        replace(TRAINER, queue="projects/acme/queues/other"),
+    ],
+)
+async def test_a_used_name_with_another_spec_is_refused(session: Session, other: service.Wanted) -> None:
+    first = await ensured(session)
+    with pytest.raises(service.SpecDiffers):
+        await service.ensure(session, first.name, other, SETTINGS)
+
+
+async def test_a_ulid_that_another_project_uses_is_refused(session: Session) -> None:
+    theirs = await ensured(session)
+    await enter_project(session, "other")
+    with pytest.raises(service.NameTaken):
+        await service.ensure(session, theirs.name.replace(PROJECT, "other"), TRAINER, SETTINGS)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error"),
+    [
+        (replace(TRAINER, module="os"), service.ModuleNotAllowed),
+        (replace(TRAINER, kind=""), service.BadSpec),
+        (replace(TRAINER, spec_json="[]"), service.BadSpec),
+        (replace(TRAINER, spec_json="{"), service.BadSpec),
+        (replace(TRAINER, requests=Amount(0, 1)), service.BadSpec),
+        (replace(TRAINER, requests=Amount(1, -1)), service.BadSpec),
+        (replace(TRAINER, max_attempts=-1), service.BadSpec),
+        (replace(TRAINER, queue="projects/acme/queues/none"), queues.QueueNotFound),
+        (replace(TRAINER, requests=Amount(2001)), service.FitsNowhere),
+        (replace(TRAINER, requests=Amount(100, 0, 1)), service.FitsNowhere),
+    ],
+)
+async def test_what_cannot_run_is_refused_and_leaves_no_row(
+    session: Session, wrong: service.Wanted, error: type[Exception]
+) -> None:
+    name = fresh_name()
+    with pytest.raises(error):
+        await service.ensure(session, name, wrong, SETTINGS)
+    assert await store.find_workload(session, name) is None
+
+
+@pytest.mark.parametrize("name", ["projects/acme/workloads/../x", "projects/acme/workloads/", "acme/1", ""])
+async def test_a_name_that_could_leave_the_work_folder_is_refused(session: Session, name: str) -> None:
+    with pytest.raises(service.BadWorkloadName):
+        await service.ensure(session, name, TRAINER, SETTINGS)
+
+
+async def test_a_trainer_fits_beside_a_replica_and_a_second_trainer_waits_with_its_reason(session: Session) -> None:
+    replica, first, second = [await ensured(session, wanted) for wanted in (REPLICA, TRAINER, TRAINER)]
+    assert await admission.run_cycle(session) == admission.Cycle(admitted=2, preempted=0)
+    await session.refresh(second)
+    assert [row.state for row in (replica, first, second)] == ["ADMITTED", "ADMITTED", "QUEUED"]
+    assert second.waiting_reason == Reason.NO_FREE_CPU
+    attempt = await launched(session, first)
+    await service.attempt_ended(session, first, attempt, Ended(0), SETTINGS)
+    assert await admission.run_cycle(session) == admission.Cycle(admitted=1, preempted=0)
+    assert second.state == "ADMITTED"
+
+
+async def test_an_attempt_is_written_down_before_anything_is_launched_and_its_number_rises(session: Session) -> None:
+    workload = await ensured(session)
+    for number in (1, 2):
+        workload.not_before = None
+        await admission.run_cycle(session)
+        attempt = await store.attempt(session, workload.name, number)
+        assert attempt is not None
+        assert workload.attempt == number
+        await launched(session, workload)
+        await service.attempt_ended(session, workload, attempt, Ended(1), SETTINGS)
+    assert workload.state == "QUEUED"
+
+
+async def test_the_events_of_a_life_come_in_its_order(session: Session) -> None:
+    workload = await ensured(session)
+    await admission.run_cycle(session)
+    attempt = await launched(session, workload)
+    await service.attempt_ended(session, workload, attempt, Ended(0, result='{"rows": 1}'), SETTINGS)
+    assert (workload.state, workload.result_json) == ("FINISHED", '{"rows": 1}')
+    assert await events_of(session, workload) == [
+        "WorkloadQueued",
+        "WorkloadAdmitted",
+        "WorkloadStarted",
+        "WorkloadFinished",
+    ]
+
+
+async def test_work_that_ended_before_we_looked_was_started_all_the_same(session: Session) -> None:
+    workload = await ensured(session)
+    await admission.run_cycle(session)
+    attempt = await store.attempt(session, workload.name, 1)
+    assert attempt is not None
+    await service.launched(session, workload, attempt, ProcessRef(1, 1.0))
+    await service.attempt_ended(session, workload, attempt, Ended(0), SETTINGS)
+    assert (await events_of(session, workload))[-2:] == ["WorkloadStarted", "WorkloadFinished"]
+
+
+async def test_a_fault_backs_off_and_the_last_one_fails_for_good(session: Session, clock: ManualClock) -> None:
+    workload = await ensured(session, replace(TRAINER, max_attempts=2))
+    await admission.run_cycle(session)
+    attempt = await launched(session, workload)
+    await service.attempt_ended(session, workload, attempt, Ended(last_words="killed by somebody"), SETTINGS)
+    assert (workload.state, workload.waiting_reason, workload.exit_code) == ("QUEUED", Reason.BACKING_OFF, -9)
+    assert (await admission.run_cycle(session)).admitted == 0
+    clock.advance(seconds=1)
+    assert (await admission.run_cycle(session)).admitted == 1
+    attempt = await launched(session, workload)
+    await service.attempt_ended(session, workload, attempt, Ended(-9, last_words="killed by somebody"), SETTINGS)
+    assert (workload.state, workload.failure_reason) == ("FAILED", "ATTEMPTS_EXHAUSTED")
+    assert "killed by somebody" in workload.failure_message
+    assert (await events_of(session, workload))[-1] == "WorkloadFailed"
+
+
+async def test_what_waits_is_cancelled_at_once(session: Session) -> None:
+    workload = await service.cancel(session, (await ensured(session)).name)
+    assert workload.state == "CANCELLED"
+    assert await events_of(session, workload) == ["WorkloadQueued", "WorkloadCancelled"]
+
+
+@pytest.mark.parametrize("state", [WorkloadState.ADMITTED, WorkloadState.STARTING, WorkloadState.RUNNING])
+async def test_what_holds_resources_holds_them_until_its_stop_is_confirmed(
+    session: Session, state: WorkloadState
+) -> None:
+    workload, waiting = await ensured(session), await ensured(session)
+    await admission.run_cycle(session)
+    attempt = await store.attempt(session, workload.name, 1)
+    assert attempt is not None
+    if state != WorkloadState.ADMITTED:
+        await service.launched(session, workload, attempt, ProcessRef(1, 1.0))
+    if state == WorkloadState.RUNNING:
+        await service.running(session, workload, "")
+    assert workload.state == state
+    workload.lease_token = "held by somebody"
+    await service.cancel(session, workload.name)
+    assert (workload.state, workload.lease_token) == ("STOPPING", None)
+    assert (await admission.run_cycle(session)).admitted == 0
+    await service.attempt_ended(session, workload, attempt, Ended(143), SETTINGS)
+    assert workload.state == "CANCELLED"
+    assert (await events_of(session, workload))[-1] == "WorkloadCancelled"
+    await admission.run_cycle(session)
+    assert waiting.state == "ADMITTED"
+
+
+async def test_cancelling_twice_and_cancelling_what_ended_changes_nothing(session: Session) -> None:
+    workload = await ensured(session)
+    await admission.run_cycle(session)
+    attempt = await launched(session, workload)
+    await service.cancel(session, workload.name)
+    await service.cancel(session, workload.name)
+    await service.attempt_ended(session, workload, attempt, Ended(0), SETTINGS)
+    assert (await service.cancel(session, workload.name)).state == "CANCELLED"
+    assert (await events_of(session, workload)).count("WorkloadCancelled") == 1
+
+
+async def test_a_stale_etag_keeps_a_workload_from_being_cancelled(session: Session) -> None:
+    workload = await ensured(session)
+    with pytest.raises(EtagMismatch):
+        await service.cancel(session, workload.name, etag="0")
+
+
+async def test_higher_priority_takes_the_place_of_lower_which_waits_again(session: Session) -> None:
+    low = await ensured(session)
+    await admission.run_cycle(session)
+    attempt = await launched(session, low)
+    urgent = await ensured(session, replace(TRAINER, priority=10))
+    assert await admission.run_cycle(session) == admission.Cycle(admitted=0, preempted=1)
+    await session.refresh(urgent)
+    assert (low.state, urgent.waiting_reason) == ("STOPPING", Reason.WAITING_FOR_PREEMPTION)
+    await service.attempt_ended(session, low, attempt, Ended(143), SETTINGS)
+    assert (low.state, low.waiting_reason, low.faults) == ("QUEUED", Reason.PREEMPTED, 0)
+    await admission.run_cycle(session)
+    await session.refresh(low)
+    assert (urgent.state, low.waiting_reason) == ("ADMITTED", Reason.NO_FREE_CPU)
+    assert (await events_of(session, low))[-1] == "WorkloadPreempted"
+
+
+async def test_what_was_preempted_but_was_done_is_finished(session: Session) -> None:
+    low = await ensured(session)
+    await admission.run_cycle(session)
+    attempt = await launched(session, low)
+    await ensured(session, replace(TRAINER, priority=10))
+    await admission.run_cycle(session)
+    await service.attempt_ended(session, low, attempt, Ended(0), SETTINGS)
+    assert low.state == "FINISHED"
+
+
+async def test_a_cancel_overrules_a_preemption(session: Session) -> None:
+    low = await ensured(session)
+    await admission.run_cycle(session)
+    attempt = await launched(session, low)
+    await ensured(session, replace(TRAINER, priority=10))
+    await admission.run_cycle(session)
+    await service.cancel(session, low.name)
+    await service.attempt_ended(session, low, attempt, Ended(143), SETTINGS)
+    assert low.state == "CANCELLED"
+
+
+async def test_usage_counts_what_was_held_at_the_price_of_its_flavor(session: Session, clock: ManualClock) -> None:
+    workload = await ensured(session)
+    await admission.run_cycle(session)
+    attempt = await launched(session, workload)
+    clock.advance(hours=2)
+    service.sampled(session, attempt, 100.0, 3 * GIB)
+    service.sampled(session, attempt, 90.0, GIB)
+    usage = usage_of([attempt], clock.now())
+    assert (usage.held_seconds, usage.cpu_seconds, usage.peak_memory_bytes) == (7200, 100, 3 * GIB)
+    assert usage.cost_microusd == round(2 * 1.5 * SETTINGS.cpu_hour_microusd)
+
+
+async def test_a_card_belongs_to_one_workload_until_its_end(session: Session, node: Node) -> None:
+    await nodes.heard_of(session, replace(MACHINE, flavor="h100", cards=[CARD]), SETTINGS)
+    wanted = replace(TRAINER, requests=Amount(500, GIB, 1))
+    first, second = await ensured(session, wanted), await ensured(session, wanted)
+    await admission.run_cycle(session)
+    await session.refresh(second)
+    card = await session.get_one(Card, "nodes/a/cards/0")
+    assert (card.workload, second.waiting_reason) == (first.name, Reason.NO_FREE_GPU)
+    attempt = await launched(session, first)
+    assert attempt.card_uuids == ["GPU-1"]
+    await service.attempt_ended(session, first, attempt, Ended(0), SETTINGS)
+    await session.refresh(card)
+    assert card.workload == ""
+    await admission.run_cycle(session)
+    assert second.state == "ADMITTED"
+
+
+async def test_a_held_queue_admits_nothing_until_it_is_active_again(session: Session) -> None:
+    workload = await ensured(session)
+    await queues.update(session, workload.queue, ["state"], state="HELD")
+    await admission.run_cycle(session)
+    await session.refresh(workload)
+    assert workload.waiting_reason == Reason.QUEUE_HELD
+    await queues.update(session, workload.queue, ["state"], state=QueueState.ACTIVE)
+    await admission.run_cycle(session)
+    assert workload.state == "ADMITTED"
+
+
+async def test_queues_refuse_what_makes_no_sense(session: Session) -> None:
+    await queues.create(session, PROJECT, "night", priority=-5)
+    with pytest.raises(queues.QueueExists):
+        await queues.create(session, PROJECT, "night")
+    with pytest.raises(queues.FlavorNotFound):
+        await queues.create(session, PROJECT, "b", cluster_queue="clusterQueues/b", quotas={"flavors/x": Amount(1)})
+    with pytest.raises(queues.QuotaOverCapacity):
+        over = {"flavors/cpu": Amount(2001)}
+        await queues.create(session, PROJECT, "c", cluster_queue="clusterQueues/c", quotas=over)
+    with pytest.raises(queues.FieldImmutable):
+        await queues.update(session, f"projects/{PROJECT}/queues/night", ["cluster_queue"])
+    with pytest.raises(queues.BadState):
+        await queues.update(session, f"projects/{PROJECT}/queues/night", ["state"], state="")
+
+
+async def test_a_quota_limits_its_cluster_queue(session: Session) -> None:
+    quota = {"flavors/cpu": Amount(300, 24 * GIB)}
+    queue = await queues.create(session, PROJECT, "small", cluster_queue="clusterQueues/small", quotas=quota)
+    first, second = [await ensured(session, replace(REPLICA, queue=queue.name)) for _ in range(2)]
+    await admission.run_cycle(session)
+    await session.refresh(second)
+    assert (first.state, second.waiting_reason) == ("ADMITTED", Reason.QUOTA_EXHAUSTED)
+
+
+async def test_a_node_joins_once_and_is_lost_when_it_falls_silent(session: Session, clock: ManualClock) -> None:
+    workload = await ensured(session)
+    await admission.run_cycle(session)
+    await nodes.heard_of(session, MACHINE, SETTINGS)
+    assert await nodes.lose_silent(session, 60) == []
+    clock.advance(seconds=61)
+    assert await nodes.lose_silent(session, 60) == ["nodes/a"]
+    assert await nodes.lose_silent(session, 60) == []
+    await nodes.heard_of(session, MACHINE, SETTINGS)
+    events = [event for event, subject in await outbox_of(session) if subject == "nodes/a"]
+    assert events == ["NodeJoined", "NodeLost", "NodeJoined"]
+    assert workload.state == "ADMITTED"
+
+
+async def test_an_event_carries_all_its_fields_and_nothing_that_people_wrote(session: Session) -> None:
+    from sqlalchemy import text
+
+    secret = json.dumps({"note": "a private remark"})
+    workload = await ensured(session, replace(TRAINER, spec_json=secret, display_name="a private remark"))
+    await admission.run_cycle(session)
+    attempt = await launched(session, workload)
+    await service.attempt_ended(session, workload, attempt, Ended(64, last_words="a private remark"), SETTINGS)
+    rows = (await session.execute(text("SELECT type, payload FROM outbox ORDER BY id"))).all()
+    failed = json.loads(rows[-1].payload)
+    assert (failed["exit_code"], failed["failure_reason"], failed["attempt"]) == (64, "BAD_SPEC", 1)
+    assert failed["usage"]["cost_microusd"] == "0"
+    assert failed["end_time"]
+    assert all("a private remark" not in row.payload for row in rows)
+
+
+async def test_a_workload_of_another_project_does_not_exist(session: Session) -> None:
+    workload = await ensured(session)
+    await enter_project(session, "other")
+    session.expunge_all()
+    with pytest.raises(NotFound):
+        await service.cancel(session, workload.name)
+    with acting_as(SYSTEM):
+        await enter_project(session, "*")
+        assert (await admission.take_snapshot(session)).pending[0].name == workload.name

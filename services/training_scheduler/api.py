@@ -1,0 +1,159 @@
+"""Parse, call, render: runs and recipes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+from google.protobuf.duration_pb2 import Duration
+from gyre.training_scheduler.v1 import recipe_pb2, recipe_service_pb2, run_pb2, run_service_pb2
+from gyre.training_scheduler.v1.recipe_service_pb2_grpc import RecipeServiceServicer
+from gyre.training_scheduler.v1.run_service_pb2_grpc import RunServiceServicer
+from gyre_kit import resources
+from gyre_kit.app import Context
+from gyre_kit.names import project_of
+from gyre_kit.pages import BadPageToken
+from gyre_kit.render import render
+
+from services.training_scheduler import creation, reports, service, store
+from services.training_scheduler.models import Checkpoint, MetricPoint, Run
+from services.training_scheduler.recipes import RECIPES
+
+POINTS_AN_UPDATE = 1000
+
+
+class RunApi(RunServiceServicer):
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        self.db = context.db
+
+    async def CreateRun(self, request: run_service_pb2.CreateRunRequest, _: Any) -> run_pb2.Run:
+        run = await creation.create_run(
+            self.context,
+            project_of(request.parent),
+            request.spec,
+            display_name=request.display_name,
+            request_id=request.request_id,
+            pipeline=request.pipeline,
+        )
+        return self._render(run)
+
+    async def EstimateRun(self, request: run_service_pb2.EstimateRunRequest, _: Any) -> run_pb2.Estimate:
+        planned = await creation.plan_run(self.context, request.spec)
+        return creation.estimate_to_proto(planned.plan)
+
+    async def GetRun(self, request: run_service_pb2.GetRunRequest, _: Any) -> run_pb2.Run:
+        async with self.db.transaction() as session:
+            return self._render(await resources.get(session, Run, request.name))
+
+    async def ListRuns(self, request: run_service_pb2.ListRunsRequest, _: Any) -> run_service_pb2.ListRunsResponse:
+        async with self.db.transaction() as session:
+            found = await store.run_page(
+                session,
+                filter=request.filter,
+                query=request.query,
+                page_size=request.page_size,
+                page_token=request.page_token,
+                order_by=request.order_by,
+            )
+        return run_service_pb2.ListRunsResponse(
+            runs=[self._render(row) for row in found.rows],
+            next_page_token=found.next_page_token,
+            total_size=found.total,
+        )
+
+    async def CancelRun(self, request: run_service_pb2.CancelRunRequest, _: Any) -> run_pb2.Run:
+        async with self.db.transaction() as session:
+            run = await service.cancel(session, request.name, etag=request.etag)
+        self.context.wake()
+        return self._render(run)
+
+    async def WatchRun(
+        self, request: run_service_pb2.WatchRunRequest, _: Any
+    ) -> AsyncIterator[run_service_pb2.RunUpdate]:
+        revision, after = 0, request.after_step or -1
+        while True:
+            async with self.db.transaction() as session:
+                run = await resources.get(session, Run, request.name)
+                points = await store.points(session, run.name, after_step=after, limit=POINTS_AN_UPDATE)
+            if run.revision != revision or points:
+                update = run_service_pb2.RunUpdate(run=self._render(run), points=[point_to_proto(it) for it in points])
+                yield update
+            revision, after = run.revision, points[-1].step if points else after
+            if run.ended and len(points) < POINTS_AN_UPDATE:
+                return
+            if len(points) < POINTS_AN_UPDATE:
+                await asyncio.sleep(self.context.settings.watch_seconds)
+
+    async def ListMetrics(
+        self, request: run_service_pb2.ListMetricsRequest, _: Any
+    ) -> run_service_pb2.ListMetricsResponse:
+        async with self.db.transaction() as session:
+            await resources.get(session, Run, request.parent)
+            found = await store.point_page(
+                session,
+                request.parent,
+                after_step=request.after_step,
+                page_size=request.page_size,
+                page_token=request.page_token,
+            )
+        return run_service_pb2.ListMetricsResponse(
+            points=[point_to_proto(row) for row in found.rows],
+            next_page_token=found.next_page_token,
+            total_size=found.total,
+        )
+
+    async def ListCheckpoints(
+        self, request: run_service_pb2.ListCheckpointsRequest, _: Any
+    ) -> run_service_pb2.ListCheckpointsResponse:
+        async with self.db.transaction() as session:
+            await resources.get(session, Run, request.parent)
+            found = await store.checkpoint_page(
+                session, request.parent, page_size=request.page_size, page_token=request.page_token
+            )
+        return run_service_pb2.ListCheckpointsResponse(
+            checkpoints=[checkpoint_to_proto(row) for row in found.rows],
+            next_page_token=found.next_page_token,
+            total_size=found.total,
+        )
+
+    def _render(self, run: Run) -> run_pb2.Run:
+        return to_proto(run, self.context)
+
+
+class RecipeApi(RecipeServiceServicer):
+    def __init__(self, _: Context) -> None:
+        """Recipes come with the code; there is nothing to ask."""
+
+    async def ListRecipes(
+        self, request: recipe_service_pb2.ListRecipesRequest, _: Any
+    ) -> recipe_service_pb2.ListRecipesResponse:
+        if request.page_token and not request.page_token.isdecimal():
+            raise BadPageToken()
+        start = int(request.page_token or 0)
+        end = start + (request.page_size or len(RECIPES))
+        return recipe_service_pb2.ListRecipesResponse(
+            recipes=[
+                render(it, recipe_pb2.Recipe, hyperparameters=run_pb2.Hyperparameters(**it.hyperparameters))
+                for it in RECIPES[start:end]
+            ],
+            next_page_token=str(end) if end < len(RECIPES) else "",
+            total_size=len(RECIPES),
+        )
+
+
+def to_proto(run: Run, context: Context) -> run_pb2.Run:
+    eta = None
+    if (remaining := reports.eta(run, context.clock.now())) is not None:
+        eta = Duration()
+        eta.FromTimedelta(remaining)
+    return render(run, run_pb2.Run, spec=creation.spec_to_proto(run.spec), eta=eta)
+
+
+def point_to_proto(point: MetricPoint) -> run_pb2.MetricPoint:
+    return render(point, run_pb2.MetricPoint)
+
+
+def checkpoint_to_proto(checkpoint: Checkpoint) -> run_pb2.Checkpoint:
+    return render(checkpoint, run_pb2.Checkpoint)

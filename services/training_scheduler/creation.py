@@ -1,0 +1,199 @@
+"""From a request to a planned run: names resolved, defaults filled in, a place found, versions pinned. No transaction
+is open while others are asked, and nothing is written before all of it holds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from google.protobuf import json_format
+from gyre.training_scheduler.v1 import run_pb2
+from gyre_kit import resources
+from gyre_kit.app import Context
+from gyre_kit.auth import caller
+from gyre_kit.names import last, new_id
+from gyre_kit.render import enum_name
+
+from services.training_scheduler import inputs, planner, recipes, service
+from services.training_scheduler.inputs import Rows, Weights
+from services.training_scheduler.models import Run
+
+NEEDS_REWARD_MODEL = ("PPO", "GRPO")
+MAX_ATTEMPTS = 5
+LARGEST_SEED = 2**32 - 1
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A checked specification and what its names stand for."""
+
+    spec: run_pb2.RunSpec
+    method: str
+    base: Weights
+    reward_model: Weights | None
+    rows: list[Rows]
+    plan: planner.Plan
+
+
+async def create_run(
+    context: Context,
+    project: str,
+    asked: run_pb2.RunSpec,
+    *,
+    display_name: str = "",
+    request_id: str = "",
+    pipeline: str = "",
+    created_by: str = "",
+) -> Run:
+    """Raises: what `plan_run` raises."""
+    async with context.db.transaction() as session:
+        if earlier := await resources.by_request(session, Run, project, request_id):
+            return earlier
+    planned = await plan_run(context, asked)  # 1 check and plan
+    name = f"projects/{project}/runs/{new_id()}"
+    pins = _versions(planned)
+    await inputs.pin(context, pins, holder=name)  # 2 hold on to it
+    new = service.NewRun(
+        name=name,
+        project=project,
+        display_name=display_name or f"{planned.method} · {_short(planned.spec.base)}",
+        created_by=created_by or caller().subject,
+        request_id=request_id,
+        pipeline=pipeline,
+        spec=_as_json(planned.spec),
+        inputs=_inputs(planned),
+        base_version=planned.base.version,
+        base_parameters=planned.base.parameters,
+        estimate=_estimate(planned.plan),
+        requests=_requests(planned.plan),
+        pins=pins,
+    )
+    async with context.db.transaction() as session:  # 3 keep it
+        run = await service.accept(session, new)
+    if run.name != name:  # a twin of this call was faster
+        await inputs.unpin(context, pins, holder=name)
+    context.wake()
+    return run
+
+
+async def plan_run(context: Context, asked: run_pb2.RunSpec) -> Planned:
+    """Raises: MethodRequired; DatasetsRequired; BadHyperparameter and the other errors at the head of `service`."""
+    spec = filled(asked)
+    method = enum_name(spec, "method")
+    rows = await inputs.find_rows(context, method, spec.datasets)
+    base = await inputs.find_weights(context, spec.base, head="ForCausalLM")
+    reward_model = None
+    if method in NEEDS_REWARD_MODEL:
+        reward_model = await inputs.find_weights(context, spec.reward_model, head="ForSequenceClassification")
+    await inputs.check_queue(context, spec.queue)
+    job = planner.Job(method, base.parameters, sum(it.count for it in rows), hyperparameters(spec))
+    found, misfits = planner.plan(job, await inputs.find_places(context), context.settings.trainer_cpu_milli)
+    if found is None:
+        raise _fits_nowhere(misfits)
+    return Planned(spec, method, base, reward_model, rows, found)
+
+
+def filled(asked: run_pb2.RunSpec) -> run_pb2.RunSpec:
+    """`asked` with its recipe's values where it says nothing. Raises: the errors that need nobody else to be asked."""
+    spec = run_pb2.RunSpec()
+    spec.CopyFrom(asked)
+    recipe = _recipe_of(spec)
+    spec.recipe, spec.method = recipe.name, run_pb2.Method.Value(f"METHOD_{recipe.method}")
+    if not spec.base:
+        raise service.BaseRequired(field="base")
+    if not spec.datasets:
+        raise service.DatasetsRequired(field="datasets")
+    if recipe.needs_reward_model and not spec.reward_model:
+        raise service.RewardModelRequired(field="reward_model")
+    given = {field.name for field, _ in spec.hyperparameters.ListFields()}
+    for field, value in recipe.hyperparameters.items():
+        if field not in given:
+            setattr(spec.hyperparameters, field, value)
+    check_hyperparameters(spec.hyperparameters)
+    if not 0 <= spec.seed <= LARGEST_SEED:
+        raise service.BadHyperparameter(field="seed", value=spec.seed, problem=f"must be from 0 to {LARGEST_SEED}")
+    spec.max_attempts = spec.max_attempts or MAX_ATTEMPTS
+    return spec
+
+
+def check_hyperparameters(given: run_pb2.Hyperparameters) -> None:
+    """Raises: BadHyperparameter, naming field, value and range."""
+    for field, value in given.ListFields():
+        if problem := recipes.fault(field.name, value):
+            raise service.BadHyperparameter(field=f"hyperparameters.{field.name}", value=value, problem=problem)
+
+
+def hyperparameters(spec: run_pb2.RunSpec) -> dict[str, Any]:
+    return {field.name: value for field, value in spec.hyperparameters.ListFields()}
+
+
+def _recipe_of(spec: run_pb2.RunSpec) -> recipes.Recipe:
+    method = enum_name(spec, "method")
+    if not spec.recipe:
+        if not method:
+            raise service.MethodRequired(field="method")
+        return recipes.default_of(method)
+    recipe = recipes.find(spec.recipe)
+    if recipe is None:
+        raise service.RecipeNotFound(recipe=spec.recipe)
+    if method not in ("", recipe.method):
+        raise service.RecipeMismatch(recipe=spec.recipe, method=method)
+    return recipe
+
+
+def _versions(planned: Planned) -> list[str]:
+    """What must not be deleted while the run goes on, each once, in a fixed order."""
+    models = [weights.version for weights in (planned.base, planned.reward_model) if weights and weights.version]
+    return list(dict.fromkeys([*(rows.version for rows in planned.rows), *models]))
+
+
+def _inputs(planned: Planned) -> dict[str, Any]:
+    """As the trainer's spec.json wants them."""
+    reward = planned.reward_model
+    return {
+        "base": {"uri": planned.base.uri, "digest": planned.base.digest},
+        "reward_model": {"uri": reward.uri, "digest": reward.digest} if reward else None,
+        "data": [{"uri": rows.uri, "digest": rows.digest, "rows": rows.count} for rows in planned.rows],
+    }
+
+
+def _estimate(plan: planner.Plan) -> dict[str, Any]:
+    names = run_pb2.Estimate.DESCRIPTOR.fields_by_name
+    return {name: value for name, value in asdict(plan).items() if name in names}
+
+
+def _requests(plan: planner.Plan) -> dict[str, Any]:
+    return {"cpu_milli": plan.cpu_milli, "memory_bytes": plan.host_memory_bytes, "gpu": plan.gpu}
+
+
+def estimate_to_proto(plan: planner.Plan) -> run_pb2.Estimate:
+    return run_pb2.Estimate(**_estimate(plan))
+
+
+def _as_json(spec: run_pb2.RunSpec) -> dict[str, Any]:
+    """Proto3 JSON, but the method by its short name, for rows are filtered by it."""
+    values: dict[str, Any] = json_format.MessageToDict(
+        spec, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
+    )
+    return values | {"method": enum_name(spec, "method")}
+
+
+def spec_to_proto(values: dict[str, Any]) -> run_pb2.RunSpec:
+    return json_format.ParseDict(values | {"method": f"METHOD_{values['method']}"}, run_pb2.RunSpec())
+
+
+def _short(base: str) -> str:
+    """`hotline/3` of `projects/p/models/hotline/versions/3`."""
+    parts = base.split("/")
+    return f"{parts[3]}/{last(base)}" if len(parts) > 4 else last(base)
+
+
+def _fits_nowhere(misfits: list[planner.Misfit]) -> service.FitsNowhere:
+    if not misfits:
+        return service.FitsNowhere("No node has joined yet; `gyre nodes` lists them.", reason="NO_NODES")
+    facts = {it.flavor: f"{it.reason}: needs {it.needed}, has {it.available}" for it in misfits}
+    reason = misfits[0].reason
+    remedy = "use a smaller base, batch_size or max_length, or LoRA"
+    listed = "; ".join(f"{flavor} {fact}" for flavor, fact in facts.items())
+    return service.FitsNowhere(f"No node could ever hold this run ({listed}): {remedy}.", reason=reason, **facts)

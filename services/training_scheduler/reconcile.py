@@ -1,0 +1,144 @@
+"""Long work: runs and the workloads that carry them, and the pins of ended runs. Pipelines are the conductor's."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import grpc
+import sqlalchemy as sa
+from gyre.gpu_scheduler.v1 import node_pb2, workload_pb2, workload_service_pb2
+from gyre.gpu_scheduler.v1.workload_service_pb2_grpc import WorkloadServiceStub
+from gyre_kit.app import Context
+from gyre_kit.auth import within_project
+from gyre_kit.errors import from_rpc
+from gyre_kit.reconcile import Claim, lease
+from gyre_kit.render import enum_name
+
+from services.training_scheduler import inputs, outputs, planner, service
+from services.training_scheduler.models import RUN_ENDED, Run, RunState
+from services.training_scheduler.service import Seen
+
+TRAINER = "gyre_trainers.run"
+LEASE_SECONDS = 10  # after a kill a run is looked at again no later than this
+VERIFY_SECONDS = 120  # long enough to hash the weights of a large model
+REFUSALS = (
+    grpc.StatusCode.INVALID_ARGUMENT,
+    grpc.StatusCode.NOT_FOUND,
+    grpc.StatusCode.FAILED_PRECONDITION,
+    grpc.StatusCode.ALREADY_EXISTS,
+)
+
+
+async def follow_runs(context: Context) -> bool:
+    """Brings one open run up to its workload: asked for, followed, stopped, and its result verified."""
+    is_open = Run.state.not_in(RUN_ENDED)  # type: ignore[attr-defined]
+    again_in = context.settings.follow_seconds
+    async with lease(context.db, Run, is_open, seconds=LEASE_SECONDS, again_in=again_in) as claim:
+        if claim is None:
+            return False
+        run = claim.row
+        with within_project(run.project):
+            if run.state == RunState.CANCELLING:
+                seen = await _stop(context, run)
+            elif not run.workload:
+                seen = await _ensure(context, claim)
+            else:
+                seen = await _look(context, run)
+        output = None
+        if seen.state == "FINISHED":
+            await claim.extend(context.db, VERIFY_SECONDS)
+            output = await outputs.verify(context.store, run, seen.attempt)
+        async with context.db.transaction() as session:
+            await service.follow(session, await claim.reload(session), seen, output)
+    return True
+
+
+async def release_pins(context: Context) -> bool:
+    """Lets go of what an ended run held on to."""
+    holds = Run.state.in_(RUN_ENDED) & (sa.cast(Run.pins, sa.Text) != "[]")  # type: ignore[attr-defined]
+    async with lease(context.db, Run, holds, again_in=10.0) as claim:
+        if claim is None:
+            return False
+        with within_project(claim.row.project):
+            await inputs.unpin(context, claim.row.pins, holder=claim.row.name)
+        async with context.db.transaction() as session:
+            (await claim.reload(session)).pins = []
+    return True
+
+
+async def _ensure(context: Context, claim: Claim[Run]) -> Seen:
+    """Asks for the run's workload: by a name of its own, so that asking twice makes one."""
+    run = claim.row
+    request = workload_service_pb2.EnsureWorkloadRequest(name=service.workload_name(run), spec=workload_spec(run))
+    try:
+        workload = await context.clients.stub(WorkloadServiceStub).EnsureWorkload(request)
+    except grpc.aio.AioRpcError as error:
+        if error.code() not in REFUSALS:
+            raise
+        refusal = from_rpc(error)
+        return Seen("FAILED", failure_reason=refusal.reason, failure_message=refusal.message)
+    async with context.db.transaction() as session:
+        (await claim.reload(session)).workload = workload.name
+    return _seen(workload)
+
+
+async def _look(context: Context, run: Run) -> Seen:
+    request = workload_service_pb2.GetWorkloadRequest(name=run.workload)
+    try:
+        return _seen(await context.clients.stub(WorkloadServiceStub).GetWorkload(request))
+    except grpc.aio.AioRpcError as error:
+        if error.code() is grpc.StatusCode.NOT_FOUND:
+            return Seen("FAILED", failure_reason="WORKLOAD_LOST", failure_message=f"{run.workload} is gone.")
+        raise
+
+
+async def _stop(context: Context, run: Run) -> Seen:
+    """Asks for the stop and says how it stands; a workload that never came to be is stopped already."""
+    request = workload_service_pb2.CancelWorkloadRequest(name=service.workload_name(run))
+    try:
+        return _seen(await context.clients.stub(WorkloadServiceStub).CancelWorkload(request))
+    except grpc.aio.AioRpcError as error:
+        if error.code() is grpc.StatusCode.NOT_FOUND:
+            return Seen("CANCELLED")
+        raise
+
+
+def workload_spec(run: Run) -> workload_pb2.WorkloadSpec:
+    """The same for the same run, always. The launcher adds attempt, credential_file, object_store, report_address."""
+    return workload_pb2.WorkloadSpec(
+        kind=workload_pb2.Workload.KIND_TRAINER,
+        module=TRAINER,
+        spec_json=json.dumps(trainer_spec(run), sort_keys=True),
+        requests=node_pb2.Resources(**run.requests),
+        queue=run.spec.get("queue", ""),
+        priority=int(run.spec.get("priority", 0)),
+        max_attempts=int(run.spec["max_attempts"]),
+        owner=run.name,
+        display_name=run.display_name,
+    )
+
+
+def trainer_spec(run: Run) -> dict[str, Any]:
+    """As gyre_trainers/spec.py reads it. `output_prefix` is the run's: each attempt writes to its own folder below it,
+    and finds the newest good checkpoint of those before it there."""
+    return {
+        "run": run.name,
+        "method": run.method,
+        **run.inputs,
+        "output_prefix": service.output_prefix(run),
+        "hyperparameters": run.spec["hyperparameters"],
+        "seed": int(run.spec["seed"]),
+        "threads": planner.threads_of(run.requests["cpu_milli"]),
+    }
+
+
+def _seen(workload: workload_pb2.Workload) -> Seen:
+    return Seen(
+        state=enum_name(workload, "state"),
+        attempt=workload.attempt,
+        waiting_reason=workload.waiting_reason,
+        failure_reason=workload.failure_reason,
+        failure_message=workload.failure_message,
+        cost_microusd=workload.usage.cost_microusd,
+    )
