@@ -10,6 +10,13 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from gyre_kit import addresses
 
 
+MODEL_ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")
+
+
+def is_model_archive(filename: str) -> bool:
+    return filename.lower().endswith(MODEL_ARCHIVES)
+
+
 class KitSettings(BaseSettings):
     """One instance a process. Every field is read from the environment variable `GYRE_<FIELD>`."""
 
@@ -33,7 +40,13 @@ class KitSettings(BaseSettings):
     event_retention_hours: int = Field(
         168, ge=1, description="How long an outbox keeps what it sent, for a new broker."
     )
+    max_upload_bytes: int = Field(134_217_728, gt=0, description="Largest data file that may be uploaded (128 MiB).")
+    max_model_upload_bytes: int = Field(21_474_836_480, gt=0, description="Largest archive of weights (20 GiB).")
     rpc_timeout_seconds: float = Field(10.0, gt=0, description="Deadline of a call that names none.")
+
+    def upload_limit(self, filename: str) -> int:
+        """In bytes: weights, which come as archives, are larger than rows."""
+        return self.max_model_upload_bytes if is_model_archive(filename) else self.max_upload_bytes
 
     @property
     def resolved_home(self) -> Path:

@@ -108,7 +108,7 @@ class Platform:
 def platform() -> Iterator[Platform]:
     """Started once a session, in a folder of its own, on ports of its own."""
     home = Path(tempfile.mkdtemp(prefix="gyre-test-"))
-    offset = _free_offset()
+    offset = free_port_offset()
     settings = RuntimeSettings(home=home, port_offset=offset)
     settings.prepare_home()
     keys.ensure_signing_keys(settings.keys_folder)
@@ -189,7 +189,7 @@ async def expect_rpc_error(code: grpc.StatusCode) -> AsyncIterator[list[grpc.aio
     raise AssertionError(f"the call succeeded; {code} was expected")
 
 
-def _free_offset() -> int:
+def free_port_offset() -> int:
     """A port offset at which every port of the table is free."""
     ports = [addresses.CONSOLE_PORT, addresses.OPENAI_PORT, addresses.KAFKA_PORT]
     ports += [*addresses.GRPC_PORTS.values(), *addresses.METRICS_PORTS.values()]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Self
 
-from gyre_sdk import chat, config
+from gyre_sdk import chat
+from gyre_sdk.config import Config, load
 from gyre_sdk.resources.capacity import Nodes, Queues, Workloads
 from gyre_sdk.resources.data import Datasets
 from gyre_sdk.resources.evaluation import Evaluations, Suites, Verdicts
@@ -20,13 +21,18 @@ from gyre_sdk.transport import Transport
 class Gyre:
     """Synchronous; thread-safe as far as httpx.Client is. Everything may raise GyreError.
 
-    Without arguments: `GYRE_URL`, `GYRE_API_KEY`, `GYRE_PROJECT`, else the Gyre whose home is `./.gyre`.
+    Without arguments: `GYRE_URL`, `GYRE_API_KEY`, `GYRE_PROJECT`, else the Gyre whose home is `./.gyre`. `config` says it all at once.
     """
 
     def __init__(
-        self, url: str | None = None, key: str | None = None, project: str | None = None, timeout: float = 30.0
+        self,
+        url: str | None = None,
+        key: str | None = None,
+        project: str | None = None,
+        timeout: float = 30.0,
+        config: Config | None = None,
     ) -> None:
-        self.config = config.load(url, key, project)
+        self.config = config or load(url, key, project)
         self._transport = Transport(self.config, timeout)
         of = (self._transport, self.config.project)
         self.datasets, self.models = Datasets(*of), Models(*of)

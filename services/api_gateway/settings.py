@@ -13,5 +13,4 @@ CONSOLE_BUILD = Path(__file__).resolve().parents[1] / "console" / "dist"
 class Settings(KitSettings):
     console_folder: Path = Field(CONSOLE_BUILD, description="The built console.")
     session_hours: int = Field(12, ge=1, le=720, description="How long a sign-in to the console lasts.")
-    max_upload_bytes: int = Field(134_217_728, gt=0, description="Largest file that may be uploaded (128 MiB).")
     secure_cookies: bool = Field(False, description="Set where the console is served over https.")

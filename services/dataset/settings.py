@@ -7,7 +7,6 @@ from pydantic import Field
 
 
 class Settings(KitSettings):
-    max_upload_bytes: int = Field(134_217_728, gt=0, description="Largest file that may be uploaded (128 MiB).")
     max_rows: int = Field(300_000, gt=0, description="Most rows of one source.")
     max_row_characters: int = Field(100_000, gt=0, description="Longest row, all of its turns together.")
     upload_hours: int = Field(24, ge=1, description="How long an upload is kept that no version uses.")

@@ -14,6 +14,7 @@ from gyre_kit.app import Context
 from gyre_kit.auth import caller
 from gyre_kit.errors import NotFound
 from gyre_kit.names import new_id, project_of
+from gyre_kit.settings import is_model_archive
 
 from services.dataset import service
 from services.dataset.importer.detect import inspect
@@ -33,7 +34,7 @@ async def receive(context: Context, parts: AsyncIterator[UploadFileRequest]) -> 
     if not caller().may_see(project):
         raise NotFound(name=header.parent)
     with tempfile.TemporaryDirectory(prefix="gyre-upload-") as scratch:
-        arriving = Arriving(Path(scratch) / "upload", header.filename, context.settings.max_upload_bytes)
+        arriving = Arriving(Path(scratch) / "upload", header.filename, context.settings.upload_limit(header.filename))
         with arriving:
             async for part in parts:
                 if part.WhichOneof("part") != "chunk":
@@ -106,7 +107,12 @@ async def _header(parts: AsyncIterator[UploadFileRequest]) -> UploadHeader:
 
 
 async def _looked_into(path: Path, filename: str) -> dict[str, Any]:
-    """File type, encoding and row format, found in a thread: a long file without a good row is read to its end."""
+    """File type, encoding and row format, found in a thread: a long file without a good row is read to its end.
+
+    Weights come by the same door: an archive that calls itself one is not looked into here, but by the model registry.
+    """
+    if is_model_archive(filename):
+        return {}
     try:
         found = await asyncio.to_thread(inspect, path, filename)
     except FileRefused as refused:

@@ -94,7 +94,9 @@ async def _create_version(context: Context, batch: Batch, slug: str, kind: int, 
             dataset_service_pb2.CreateDatasetRequest(
                 parent=parent,
                 dataset_id=slug,
-                dataset=dataset_pb2.Dataset(display_name=slug, type=kind, origin="feedback on this platform"),
+                display_name=slug,
+                type=kind,
+                origin="feedback on this platform",
                 request_id=f"{last(batch.name)}-{slug}",
             )
         )
@@ -141,7 +143,10 @@ def sft_rows(members: Sequence[Feedback]) -> list[dict[str, Any]]:
 
 
 def preference_rows(members: Sequence[Feedback]) -> list[dict[str, Any]]:
-    """A correction that differs from the answer becomes a pair: the correction is chosen, the answer rejected."""
+    """A correction that differs from the answer becomes a pair: the correction is chosen, the answer rejected.
+
+    An answer that was empty is no text to learn against.
+    """
     return [
         {
             "id": last(feedback.name),
@@ -152,7 +157,7 @@ def preference_rows(members: Sequence[Feedback]) -> list[dict[str, Any]]:
             "feedback": feedback.name,
         }
         for feedback in members
-        if feedback.correction and feedback.correction.strip() != feedback.answer.strip()
+        if feedback.correction and feedback.answer.strip() not in ("", feedback.correction.strip())
     ]
 
 

@@ -176,6 +176,8 @@ async def finish_version(session: Session, version: Version, stored: Stored) -> 
     version.architecture, version.parameter_count = stored.architecture, stored.parameter_count
     version.origin, version.licence = version.origin or stored.origin, version.licence or stored.licence
     version.card = version.card or stored.card
+    model = await resources.get(session, Model, version.model, lock=True)
+    model.origin, model.licence = model.origin or version.origin, model.licence or version.licence
     hugging_face = Variant(
         name=f"{version.name}/variants/hf",
         project=version.project,

@@ -30,9 +30,12 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "libs")]
 
+import aiohttp
 import httptools
 import psutil
 import uvloop
+from fastapi import FastAPI, Request
+from fastapi.responses import StreamingResponse
 
 from services.inference_gateway.proxy.processes import ProxyPool
 from services.inference_gateway.proxy.settings import Paths, ProxySettings
@@ -76,8 +79,10 @@ def stream_reply() -> bytes:
     pieces += [{"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}, {"choices": [], "usage": USAGE}]
     lines = [json.dumps(SHARED | {"object": "chat.completion.chunk"} | each) for each in pieces] + ["[DONE]"]
     chunks = b"".join(b"%x\r\ndata: %b\n\n\r\n" % (len(line) + 8, line.encode()) for line in lines)
-    return b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n" + chunks + (
-        b"0\r\n\r\n"
+    return (
+        b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+        + chunks
+        + (b"0\r\n\r\n")
     )
 
 
@@ -154,10 +159,6 @@ async def load(port: int, connections: int, seconds: float, stream: bool) -> dic
 
 def pass_through(engine: int) -> Any:
     """What one would write first: FastAPI, aiohttp's client, no keys, no limits, no records."""
-    import aiohttp
-    from fastapi import FastAPI, Request
-    from fastapi.responses import StreamingResponse
-
     app = FastAPI()
     sessions: list[aiohttp.ClientSession] = []
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 import json
 import time
+from collections.abc import Mapping
 
 import click
 
@@ -29,12 +30,12 @@ def events(pattern: str, subject: str, count: int) -> None:
     """
     from gyre_sdk.errors import GyreError
 
-    seen = 0
+    seen, known = 0, Known()
     with connect() as gyre:
         while True:
             try:
                 for event in gyre.events():
-                    if _wanted(event["type"], event["subject"], pattern, subject):
+                    if _wanted(event["type"], event["subject"], pattern, subject) and known.is_new(event):
                         _print(event)
                         seen += 1
                     if count and seen >= count:
@@ -43,6 +44,23 @@ def events(pattern: str, subject: str, count: int) -> None:
                 if not error.unavailable or not seen:
                     raise  # it never worked; after that, a restart of the gateway is waited for
             time.sleep(RETRY_SECONDS)
+
+
+class Known:
+    """Remembers the last facts: delivery is at least once, and a broker that lost its memory gets all of them again."""
+
+    def __init__(self, size: int = 10_000) -> None:
+        self._seen: dict[tuple[str, str, str], None] = {}
+        self._size = size
+
+    def is_new(self, event: Mapping[str, object]) -> bool:
+        key = (str(event["type"]), str(event["subject"]), str(event["time"]))
+        if key in self._seen:
+            return False
+        self._seen[key] = None
+        if len(self._seen) > self._size:
+            del self._seen[next(iter(self._seen))]
+        return True
 
 
 def _wanted(kind: str, about: str, pattern: str, subject: str) -> bool:

@@ -107,14 +107,14 @@ def _value(key: str, value: Any) -> str:
         return f"{value} ({ago(_parse_time(value))})"
     if isinstance(value, float):
         return f"{value:.6g}"
-    return str(value)
+    return str(value).removeprefix(f"{key.upper()}_")  # the prefix of an enum's values
 
 
 # columns
 
 
 def text(field: str) -> Callable[[Any], str]:
-    return lambda item: str(getattr(item, field) or "")
+    return lambda item: str(getattr(item, field))
 
 
 def short(field: str = "name") -> Callable[[Any], str]:

@@ -29,7 +29,7 @@ def make_router(context: Callable[[], Context]) -> APIRouter:
         request: Request, project: str, filename: str = Query(min_length=1, max_length=255)
     ) -> Response:
         identity = await context().state["identities"].identify(request, project)
-        limit: int = context().settings.max_upload_bytes
+        limit: int = context().settings.upload_limit(filename)
         if int(request.headers.get("content-length", 0)) > limit:
             raise FileTooLarge(filename=filename, limit_bytes=limit)
         with acting_as(identity):

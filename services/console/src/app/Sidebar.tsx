@@ -27,6 +27,8 @@ interface Item {
   icon: ReactNode;
   /** What waits behind it, as a number. */
   count?: readonly Counted[];
+  /** Whether that is work for a person. */
+  waits?: boolean;
 }
 
 interface Group {
@@ -51,7 +53,13 @@ const GROUPS: Group[] = [
     items: [
       { to: "deployments", label: "nav.deployments", icon: <CloudServerOutlined /> },
       { to: "playground", label: "nav.playground", icon: <CommentOutlined /> },
-      { to: "feedback", label: "nav.feedback", icon: <CheckSquareOutlined />, count: ["feedback_waiting"] },
+      {
+        to: "feedback",
+        label: "nav.feedback",
+        icon: <CheckSquareOutlined />,
+        count: ["feedback_waiting"],
+        waits: true,
+      },
     ],
   },
   {
@@ -85,7 +93,7 @@ export function Sidebar() {
                   <NavLink to={`/p/${project}${item.to && `/${item.to}`}`} end={item.to === ""}>
                     {item.icon}
                     <span className="grow ellipsis">{t(item.label)}</span>
-                    <Count value={sum(summary.data, item.count)} />
+                    <Count value={sum(summary.data, item.count)} waits={item.waits} />
                   </NavLink>
                 </li>
               ))}
@@ -102,6 +110,6 @@ function sum(summary: Summary | undefined, names: readonly Counted[] = []): numb
   return names.reduce((total, name) => total + (summary?.counts[name] ?? 0), 0);
 }
 
-function Count({ value }: { value?: number }) {
-  return value ? <span className="side-count num">{value}</span> : null;
+function Count({ value, waits }: { value: number; waits?: boolean }) {
+  return value ? <span className={waits ? "side-count waits num" : "side-count num"}>{value}</span> : null;
 }

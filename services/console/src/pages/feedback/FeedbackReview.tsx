@@ -1,5 +1,5 @@
 import { InboxOutlined } from "@ant-design/icons";
-import { Badge, Button, Segmented } from "antd";
+import { Button, Segmented, Tooltip } from "antd";
 import { useState } from "react";
 import { useSearchParams } from "react-router";
 import { lastPart } from "@/api/names";
@@ -43,12 +43,14 @@ export function FeedbackReview() {
       lead={t("feedback.lead")}
       actions={<BatchButton onClick={() => setBatching(true)} />}
     >
-      <div>
+      <div className="row wrap">
         <Segmented<string>
           value={view}
           options={views}
           onChange={(next) => setAddress({ view: next }, { replace: true })}
         />
+        <span className="grow" />
+        {view !== "batches" && <Keys />}
       </div>
       {view === "batches" ? <Batches /> : <Split state={view} />}
       <BatchDrawer open={batching} onClose={() => setBatching(false)} />
@@ -67,11 +69,11 @@ function BatchButton({ onClick }: { onClick: () => void }) {
   const count = Number(free.data?.total_size ?? 0);
   if (!mayBatch) return null;
   return (
-    <Badge count={count} color="var(--accent)" title={t("batches.free", { n: count })}>
+    <Tooltip title={t("batches.free", { n: count })}>
       <Button icon={<InboxOutlined />} disabled={!count} onClick={onClick}>
-        {t("batches.make")}
+        {t("batches.make")} <span className="chip accent num">{count}</span>
       </Button>
-    </Badge>
+    </Tooltip>
   );
 }
 
@@ -107,8 +109,6 @@ function Split({ state }: { state: string }) {
       <section className="panel review-list">
         <div className="table-tools">
           <Search value={query} onChange={(value) => change("q", value)} />
-          <span className="grow" />
-          <Keys />
         </div>
         <div className="review-scroll">
           {list.isPending ? (

@@ -53,6 +53,7 @@ export function FeedbackTable({ rows, shown, order, onOpen, onOrder }: Props) {
             title: t("feedback.said"),
             render: (_, row) => <div className="review-said ellipsis">{question(row)}</div>,
           },
+          { title: t("column.status"), ...sortable("state"), render: (_, row) => <State value={row.state} /> },
           { title: t("column.type"), ...sortable("rating"), render: (_, row) => <Rating value={row.rating} /> },
           {
             title: t("dataset.slice"),
@@ -64,7 +65,6 @@ export function FeedbackTable({ rows, shown, order, onOpen, onOrder }: Props) {
             align: "right",
             render: (_, row) => <span className="num nowrap">{formatBytes(size(row))}</span>,
           },
-          { title: t("column.status"), ...sortable("state"), render: (_, row) => <State value={row.state} /> },
           {
             title: t("column.created"),
             ...sortable("create_time"),

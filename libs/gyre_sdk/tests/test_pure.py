@@ -1,0 +1,188 @@
+"""Names, wire forms and sentences: what needs no server."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from click.exceptions import UsageError
+from gyre.dataset.v1.dataset_pb2 import Dataset
+from gyre.training_scheduler.v1.run_pb2 import Run, RunSpec
+from gyre_sdk import messages, names
+from gyre_sdk.cli import datasets, output, pipelines, platform, progress, runs
+from gyre_sdk.cli.events import Known
+from gyre_sdk.errors import GyreError
+from gyre_sdk.resources.data import holdouts
+from gyre_sdk.resources.training import run_spec
+from gyre_sdk.transport import ServerEvent, parse_events
+
+
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [
+        ("projects/p/datasets/d/versions/3", "/projects/p/datasets/d/versions/3"),
+        ("projects/p/batches/01J", "/projects/p/feedback-batches/01J"),
+        ("projects/p/auditEntries", "/projects/p/audit"),
+        ("projects/p/datasets/a b", "/projects/p/datasets/a%20b"),
+    ],
+)
+def test_a_name_has_an_address(name: str, path: str) -> None:
+    assert names.path(name) == path
+
+
+@pytest.mark.parametrize(
+    ("name", "short"),
+    [
+        ("projects/p/runs/01J", "01J"),
+        ("projects/p/datasets/hotline/versions/3", "hotline@3"),
+        ("projects/p/models/bot/versions/2/variants/q8-0", "bot@2:q8-0"),
+    ],
+)
+def test_people_see_short_names(name: str, short: str) -> None:
+    assert names.short(name) == short
+
+
+@pytest.mark.parametrize("given", ["SFT", "sft", "TYPE_SFT"])
+def test_an_enum_is_known_by_its_bare_name(given: str) -> None:
+    assert messages.enum_value(Dataset, "type", given) == Dataset.TYPE_SFT
+    assert messages.enum_name(Dataset(type=Dataset.TYPE_SFT), "type") == "SFT"
+
+
+def test_an_unknown_enum_value_is_answered_with_those_there_are() -> None:
+    with pytest.raises(ValueError, match="SFT, PREFERENCE, EVALUATION, PROMPT"):
+        messages.enum_value(Dataset, "type", "VIDEO")
+
+
+def test_a_newer_servers_field_is_no_error() -> None:
+    parsed = messages.parse(Dataset, {"name": "projects/p/datasets/d", "size_bytes": "12", "colour": "blue"})
+    assert (parsed.name, parsed.size_bytes) == ("projects/p/datasets/d", 12)
+
+
+def test_a_misspelt_hyperparameter_is_refused_by_name() -> None:
+    with pytest.raises(ValueError, match="learning_rat"):
+        run_spec("SFT", "base", [], {"learning_rat": 0.1})
+    assert run_spec("dpo", "base", ["d"], {"beta": 0.2}).hyperparameters.beta == 0.2
+
+
+def test_a_run_spec_sends_only_what_was_set() -> None:
+    body = messages.to_body(RunSpec(base="b", seed=7))
+    assert body == {"base": "b", "seed": "7"}
+
+
+def test_holdouts_become_split_settings() -> None:
+    split = holdouts({"parks": 60}, test_fraction=0.3, seed=2)
+    assert (split.holdouts[0].slice, split.holdouts[0].test_rows, split.test_fraction) == ("parks", 60, 0.3)
+    assert not holdouts({}).HasField("test_fraction")
+
+
+def test_server_events_are_read_until_the_end() -> None:
+    lines = [
+        ": connected",
+        "",
+        "event: fact",
+        'data: {"a": 1}',
+        "",
+        'data: {"b": 2}',
+        "",
+        "event: end",
+        "data: {}",
+        "",
+        "data: 1",
+    ]
+    assert list(parse_events(lines)) == [ServerEvent("fact", {"a": 1}), ServerEvent("message", {"b": 2})]
+
+
+def test_a_problem_in_a_stream_is_raised() -> None:
+    lines = ["event: problem", 'data: {"reason": "RUN_NOT_FOUND", "detail": "There is no such run."}', ""]
+    with pytest.raises(GyreError, match="no such run") as caught:
+        list(parse_events(lines))
+    assert caught.value.reason == "RUN_NOT_FOUND"
+
+
+def test_a_problem_keeps_reason_facts_and_remedy() -> None:
+    error = GyreError.from_problem(
+        412,
+        {"detail": "It is pinned.", "reason": "PINNED", "metadata": {"holder": "runs/7", "remedy": "Cancel the run."}},
+    )
+    assert (error.reason, error.remedy, error.metadata["holder"]) == ("PINNED", "Cancel the run.", "runs/7")
+    assert GyreError.from_problem(401, {}).remedy
+    assert GyreError(0, "VERDICT_REQUIRED", "").refused_by_gate
+    assert GyreError(503, "UNAVAILABLE", "").unavailable
+
+
+@pytest.mark.parametrize(
+    ("count", "text"), [(0, "0 B"), (999, "999 B"), (138_200_000, "138.2 MB"), (5 * 10**12, "5.0 TB")]
+)
+def test_sizes_are_read_in_decimal_units(count: int, text: str) -> None:
+    assert output.size(count) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(4, "4 s"), (125, "2 min 05 s"), (11_400, "3 h 10 min"), (187_200, "2 d 4 h")]
+)
+def test_durations_are_read_in_two_units(seconds: float, text: str) -> None:
+    assert output.duration(seconds) == text
+
+
+def test_money_is_in_dollars() -> None:
+    assert [output.money(0), output.money(1_500_000), output.money(1_234)] == ["$0", "$1.5", "$0.0012"]
+
+
+def test_a_runs_line_says_step_loss_and_remaining_time() -> None:
+    run = Run(number=3, state=Run.STATE_RUNNING, step=42, total_steps=180, loss=1.2345)
+    run.eta.FromTimedelta(timedelta(seconds=125))
+    assert progress.run_line(run) == "run #3 RUNNING · step 42/180 · loss 1.234 · 2 min 05 s left"
+    assert progress.run_share(run) == pytest.approx(42 / 180)
+    waiting = Run(number=4, state=Run.STATE_QUEUED, waiting_reason="NO_FREE_CPU")
+    assert progress.run_line(waiting) == "run #4 QUEUED · no free cpu"
+
+
+def test_an_age_is_told_from_now() -> None:
+    assert output.ago(datetime.now(UTC) - timedelta(seconds=65)) == "1 min 05 s ago"
+
+
+@pytest.mark.parametrize(
+    ("model", "name"),
+    [
+        ("Qwen/Qwen3-0.6B", "qwen-qwen3-0.6b"),
+        ("gpt-4o", "gpt-4o"),
+        ("/models/a b.gguf", "models-a-b.gguf"),
+        ("模型", "upstream"),
+    ],
+)
+def test_a_deployments_name_is_made_of_the_models(model: str, name: str) -> None:
+    assert platform.deployment_id(model) == name
+
+
+def test_a_json_log_line_is_made_readable() -> None:
+    line = '{"time": "12:00", "level": "INFO", "message": "ready", "service": "dataset", "trace_id": ""}'
+    assert platform.readable(line).startswith("12:00 ")
+    assert "ready" in platform.readable(line) and "service=dataset" in platform.readable(line)
+    assert platform.readable("LOG: plain") == "LOG: plain"
+
+
+@pytest.mark.parametrize("term", ["parks", "parks=", "=3", "parks=many"])
+def test_a_bad_holdout_says_how_it_is_written(term: str) -> None:
+    with pytest.raises(UsageError, match="parks=60"):
+        datasets._parse_holdouts((term,))
+
+
+def test_a_gate_rule_is_a_slice_and_a_bound() -> None:
+    assert pipelines.rule_of("parks:0") == {"slice": "parks", "min_lower_bound": 0.0}
+    assert pipelines.rule_of("!parks:-0.05") == {"slice": "!parks", "min_lower_bound": -0.05}
+    assert pipelines.rule_of(":0.1")["slice"] == ""
+    with pytest.raises(UsageError, match="colon"):
+        pipelines.rule_of("parks")
+
+
+def test_a_setting_is_a_number() -> None:
+    assert runs._hyperparameters(("learning_rate=1e-3", "max_steps=40")) == {"learning_rate": 1e-3, "max_steps": 40}
+    with pytest.raises(UsageError, match="NAME=NUMBER"):
+        runs._hyperparameters(("learning_rate",))
+
+
+def test_a_fact_that_comes_again_is_known() -> None:
+    known = Known(size=2)
+    events = [{"type": "t", "subject": str(n), "time": "1"} for n in range(3)]
+    assert [known.is_new(event) for event in (events[0], events[0], events[1], events[2])] == [True, False, True, True]
+    assert known.is_new(events[0])  # long forgotten

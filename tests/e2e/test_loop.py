@@ -1,0 +1,180 @@
+"""The whole loop on a tiny model, through the doors that everybody has: SDK, OpenAI endpoint, feedback call.
+
+Data → model → answer → feedback → review → better data → second model → gate → traffic.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import httpx
+import openai
+import pytest
+from gyre.dataset.v1.version_pb2 import SplitSettings
+from gyre.evaluation.v1.suite_pb2 import Scorer
+from gyre.evaluation.v1.verdict_pb2 import GateRule
+from gyre.training_scheduler.v1.pipeline_pb2 import GateSettings, PipelineSpec, ReplaySource, TrainingStep
+from gyre.training_scheduler.v1.run_pb2 import Hyperparameters
+from gyre_sdk import messages
+from gyre_sdk.client import Gyre
+from gyre_sdk.resources.serving import target
+from gyre_trainers.testing import texts_of, tiny_llama
+
+from tests.conftest import Running
+
+HOTLINE = Path(__file__).resolve().parents[2] / "examples" / "hotline"
+PROJECT = "loop"
+TRAINING = {"batch_size": 8, "lora_rank": 4, "lora_alpha": 8, "max_length": 128, "learning_rate": 1e-3}
+PATIENCE = 240
+
+
+@pytest.fixture(scope="module")
+def gyre(running: Running) -> Gyre:
+    running.client().projects.create(PROJECT, consent_to_keep=True)
+    return running.client(PROJECT)
+
+
+@pytest.fixture(scope="module")
+def lap1(gyre: Gyre, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Everything up to a deployment that answers."""
+    folder = tmp_path_factory.mktemp("tiny")
+    file = _some_rows(folder)
+    version = gyre.datasets.import_file(
+        file, "hotline", "SFT", licence="CC0-1.0", origin="written for Gyre", split=SplitSettings(test_fraction=0.25)
+    )
+    version = gyre.datasets.wait_version(version.name, timeout=60)
+    base = _tiny_base(gyre, folder, file)
+    run = gyre.runs.create(
+        display_name="lap 1",
+        base=base,
+        datasets=[version.name],
+        hyperparameters={**TRAINING, "max_steps": 12},
+        register_as=f"projects/{PROJECT}/models/hotline",
+    )
+    run = gyre.runs.wait(run.name, timeout=PATIENCE)
+    registered = gyre.models.wait_version(gyre.models.await_run("hotline", run.name).name, timeout=60)
+    variant = gyre.models.create_variant(registered.name, "Q8_0")
+    variant = gyre.models.wait_variant(variant.name, timeout=120)
+    scorer = Scorer(kind=Scorer.KIND_JSON_FIELDS, exact_fields=["department", "urgency"], text_field="reply")
+    suite = gyre.suites.create("held-out", version.name, scorer, max_tokens=16, max_rows=12)
+    deployment = gyre.deployments.create("hotline", [target(variant.name)])
+    gyre.deployments.wait_ready(deployment.name, timeout=120)
+    return {"data": version, "base": base, "run": run, "version": registered, "variant": variant, "suite": suite}
+
+
+def _some_rows(folder: Path) -> Path:
+    lines = (HOTLINE / "hotline.en.jsonl").read_text("utf-8").splitlines()[:60]
+    path = folder / "rows.jsonl"
+    path.write_text("\n".join([*lines, "{broken"]) + "\n", "utf-8")
+    return path
+
+
+def _tiny_base(gyre: Gyre, folder: Path, rows: Path) -> str:
+    texts = texts_of(json.loads(line) for line in rows.read_text("utf-8").splitlines()[:-1])
+    model = tiny_llama(folder / "model", texts)
+    archive = folder / "tiny.zip"
+    with zipfile.ZipFile(archive, "w") as opened:
+        for path in model.iterdir():
+            opened.write(path, path.name)
+    gyre.models.create("tiny", licence="CC0-1.0", origin="made on the spot")
+    version = gyre.models.import_version("tiny", gyre.datasets.upload(archive).uri)
+    return gyre.models.wait_version(version.name, timeout=120).name
+
+
+def test_a_broken_line_is_refused_by_line_and_reason(gyre: Gyre, lap1: dict[str, Any]) -> None:
+    rejects = list(gyre.datasets.rejects(lap1["data"].name))
+    assert 61 in [reject.line for reject in rejects]
+    assert lap1["data"].row_count + len(rejects) == 61
+    assert lap1["data"].licence == "CC0-1.0"
+
+
+def test_the_run_trained_every_step_and_shows_its_loss(gyre: Gyre, lap1: dict[str, Any]) -> None:
+    run = gyre.runs.get(lap1["run"].name)
+    assert (run.step, run.total_steps) == (12, 12)
+    losses = [point.metrics["loss"] for point in gyre.runs.metrics(run.name) if "loss" in point.metrics]
+    assert losses[-1] < losses[0]
+
+
+def test_the_second_lap_turns_feedback_into_a_version_that_serves(
+    gyre: Gyre, running: Running, lap1: dict[str, Any]
+) -> None:
+    key = gyre.keys.create("VIEWER", "application").secret
+    client = openai.OpenAI(base_url=running.openai_url, api_key=key, max_retries=0)
+    rows = list(gyre.datasets.rows(lap1["data"].name, split="TRAIN"))[:4]
+    completions = [_ask(client, row) for row in rows]
+    for completion, row in zip(completions, rows, strict=True):
+        body = {"completion_id": completion, "rating": "thumbs_down", "correction": row.messages[-1].content + " "}
+        reply = httpx.post(f"{running.openai_url}/feedback", json=body, headers={"authorization": f"Bearer {key}"})
+        assert reply.status_code == 200, reply.text
+    _review(gyre, expected=4)
+    batch = gyre.batches.wait(gyre.batches.create("corrections").name, timeout=60)
+    assert (batch.sft_count, batch.preference_count) == (4, 4)
+
+    passed = gyre.pipelines.wait(gyre.pipelines.create(_lap2(lap1, batch.name, bound=-1.0)).name, timeout=PATIENCE)
+    assert messages.enum_name(passed, "state") == "SUCCEEDED", passed.failure_message
+    aliases = {alias.name.rsplit("/", 1)[-1]: alias for alias in gyre.models.aliases("hotline")}
+    assert aliases["champion"].version == passed.model_version
+    serving = [t for t in gyre.deployments.get("hotline").targets if t.weight_percent]
+    assert [t.model_version for t in serving] == [passed.model_version]
+
+    answer = _ask(client, rows[0])
+    nodes = {node.kind for node in _lineage(gyre, f"projects/{PROJECT}/completions/{answer}").nodes}
+    assert {"completion", "variant", "model_version", "run", "dataset_version", "batch", "feedback"} <= nodes
+
+    refused = gyre.pipelines.create(_lap2(lap1, batch.name, bound=0.0))
+    refused = gyre.pipelines.wait(refused.name, timeout=PATIENCE)
+    assert messages.enum_name(refused, "state") == "REFUSED"
+    after = {alias.name.rsplit("/", 1)[-1]: alias.version for alias in gyre.models.aliases("hotline")}
+    assert after["champion"] == passed.model_version
+
+
+def _ask(client: openai.OpenAI, row: Any) -> str:
+    turns = [{"role": turn.role, "content": turn.content} for turn in row.messages[:-1]]
+    words = {"ignore_eos": True}  # so small a model would else say nothing at all
+    answer = client.chat.completions.create(
+        model="hotline", messages=turns, max_tokens=8, temperature=0, extra_body=words
+    )
+    return str(answer.id)
+
+
+def _review(gyre: Gyre, expected: int) -> None:
+    deadline = time.monotonic() + 30
+    while len(waiting := list(gyre.feedback.list(filter="state=SUBMITTED"))) < expected:
+        assert time.monotonic() < deadline, "feedback did not join its completions"
+        time.sleep(0.2)
+    for feedback in waiting:
+        gyre.feedback.claim(feedback.name)
+        gyre.feedback.approve(feedback.name)
+
+
+def _lineage(gyre: Gyre, name: str) -> Any:
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            return gyre.models.lineage(name, direction="UPSTREAM", depth=16)
+        except Exception:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(0.3)
+
+
+def _lap2(lap1: dict[str, Any], batch: str, bound: float) -> PipelineSpec:
+    settings = Hyperparameters(**TRAINING, max_steps=4)
+    return PipelineSpec(
+        base=lap1["version"].name,
+        feedback_batch=batch,
+        sft=TrainingStep(datasets=[ReplaySource(version=lap1["data"].name, max_rows=8)], hyperparameters=settings),
+        dpo=TrainingStep(hyperparameters=settings),
+        register_as=f"projects/{PROJECT}/models/hotline",
+        quantisations=["Q8_0"],
+        suites=[lap1["suite"].name],
+        gate=GateSettings(rules=[GateRule(metric="exact", min_lower_bound=bound)]),
+        alias="champion",
+        deployment=f"projects/{PROJECT}/deployments/hotline",
+        traffic_steps=[50, 100],
+        traffic_step_seconds=1,
+    )
