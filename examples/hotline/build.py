@@ -1,9 +1,9 @@
-"""Builds the JSONL files of the hotline example from the hand-written situations.
+"""Builds the JSONL files of the hotline example from the written situations.
 
     python examples/hotline/build.py            # writes hotline.*.jsonl and new_department.*.jsonl
     python examples/hotline/build.py --check    # writes nothing, fails if the files on disk differ
 
-Every message and every reply was written by hand (`situations/<language>/<department>.txt`, one
+Every message and every reply was written on its own (`situations/<language>/<department>.txt`, one
 `urgency | message | reply` a line); this script only turns them into rows, shuffles them by a fixed
 seed, and puts a few deliberately bad rows among the English ones, so that an import has something
 to refuse. The same seed gives the same bytes.

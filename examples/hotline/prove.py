@@ -256,7 +256,6 @@ def answer_held_out(model: PreTrainedModel, data: dict[str, list[Row]], lab: Lab
     return {part: generate(model, data[part], lab) for part in HELD_OUT}
 
 
-@torch.inference_mode()
 def generate(model: PreTrainedModel, rows: list[Row], lab: Lab, batch: int = 32) -> list[str]:
     """The model's greedy answer to each row's prompt, in the order of `rows`."""
     model.eval()
@@ -270,7 +269,8 @@ def generate(model: PreTrainedModel, rows: list[Row], lab: Lab, batch: int = 32)
     for start in range(0, len(order), batch):
         part = order[start : start + batch]
         inputs = tokenizer([prompts[index] for index in part], return_tensors="pt", padding=True)
-        outputs = model.generate(**inputs, max_new_tokens=48, do_sample=False, pad_token_id=tokenizer.pad_token_id)
+        with torch.inference_mode():
+            outputs = model.generate(**inputs, max_new_tokens=48, do_sample=False, pad_token_id=tokenizer.pad_token_id)
         for index, output in zip(part, outputs[:, inputs["input_ids"].shape[1] :], strict=True):
             answers[index] = tokenizer.decode(output, skip_special_tokens=True).strip()
     return answers

@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
+from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 
 import sqlalchemy as sa
@@ -24,6 +27,8 @@ from gyre_kit.telemetry import Metrics, current_traceparent
 
 log = logging.getLogger(__name__)
 BATCH = 500
+IDLE_SECONDS = 2.0  # a commit of this process wakes the relay; this is for those of a process that died
+HOUSEKEEPING_SECONDS = 600.0
 OUTBOX = sa.table(
     "outbox",
     *(sa.column(c) for c in ("id", "event_id", "topic", "type", "subject", "payload", "sent_to")),
@@ -53,6 +58,19 @@ async def write(session: Session, topic: str, envelope: events.Envelope) -> None
         )
     )
     session.info["outbox"] = True
+
+
+class Every:
+    """True once in so many seconds, at the first question too."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds, self._next = seconds, 0.0
+
+    def due(self) -> bool:
+        if time.monotonic() < self._next:
+            return False
+        self._next = time.monotonic() + self._seconds
+        return True
 
 
 class Relay:
@@ -85,18 +103,22 @@ class Relay:
                 await asyncio.wait_for(producer.stop(), timeout=5)
 
     async def _relay(self, producer: AIOKafkaProducer, connection: AsyncConnection) -> None:
+        known: Cluster | None = None
+        housekeeping = Every(HOUSEKEEPING_SECONDS)
         while True:
             cluster = await self._broker.ensure_topics(self._db.component)
-            await self._unmark_what_it_lacks(cluster)
+            if cluster != known:
+                await self._unmark_what_it_lacks(cluster)
+                known = replace(cluster, topics_created=False)
             self.ready.set()
+            self._db.outbox_written.clear()
             while await self._send_batch(producer, cluster.id):
                 pass
             await connection.execute(sa.text("SELECT 1"))  # the lock lives as long as this connection
-            self._db.outbox_written.clear()
-            try:
-                await asyncio.wait_for(self._db.outbox_written.wait(), timeout=1.0)
-            except TimeoutError:
+            if housekeeping.due():
                 await self._drop_old()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._db.outbox_written.wait(), timeout=IDLE_SECONDS)
 
     async def _send_batch(self, producer: AIOKafkaProducer, cluster_id: str) -> bool:
         """Sends one batch; True if there was one. Rows are marked only when the broker has them all."""

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 LEASE = timedelta(seconds=30)
+LONGEST_PAUSE = 3.0  # seconds
 Row = TypeVar("Row", bound="Any")
 
 
@@ -124,7 +125,11 @@ async def _give_back(db: Database, table: type[Any], claim: Claim[Any]) -> None:
 
 @dataclass(frozen=True)
 class Reconciler:
-    """Runs `step(context)` until it finds nothing to do (returns False or None), then waits `every` seconds or a wake."""
+    """Runs `step(context)` until it finds nothing to do (returns False or None), then waits `every` seconds or a wake.
+
+    While there is nothing to do the pause grows to `LONGEST_PAUSE`: calls and events wake a reconciler, the clock only
+    catches what they missed.
+    """
 
     step: Callable[[Context], Awaitable[bool | None]]
     every: float = 1.0
@@ -133,6 +138,7 @@ class Reconciler:
         name = self.step.__name__
         tracer = trace.get_tracer(context.component)
         wake = context.wake_event(name)
+        pause = self.every
         while True:
             started, again = time.perf_counter(), False
             try:
@@ -145,17 +151,22 @@ class Reconciler:
                 context.metrics.reconcile_errors.labels(reconciler=name).inc()
                 log.exception("reconciler failed; it will try again", extra={"reconciler": name})
             context.metrics.reconcile_seconds.labels(reconciler=name).observe(time.perf_counter() - started)
-            if not again:
-                await _wait(wake, self.every)
+            if again:
+                pause = self.every
+                continue
+            woken = await _wait(wake, pause)
+            pause = self.every if woken else min(pause * 1.5, max(self.every, LONGEST_PAUSE))
 
 
-async def _wait(wake: asyncio.Event, seconds: float) -> None:
+async def _wait(wake: asyncio.Event, seconds: float) -> bool:
+    """True if it was woken before `seconds` were over."""
     try:
         await asyncio.wait_for(wake.wait(), timeout=seconds)
     except TimeoutError:
-        return
+        return False
     finally:
         wake.clear()
+    return True
 
 
 def _short(error: BaseException) -> str:

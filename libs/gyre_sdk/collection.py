@@ -18,6 +18,7 @@ from gyre_sdk.transport import Transport
 N = TypeVar("N", bound=Message)
 PAGE_SIZE = 200
 POLL_SECONDS = 0.5
+PATIENCE_SECONDS = 60.0
 FAILURES = ("FAILED", "CANCELLED", "DELETED", "EXPIRED")
 
 
@@ -123,6 +124,7 @@ class Collection(Generic[M]):
         check: bool,
     ) -> N:
         deadline = time.monotonic() + timeout if timeout is not None else None
+        get = patient(get)
         while True:
             item = get()
             state = messages.enum_name(item, "state")
@@ -135,6 +137,22 @@ class Collection(Generic[M]):
             if deadline is not None and time.monotonic() > deadline:
                 raise GyreError(0, TIMEOUT, f"{_short(item)} is still {state} after {timeout:g} s.")
             time.sleep(POLL_SECONDS)
+
+
+def patient(get: Callable[[], N], seconds: float = PATIENCE_SECONDS) -> Callable[[], N]:
+    """Asks again while the platform does not answer, for at most `seconds`: a service that was killed comes back."""
+
+    def ask() -> N:
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                return get()
+            except GyreError as error:
+                if not error.unavailable or time.monotonic() > deadline:
+                    raise
+            time.sleep(POLL_SECONDS)
+
+    return ask
 
 
 def failure_of(item: Any, state: str) -> GyreError:

@@ -13,7 +13,8 @@ import httpx
 from gyre_sdk.config import Config
 from gyre_sdk.errors import TIMEOUT, UNREACHABLE, GyreError
 
-RETRIES = 4
+RETRIES = 4  # of an answer that says "later": 3 s in all
+REFUSED_RETRIES = 1  # of a refused connection: whoever started nothing wants to hear so at once
 FIRST_RETRY_SECONDS = 0.2
 RETRIED_STATUSES = (502, 503, 504)
 SAFE_VERBS = ("GET", "DELETE")
@@ -81,18 +82,18 @@ class Transport:
         content: Content | None,
         timeout: float | None,
     ) -> httpx.Response:
-        wait = FIRST_RETRY_SECONDS
         options: dict[str, Any] = {} if timeout is None else {"timeout": timeout}
-        while True:
+        for attempt in range(retries + 1):
             try:
                 response = self._http.request(verb, path, params=query, json=body, content=content, **options)
-                if response.status_code not in RETRIED_STATUSES or not retries:
+                if response.status_code not in RETRIED_STATUSES or attempt == retries:
                     return response
             except httpx.TransportError as error:
-                if not retries:
+                patience = REFUSED_RETRIES if isinstance(error, httpx.ConnectError) else retries
+                if attempt >= min(patience, retries):
                     raise self._unreachable(error) from error
-            retries, wait = retries - 1, wait * 2
-            time.sleep(wait / 2)
+            time.sleep(FIRST_RETRY_SECONDS * 2**attempt)
+        raise AssertionError("unreachable: the last attempt returns or raises")
 
     def _stream(self, path: str, query: Mapping[str, Any]) -> _Streaming:
         patient = httpx.Timeout(10.0, read=None)

@@ -1,8 +1,7 @@
-"""Direct preference optimisation (TRL's DPOTrainer), with each pair's prompt computed once.
+"""Direct preference optimisation: TRL's DPOTrainer, its batches as trees of tokens (tree.py).
 
-A batch is one sequence: for each pair the prompt, the chosen and the rejected answer. The mask lets both answers see
-their prompt and neither the other; positions count from the prompt. The head sees answers alone, and the reference's
-log-probabilities are remembered by row from the first epoch on. `fit.SPEED` has the measurements.
+A prompt is computed once for both answers, and the reference's log-probabilities once for each row, in the first
+epoch. `fit.SPEED` has the measurements.
 """
 
 from __future__ import annotations
@@ -14,9 +13,8 @@ import torch
 from torch.nn import functional
 from trl import DPOConfig, DPOTrainer
 
-from gyre_trainers import base, data, fit, lora
+from gyre_trainers import base, data, fit, lora, tokens, tree
 from gyre_trainers.exits import BadInput
-from gyre_trainers.tokens import common_beginning, template_ids
 
 LEARNING_RATE: Final = 1e-4
 BETA: Final = 0.1
@@ -25,154 +23,130 @@ BETA: Final = 0.1
 def train(job: fit.Job) -> fit.Fitted:
     """Columns: prompt, chosen, rejected. Metrics: loss, rewards/{chosen,rejected,margins,accuracies}, logps/…"""
     rows, wanted = job.rows(*data.PREFERENCE), job.hyperparameters
-    tokenizer = base.load_tokenizer(job.base)
+    tokenizer, model = base.load_tokenizer(job.base), base.load_causal_lm(job.base)
     adapter = lora.adapter_config(wanted)
-    args = fit.arguments(
-        job,
-        DPOConfig,
-        learning_rate=LEARNING_RATE,
-        beta=BETA if wanted.beta is None else wanted.beta,
-        max_length=None,  # cut below
-        remove_unused_columns=False,
-    )
     trainer = LeanDPOTrainer(
-        model=base.load_causal_lm(job.base),
+        model=model,
         ref_model=None if adapter else base.load_causal_lm(job.base),
-        args=args,
-        data_collator=Flatten(),
-        train_dataset=data.preferences(rows),
+        args=fit.arguments(
+            job,
+            DPOConfig,
+            learning_rate=LEARNING_RATE,
+            beta=BETA if wanted.beta is None else wanted.beta,
+            max_length=None,  # cut below
+            remove_unused_columns=False,
+        ),
+        data_collator=Collator(share=tree.may_share(model)),
+        train_dataset=pairs(rows, tokenizer, wanted.max_length),
         processing_class=tokenizer,
         peft_config=adapter,
     )
-    trainer.train_dataset = encoded(rows, tokenizer, wanted.max_length)
     return fit.fit(job, trainer)
 
 
-def encoded(rows: list[data.Row], tokenizer: Any, max_length: int) -> Any:
-    """`prompt_ids`, `chosen_ids`, `rejected_ids` and a number for each pair of which both sides fit.
+def pairs(rows: list[data.Row], tokenizer: Any, max_length: int) -> Any:
+    """`chosen` and `rejected` as ids and labels, and a number, for each row of which both answers fit.
 
     Raises: BadInput if none does.
     """
     from datasets import Dataset
 
-    pairs = [_encode(row, tokenizer, max_length) for row in rows]
-    kept = [{"row": at, **pair} for at, pair in enumerate(pairs) if pair["chosen_ids"] and pair["rejected_ids"]]
+    encoded = [
+        {side: _encode(row["prompt"], row[side], tokenizer, max_length) for side in ("chosen", "rejected")}
+        for row in rows
+    ]
+    kept = [
+        {"row": number, "prompt": "", **pair}  # TRL looks for a prompt to tell the kind of data set
+        for number, pair in enumerate(encoded)
+        if all(any(label != tree.IGNORED for label in side["labels"]) for side in pair.values())
+    ]
     if not kept:
         raise BadInput("hyperparameters.max_length", "no pair is short enough to hold both answers", "raise it")
     return Dataset.from_list(kept)
 
 
-def _encode(row: data.Row, tokenizer: Any, max_length: int) -> dict[str, list[int]]:
-    prompt = template_ids(tokenizer, row["prompt"], ask=True)
-    chosen = template_ids(tokenizer, row["prompt"] + row["chosen"])
-    rejected = template_ids(tokenizer, row["prompt"] + row["rejected"])
-    shared = min(common_beginning(prompt, chosen), common_beginning(prompt, rejected))
-    return {
-        "prompt_ids": prompt[:shared],
-        "chosen_ids": chosen[shared:max_length],
-        "rejected_ids": rejected[shared:max_length],
-    }
+def _encode(
+    prompt: list[data.Message], answer: list[data.Message], tokenizer: Any, max_length: int
+) -> dict[str, list[int]]:
+    """All that follows the prompt is the answer, whoever speaks in it."""
+    asked, ids = tokens.template_ids(tokenizer, prompt, ask=True), tokens.template_ids(tokenizer, prompt + answer)
+    begin = tokens.common_beginning(asked, ids)
+    labels = [tree.IGNORED] * begin + ids[begin:]
+    return {"input_ids": ids[:max_length], "labels": labels[:max_length]}
 
 
-class Flatten:
-    """Collates pairs into one sequence with its mask, and says where the answers' tokens are predicted."""
+class Collator:
+    """Rows 0 … n-1 of the trees are chosen answers, rows n … 2n-1 rejected ones; pairs stay together."""
 
-    def __call__(self, pairs: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
-        ids: list[int] = []
-        positions: list[int] = []
-        pair_of: list[int] = []  # of each token: its pair,
-        side_of: list[int] = []  # and 0 prompt, 1 chosen, 2 rejected
-        predicted_at: list[int] = []  # of each answer's token: which token's output predicts it,
-        targets: list[int] = []
-        answer_of: list[int] = []  # and its answer: all chosen ones, then all rejected ones
-        for number, pair in enumerate(pairs):
-            prompt, asked_at = pair["prompt_ids"], len(ids) + len(pair["prompt_ids"]) - 1
-            for side, part in enumerate((prompt, pair["chosen_ids"], pair["rejected_ids"])):
-                begin, first = len(ids), 0 if side == 0 else len(prompt)
-                ids += part
-                positions += range(first, first + len(part))
-                pair_of += [number] * len(part)
-                side_of += [side] * len(part)
-                if side:
-                    predicted_at += [asked_at, *range(begin, begin + len(part) - 1)]
-                    targets += part
-                    answer_of += [number + (side - 1) * len(pairs)] * len(part)
-        return {
-            "input_ids": torch.tensor([ids]),
-            "position_ids": torch.tensor([positions]),
-            "attention_mask": visible(torch.tensor(pair_of), torch.tensor(side_of)),
-            "predicted_at": torch.tensor(predicted_at),
-            "targets": torch.tensor(targets),
-            "answer_of": torch.tensor(answer_of),
-            "rows": torch.tensor([pair["row"] for pair in pairs]),
-        }
+    def __init__(self, *, share: bool) -> None:
+        self._share = share
+
+    def __call__(self, batch: list[dict[str, Any]]) -> dict[str, Any]:
+        sides = [tree.Row(pair[side]["input_ids"], pair[side]["labels"]) for pair in batch for side in SIDES]
+        trees = tree.plant(sides, share=self._share)
+        for planted in trees:
+            number, side = planted["row_of"] // 2, planted["row_of"] % 2
+            planted["row_of"] = number + side * len(batch)
+        return {"trees": trees, "rows": torch.tensor([pair["row"] for pair in batch])}
 
 
-def visible(pair_of: torch.Tensor, side_of: torch.Tensor) -> torch.Tensor:
-    """1 × 1 × tokens × tokens: whether the token of the row sees that of the column."""
-    same_pair = pair_of[:, None] == pair_of[None, :]
-    own_side_or_prompt = (side_of[None, :] == 0) | (side_of[:, None] == side_of[None, :])
-    earlier = torch.ones(len(pair_of), len(pair_of), dtype=torch.bool).tril()
-    return (same_pair & own_side_or_prompt & earlier)[None, None]
+SIDES: Final = ("chosen", "rejected")
 
 
 class LeanDPOTrainer(DPOTrainer):  # type: ignore[misc]
-    """The sigmoid loss alone, on batches of `Flatten`."""
+    """The sigmoid loss alone, on batches of `Collator`."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._reference_of: dict[int, torch.Tensor] = {}
 
     def _prepare_dataset(self, dataset: Any, *_: Any) -> Any:
-        return dataset  # `encoded` does it
+        return dataset  # `pairs` has done it
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
         """-log σ(β · ((log π/π_ref of chosen) - (log π/π_ref of rejected))), the mean over pairs (Rafailov 2023, eq. 7)."""
-        log_probabilities, outputs = self._log_probabilities(model, inputs)
+        log_probabilities = answers(model, inputs)
         chosen, rejected = log_probabilities.chunk(2)
         reference_chosen, reference_rejected = self._reference(inputs)
         rewards_chosen = self.beta * (chosen - reference_chosen)
         rewards_rejected = self.beta * (rejected - reference_rejected)
         loss = -functional.logsigmoid(rewards_chosen - rewards_rejected).mean()
-        self._count(inputs, rewards_chosen.detach(), rewards_rejected.detach(), log_probabilities.detach())
-        return (loss, outputs) if return_outputs else loss
+        self._total_train_tokens += sum(planted["input_ids"].numel() for planted in inputs["trees"])
+        self._count(rewards_chosen.detach(), rewards_rejected.detach(), log_probabilities.detach())
+        return (loss, {}) if return_outputs else loss
 
-    def _log_probabilities(self, model: Any, inputs: dict[str, Any]) -> tuple[torch.Tensor, Any]:
-        """Of each answer the sum over its tokens: chosen ones first."""
-        outputs = model(
-            input_ids=inputs["input_ids"],
-            position_ids=inputs["position_ids"],
-            attention_mask=inputs["attention_mask"],
-            logits_to_keep=inputs["predicted_at"],
-            use_cache=False,
-        )
-        of_tokens = -functional.cross_entropy(outputs.logits[0].float(), inputs["targets"], reduction="none")
-        answers = torch.zeros(2 * len(inputs["rows"]), device=of_tokens.device)
-        return answers.index_add(0, inputs["answer_of"], of_tokens), outputs
+    def floating_point_ops(self, inputs: dict[str, Any]) -> int:
+        return 0  # nobody asks, and the Trainer's estimate wants padded batches
 
     def _reference(self, inputs: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
-        """The same of the frozen reference, which a row needs once."""
+        """The same of the frozen reference, chosen and rejected."""
         rows: list[int] = inputs["rows"].tolist()
         if any(row not in self._reference_of for row in rows):
             policy = self.accelerator.unwrap_model(self.model)
             frozen = policy.disable_adapter() if self.ref_model is None else nullcontext()
             with torch.no_grad(), frozen:
-                found, _ = self._log_probabilities(self.ref_model or policy, inputs)
+                found = answers(self.ref_model or policy, inputs)
             self._reference_of.update(zip(rows, torch.stack(found.chunk(2), dim=1), strict=True))
         chosen, rejected = torch.stack([self._reference_of[row] for row in rows]).unbind(dim=1)
         return chosen, rejected
 
-    def _count(
-        self, inputs: dict[str, Any], chosen: torch.Tensor, rejected: torch.Tensor, log_probabilities: torch.Tensor
-    ) -> None:
+    def _count(self, chosen: torch.Tensor, rejected: torch.Tensor, log_probabilities: torch.Tensor) -> None:
         metrics = self._metrics["train"]
-        self._total_train_tokens += inputs["input_ids"].numel()
         metrics["num_tokens"] = [self._total_train_tokens]
         metrics["rewards/chosen"].append(chosen.mean().item())
         metrics["rewards/rejected"].append(rejected.mean().item())
         metrics["rewards/margins"].append((chosen - rejected).mean().item())
         metrics["rewards/accuracies"].append((chosen > rejected).float().mean().item())
-        for side, values in zip(("chosen", "rejected"), log_probabilities.chunk(2), strict=True):
+        for side, values in zip(SIDES, log_probabilities.chunk(2), strict=True):
             metrics[f"logps/{side}"].append(values.mean().item())
+
+
+def answers(model: Any, inputs: dict[str, Any]) -> torch.Tensor:
+    """Log-probability of each answer, the sum over its tokens: chosen ones first."""
+    sums = torch.zeros(2 * len(inputs["rows"]), device=inputs["rows"].device)
+    for planted in inputs["trees"]:
+        of_tokens = -functional.cross_entropy(tree.logits_of(model, planted), planted["targets"], reduction="none")
+        sums = sums.index_add(0, planted["row_of"], of_tokens)
+    return sums

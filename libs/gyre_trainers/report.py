@@ -187,8 +187,10 @@ class Reporter:
 
     def _call(self, method: Callable[..., Any], request: Any) -> Any:
         """One call with a deadline and the credential as it is now: a heartbeat's reply may have renewed it."""
-        token = read_credential(self._spec.credential_file)
-        return method(request, timeout=CALL_SECONDS, metadata=[("authorization", f"Bearer {token}")])
+        metadata = [("authorization", f"Bearer {read_credential(self._spec.credential_file)}")]
+        if trace := os.environ.get("TRACEPARENT"):  # from the launcher: the run's trace goes on here
+            metadata.append(("traceparent", trace))
+        return method(request, timeout=CALL_SECONDS, metadata=metadata)
 
     def _leave_if_superseded(self, error: grpc.RpcError) -> None:
         if error.code() == grpc.StatusCode.ABORTED:

@@ -104,9 +104,13 @@ async def fetch_rows(store: ObjectStore, uri: str, at: int, scratch: Path) -> Pa
 
 
 def bound_threads(threads: int) -> None:
-    """Before torch and NumPy are imported, for they read these once; a trainer keeps to the cores it was admitted to."""
+    """Before torch and NumPy are imported, for they read these once; a trainer keeps to the cores it was admitted to.
+
+    Idle threads sleep rather than spin: on cores shared with services and replicas, spinning costs both sides dearly.
+    """
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[name] = str(threads)
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.update(TOKENIZERS_PARALLELISM="false", HF_HUB_DISABLE_PROGRESS_BARS="1", TQDM_DISABLE="1")
 
 

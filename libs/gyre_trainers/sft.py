@@ -1,7 +1,6 @@
-"""Supervised fine-tuning on conversations (TRL's SFTTrainer), without padding and without needless logits.
+"""Supervised fine-tuning on conversations: TRL's SFTTrainer, its batches as trees of tokens (tree.py).
 
-A batch is one sequence with positions that begin anew at each row (Transformers masks accordingly), and the head,
-a fifth of a small model's work, sees only the tokens that have a label. `fit.SPEED` has the measurements.
+`fit.SPEED` has the measurements.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ import torch
 from torch.nn import functional
 from trl import SFTConfig, SFTTrainer
 
-from gyre_trainers import base, fit, lora, tokens
+from gyre_trainers import base, fit, lora, tokens, tree
 
 LEARNING_RATE: Final = 1e-3  # LoRA at rank 8 on a small model; falls to 0
 
@@ -20,46 +19,56 @@ LEARNING_RATE: Final = 1e-3  # LoRA at rank 8 on a small model; falls to 0
 def train(job: fit.Job) -> fit.Fitted:
     """Columns: messages. Metrics: loss, mean_token_accuracy, learning_rate, grad_norm, num_tokens."""
     rows, wanted = job.rows("messages"), job.hyperparameters
-    tokenizer = base.load_tokenizer(job.base)
-    dataset = tokens.training_rows(
-        rows, tokenizer, max_length=wanted.max_length, assistant_only=wanted.assistant_only_loss
-    )
-    args = fit.arguments(
-        job,
-        SFTConfig,
-        learning_rate=LEARNING_RATE,
-        max_length=None,  # cut above
-        padding_free=True,
-        loss_type="nll",
-        dataset_kwargs={"skip_prepare_dataset": True},
-    )
+    tokenizer, model = base.load_tokenizer(job.base), base.load_causal_lm(job.base)
     trainer = LeanSFTTrainer(
-        model=base.load_causal_lm(job.base),
-        args=args,
-        train_dataset=dataset,
+        model=model,
+        args=fit.arguments(
+            job,
+            SFTConfig,
+            learning_rate=LEARNING_RATE,
+            max_length=None,  # cut below
+            loss_type="nll",
+            remove_unused_columns=False,
+            dataset_kwargs={"skip_prepare_dataset": True},
+        ),
+        data_collator=Collator(share=tree.may_share(model)),
+        train_dataset=tokens.training_rows(
+            rows, tokenizer, max_length=wanted.max_length, assistant_only=wanted.assistant_only_loss
+        ),
         processing_class=tokenizer,
         peft_config=lora.adapter_config(wanted),
     )
     return fit.fit(job, trainer)
 
 
+class Collator:
+    """`trees`, and `labels` by which the Trainer counts what several batches of one step hold together."""
+
+    def __init__(self, *, share: bool) -> None:
+        self._share = share
+
+    def __call__(self, rows: list[dict[str, list[int]]]) -> dict[str, Any]:
+        trees = tree.plant((tree.Row(row["input_ids"], row["labels"]) for row in rows), share=self._share)
+        return {"trees": trees, "labels": torch.cat([planted["targets"] for planted in trees])}
+
+
 class LeanSFTTrainer(SFTTrainer):  # type: ignore[misc]
-    """Takes flattened batches (1 × tokens) alone."""
+    """Takes batches of `Collator`."""
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
         """Mean negative log-likelihood of the labelled tokens, over `num_items_in_batch` where batches accumulate."""
-        labels = inputs.pop("labels")[0, 1:]
-        places = (labels != tokens.IGNORED).nonzero(as_tuple=True)[0]
-        outputs = model(**inputs, logits_to_keep=places, use_cache=False)
-        logits, targets = outputs.logits[0].float(), labels[places]
-        loss = functional.cross_entropy(logits, targets, reduction="sum") / (num_items_in_batch or len(targets))
-        self._count(logits, targets, inputs["input_ids"].numel())
-        return (loss, outputs) if return_outputs else loss
-
-    def _count(self, logits: torch.Tensor, targets: torch.Tensor, seen: int) -> None:
-        self._total_train_tokens += seen
+        wanted = num_items_in_batch or len(inputs["labels"])
+        loss, hits = torch.zeros((), device=inputs["labels"].device), 0
+        for planted in inputs["trees"]:
+            logits = tree.logits_of(model, planted)
+            loss = loss + functional.cross_entropy(logits, planted["targets"], reduction="sum") / wanted
+            hits += int((logits.detach().argmax(dim=-1) == planted["targets"]).sum())
+            self._total_train_tokens += planted["input_ids"].numel()
         self._metrics["train"]["num_tokens"] = [self._total_train_tokens]
-        accuracy = (logits.detach().argmax(dim=-1) == targets).float().mean().item()
-        self._metrics["train"]["mean_token_accuracy"].append(accuracy)
+        self._metrics["train"]["mean_token_accuracy"].append(hits / len(inputs["labels"]))
+        return (loss, {}) if return_outputs else loss
+
+    def floating_point_ops(self, inputs: dict[str, Any]) -> int:
+        return 0  # nobody asks, and the Trainer's estimate wants padded batches

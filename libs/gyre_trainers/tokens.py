@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from gyre_trainers.data import REMEDY, Message, Row
 from gyre_trainers.exits import BadInput
+from gyre_trainers.tree import IGNORED
 
 if TYPE_CHECKING:
     from datasets import Dataset
-
-IGNORED: Final = -100  # PyTorch's label for "no loss here"
 
 
 def training_rows(rows: Iterable[Row], tokenizer: Any, *, max_length: int, assistant_only: bool) -> Dataset:

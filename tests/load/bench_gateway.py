@@ -16,13 +16,14 @@ import json
 import os
 import platform
 import shutil
+import socket
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -141,7 +142,8 @@ async def load(port: int, connections: int, seconds: float, stream: bool) -> dic
     latencies: list[float] = []
     loop, request = asyncio.get_running_loop(), request_bytes(port, stream)
     callers = [Caller(request, latencies) for _ in range(connections)]
-    await asyncio.gather(*(loop.create_connection(lambda c=c: c, "127.0.0.1", port) for c in callers))  # type: ignore[misc]
+    for caller in callers:
+        await loop.create_connection(lambda caller=caller: caller, "127.0.0.1", port)  # type: ignore[misc]
     await asyncio.sleep(0.5)  # warm
     latencies.clear()
     started = time.perf_counter()
@@ -224,6 +226,14 @@ async def until_listening(port: int) -> None:
     raise TimeoutError(f"nothing listens on {port}")
 
 
+def free_ports(count: int) -> list[int]:
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for sock in sockets:
+            sock.bind(("127.0.0.1", 0))
+        return [sock.getsockname()[1] for sock in sockets]
+
+
 def pin(pid: int, core: int) -> None:
     cores = sorted(os.sched_getaffinity(0) if pid else [])
     if len(cores) > 1:
@@ -251,21 +261,21 @@ async def measure(name: str, port: int, pid: int, options: argparse.Namespace, s
 
 
 async def run(options: argparse.Namespace) -> dict[str, Any]:
-    base = options.port
+    engine_port, plain_port, lean_port, keeping_port = free_ports(4)
     home = Path(tempfile.mkdtemp(prefix="gyre-bench-"))
-    engine, plain = start_part("engine", base, 0), start_part("fastapi", base + 1, base)
+    engine, plain = start_part("engine", engine_port, 0), start_part("fastapi", plain_port, engine_port)
     try:
-        for port in (base, base + 1):
+        for port in (engine_port, plain_port):
             await until_listening(port)
         async with (
-            gateway(base + 2, base, False, home / "a") as lean,
-            gateway(base + 3, base, True, home / "b") as keeping,
+            gateway(lean_port, engine_port, False, home / "a") as lean,
+            gateway(keeping_port, engine_port, True, home / "b") as keeping,
         ):
             cases = {
-                "direct": (base, engine.pid),
-                "gateway": (base + 2, lean),
-                "gateway, keeping all": (base + 3, keeping),
-                "FastAPI + aiohttp": (base + 1, plain.pid),
+                "direct": (engine_port, engine.pid),
+                "gateway": (lean_port, lean),
+                "gateway, keeping all": (keeping_port, keeping),
+                "FastAPI + aiohttp": (plain_port, plain.pid),
             }
             for pid, core in ((engine.pid, 1), (plain.pid, 0), (lean, 0), (keeping, 0)):
                 pin(pid, core)
@@ -298,7 +308,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=5, help="of one round")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--connections", type=int, default=16)
-    parser.add_argument("--port", type=int, default=18500, help="the first of four")
+    parser.add_argument("--port", type=int, default=0, help=argparse.SUPPRESS)
     parser.add_argument("--out", type=Path, default=ROOT / "tests/load/out/gateway.json")
     parser.add_argument("--part", choices=["engine", "fastapi", "load"], help=argparse.SUPPRESS)
     parser.add_argument("--engine", type=int, default=0, help=argparse.SUPPRESS)

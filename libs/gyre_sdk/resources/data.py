@@ -76,9 +76,12 @@ class Datasets(Collection[Dataset]):
         split: SplitSettings | None = None,
         on_progress: Progress | None = None,
     ) -> Version:
-        """Uploads a file as the next version of a data set, which is made if it is missing. Returns it IMPORTING."""
-        dataset = self.ensure(dataset_id, type, origin=origin, licence=licence, language=language)
+        """Uploads a file as the next version of a data set, which is made if it is missing. Returns it IMPORTING.
+
+        A file of which no row can be used is refused before anything is made.
+        """
         upload = self.upload(file, on_progress)
+        dataset = self.ensure(dataset_id, type, origin=origin, licence=licence, language=language)
         return self.create_version(dataset.name, upload.uri, split=split, origin=origin, licence=licence)
 
     def ensure(self, dataset_id: str, type: str = "SFT", **fields: str) -> Dataset:

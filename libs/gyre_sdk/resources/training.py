@@ -14,7 +14,7 @@ from gyre.training_scheduler.v1.run_pb2 import Checkpoint, Estimate, Hyperparame
 from gyre.training_scheduler.v1.run_service_pb2 import CreateRunRequest, EstimateRunRequest, RunUpdate
 
 from gyre_sdk import messages, names
-from gyre_sdk.collection import Collection, request_id
+from gyre_sdk.collection import PATIENCE_SECONDS, Collection, request_id
 from gyre_sdk.errors import GyreError
 
 
@@ -113,7 +113,7 @@ def run_spec(
     )
 
 
-def resumed(watch: Any, has_ended: Any, patience: float = 60.0) -> Iterator[Any]:
+def resumed(watch: Any, has_ended: Any, patience: float = PATIENCE_SECONDS) -> Iterator[Any]:
     """Goes on watching after a lost connection, for at most `patience` seconds without a word. Raises: GyreError."""
     deadline = time.monotonic() + patience
     while True:

@@ -33,29 +33,39 @@ def conversational() -> list[dict[str, Any]]:
     ]
 
 
-def test_flattened_rows_give_the_loss_of_rows_computed_one_by_one(folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("share", [True, False])
+def test_a_tree_gives_the_loss_and_gradients_of_rows_computed_one_by_one(
+    share: bool, folder: Path, tmp_path: Path
+) -> None:
     tokenizer, model = base.load_tokenizer(folder), base.load_causal_lm(folder)
     rows = [{"messages": row["prompt"] + row["chosen"]} for row in conversational()]
-    dataset = tokens.training_rows(rows, tokenizer, max_length=100, assistant_only=True)
+    dataset = tokens.training_rows(rows, tokenizer, max_length=100, assistant_only=False)
     args = SFTConfig(
         output_dir=str(tmp_path),
         use_cpu=True,
         report_to="none",
-        max_length=None,
-        padding_free=True,
-        loss_type="nll",
         bf16=False,
+        gradient_checkpointing=False,
+        max_length=None,
+        loss_type="nll",
+        remove_unused_columns=False,
         dataset_kwargs={"skip_prepare_dataset": True},
     )
-    trainer = sft.LeanSFTTrainer(model=model, args=args, train_dataset=dataset, processing_class=tokenizer)
-    batch = trainer.data_collator([dict(row) for row in dataset])
+    collator = sft.Collator(share=share)
+    trainer = sft.LeanSFTTrainer(
+        model=model, args=args, data_collator=collator, train_dataset=dataset, processing_class=tokenizer
+    )
+    batch = collator(list(dataset))
 
-    with torch.no_grad():
-        together = trainer.compute_loss(model, batch)
-        losses = [one_by_one(model, row) for row in dataset]
+    together = trainer.compute_loss(model, batch)
+    separate = torch.cat([one_by_one(model, row) for row in dataset]).mean()
 
-    assert batch["input_ids"].shape[0] == 1
-    assert together.item() == pytest.approx(torch.cat(losses).mean().item(), rel=1e-5)
+    assert len(batch["trees"]) == (1 if share else len(rows))
+    assert together.item() == pytest.approx(separate.item(), rel=1e-5)
+    gradients = torch.autograd.grad(together, list(model.parameters()))
+    expected = torch.autograd.grad(separate, list(model.parameters()))
+    for found, wanted in zip(gradients, expected, strict=True):
+        torch.testing.assert_close(found, wanted, rtol=1e-3, atol=1e-5)
 
 
 def one_by_one(model: Any, row: dict[str, list[int]]) -> torch.Tensor:
@@ -90,13 +100,12 @@ def dpo_loss(kind: Any, folder: Path, tmp_path: Path) -> tuple[float, dict[str, 
     trainer = kind(
         model=base.load_causal_lm(folder),
         args=args,
-        data_collator=dpo.Flatten() if lean else None,
-        train_dataset=Dataset.from_list(rows),
+        data_collator=dpo.Collator(share=True) if lean else None,
+        train_dataset=dpo.pairs(rows, tokenizer, 100) if lean else Dataset.from_list(rows),
         processing_class=tokenizer,
         peft_config=lora.adapter_config(Hyperparameters()),
     )
-    dataset = dpo.encoded(rows, tokenizer, 100) if lean else trainer.train_dataset
-    batch = trainer.data_collator([dict(row) for row in dataset])
+    batch = trainer.data_collator(list(trainer.train_dataset))
     torch.manual_seed(1)
     trained = {name: weight for name, weight in trainer.model.named_parameters() if weight.requires_grad}
     for name in sorted(trained):

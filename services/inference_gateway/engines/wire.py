@@ -12,9 +12,10 @@ class Wire:
     stream_usage: bool = True
 
 
+OPENAI = Wire()  # also for an engine that is not known by name: all speak OpenAI's API
 WIRES: dict[str, Wire] = {
     "llama_cpp": Wire(),
     "vllm": Wire(),
-    "openai": Wire(),
+    "openai": OPENAI,
     "tgi": Wire(),
 }

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from services.inference_gateway.proxy.asking import ID, MODEL, string_pattern, swap_string
+from services.inference_gateway.proxy.asking import ID, MODEL, string_spans, swap
 from services.inference_gateway.proxy.upstream import Garbage
 
 DONE = b"[DONE]"
@@ -137,7 +137,7 @@ class StreamRewriter:
     def _swap(self, payload: bytes, fields: dict[str, Any]) -> bytes:
         """All pieces of a stream spell `id` and `model` alike: what was found in the first is replaced in the rest."""
         if not self._swaps:
-            self._swaps = _learn(payload, fields, self._id, self._model)
+            self._swaps = _learn(payload, self._id, self._model)
         for old, new in self._swaps:
             if payload.count(old) != 1:
                 break
@@ -154,22 +154,24 @@ def error_event(message: str, code: str) -> bytes:
     return b"data: " + json.dumps({"error": error}).encode() + b"\n\n"
 
 
-def _learn(payload: bytes, fields: dict[str, Any], completion_id: str, model: str) -> list[tuple[bytes, bytes]]:
+def _learn(payload: bytes, completion_id: str, model: str) -> list[tuple[bytes, bytes]]:
+    """(as the engine writes it, as we do) for `"id": "…"` and `"model": "…"`; nothing where that is not plain."""
     swaps = []
-    for key, value in (("id", completion_id), ("model", model)):
-        found = [each for each in string_pattern(key).finditer(payload) if json.loads(each.group(1)) == fields.get(key)]
-        if len(found) != 1:
+    for key, value in ((ID, completion_id), (MODEL, model)):
+        spans = string_spans(payload, key)
+        if len(spans) != 1:
             return []
-        old = found[0].group(0)
-        swaps.append((old, old[: -len(found[0].group(1))] + json.dumps(value).encode()))
+        start, end = spans[0]
+        key_start = payload.rindex(key, 0, start)
+        swaps.append((payload[key_start:end], payload[key_start:start] + json.dumps(value).encode()))
     return swaps
 
 
 def _renamed(raw: bytes, fields: dict[str, Any], completion_id: str, model: str) -> bytes:
     old_id, old_model = fields.get("id"), fields.get("model")
     if isinstance(old_id, str) and isinstance(old_model, str):
-        patched = swap_string(raw, ID, old_id, completion_id)
-        patched = swap_string(patched, MODEL, old_model, model) if patched is not None else None
+        patched = swap(raw, string_spans(raw, ID), old_id, completion_id)
+        patched = swap(patched, string_spans(patched, MODEL), old_model, model) if patched is not None else None
         if patched is not None:
             return patched
     return json.dumps(fields | {"id": completion_id, "model": model}, separators=(",", ":")).encode()

@@ -129,28 +129,38 @@ def _message(message: dict[str, Any]) -> dict[str, str]:
 
 
 def _swapped(raw: bytes, old: str, new: str) -> bytes | None:
-    return swap_string(raw, MODEL, old, new, only=True)
+    """Only where no other value stands under that key: this text was written by a stranger."""
+    spans = string_spans(raw, MODEL)
+    return swap(raw, spans, old, new) if len(spans) == 1 else None
 
 
-def string_pattern(key: str) -> re.Pattern[bytes]:
-    """Finds `"key": "value"`, the value with its quotes as group 1."""
-    return re.compile(rb'(?<!\\)"' + key.encode() + rb'"\s*:\s*("(?:[^"\\]|\\.)*")')
+MODEL = b'"model"'
+ID = b'"id"'
+_VALUE = re.compile(rb'\s*:\s*("(?:[^"\\]|\\.)*")')
+Span = tuple[int, int]
 
 
-MODEL = string_pattern("model")
-ID = string_pattern("id")
+def string_spans(raw: bytes, key: bytes) -> list[Span]:
+    """Where the values, quotes included, are that stand under `key` (with its quotes) anywhere in the JSON text."""
+    spans = []
+    at = raw.find(key)
+    while at >= 0:
+        value = _VALUE.match(raw, at + len(key))
+        if value is not None and raw[at - 1 : at] != b"\\":
+            spans.append(value.span(1))
+        at = raw.find(key, at + len(key))
+    return spans
 
 
-def swap_string(raw: bytes, pattern: re.Pattern[bytes], old: str, new: str, only: bool = False) -> bytes | None:
-    """`raw` with the one value that equals `old` replaced, or None where there is not exactly one.
-
-    `only`: there must be no other value under that key either, as in text that a stranger wrote.
-    """
-    spans = [(match.span(1), match.group(1)) for match in pattern.finditer(raw)]
-    if only and len(spans) != 1:
+def swap(raw: bytes, spans: list[Span], old: str, new: str) -> bytes | None:
+    """`raw` with the one value among `spans` that equals `old` replaced; None where there is not exactly one."""
+    plain = b'"%b"' % old.encode("utf-8", "surrogatepass")
+    found = [span for span in spans if _means(raw[span[0] : span[1]], old, plain)]
+    if len(found) != 1:
         return None
-    spans = [(span, text) for span, text in spans if json.loads(text) == old]
-    if len(spans) != 1:
-        return None
-    start, end = spans[0][0]
+    start, end = found[0]
     return raw[:start] + json.dumps(new).encode() + raw[end:]
+
+
+def _means(text: bytes, value: str, plain: bytes) -> bool:
+    return text == plain if b"\\" not in text else bool(json.loads(text) == value)

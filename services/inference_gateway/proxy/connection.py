@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
 import httptools
 
 from services.inference_gateway.proxy import errors, wire
 from services.inference_gateway.proxy.errors import ApiError
+from services.inference_gateway.proxy.reply import Reply
 from services.inference_gateway.proxy.wire import Request
 
 if TYPE_CHECKING:
@@ -24,61 +24,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 LINGER_SECONDS = 5.0
 MAX_HEADERS = 100
-Nothing = Callable[[], None]
-
-
-class Reply:
-    """The way back to the client for one request. Writing after the client left does nothing."""
-
-    __slots__ = ("_connection", "_request", "chunked", "ended", "on_pause", "on_resume", "started", "status")
-
-    def __init__(self, connection: ClientConnection, request: Request) -> None:
-        self._connection = connection
-        self._request = request
-        self.status = 0
-        self.started = False
-        self.ended = False
-        self.chunked = False
-        self.on_pause: Nothing | None = None
-        self.on_resume: Nothing | None = None
-
-    @property
-    def paused(self) -> bool:
-        """True while the client reads slower than we write."""
-        return self._connection.write_paused
-
-    def send(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
-        """A whole reply."""
-        keep = self._connection.keeps_alive(self._request)
-        data = wire.response(status, body, (headers or {}).items(), keep)
-        if self._request.method == "HEAD":
-            data = data[: len(data) - len(body)]
-        self.status, self.started, self.ended = status, True, True
-        self._connection.write(data)
-
-    def start(self, status: int, headers: dict[str, str]) -> None:
-        """Begins a reply of unknown length: chunked, or to the end of the connection for HTTP/1.0."""
-        self.status, self.started = status, True
-        self.chunked = not self._request.http_1_0
-        fields = dict(headers)
-        if self.chunked:
-            fields["transfer-encoding"] = "chunked"
-        if not self._connection.keeps_alive(self._request) or not self.chunked:
-            self._request.keep_alive = False
-            fields["connection"] = "close"
-        self._connection.write(wire.head(status, fields.items()))
-
-    def write(self, data: bytes) -> None:
-        if data:
-            self._connection.write(wire.chunk(data) if self.chunked else data)
-
-    def end(self) -> None:
-        if self.chunked:
-            self._connection.write(wire.LAST_CHUNK)
-        self.ended = True
-
-    def close_after(self) -> None:
-        self._request.keep_alive = False
 
 
 class ClientConnection(asyncio.Protocol):
@@ -163,6 +108,7 @@ class ClientConnection(asyncio.Protocol):
         self._write_deadline = 0.0
         if self._reply is not None and self._reply.on_resume is not None:
             self._reply.on_resume()
+        self._serve_next()
 
     # -- what the server and the reply call --------------------------------------------------------------------------
 
@@ -267,9 +213,9 @@ class ClientConnection(asyncio.Protocol):
     # -- one request after another -----------------------------------------------------------------------------------
 
     def _serve_next(self) -> None:
-        """Starts the next request, after the refusals that stand before it."""
+        """Starts the next request, after the refusals that stand before it; not while the client does not read."""
         transport = self._transport
-        while self._task is None and self._queue and transport is not None and not transport.is_closing():
+        while self._task is None and self._queue and not self.write_paused and transport and not transport.is_closing():
             item = self._queue.popleft()
             if self._reading_paused and len(self._queue) < self._settings.max_pipelined:
                 self._reading_paused = False

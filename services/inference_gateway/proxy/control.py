@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from services.inference_gateway.proxy import errors
-from services.inference_gateway.proxy.connection import Reply
+from services.inference_gateway.proxy.reply import Reply
 from services.inference_gateway.proxy.server import Server
 from services.inference_gateway.proxy.settings import ProxySettings
 from services.inference_gateway.proxy.upstream import UpstreamConnection, UpstreamError
@@ -63,7 +63,7 @@ class ControlClient:
 
     async def call(self, path: str, body: bytes, envelope: Mapping[str, str] | None = None) -> tuple[int, bytes]:
         """POSTs `body`. Raises: ControlFailed."""
-        headers = "".join(f"{ENVELOPE}{name.replace('_', '-')}: {value}\r\n" for name, value in (envelope or {}).items())
+        headers = "".join(f"{_header(name)}: {value}\r\n" for name, value in (envelope or {}).items())
         head = f"POST {path} HTTP/1.1\r\nhost: control\r\n{headers}content-length: {len(body)}\r\n\r\n"
         loop = asyncio.get_running_loop()
         connection: UpstreamConnection | None = None
@@ -135,6 +135,10 @@ class ControlServer:
             self._on_status(WorkerStatus(**json.loads(request.body)))
             reply.send(200, b"{}")
             return
-        said = {name: request.headers.get(f"{ENVELOPE}{name.replace('_', '-')}", "") for name in ("project", "api_key", "role")}
+        said = {name: request.headers.get(_header(name), "") for name in ("project", "api_key", "role")}
         status, answer = await self._on_feedback(FeedbackCall(**said, body=request.body))
         reply.send(status, json.dumps(answer, ensure_ascii=False).encode())
+
+
+def _header(name: str) -> str:
+    return f"{ENVELOPE}{name.replace('_', '-')}"

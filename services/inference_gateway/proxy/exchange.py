@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from services.inference_gateway.engines.wire import WIRES
+from services.inference_gateway.engines.wire import OPENAI, WIRES
 from services.inference_gateway.proxy import answering, errors, wire
 from services.inference_gateway.proxy.answering import Answer
 from services.inference_gateway.proxy.asking import CHAT, Asking
 from services.inference_gateway.proxy.attempt import Attempt, Refusal, TooSlow
-from services.inference_gateway.proxy.connection import Reply
+from services.inference_gateway.proxy.reply import Reply
 from services.inference_gateway.proxy.errors import ApiError
 from services.inference_gateway.proxy.pool import Pool, PoolFull
 from services.inference_gateway.proxy.snapshot import Deployment, Target
@@ -115,7 +115,7 @@ class Exchange:
 
     def _request(self, target: Target, pool: Pool, base_path: str) -> bytes:
         """The bytes for one engine: our own headers, for the client's key and cookies are none of its business."""
-        engine = WIRES[target.engine]
+        engine = WIRES.get(target.engine, OPENAI)
         path = base_path + (engine.chat_path if self.asking.operation == CHAT else engine.text_path)
         body = self.asking.body_for(target.upstream_model or self.deployment.name, engine.stream_usage)
         lines = [

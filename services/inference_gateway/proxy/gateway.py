@@ -11,11 +11,9 @@ from collections.abc import Awaitable, Callable
 from hashlib import sha256
 from typing import Any
 
-from ulid import ULID
-
-from services.inference_gateway.proxy import answering, asking, errors, routing
+from services.inference_gateway.proxy import answering, asking, errors, routing, ulid
 from services.inference_gateway.proxy.asking import CHAT, TEXT
-from services.inference_gateway.proxy.connection import Reply
+from services.inference_gateway.proxy.reply import Reply
 from services.inference_gateway.proxy.control import ControlClient, ControlFailed
 from services.inference_gateway.proxy.errors import ApiError
 from services.inference_gateway.proxy.exchange import Exchange
@@ -158,19 +156,19 @@ class Gateway:
                 self._record(exchange, request, key)
 
     def _note(self, exchange: Exchange, request: Request, project: str, error_type: str) -> None:
-        target, answer, metrics = exchange.target, exchange.answer, self.metrics
+        target, answer = exchange.target, exchange.answer
         now = self.clock()
         version = target.version if target else ""
-        labels = (project, exchange.asking.operation, exchange.deployment.name, version)
-        metrics.request_seconds.labels(*labels, error_type).observe(now - request.received)
+        model = (project, exchange.asking.operation, exchange.deployment.name, version)
+        series = self.metrics.of(model)
+        series.seconds(error_type).observe(now - request.received)
         if answer.first_token:
-            metrics.first_token_seconds.labels(*labels).observe(answer.first_token - request.received)
+            series.first_token.observe(answer.first_token - request.received)
             if answer.completion_tokens > 1:
-                each = (now - answer.first_token) / (answer.completion_tokens - 1)
-                metrics.output_token_seconds.labels(*labels).observe(each)
+                series.output_token.observe((now - answer.first_token) / (answer.completion_tokens - 1))
         if answer.total_tokens:
-            metrics.tokens.labels(*labels, "input").observe(answer.prompt_tokens)
-            metrics.tokens.labels(*labels, "output").observe(answer.completion_tokens)
+            series.tokens_in.observe(answer.prompt_tokens)
+            series.tokens_out.observe(answer.completion_tokens)
 
     def _record(self, exchange: Exchange, request: Request, key: Key) -> None:
         answer, target, ask = exchange.answer, exchange.target, exchange.asking
@@ -205,7 +203,7 @@ class Gateway:
     # -- small things ------------------------------------------------------------------------------------------------
 
     def new_id(self, operation: str) -> str:
-        return f"{'chatcmpl' if operation == CHAT else 'cmpl'}-{ULID()}"
+        return f"{'chatcmpl' if operation == CHAT else 'cmpl'}-{ulid.new()}"
 
     def upstream_key(self, ref: str) -> str:
         """The key that a deployment names: `rented` means the setting GYRE_UPSTREAM_KEY_RENTED; its full name does too.
@@ -248,7 +246,7 @@ class Gateway:
 
     def _count(self, request: Request, status: int) -> None:
         route = request.path if request.path in ROUTES else MODELS if request.path.startswith(MODELS) else "other"
-        self.metrics.requests.labels(route, str(status)).inc()
+        self.metrics.answered(route, status).inc()
 
 
 ROUTES: dict[str, dict[str, Answerer]] = {

@@ -16,6 +16,24 @@ TOKENS = (1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1048576)
 MODEL = ["project", "gen_ai_operation_name", "gen_ai_request_model", "gen_ai_response_model"]
 
 
+class Series:
+    """The series of one model, looked up once: finding labels costs more than counting."""
+
+    def __init__(self, metrics: Metrics, model: tuple[str, ...]) -> None:
+        self._metrics = metrics
+        self._model = model
+        self._seconds: dict[str, Histogram] = {}
+        self.first_token = metrics.first_token_seconds.labels(*model)
+        self.output_token = metrics.output_token_seconds.labels(*model)
+        self.tokens_in = metrics.tokens.labels(*model, "input")
+        self.tokens_out = metrics.tokens.labels(*model, "output")
+
+    def seconds(self, error_type: str) -> Histogram:
+        if error_type not in self._seconds:
+            self._seconds[error_type] = self._metrics.request_seconds.labels(*self._model, error_type)
+        return self._seconds[error_type]
+
+
 class Metrics:
     """One a worker."""
 
@@ -65,6 +83,28 @@ class Metrics:
             "gyre_gateway_snapshot_failures", "Snapshots that could not be read.", registry=registry
         )
         self._gauges(registry)
+        self._series: dict[tuple[str, ...], Series] = {}
+        self._answered: dict[tuple[str, int], Counter] = {}
+        self._shown: dict[Gauge, set[tuple[str, ...]]] = {}
+
+    def of(self, model: tuple[str, ...]) -> Series:
+        """`model` holds the values of MODEL."""
+        if model not in self._series:
+            self._series[model] = Series(self, model)
+        return self._series[model]
+
+    def answered(self, route: str, status: int) -> Counter:
+        if (route, status) not in self._answered:
+            self._answered[route, status] = self.requests.labels(route, str(status))
+        return self._answered[route, status]
+
+    def show(self, gauge: Gauge, values: dict[tuple[str, ...], int]) -> None:
+        """Sets the series of `gauge`; those that are gone go to 0, for a shared file cannot forget them."""
+        for labels in self._shown.setdefault(gauge, set()) - values.keys():
+            gauge.labels(*labels).set(0)
+        for labels, value in values.items():
+            gauge.labels(*labels).set(value)
+        self._shown[gauge] = set(values)
 
     def _gauges(self, registry: CollectorRegistry) -> None:
         self.in_flight = Gauge(

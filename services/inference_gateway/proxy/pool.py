@@ -44,7 +44,9 @@ def split_base_url(url: str, checked: bool, policy: Policy) -> tuple[Origin, str
 class Pool:
     """The connections to one origin, newest first, so that those too many grow old and are closed."""
 
-    def __init__(self, origin: Origin, settings: ProxySettings, clock: Callable[[], float], tls: ssl.SSLContext) -> None:
+    def __init__(
+        self, origin: Origin, settings: ProxySettings, clock: Callable[[], float], tls: ssl.SSLContext
+    ) -> None:
         self.origin = origin
         self._settings = settings
         self._clock = clock
@@ -199,5 +201,3 @@ class Pools:
         for pool in self._pools.values():
             pool.close()
 
-
-__all__ = ["Origin", "Pool", "PoolFull", "Pools", "UpstreamRefused", "split_base_url"]

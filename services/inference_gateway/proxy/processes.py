@@ -37,6 +37,8 @@ from services.inference_gateway.proxy.shipper import Record, Shipper
 
 log = logging.getLogger(__name__)
 START_SECONDS = 30.0
+PORT_SECONDS = 3.0
+HALF_SEGMENT_SECONDS = 3600.0
 FIRST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 5.0
 HEALTHY_SECONDS = 60.0
@@ -75,9 +77,8 @@ class ProxyPool:
     async def start(self) -> None:
         """Raises: OSError if the port is taken; TimeoutError if the workers do not come up."""
         self._paths.create()
-        for old in self._paths.metrics.glob("*.db"):
-            old.unlink()
-        self._sockets = _listen(self._host, self._port, self._settings.workers)
+        _clean_up(self._paths)
+        self._sockets = await _listen(self._host, self._port, self._settings.workers)
         await self._control.start()
         self._tasks = [asyncio.create_task(self._keep_running(slot)) for slot in range(self._settings.workers)]
         self._tasks.append(asyncio.create_task(self._shipper.run()))
@@ -220,17 +221,37 @@ class ProxyMetrics(Collector):
         return []
 
 
-def _listen(host: str, port: int, count: int) -> list[socket.socket]:
-    """The first is bound without SO_REUSEPORT for a moment, so that a port of somebody else is noticed, not shared."""
-    bind(host, port, reuse_port=False).close()
-    sockets = [bind(host, port, reuse_port=True) for _ in range(count)]
+async def _listen(host: str, port: int, count: int) -> list[socket.socket]:
+    """The first is bound without SO_REUSEPORT for a moment, so that a port of somebody else is noticed, not shared.
+
+    Tried for some seconds: after a hard death of the control plane its last worker lets go of the port in a moment.
+    """
+    deadline = time.monotonic() + PORT_SECONDS
+    while True:
+        try:
+            bind(host, port, reuse_port=False).close()
+            sockets = [bind(host, port, reuse_port=True) for _ in range(count)]
+            break
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            await asyncio.sleep(0.1)
     for sock in sockets:
         sock.listen(BACKLOG)
     return sockets
 
 
+def _clean_up(paths: Paths) -> None:
+    """What workers of an earlier life left behind: their counts, and segments that they did not finish."""
+    for old in paths.metrics.glob("*.db"):
+        old.unlink(missing_ok=True)
+    for half in paths.spool.glob("*.part"):
+        if time.time() - half.stat().st_mtime > HALF_SEGMENT_SECONDS:
+            half.unlink(missing_ok=True)
+
+
 def _socket_path(wanted: Path) -> Path:
-    """A Unix socket's path may have 107 bytes: where the home is deeper, the socket lies in a private folder of its own."""
+    """A Unix socket's path may have 107 bytes: where the home is deeper, the socket lies in a private folder apart."""
     if len(str(wanted).encode()) <= LONGEST_SOCKET_PATH:
         return wanted
     return Path(tempfile.mkdtemp(prefix="gyre-")) / wanted.name

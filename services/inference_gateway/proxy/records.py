@@ -20,8 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ulid import ULID
-
+from services.inference_gateway.proxy import ulid
 from services.inference_gateway.proxy.settings import ProxySettings
 
 log = logging.getLogger(__name__)
@@ -107,7 +106,9 @@ class RecordQueue:
         """The oldest lines, as many as go into one segment."""
         lines: list[bytes] = []
         size = 0
-        while self._lines and len(lines) < SEGMENT_RECORDS and (not lines or size + len(self._lines[0]) < SEGMENT_BYTES):
+        while self._lines and len(lines) < SEGMENT_RECORDS:
+            if lines and size + len(self._lines[0]) > SEGMENT_BYTES:
+                break
             line = self._lines.popleft()
             size += len(line)
             lines.append(line)
@@ -151,7 +152,7 @@ class SpoolWriter:
 
 def write_segment(folder: Path, lines: list[bytes]) -> Path:
     """A segment appears whole, and only once it is on the disk. Raises: OSError."""
-    path = folder / f"{ULID()}-{os.getpid()}{SUFFIX}"
+    path = folder / f"{ulid.new()}-{os.getpid()}{SUFFIX}"
     temporary = path.with_suffix(".part")
     try:
         with open(temporary, "wb") as file:

@@ -9,7 +9,8 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from services.inference_gateway.proxy.connection import ClientConnection, Reply
+from services.inference_gateway.proxy.connection import ClientConnection
+from services.inference_gateway.proxy.reply import Reply
 from services.inference_gateway.proxy.settings import ProxySettings
 from services.inference_gateway.proxy.wire import Request
 

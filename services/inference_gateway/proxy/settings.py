@@ -21,7 +21,7 @@ class ProxySettings(BaseSettings):
     max_header_bytes: int = Field(32 * 1024, ge=1024, description="Request line and headers; more get 431.")
     max_body_bytes: int = Field(10 * MIB, ge=1024, description="A request's body; more gets 413.")
     max_buffered_bytes: int = Field(256 * MIB, ge=MIB, description="All bodies being received; more get 503.")
-    max_response_bytes: int = Field(64 * MIB, ge=1024, description="An engine's reply that is not streamed, and one SSE event.")
+    max_response_bytes: int = Field(64 * MIB, ge=1024, description="A reply that is not streamed, and one SSE event.")
     max_pipelined: int = Field(16, ge=1, description="Requests waiting on one connection before it is read no more.")
 
     header_seconds: float = Field(10, gt=0, description="From the first byte of a request to the end of its headers.")
@@ -38,9 +38,9 @@ class ProxySettings(BaseSettings):
 
     upstream_connections: int = Field(128, ge=1, description="Connections to one engine address.")
     upstream_waiting: int = Field(512, ge=0, description="Requests that wait for one of them; more get 503.")
-    upstream_idle_seconds: float = Field(30, gt=0, description="An unused connection to an engine is closed after this.")
+    upstream_idle_seconds: float = Field(30, gt=0, description="An unused connection to an engine is closed then.")
     allow_loopback: bool = Field(True, description="Upstream URLs may point to this machine.")
-    allow_private: bool = Field(False, description="Upstream URLs may point into private networks (10/8, 192.168/16 …).")
+    allow_private: bool = Field(False, description="Upstream URLs may point into private networks.")
 
     record_queue: int = Field(10_000, ge=1, description="Completions waiting to be written; the oldest are dropped.")
     record_queue_bytes: int = Field(64 * MIB, ge=1024, description="The same, in bytes.")

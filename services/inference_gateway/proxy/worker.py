@@ -51,8 +51,8 @@ class Worker:
         """Serves until `stop` is set, then drains and writes what is left to the spool."""
         self._look_for_snapshot()
         await self._server.listen(sock)
-        chores = [self._writer.run(), self._follow_snapshots(), self._report(), self._keep_house(), self._watch_parent()]
-        tasks = [asyncio.create_task(chore) for chore in chores]
+        chores = (self._writer.run, self._follow_snapshots, self._report, self._keep_house, self._watch_parent)
+        tasks = [asyncio.create_task(chore()) for chore in chores]
         for task in tasks:
             task.add_done_callback(self._chore_ended)
         await self.stop.wait()
@@ -110,11 +110,14 @@ class Worker:
             self._gateway.pools.expire()
             self._metrics.connections.set(len(self._server.connections))
             self._metrics.record_queue.set(len(self._records))
-            for target, count in self._gateway.router.in_flight.items():
-                self._metrics.in_flight.labels(target).set(count)
-            for pool in self._gateway.pools.all():
-                for state, count in (("busy", pool.busy), ("idle", pool.idle), ("waiting", pool.waiting)):
-                    self._metrics.pool.labels(pool.origin.authority, state).set(count)
+            self._metrics.show(self._metrics.in_flight, {(name,): n for name, n in self._gateway.router.in_flight.items()})
+            pools = {pool.origin.authority: pool for pool in self._gateway.pools.all()}
+            self._metrics.show(
+                self._metrics.pool,
+                {(name, "busy"): pool.busy for name, pool in pools.items()}
+                | {(name, "idle"): pool.idle for name, pool in pools.items()}
+                | {(name, "waiting"): pool.waiting for name, pool in pools.items()},
+            )
 
     async def _watch_parent(self) -> None:
         """The parent holds the other end of standard input and never writes: its end is the parent's end."""

@@ -1,7 +1,7 @@
 import { CopyOutlined } from "@ant-design/icons";
 import { App, Button, Tooltip } from "antd";
 import { Link } from "react-router";
-import { pagePath, shortName } from "@/api/names";
+import { lastPart, pagePath, shortName } from "@/api/names";
 import { useI18n } from "@/i18n";
 import { Nothing } from "./values";
 
@@ -31,11 +31,20 @@ export function Digest({ value }: { value: string }) {
   return <Copyable value={value} shown={value.replace(/^sha256:/, "").slice(0, 12)} />;
 }
 
+const ULID = /^(chatcmpl-)?[0-9A-HJKMNP-TV-Z]{26}$/;
+
+/** `run` of `projects/p/runs/{ulid}`. */
+function kindOf(name: string): string {
+  const collection = name.split("/").at(-2) ?? "";
+  return collection === "batches" ? "batch" : collection === "feedback" ? collection : collection.replace(/s$/, "");
+}
+
 /** A resource by what people call it, linked to its page if it has one. */
 export function Ref({ name }: { name?: string }) {
+  const { word } = useI18n();
   if (!name) return <Nothing />;
   const path = pagePath(name);
-  const text = shortName(name);
+  const text = ULID.test(lastPart(name)) ? `${word("lineageKind", kindOf(name))} …${name.slice(-6)}` : shortName(name);
   return path ? (
     <Link to={path} title={name}>
       {text}

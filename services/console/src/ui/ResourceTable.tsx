@@ -119,6 +119,7 @@ function toAntd<Row>(column: Column<Row>, order: string): NonNullable<TableProps
     title: column.title,
     width: column.width,
     align: column.align,
+    fixed: column.key === "actions" ? "end" : undefined,
     sorter: column.sort !== undefined,
     sortOrder: column.sort ? sorted : undefined,
     render: (_, row) => column.render(row),

@@ -55,9 +55,8 @@ async def test_an_answer_has_our_id_and_the_name_that_was_asked_for_and_is_other
 async def test_the_clients_key_and_cookies_do_not_reach_the_engine(start):
     async with raw(upstreams.answers()) as engine:
         running = await start(deployment(Target("t1", address=engine.address)))
-        await running.client(default_headers={"cookie": "secret=1", "traceparent": "00-1-2-01"}).chat.completions.create(
-            model="hotline", messages=HELLO
-        )
+        client = running.client(default_headers={"cookie": "secret=1", "traceparent": "00-1-2-01"})
+        await client.chat.completions.create(model="hotline", messages=HELLO)
     head = engine.requests[0].lower()
     assert b"gyre-test-key" not in head and b"cookie" not in head and b"traceparent: 00-1-2-01" in head
 

@@ -36,7 +36,8 @@ def error_of(answer: bytes) -> dict:
 async def test_pipelined_requests_are_answered_in_order(start):
     async with raw(upstreams.answers("slow one")) as engine:
         running = await start(deployment(Target("t1", address=engine.address)))
-        answer = await running.raw(post(close=False) + b"GET /nothing HTTP/1.1\r\nhost: x\r\n\r\n" + HEALTH + LAST_HEALTH)
+        unknown = b"GET /nothing HTTP/1.1\r\nhost: x\r\n\r\n"
+        answer = await running.raw(post(close=False) + unknown + HEALTH + LAST_HEALTH)
     assert statuses(answer) == [200, 404, 200, 200]
     assert answer.index(b"slow one") < answer.index(b"unknown_url") < answer.index(b'"ok"')
 
@@ -45,6 +46,24 @@ async def test_thousands_of_pipelined_requests_are_answered_one_by_one(start):
     running = await start()
     answer = await running.raw(b"GET /nothing HTTP/1.1\r\nhost: x\r\n\r\n" * 3000 + HEALTH * 3000 + LAST_HEALTH)
     assert statuses(answer) == [404] * 3000 + [200] * 3001
+
+
+async def test_answers_that_nobody_reads_do_not_pile_up(start):
+    running = await start(write_stall_seconds=0.3)
+    _, writer = await asyncio.open_connection("127.0.0.1", running.port, limit=1024)
+    (connection,) = await eventually(lambda: running.server.connections)
+
+    async def flood() -> None:
+        while True:
+            writer.write(HEALTH * 1000)
+            await writer.drain()
+
+    flooding = asyncio.create_task(flood())
+    await eventually(lambda: connection.write_paused)
+    assert connection._transport.get_write_buffer_size() < 1_000_000
+    await eventually(lambda: not running.server.connections)
+    flooding.cancel()
+    writer.close()
 
 
 async def test_a_request_may_come_byte_by_byte(start):
@@ -137,8 +156,8 @@ async def test_all_bodies_together_have_a_bound(start):
 
 async def test_a_wrong_key_is_refused_before_the_body_is_read(start):
     running = await start()
-    head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer no\r\ncontent-length: 9000000\r\n\r\n"
-    answer = await running.raw(head)
+    lines = b"host: x\r\nauthorization: Bearer no\r\ncontent-length: 9000000\r\n\r\n"
+    answer = await running.raw(b"POST /v1/chat/completions HTTP/1.1\r\n" + lines)
     assert statuses(answer) == [401] and b"connection: close" in answer
 
 

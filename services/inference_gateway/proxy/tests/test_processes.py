@@ -34,9 +34,9 @@ from services.inference_gateway.proxy.tests.upstreams import STREAM_HEAD, chunke
 class Home:
     """A pool, its folder, and a control plane that remembers."""
 
-    def __init__(self, folder: Path, workers: int = 1) -> None:
+    def __init__(self, folder: Path, workers: int = 1, port: int = 0) -> None:
         self.paths = Paths(folder)
-        self.port = free_port()
+        self.port = port or free_port()
         self.registry = CollectorRegistry()
         self.stored: list[CompletionRecord] = []
         self.down = False
@@ -182,14 +182,17 @@ async def test_a_worker_ends_when_its_parent_is_gone(tmp_path):
         "    await asyncio.sleep(600)\n"
         "asyncio.run(main())\n"
     )
+    port = free_port()
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     parent = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", code, str(tmp_path), str(free_port()),
+        sys.executable, "-c", code, str(tmp_path), str(port),
         stdout=asyncio.subprocess.PIPE, env=environment,
     )  # fmt: skip
     worker = psutil.Process(int(await parent.stdout.readline()))
     parent.kill()
     await parent.wait()
+    async with Home(tmp_path, port=port).pool:  # which can take the port over at once
+        pass
     await eventually(lambda: not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE)
 
 

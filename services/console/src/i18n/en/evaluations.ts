@@ -71,4 +71,5 @@ export const evaluations = {
   "verdicts.interval": "95 % interval",
   "verdicts.bound": "Lower bound",
   "verdicts.values": "Baseline → candidate",
+  "evaluations.chosen": "{n} {n|variant|variants}",
 } as const;

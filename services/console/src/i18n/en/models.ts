@@ -41,4 +41,6 @@ export const models = {
   "alias.to": "To",
   "alias.verdict": "Verdict",
   "alias.by": "Moved by",
+  "format.HF": "Safetensors",
+  "format.GGUF": "GGUF",
 } as const;

@@ -74,4 +74,5 @@ export const evaluations: Translation<typeof source> = {
   "verdicts.interval": "95% 区间",
   "verdicts.bound": "下界要求",
   "verdicts.values": "基线 → 候选",
+  "evaluations.chosen": "{n} 个变体",
 };

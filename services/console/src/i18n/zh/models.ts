@@ -43,4 +43,6 @@ export const models: Translation<typeof source> = {
   "alias.to": "新版本",
   "alias.verdict": "裁定",
   "alias.by": "操作者",
+  "format.HF": "Safetensors",
+  "format.GGUF": "GGUF",
 };

@@ -1,3 +1,7 @@
+import { PlusOutlined } from "@ant-design/icons";
+import { Button } from "antd";
+import { useState } from "react";
+import { useMay } from "@/api/queries";
 import { useI18n } from "@/i18n";
 import { Page } from "@/ui/Page";
 import { Keys } from "./Keys";
@@ -5,10 +9,17 @@ import { ProjectSettings } from "./ProjectSettings";
 
 export function Access() {
   const { t } = useI18n();
+  const isAdmin = useMay("ADMIN");
+  const [creating, setCreating] = useState(false);
+  const add = isAdmin && (
+    <Button type="primary" icon={<PlusOutlined />} onClick={() => setCreating(true)}>
+      {t("keys.new")}
+    </Button>
+  );
   return (
-    <Page title={t("access.title")} lead={t("access.lead")}>
+    <Page title={t("access.title")} lead={t("access.lead")} actions={add}>
       <div className="columns">
-        <Keys />
+        <Keys creating={creating} onClose={() => setCreating(false)} />
         <ProjectSettings />
       </div>
     </Page>

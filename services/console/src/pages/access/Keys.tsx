@@ -1,4 +1,3 @@
-import { PlusOutlined } from "@ant-design/icons";
 import { App, Button, Form, Input, InputNumber, Modal, Select } from "antd";
 import { useEffect, useState } from "react";
 import { post } from "@/api/client";
@@ -16,12 +15,11 @@ import { Num, Time } from "@/ui/values";
 
 const ROLES = ["VIEWER", "REVIEWER", "ENGINEER", "ADMIN"] as const;
 
-export function Keys() {
+export function Keys({ creating, onClose }: { creating: boolean; onClose: () => void }) {
   const { t, word } = useI18n();
   const project = useProject();
   const isAdmin = useMay("ADMIN");
   const confirm = useConfirm();
-  const [creating, setCreating] = useState(false);
   const [secret, setSecret] = useState("");
   const revoke = useChange(["api_gateway"], (key: ApiKey) => post(`/${key.name}:revoke`, { etag: key.etag }));
   const askToRevoke = (key: ApiKey) =>
@@ -33,19 +31,13 @@ export function Keys() {
       done: t("keys.revoked"),
       act: () => revoke.mutateAsync(key),
     });
-  const add = isAdmin && (
-    <Button type="primary" icon={<PlusOutlined />} onClick={() => setCreating(true)}>
-      {t("keys.new")}
-    </Button>
-  );
   return (
     <>
       <ResourceTable<ApiKey>
         path={`/projects/${project}/keys`}
         field="keys"
         rowKey={(key) => key.name}
-        tools={add}
-        empty={<Empty title={t("keys.empty")} action={add} />}
+        empty={<Empty title={t("keys.empty")} />}
         columns={[
           { key: "prefix", title: t("keys.key"), render: (key) => <span className="mono">{key.prefix}…</span> },
           {
@@ -81,7 +73,7 @@ export function Keys() {
           },
         ]}
       />
-      <CreateKeyDrawer open={creating} onClose={() => setCreating(false)} onCreated={setSecret} />
+      <CreateKeyDrawer open={creating} onClose={onClose} onCreated={setSecret} />
       <SecretOnce secret={secret} onClose={() => setSecret("")} />
     </>
   );

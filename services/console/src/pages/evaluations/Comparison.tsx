@@ -76,8 +76,9 @@ export function Comparison() {
             size="small"
             mode="multiple"
             maxCount={MOST}
-            maxTagCount="responsive"
-            style={{ minWidth: 240 }}
+            maxTagCount={0}
+            maxTagPlaceholder={t("evaluations.chosen", { n: compared.length })}
+            style={{ minWidth: 130 }}
             aria-label={t("evaluations.variants")}
             value={compared.map((one) => one.variant)}
             onChange={setChosen}

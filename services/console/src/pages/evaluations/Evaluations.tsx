@@ -41,11 +41,11 @@ export function Evaluations() {
         )
       }
     >
-      <Comparison />
       <Tabs
-        activeKey={address.get("tab") ?? "evaluations"}
+        activeKey={address.get("tab") ?? "comparison"}
         onChange={(tab) => setAddress({ tab }, { replace: true })}
         items={[
+          { key: "comparison", label: t("evaluations.comparison"), children: <Comparison /> },
           {
             key: "evaluations",
             label: t("evaluations.list"),

@@ -10,11 +10,20 @@ export function newestOfEach(evaluations: readonly Evaluation[]): Evaluation[] {
   return [...newest.values()];
 }
 
-/** What is compared when nobody has chosen: where it began, and the latest two. */
+/** What is compared when nobody has chosen: the version where it began and the latest two, each as it is served. */
 export function usualChoice(candidates: readonly Evaluation[]): Evaluation[] {
-  return candidates.length <= 3
-    ? [...candidates]
-    : [candidates[0], ...candidates.slice(-2)].flatMap((one) => one ?? []);
+  const versions = onePerVersion(candidates);
+  return versions.length <= 3 ? versions : [versions[0], ...versions.slice(-2)].flatMap((one) => one ?? []);
+}
+
+/** Of each model version the variant that came first: a lap measures and serves that one. */
+function onePerVersion(candidates: readonly Evaluation[]): Evaluation[] {
+  const first = new Map<string, Evaluation>();
+  for (const one of candidates) {
+    const version = one.variant.split("/variants/")[0] ?? one.variant;
+    if (!first.has(version)) first.set(version, one);
+  }
+  return [...first.values()];
 }
 
 /** Metrics that any of them has. */

@@ -1,6 +1,6 @@
 import { Skeleton } from "antd";
 import { Link } from "react-router";
-import { lastPart, partOf, shortName } from "@/api/names";
+import { lastPart, shortName } from "@/api/names";
 import { useProject } from "@/api/queries";
 import type { Evaluation, Pipeline } from "@/api/types";
 import { useI18n } from "@/i18n";
@@ -66,19 +66,9 @@ export function LastLap({
 function toScores(evaluations: Evaluation[]) {
   const done = evaluations.filter((one) => one.state === "STATE_SUCCEEDED");
   const suite = done.toSorted((a, b) => (b.create_time ?? "").localeCompare(a.create_time ?? ""))[0]?.suite;
-  const shown = usualChoice(newestOfEach(onePerVersion(done.filter((one) => one.suite === suite))));
+  const shown = usualChoice(newestOfEach(done.filter((one) => one.suite === suite)));
   return shown.flatMap((one) => {
     const score = one.scores.find((found) => found.slice === "" && found.metric === "exact");
     return score ? [{ ...score, variant: one.variant, suite: one.suite }] : [];
   });
-}
-
-/** Of each model version the variant that was measured first: the one that is served. */
-function onePerVersion(evaluations: Evaluation[]): Evaluation[] {
-  const served = new Map<string, string>();
-  const version = (one: Evaluation) => `${partOf(one.variant, "models")}/${partOf(one.variant, "versions")}`;
-  for (const one of evaluations.toSorted((a, b) => (a.create_time ?? "").localeCompare(b.create_time ?? ""))) {
-    if (!served.has(version(one))) served.set(version(one), one.variant);
-  }
-  return evaluations.filter((one) => served.get(version(one)) === one.variant);
 }

@@ -62,7 +62,7 @@ export function ModelDetail() {
         )
       }
     >
-      <div className="columns">
+      <div className={address.get("tab") === "lineage" ? "stack" : "columns"}>
         {shown ? <Views key={shown.name} model={model.data} version={shown} versions={all} /> : <NoVersion />}
         <div className="stack">
           <VersionList versions={all} shown={shown} model={model.data} />

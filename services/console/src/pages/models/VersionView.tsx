@@ -2,7 +2,7 @@ import { DeleteOutlined, PlusOutlined } from "@ant-design/icons";
 import { Button, Dropdown, Skeleton, Table } from "antd";
 import { useNavigate } from "react-router";
 import { post, remove } from "@/api/client";
-import { lastPart, shortName, variantLabel } from "@/api/names";
+import { bare, lastPart, shortName, variantLabel } from "@/api/names";
 import { useChange, useList, useMay } from "@/api/queries";
 import type { ModelVersion, Variant } from "@/api/types";
 import { useI18n } from "@/i18n";
@@ -61,7 +61,7 @@ export function VersionView({ version }: { version: ModelVersion }) {
 const POLL = 2000;
 
 function Variants({ version }: { version: ModelVersion }) {
-  const { t } = useI18n();
+  const { t, word } = useI18n();
   const list = useList<"variants", Variant>(
     `/${version.name}/variants`,
     {},
@@ -91,13 +91,13 @@ function Variants({ version }: { version: ModelVersion }) {
               title: t("models.variant"),
               render: (_, row) => <span className="mono">{variantLabel(lastPart(row.name))}</span>,
             },
-            { title: t("models.format"), render: (_, row) => row.format.replace("FORMAT_", "") },
+            { title: t("models.format"), render: (_, row) => word("format", bare(row.format)) },
             { title: t("column.size"), align: "right", render: (_, row) => <Bytes value={row.size_bytes} /> },
             { title: t("column.status"), render: (_, row) => <State value={row.state} why={row.failure_reason} /> },
             {
               title: t("models.note"),
               render: (_, row) => (
-                <span className="second" lang="en">
+                <span className="second variant-note" lang="en">
                   {row.note}
                 </span>
               ),

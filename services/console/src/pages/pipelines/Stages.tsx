@@ -51,11 +51,9 @@ export function StageTable({ stages }: { stages: Stage[] }) {
     <ol className="stage-list">
       {stages.map((stage) => (
         <li key={stage.id}>
-          <div>
-            <strong>{word("stage", stage.id)}</strong>
-            <div className="quiet num">{took(stage)}</div>
-          </div>
+          <strong>{word("stage", stage.id)}</strong>
           <State value={stage.state} />
+          <span className="quiet num">{took(stage)}</span>
           <div className="stack-s" style={{ gap: 2 }}>
             {stage.resource && (
               <span>

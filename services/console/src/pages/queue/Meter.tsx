@@ -1,3 +1,5 @@
+import "@/ui/progress.css";
+
 /** How much of something is used, as a bar and as text. */
 export function Meter({ label, used, of, text }: { label: string; used: number; of: number; text: string }) {
   const share = of > 0 ? Math.min(used / of, 1) : 0;

@@ -1,0 +1,68 @@
+"""The way back to a client."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from services.inference_gateway.proxy import wire
+from services.inference_gateway.proxy.wire import Request
+
+if TYPE_CHECKING:
+    from services.inference_gateway.proxy.connection import ClientConnection
+
+Nothing = Callable[[], None]
+
+
+class Reply:
+    """For one request. Writing after the client left does nothing."""
+
+    __slots__ = ("_connection", "_request", "chunked", "ended", "on_pause", "on_resume", "started", "status")
+
+    def __init__(self, connection: ClientConnection, request: Request) -> None:
+        self._connection = connection
+        self._request = request
+        self.status = 0
+        self.started = False
+        self.ended = False
+        self.chunked = False
+        self.on_pause: Nothing | None = None
+        self.on_resume: Nothing | None = None
+
+    @property
+    def paused(self) -> bool:
+        """True while the client reads slower than we write."""
+        return self._connection.write_paused
+
+    def send(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
+        """A whole reply."""
+        keep = self._connection.keeps_alive(self._request)
+        data = wire.response(status, body, (headers or {}).items(), keep)
+        if self._request.method == "HEAD":
+            data = data[: len(data) - len(body)]
+        self.status, self.started, self.ended = status, True, True
+        self._connection.write(data)
+
+    def start(self, status: int, headers: dict[str, str]) -> None:
+        """Begins a reply of unknown length: chunked, or to the end of the connection for HTTP/1.0."""
+        self.status, self.started = status, True
+        self.chunked = not self._request.http_1_0
+        fields = dict(headers)
+        if self.chunked:
+            fields["transfer-encoding"] = "chunked"
+        if not self._connection.keeps_alive(self._request) or not self.chunked:
+            self._request.keep_alive = False
+            fields["connection"] = "close"
+        self._connection.write(wire.head(status, fields.items()))
+
+    def write(self, data: bytes) -> None:
+        if data:
+            self._connection.write(wire.chunk(data) if self.chunked else data)
+
+    def end(self) -> None:
+        if self.chunked:
+            self._connection.write(wire.LAST_CHUNK)
+        self.ended = True
+
+    def close_after(self) -> None:
+        self._request.keep_alive = False
