@@ -151,8 +151,8 @@ async def _until_signalled(apps: Sequence[App]) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
     async with AsyncExitStack() as stack:
-        starting = asyncio.gather(*(serve(app, stack) for app in apps))
-        stopping = asyncio.create_task(stopped.wait())
+        starting: asyncio.Future[Any] = asyncio.gather(*(serve(app, stack) for app in apps))
+        stopping: asyncio.Future[Any] = asyncio.create_task(stopped.wait())
         await asyncio.wait([starting, stopping], return_when=asyncio.FIRST_COMPLETED)
         if starting.done():
             starting.result()

@@ -7,6 +7,7 @@ message that says what to do.
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import grpc
 from google.protobuf import any_pb2
@@ -104,7 +105,7 @@ class RemoteError(DomainError):
         return self._reason
 
 
-def to_status(error: DomainError, domain: str) -> grpc.Status:
+def to_status(error: DomainError, domain: str) -> Any:
     """The wire form: code, message and one ErrorInfo{reason, domain, metadata}."""
     info = error_details_pb2.ErrorInfo(reason=error.reason, domain=f"gyre.{domain}", metadata=error.metadata)
     detail = any_pb2.Any()

@@ -83,6 +83,7 @@ class Inbox:
         """Applies one event, retries what may pass, and sets aside what does not."""
         headers = {name: value.decode() for name, value in record.headers}
         with event_span(self._db.component, headers):
+            reason: Exception
             for attempt in range(1, ATTEMPTS + 1):
                 try:
                     await self._apply(headers, record.value)

@@ -163,11 +163,11 @@ def _write_revision(connection: Connection, component: str, message: str) -> Non
         return []
 
     names = [table.name for table in _metadata(component).sorted_tables if "project" in table.c]
-    context.template_args |= {"component": component, "protected": names}
+    context.template_args.update({"component": component, "protected": names})  # type: ignore[dict-item]
     with EnvironmentContext(config, script, fn=retrieve, template_args=context.template_args) as environment:
         environment.configure(connection=connection, **_context_options(component))
         environment.run_migrations()
-    for written in context.generate_scripts():
+    for written in filter(None, context.generate_scripts()):
         subprocess.run([sys.executable, "-m", "ruff", "format", "--quiet", written.path], check=True)
         sys.stdout.write(f"{written.path}\n")
 

@@ -13,6 +13,7 @@ import time
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import sqlalchemy as sa
 from aiokafka import AIOKafkaProducer
@@ -149,7 +150,9 @@ class Relay:
         async with self._db.transaction() as session:
             sent = OUTBOX.c.sent_at.is_not(None) & (OUTBOX.c.create_time >= session.clock.now() - self._retention)
             lacking = sa.true() if cluster.topics_created else OUTBOX.c.sent_to != cluster.id
-            result = await session.execute(sa.update(OUTBOX).where(sent, lacking).values(sent_at=None, sent_to=None))
+            result: Any = await session.execute(
+                sa.update(OUTBOX).where(sent, lacking).values(sent_at=None, sent_to=None)
+            )
         if result.rowcount:
             log.warning("an empty broker gets the retention window again", extra={"events": result.rowcount})
 

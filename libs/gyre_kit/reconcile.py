@@ -34,8 +34,8 @@ class Leased(SQLModel):
     """A row that one worker at a time may process. `due` says when it wants to be looked at next."""
 
     lease_token: str | None = None
-    lease_until: datetime | None = Field(default=None, sa_type=DateTime(timezone=True))  # type: ignore[call-overload]
-    due: datetime | None = Field(default=None, sa_type=DateTime(timezone=True))  # type: ignore[call-overload]
+    lease_until: datetime | None = Field(default=None, sa_type=DateTime(timezone=True))
+    due: datetime | None = Field(default=None, sa_type=DateTime(timezone=True))
 
 
 class LeaseLost(Exception):

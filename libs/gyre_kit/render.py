@@ -1,4 +1,8 @@
-"""Between rows and protos: fields of the same name carry over; a `StrEnum` READY is `STATE_READY` on the wire."""
+"""Between rows and protos: fields of the same name carry over; a `StrEnum` READY is `STATE_READY` on the wire.
+
+Descriptors are `Any` here: the stubs know two kinds of each, of which one exists at run time. An enum's number is
+`Any` too, because the stubs give each enum a type of its own.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,6 @@ import re
 from datetime import datetime
 from typing import Any, TypeVar
 
-from google.protobuf.descriptor import EnumDescriptor, FieldDescriptor
 from google.protobuf.message import Message
 
 Reply = TypeVar("Reply", bound=Message)
@@ -28,21 +31,21 @@ def enum_name(message: Message, field: str) -> str:
     return short_name(descriptor.enum_type, getattr(message, field))
 
 
-def short_name(enum: EnumDescriptor, number: int) -> str:
+def short_name(enum: Any, number: int) -> str:
     if number == 0:
         return ""
     return str(enum.values_by_number[number].name).removeprefix(_prefix(enum))
 
 
-def enum_number(enum: EnumDescriptor, name: str) -> int:
+def enum_number(enum: Any, name: str) -> Any:
     """The number of READY, or of STATE_READY; 0 for an empty name."""
     if not name:
         return 0
     values = enum.values_by_name
-    return int(values[name if name in values else _prefix(enum) + name].number)
+    return values[name if name in values else _prefix(enum) + name].number
 
 
-def _set(reply: Message, field: FieldDescriptor, value: Any) -> None:
+def _set(reply: Message, field: Any, value: Any) -> None:
     if field.message_type and field.message_type.GetOptions().map_entry:
         getattr(reply, field.name).update(value)
     elif field.is_repeated:
@@ -57,7 +60,7 @@ def _set(reply: Message, field: FieldDescriptor, value: Any) -> None:
         getattr(reply, field.name).CopyFrom(value)
 
 
-def _element(field: FieldDescriptor, value: Any) -> Any:
+def _element(field: Any, value: Any) -> Any:
     if field.enum_type is not None and isinstance(value, str):
         return enum_number(field.enum_type, value)
     if field.message_type is not None and isinstance(value, dict):
@@ -74,5 +77,5 @@ def _fill(message: Message, values: dict[str, Any]) -> None:
             _set(message, field, values[field.name])
 
 
-def _prefix(enum: EnumDescriptor) -> str:
+def _prefix(enum: Any) -> str:
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", enum.name).upper() + "_"

@@ -33,12 +33,8 @@ class Resource(SQLModel):
     project: str = Field(index=True)
     display_name: str = ""
     created_by: str = Field(default_factory=lambda: caller().subject)
-    create_time: datetime = Field(  # type: ignore[call-overload]
-        default_factory=lambda: datetime.now(UTC), sa_type=DateTime(timezone=True)
-    )
-    update_time: datetime = Field(  # type: ignore[call-overload]
-        default_factory=lambda: datetime.now(UTC), sa_type=DateTime(timezone=True)
-    )
+    create_time: datetime = Field(default_factory=lambda: datetime.now(UTC), sa_type=DateTime(timezone=True))
+    update_time: datetime = Field(default_factory=lambda: datetime.now(UTC), sa_type=DateTime(timezone=True))
     revision: int = 1
     request_id: str | None = Field(default=None, index=True)
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import import_module
-from typing import Any, TypeVar
+from typing import Any
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -22,7 +22,6 @@ from gyre_kit.settings import KitSettings
 from gyre_kit.telemetry import Metrics
 
 log = logging.getLogger(__name__)
-Stub = TypeVar("Stub")
 MAX_MESSAGE = 16 * 1024 * 1024
 OPTIONS = [
     ("grpc.max_receive_message_length", MAX_MESSAGE),
@@ -33,7 +32,7 @@ OPEN_SERVICES = ("/grpc.health.v1.Health/", "/grpc.reflection.")
 READ_VERBS = ("Get", "List", "Watch", "Query")
 
 
-class Gate(grpc.aio.ServerInterceptor):  # type: ignore[misc]
+class Gate(grpc.aio.ServerInterceptor):
     """Steps around each call: who is it, may they, run it, and say what went wrong in one form."""
 
     def __init__(self, component: str, verifier: Verifier, roles: Mapping[str, Role], metrics: Metrics) -> None:
@@ -163,8 +162,11 @@ class Clients:
         self._settings, self._signer = settings, signer
         self._channels: dict[str, grpc.aio.Channel] = {}
 
-    def stub(self, stub: Callable[[Any], Stub]) -> Stub:
-        """`clients.stub(RunServiceStub)`; the stub's package says which service it is."""
+    def stub(self, stub: Callable[[Any], Any]) -> Any:
+        """`clients.stub(RunServiceStub)`; the stub's package says which service it is.
+
+        `Any`, for the generated stubs have the types of the synchronous API.
+        """
         component = stub.__module__.split(".")[1]
         return stub(self.channel(component))
 
@@ -195,15 +197,15 @@ class Outgoing:
     def interceptors(self) -> list[Any]:
         outer = self
 
-        class UnaryUnary(grpc.aio.UnaryUnaryClientInterceptor):  # type: ignore[misc]
+        class UnaryUnary(grpc.aio.UnaryUnaryClientInterceptor):
             async def intercept_unary_unary(self, continuation: Any, details: Any, request: Any) -> Any:
                 return await continuation(outer.prepared(details, deadline=True), request)
 
-        class UnaryStream(grpc.aio.UnaryStreamClientInterceptor):  # type: ignore[misc]
+        class UnaryStream(grpc.aio.UnaryStreamClientInterceptor):
             async def intercept_unary_stream(self, continuation: Any, details: Any, request: Any) -> Any:
                 return await continuation(outer.prepared(details, deadline=False), request)
 
-        class StreamUnary(grpc.aio.StreamUnaryClientInterceptor):  # type: ignore[misc]
+        class StreamUnary(grpc.aio.StreamUnaryClientInterceptor):
             async def intercept_stream_unary(self, continuation: Any, details: Any, requests: Any) -> Any:
                 return await continuation(outer.prepared(details, deadline=False), requests)
 

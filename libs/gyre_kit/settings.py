@@ -9,7 +9,6 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from gyre_kit import addresses
 
-
 MODEL_ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")
 
 

@@ -6,7 +6,7 @@ URIs inside Gyre are `gyre://<key>`: they name an object of the configured store
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +90,7 @@ class ObjectStore:
                 await writer.write(part)
         return size, f"sha256:{digest.hexdigest()}"
 
-    async def delete(self, keys: list[str]) -> None:
+    async def delete(self, keys: Iterable[str]) -> None:
         await obstore.delete_async(self._store, [checked(key) for key in keys])
 
     def local_path(self, key: str) -> Path | None:

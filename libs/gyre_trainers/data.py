@@ -30,7 +30,10 @@ Row = dict[str, Any]
 
 
 def read_rows(path: Path, field: str, *, digest: str = "", rows: int = 0, columns: Iterable[str]) -> list[Row]:
-    """The `columns` of one Parquet file, checked against the pinned digest and count. Raises: BadInput."""
+    """The `columns` of one Parquet file, each a list of messages, checked against the pinned digest and count.
+
+    Rows in which one of them is empty are left out. Raises: BadInput.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -44,8 +47,24 @@ def read_rows(path: Path, field: str, *, digest: str = "", rows: int = 0, column
         raise BadInput(f"{field}.uri", f"no column {', '.join(missing)}", REMEDY)
     if rows and table.num_rows != rows:
         raise BadInput(f"{field}.rows", f"the file holds {table.num_rows} rows, not {rows}", "create the run again")
-    found_rows: list[Row] = table.select(list(columns)).to_pylist()
-    return found_rows
+    if odd := [column for column in columns if not _holds_messages(table.schema.field(column).type)]:
+        raise BadInput(f"{field}.uri", f"column {', '.join(odd)} is no list of messages", REMEDY)
+    talks = [
+        {column: _messages(value) for column, value in row.items()} for row in table.select(list(columns)).to_pylist()
+    ]
+    return [row for row in talks if all(row.values())]
+
+
+def _holds_messages(kind: Any) -> bool:
+    import pyarrow as pa
+
+    if not pa.types.is_list(kind) or not pa.types.is_struct(kind.value_type):
+        return False
+    return {"role", "content"} <= {inner.name for inner in kind.value_type}
+
+
+def _messages(value: Any) -> list[Message]:
+    return [{"role": message["role"], "content": message["content"] or ""} for message in value or ()]
 
 
 def _sha256(path: Path) -> str:
@@ -55,16 +74,15 @@ def _sha256(path: Path) -> str:
 
 def preferences(rows: Iterable[Row]) -> Dataset:
     """Prompt, chosen and rejected, as DPO, ORPO and reward models take them."""
-    return _dataset([{side: _messages(row[side]) for side in PREFERENCE} for row in rows], "no rows")
+    return _dataset([{side: row[side] for side in PREFERENCE} for row in rows], "no rows")
 
 
 def judged(rows: Iterable[Row]) -> Dataset:
     """Each pair as a good and a bad completion, as KTO takes them."""
     singles = []
     for row in rows:
-        prompt = _messages(row["prompt"])
-        singles.append({"prompt": prompt, "completion": _messages(row["chosen"]), "label": True})
-        singles.append({"prompt": prompt, "completion": _messages(row["rejected"]), "label": False})
+        singles.append({"prompt": row["prompt"], "completion": row["chosen"], "label": True})
+        singles.append({"prompt": row["prompt"], "completion": row["rejected"], "label": False})
     return _dataset(singles, "no rows")
 
 
@@ -72,16 +90,12 @@ def prompts(rows: Iterable[Row]) -> Dataset:
     """What comes before the last turn of the assistant, as PPO and GRPO take it."""
     asked = []
     for row in rows:
-        messages = _messages(row["messages"])
+        messages = list(row["messages"])
         while messages and messages[-1]["role"] == "assistant":
             messages.pop()
         if messages:
             asked.append({"prompt": messages})
     return _dataset(asked, "no row has a message to answer")
-
-
-def _messages(value: Any) -> list[Message]:
-    return [{"role": message["role"], "content": message["content"] or ""} for message in value or ()]
 
 
 def _dataset(rows: list[Row], why_empty: str) -> Dataset:

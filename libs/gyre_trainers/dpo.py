@@ -60,6 +60,8 @@ def pairs(rows: list[data.Row], tokenizer: Any, max_length: int) -> Any:
         for number, pair in enumerate(encoded)
         if all(any(label != tree.IGNORED for label in side["labels"]) for side in pair.values())
     ]
+    if not rows:
+        raise BadInput("data", "no row has prompt, chosen and rejected", data.REMEDY)
     if not kept:
         raise BadInput("hyperparameters.max_length", "no pair is short enough to hold both answers", "raise it")
     return Dataset.from_list(kept)

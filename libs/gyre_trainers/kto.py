@@ -7,6 +7,7 @@ from typing import Final
 from trl import KTOConfig, KTOTrainer
 
 from gyre_trainers import base, data, fit, lora
+from gyre_trainers.exits import BadInput
 
 LEARNING_RATE: Final = 1e-4
 BETA: Final = 0.1
@@ -15,6 +16,8 @@ BETA: Final = 0.1
 def train(job: fit.Job) -> fit.Fitted:
     """Columns: prompt, chosen, rejected. Metrics: loss, rewards/{chosen,rejected,margins}, kl."""
     rows, wanted = job.rows(*data.PREFERENCE), job.hyperparameters
+    if wanted.batch_size < 2:
+        raise BadInput("hyperparameters.batch_size", "KTO compares a row with others of its batch", "make it 2 or more")
     tokenizer = base.load_tokenizer(job.base)
     adapter = lora.adapter_config(wanted)
     trainer = KTOTrainer(

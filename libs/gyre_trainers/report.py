@@ -143,6 +143,8 @@ class Reporter:
                 self._leave_if_superseded(error)
                 log.warning("the scheduler does not answer (%s); training goes on", error.code().name)
                 pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+            except OSError as error:
+                log.warning("the credential cannot be renewed: %s", error)
             self._closing.wait(pause)
 
     def _beat(self) -> None:
@@ -164,16 +166,25 @@ class Reporter:
             self.stop_requested.set()
 
     def _flush(self) -> None:
-        """Sends all points and checkpoints in order; those of a call that failed are kept."""
+        """Sends all points and checkpoints in order; those of a call that failed are kept, those refused are not."""
         while self._points:
             batch = [self._points[at] for at in range(min(len(self._points), POINTS_A_CALL))]
             request = messages.ReportMetricsRequest(name=self._spec.run, attempt=self._spec.attempt, points=batch)
-            self._call(self._stub.ReportMetrics, request)
+            self._send(self._stub.ReportMetrics, request)
             for _ in batch:
                 self._points.popleft()
         while self._saved:
-            self._call(self._stub.ReportCheckpoint, self._checkpoint_request(self._saved[0]))
+            self._send(self._stub.ReportCheckpoint, self._checkpoint_request(self._saved[0]))
             self._saved.popleft()
+
+    def _send(self, method: Callable[..., Any], request: Any) -> None:
+        """A report that the scheduler will never take must not hold up those behind it."""
+        try:
+            self._call(method, request)
+        except grpc.RpcError as error:
+            if error.code() not in REFUSALS:
+                raise
+            log.error("a report was refused: %s", error.details())
 
     def _checkpoint_request(self, saved: Saved) -> messages.ReportCheckpointRequest:
         return messages.ReportCheckpointRequest(

@@ -38,7 +38,7 @@ class Project(Table, Resource, table=True):
     state: str = ProjectState.ACTIVE
     consent_to_keep: bool = False
     consented_by: str = ""
-    consent_time: datetime | None = Field(default=None, sa_type=DateTime(timezone=True))  # type: ignore[call-overload]
+    consent_time: datetime | None = Field(default=None, sa_type=DateTime(timezone=True))
 
 
 class KeyState(StrEnum):
@@ -63,7 +63,7 @@ class ApiKey(Table, Resource, table=True):
     requests_per_minute: int = 0
     all_projects: bool = False
     hidden: bool = False
-    revoke_time: datetime | None = Field(default=None, sa_type=DateTime(timezone=True))  # type: ignore[call-overload]
+    revoke_time: datetime | None = Field(default=None, sa_type=DateTime(timezone=True))
 
 
 class AuditEntry(Table, Resource, table=True):

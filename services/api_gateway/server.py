@@ -42,8 +42,8 @@ async def serving_http(context: Context) -> AsyncIterator[None]:
         )
         server = _Server(config)
         task = asyncio.create_task(server.serve(), name="api_gateway.http")
-        while not server.started and not task.done():
-            await asyncio.sleep(0.02)  # noqa: ASYNC110  (uvicorn has a flag, no event)
+        while not server.started and not task.done():  # noqa: ASYNC110  (uvicorn has a flag, no event)
+            await asyncio.sleep(0.02)
         if task.done():
             task.result()
         try:

@@ -105,7 +105,7 @@ class Version(Table, Resource, Leased, table=True):
     train_digest: str = ""
     test_uri: str = ""
     test_digest: str = ""
-    delete_time: datetime | None = Field(default=None, sa_type=DateTime(timezone=True))  # type: ignore[call-overload]
+    delete_time: datetime | None = Field(default=None, sa_type=DateTime(timezone=True))
     collected: bool = False
 
     @property
@@ -120,7 +120,7 @@ class Pin(Table, table=True):
     version: str = Field(primary_key=True, foreign_key="dataset.version.name")
     holder: str = Field(primary_key=True)
     project: str = Field(index=True)
-    expire_time: datetime = Field(sa_type=DateTime(timezone=True))  # type: ignore[call-overload]
+    expire_time: datetime = Field(sa_type=DateTime(timezone=True))
 
 
 class Upload(Table, Resource, table=True):

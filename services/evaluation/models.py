@@ -90,8 +90,8 @@ class Evaluation(Table, Resource, Numbered, Leased, table=True):
     cost_microusd: int = Field(default=0, sa_type=BigInteger)
     failure_reason: str = ""
     failure_message: str = ""
-    start_time: datetime | None = Field(default=None, sa_type=DateTime(timezone=True))  # type: ignore[call-overload]
-    end_time: datetime | None = Field(default=None, sa_type=DateTime(timezone=True))  # type: ignore[call-overload]
+    start_time: datetime | None = Field(default=None, sa_type=DateTime(timezone=True))
+    end_time: datetime | None = Field(default=None, sa_type=DateTime(timezone=True))
 
 
 class Verdict(Table, Resource, Numbered, table=True):

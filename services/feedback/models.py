@@ -61,8 +61,8 @@ class Feedback(Table, Resource, Numbered, Leased, table=True):
     model_version: str = ""
     variant: str = ""
     reviewer: str = ""
-    claim_time: datetime | None = Field(default=None, sa_type=DateTime(timezone=True))  # type: ignore[call-overload]
-    decide_time: datetime | None = Field(default=None, sa_type=DateTime(timezone=True))  # type: ignore[call-overload]
+    claim_time: datetime | None = Field(default=None, sa_type=DateTime(timezone=True))
+    decide_time: datetime | None = Field(default=None, sa_type=DateTime(timezone=True))
     reject_reason: str = ""
     edited: bool = False
     batch: str = Field(default="", index=True)

@@ -97,8 +97,8 @@ class Target(Table, Resource, table=True):
     upstream_key_ref: str = ""
     failure_reason: str = ""
     failure_message: str = ""
-    ready_time: datetime | None = Field(default=None, sa_type=DateTime(timezone=True))  # type: ignore[call-overload]
-    drain_time: datetime | None = Field(default=None, sa_type=DateTime(timezone=True))  # type: ignore[call-overload]
+    ready_time: datetime | None = Field(default=None, sa_type=DateTime(timezone=True))
+    drain_time: datetime | None = Field(default=None, sa_type=DateTime(timezone=True))
 
 
 class Completion(Table, Resource, table=True):

@@ -86,7 +86,7 @@ class Version(Table, Resource, Leased, table=True):
     workload: str = ""
     failure_reason: str = ""
     failure_message: str = ""
-    delete_time: datetime | None = Field(default=None, sa_type=DateTime(timezone=True))  # type: ignore[call-overload]
+    delete_time: datetime | None = Field(default=None, sa_type=DateTime(timezone=True))
     collected: bool = False
 
 
@@ -157,7 +157,7 @@ class Pin(Table, table=True):
     version: str = Field(primary_key=True)
     holder: str = Field(primary_key=True)
     project: str = Field(index=True)
-    expire_time: datetime = Field(sa_type=DateTime(timezone=True))  # type: ignore[call-overload]
+    expire_time: datetime = Field(sa_type=DateTime(timezone=True))
 
 
 class Edge(Table, table=True):

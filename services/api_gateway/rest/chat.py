@@ -8,7 +8,7 @@ import aiohttp
 from fastapi import APIRouter, Request
 from fastapi.responses import StreamingResponse
 from gyre_kit.app import Context
-from gyre_kit.errors import Unavailable
+from gyre_kit.errors import Invalid, Unavailable
 
 from services.api_gateway import service
 
@@ -20,7 +20,7 @@ class EndpointUnavailable(Unavailable):
     """The OpenAI endpoint does not answer. `gyre status` says whether inference_gateway runs."""
 
 
-class ChatTooLong(service.Invalid):
+class ChatTooLong(Invalid):
     """A request from the playground has at most 1 MiB."""
 
 

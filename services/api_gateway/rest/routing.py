@@ -21,7 +21,7 @@ from google.protobuf.message import Message
 from gyre_kit import events
 from gyre_kit.app import Context
 from gyre_kit.auth import Identity, acting_as
-from gyre_kit.errors import from_rpc
+from gyre_kit.errors import Invalid, from_rpc
 from gyre_kit.schemas import request_model, response_model, to_message
 from opentelemetry import trace
 
@@ -55,7 +55,8 @@ class Route:
     def method(self) -> MethodDescriptor:
         module = import_module(self.stub.__module__.removesuffix("_grpc"))
         services = module.DESCRIPTOR.services_by_name
-        return services[self.stub.__name__.removesuffix("Stub")].methods_by_name[self.rpc]
+        method: MethodDescriptor = services[self.stub.__name__.removesuffix("Stub")].methods_by_name[self.rpc]
+        return method
 
     @property
     def action(self) -> str:
@@ -176,7 +177,7 @@ def _set_query(message: Message, name: str, value: Any) -> None:
     setattr(message, name, values[value].number)
 
 
-class UnknownValue(service.Invalid):
+class UnknownValue(Invalid):
     """The query names a value that this field does not know."""
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-
 from gyre_kit.testing import Platform, session_of
+
 from services.api_gateway import main
 from services.api_gateway.settings import Settings
 from services.feedback import main as feedback_main

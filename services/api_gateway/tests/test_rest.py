@@ -5,7 +5,6 @@ import json
 
 import httpx
 from aiokafka import AIOKafkaConsumer
-
 from gyre_kit.testing import Platform, eventually
 
 

@@ -95,8 +95,8 @@ def _hold(context: Context, lap: Lap, steps: Sequence[int], at: int, since: str)
 
 
 async def _turn_back(context: Context, lap: Lap, old: Sequence[TargetSpec], mine: Target) -> StageResult:
-    if old:
-        await _ask(context, lap, split(old, lap.served_variant, 0), "shift-back")
+    if old and not await _ask(context, lap, split(old, lap.served_variant, 0), "shift-back"):
+        return waiting("The new target failed; its traffic goes back.", resource=lap.spec.deployment)
     message = f"The new target failed ({mine.failure_reason}: {mine.failure_message}); the traffic is where it was."
     return failed("TARGET_UNHEALTHY", message, resource=lap.spec.deployment)
 
@@ -120,14 +120,15 @@ async def _deployment(context: Context, lap: Lap) -> Deployment:
     )
 
 
-async def _ask(context: Context, lap: Lap, targets: Sequence[TargetSpec], step: str) -> None:
-    """Asks for a split; while the gateway is at another one it is asked again at the next look."""
+async def _ask(context: Context, lap: Lap, targets: Sequence[TargetSpec], step: str) -> bool:
+    """Asks for a split; False while the gateway is at another one: then it is asked again at the next look."""
+    request = deployment_service_pb2.ShiftTrafficRequest(
+        name=lap.spec.deployment, targets=targets, request_id=lap.request_id(step)
+    )
     try:
-        await context.clients.stub(DeploymentServiceStub).ShiftTraffic(
-            deployment_service_pb2.ShiftTrafficRequest(
-                name=lap.spec.deployment, targets=targets, request_id=lap.request_id(step)
-            )
-        )
+        await context.clients.stub(DeploymentServiceStub).ShiftTraffic(request)
     except grpc.aio.AioRpcError as error:
-        if from_rpc(error).reason != "SHIFT_IN_PROGRESS":
-            raise
+        if from_rpc(error).reason == "SHIFT_IN_PROGRESS":
+            return False
+        raise
+    return True

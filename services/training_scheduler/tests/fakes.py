@@ -47,6 +47,7 @@ from gyre.model_registry.v1 import version_pb2 as registry_version_pb2
 from gyre.model_registry.v1 import (
     version_service_pb2_grpc as registry_version_service_pb2_grpc,
 )
+from gyre_kit.errors import Precondition, to_status
 from gyre_kit.storage import ObjectStore, digest_of, uri_of
 from gyre_kit.testing import Platform
 
@@ -56,6 +57,10 @@ Workload = workload_pb2.Workload
 Variant = variant_pb2.Variant
 Evaluation = evaluation_pb2.Evaluation
 Target = deployment_pb2.Target
+
+
+class ShiftInProgress(Precondition):
+    """The last split is not in force yet."""
 
 
 class World:
@@ -85,6 +90,7 @@ class World:
         self.verdicts: dict[str, verdict_pb2.Verdict] = {}
         self.verdict_state = verdict_pb2.Verdict.STATE_PASSED
         self.deployments: dict[str, deployment_pb2.Deployment] = {}
+        self.shifting = 0  # so many calls of ShiftTraffic meet another one in progress
         self.splits: list[list[tuple[str, int]]] = []
         self.batches: dict[str, batch_pb2.Batch] = {}
         self.pins: dict[str, set[str]] = {}
@@ -376,6 +382,10 @@ class Deployments(Fake, deployment_service_pb2_grpc.DeploymentServiceServicer):
 
     async def ShiftTraffic(self, request: Any, context: Any) -> Any:
         deployment = await found(self.world.deployments, request.name, context)
+        if self.world.shifting > 0:
+            self.world.shifting -= 1
+            status = to_status(ShiftInProgress(name=request.name), "inference_gateway")
+            await context.abort_with_status(status)
         return self.world.once(request.request_id, "shift", lambda: self._apply(deployment, request.targets))
 
     def _apply(self, deployment: deployment_pb2.Deployment, targets: Any) -> deployment_pb2.Deployment:

@@ -312,6 +312,7 @@ async def test_a_target_that_fails_gives_the_traffic_back(served: Served) -> Non
         return next((it for it in served.world.deployments[DEPLOYMENT].targets if it.variant == SERVED), None)
 
     target = await eventually(asked)
+    served.world.shifting = 2
     target.state, target.failure_reason = deployment_pb2.Target.STATE_FAILED, "CRASHED"
     failed = await served.reached(pipeline, "FAILED")
     assert failed.failure_reason == "TARGET_UNHEALTHY"

@@ -1,0 +1,329 @@
+"""The Grafana dashboards as code: `python infra/grafana/dashboards.py` writes dashboards/*.json beside it.
+
+A panel is a question with its queries; the layout follows from the order. `tests/infra` asks every query of a real
+Prometheus and compares the JSON with what this file makes.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Any, Final
+
+from grafana_foundation_sdk.builders import common, dashboard, prometheus, stat, timeseries
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.models.common import LegendDisplayMode, LegendPlacement
+from grafana_foundation_sdk.models.dashboard import DataSourceRef, VariableRefresh
+
+FOLDER: Final = Path(__file__).parent / "dashboards"
+DATASOURCE: Final = DataSourceRef(type_val="prometheus", uid="gyre-prometheus")  # as provisioned
+FAULTS: Final = "INTERNAL|UNKNOWN|UNAVAILABLE|DATA_LOSS|DEADLINE_EXCEEDED"
+MODEL: Final = 'gen_ai_request_model=~"$model"'
+
+
+@dataclass(frozen=True)
+class Panel:
+    """`queries`: PromQL and the legend of its series. `now`: one number of this moment in place of a curve."""
+
+    title: str
+    description: str
+    queries: Sequence[tuple[str, str]]
+    unit: str = "short"
+    width: int = 8
+    now: bool = False
+
+
+@dataclass(frozen=True)
+class Board:
+    """`variable`: the label to choose from, and the metric that has it."""
+
+    uid: str
+    title: str
+    rows: Sequence[tuple[str, Sequence[Panel]]]
+    variable: tuple[str, str, str] | None = None
+
+
+def quantile(share: float, metric: str, by: str, where: str = "") -> str:
+    return f"histogram_quantile({share}, sum by ({by}, le) (rate({metric}_bucket{{{where}}}[$__rate_interval])))"
+
+
+def rate(metric: str, by: str, where: str = "") -> str:
+    return f"sum by ({by}) (rate({metric}{{{where}}}[$__rate_interval]))"
+
+
+HERE: Final = 'component=~"$component"'
+RPC: Final = "gyre_rpc_server_duration_seconds"
+FAULT_RATE: Final = rate(f"{RPC}_count", "component", f"{HERE}, code=~`{FAULTS}`")
+
+PLATFORM = Board(
+    uid="gyre-platform",
+    title="Gyre: platform",
+    variable=("component", "component", 'up{job="gyre"}'),
+    rows=[
+        (
+            "At a glance",
+            [
+                Panel("Services up", "Of eight.", [('sum(up{job="gyre"})', "")], width=6, now=True),
+                Panel(
+                    "Memory", "Resident, all services; without database, broker and workloads.",
+                    [('sum(process_resident_memory_bytes{job="gyre"})', "")], "bytes", width=6, now=True,
+                ),
+                Panel(
+                    "Events waiting to be sent", "All outboxes together.",
+                    [("sum(gyre_outbox_unsent_events)", "")], width=6, now=True,
+                ),
+                Panel(
+                    "Restarts in the last hour", "Of any service.",
+                    [('sum(changes(process_start_time_seconds{job="gyre"}[1h]))', "")], width=6, now=True,
+                ),
+            ],
+        ),
+        (
+            "Calls (gRPC)",
+            [
+                Panel("Rate", "Calls a second.", [(rate(f"{RPC}_count", "component", HERE), "{{component}}")], "reqps"),
+                Panel(
+                    "Faults", "Share of calls that failed by the service's own fault; a caller's mistake is none.",
+                    [(f"{FAULT_RATE} / {rate(f'{RPC}_count', 'component', HERE)}", "{{component}}")], "percentunit",
+                ),
+                Panel(
+                    "Duration", "Median, and what one call in a hundred exceeds.",
+                    [(quantile(0.5, RPC, "component", HERE), "{{component}} p50"),
+                     (quantile(0.99, RPC, "component", HERE), "{{component}} p99")], "s",
+                ),
+                Panel(
+                    "Slowest methods", "By the 95th percentile.",
+                    [(f"topk(8, {quantile(0.95, RPC, 'component, method', HERE)})", "{{component}} {{method}}")],
+                    "s", width=12,
+                ),
+                Panel(
+                    "Refusals", "Calls that were not answered OK, by code: also a caller's mistakes.",
+                    [(rate(f"{RPC}_count", "component, code", f'{HERE}, code!="OK"'), "{{component}} {{code}}")],
+                    "reqps", width=12,
+                ),
+            ],
+        ),
+        (
+            "Events",
+            [
+                Panel("Outbox", "Facts that Kafka does not have yet.",
+                      [(f"gyre_outbox_unsent_events{{{HERE}}}", "{{component}}")]),
+                Panel("Consumer lag", "Facts that the service has not handled yet.",
+                      [(f"gyre_consumer_lag_events{{{HERE}}}", "{{component}} ← {{topic}}")]),
+                Panel("Handled", "applied; known: came twice; dead: set aside.",
+                      [(rate("gyre_events_handled_total", "component, outcome", HERE), "{{component}} {{outcome}}")],
+                      "ops"),
+            ],
+        ),
+        (
+            "Reconcilers",
+            [
+                Panel("Passes", "A second.",
+                      [(rate("gyre_reconcile_duration_seconds_count", "component, reconciler", HERE),
+                        "{{component}} {{reconciler}}")], "ops"),
+                Panel("Time of a pass", "95th percentile.",
+                      [(quantile(0.95, "gyre_reconcile_duration_seconds", "component, reconciler", HERE),
+                        "{{component}} {{reconciler}}")], "s"),
+                Panel("Failed passes", "A second; each is tried again.",
+                      [(rate("gyre_reconcile_errors_total", "component, reconciler", HERE),
+                        "{{component}} {{reconciler}}")], "ops"),
+            ],
+        ),
+        (
+            "Processes",
+            [
+                Panel("CPU", "Cores.", [(rate("process_cpu_seconds_total", "component", HERE), "{{component}}")]),
+                Panel("Memory by service", "Resident.",
+                      [(f"process_resident_memory_bytes{{{HERE}}}", "{{component}}")], "bytes"),
+                Panel("Open files", "Against the limit of the process.",
+                      [(f"process_open_fds{{{HERE}}} / process_max_fds", "{{component}}")], "percentunit"),
+            ],
+        ),
+    ],
+)  # fmt: skip
+
+REQUEST: Final = "gen_ai_server_request_duration_seconds"
+TOKENS: Final = "gen_ai_client_token_usage"
+BY_VERSION: Final = rate(f"{REQUEST}_count", "gen_ai_response_model", MODEL)
+
+GATEWAY = Board(
+    uid="gyre-gateway",
+    title="Gyre: gateway",
+    variable=("model", "gen_ai_request_model", f"{REQUEST}_count"),
+    rows=[
+        (
+            "Requests",
+            [
+                Panel("Rate", "By path and status; 499: the client left.",
+                      [(rate("gyre_gateway_requests_total", "route, status"), "{{route}} {{status}}")], "reqps"),
+                Panel("Running", "Requests being answered, by target.",
+                      [("sum by (target) (gyre_gateway_requests_running)", "{{target}}")]),
+                Panel("Open client connections", "All workers together.",
+                      [("gyre_gateway_client_connections", "connections")]),
+                Panel("Completions", "A second, by deployment and kind of error (empty: none).",
+                      [(rate(f"{REQUEST}_count", "gen_ai_request_model, error_type", MODEL),
+                        "{{gen_ai_request_model}} {{error_type}}")], "reqps", width=12),
+                Panel("Whole answer", "Median and 95th percentile.",
+                      [(quantile(0.5, REQUEST, "gen_ai_request_model", MODEL), "{{gen_ai_request_model}} p50"),
+                       (quantile(0.95, REQUEST, "gen_ai_request_model", MODEL), "{{gen_ai_request_model}} p95")],
+                      "s", width=12),
+            ],
+        ),
+        (
+            "Tokens",
+            [
+                Panel("Time to first token", "Streamed answers; median and 95th percentile.",
+                      [(quantile(0.5, "gen_ai_server_time_to_first_token_seconds", "gen_ai_request_model", MODEL),
+                        "{{gen_ai_request_model}} p50"),
+                       (quantile(0.95, "gen_ai_server_time_to_first_token_seconds", "gen_ai_request_model", MODEL),
+                        "{{gen_ai_request_model}} p95")], "s"),
+                Panel("Time per output token", "Streamed answers, after the first token; median.",
+                      [(quantile(0.5, "gen_ai_server_time_per_output_token_seconds", "gen_ai_request_model", MODEL),
+                        "{{gen_ai_request_model}}")], "s"),
+                Panel("Tokens a second", "As the engines counted them, by deployment.",
+                      [(rate(f"{TOKENS}_sum", "gen_ai_request_model, gen_ai_token_type", MODEL),
+                        "{{gen_ai_request_model}} {{gen_ai_token_type}}")], "ops"),
+                Panel("Tokens by project", "A second: whose applications use it.",
+                      [(rate(f"{TOKENS}_sum", "project, gen_ai_token_type", MODEL),
+                        "{{project}} {{gen_ai_token_type}}")], "ops", width=12),
+                Panel("Versions that answered", "Share of each while traffic shifts.",
+                      [(f"{BY_VERSION} / on () group_left sum(rate({REQUEST}_count{{{MODEL}}}[$__rate_interval]))",
+                        "{{gen_ai_response_model}}")], "percentunit", width=12),
+            ],
+        ),
+        (
+            "Engines",
+            [
+                Panel("Failed attempts", "At an engine, by reason; another target is asked where there is one.",
+                      [(rate("gyre_gateway_upstream_failures_total", "target, reason"), "{{target}} {{reason}}")],
+                      "ops", width=12),
+                Panel("Connections to engines", "Busy, idle, and requests that wait for one.",
+                      [("sum by (origin, state) (gyre_gateway_upstream_connections)", "{{origin}} {{state}}")],
+                      width=12),
+            ],
+        ),
+        (
+            "Completions kept for feedback",
+            [
+                Panel("Kept", "Of projects that consented, by what became of them.",
+                      [(rate("gyre_gateway_records_total", "outcome"), "{{outcome}}"),
+                       (rate("gyre_gateway_shipped_records_total", "outcome"), "shipped: {{outcome}}")], "ops"),
+                Panel("On disk", "Completions that wait for the control plane.",
+                      [("gyre_gateway_spool_bytes", "spool")], "bytes"),
+                Panel("Routes and keys", "Time since the workers' snapshot was made: at each change of a route or key.",
+                      [("time() - gyre_gateway_snapshot_revision / 1e3", "age")], "s", width=4),
+                Panel("Bad snapshots", "Snapshots that could not be read since the start.",
+                      [("gyre_gateway_snapshot_failures_total", "")], width=4, now=True),
+            ],
+        ),
+    ],
+)  # fmt: skip
+
+HELD: Final = 'state=~"ADMITTED|STARTING|RUNNING|STOPPING"'
+
+QUEUE = Board(
+    uid="gyre-queue",
+    title="Gyre: queue and work",
+    rows=[
+        (
+            "At a glance",
+            [
+                Panel("Waiting", "Workloads in queues; `gyre workloads list` says why each waits.",
+                      [('sum(gyre_workloads{state="QUEUED"})', "")], width=8, now=True),
+                Panel("Holding resources", "From admission to the confirmed stop: this is what is paid for.",
+                      [(f"sum(gyre_workloads{{{HELD}}})", "")], width=8, now=True),
+                Panel("Waiting for a stop", "A card is free only when its owner confirmed the stop.",
+                      [('sum(gyre_workloads{state="STOPPING"})', "")], width=8, now=True),
+            ],
+        ),
+        (
+            "Work",
+            [
+                Panel("Workloads by state", "Ended ones are not counted.",
+                      [("sum by (state) (gyre_workloads)", "{{state}}")], width=12),
+                Panel("Held hours a day", "Workload-hours in the last 24 hours. What they cost, by price of core and "
+                      "card, is in the console and in `gyre workloads list`.",
+                      [(f"sum(avg_over_time(gyre_workloads{{{HELD}}}[24h])) * 24", "hours")], "h", width=12),
+            ],
+        ),
+        (
+            "The scheduler",
+            [
+                Panel("Admission cycles", "Passes of each reconciler, a second.",
+                      [(rate("gyre_reconcile_duration_seconds_count", "reconciler", 'component="gpu_scheduler"'),
+                        "{{reconciler}}")], "ops"),
+                Panel("Time of a cycle", "95th percentile.",
+                      [(quantile(0.95, "gyre_reconcile_duration_seconds", "reconciler", 'component="gpu_scheduler"'),
+                        "{{reconciler}}")], "s"),
+                Panel("Failed cycles", "A second; each is tried again.",
+                      [(rate("gyre_reconcile_errors_total", "reconciler", 'component="gpu_scheduler"'),
+                        "{{reconciler}}")], "ops"),
+            ],
+        ),
+        (
+            "Who asks for work",
+            [
+                Panel("Calls to the scheduler", "By method, a second.",
+                      [(rate(f"{RPC}_count", "method", 'component="gpu_scheduler"'), "{{method}}")], "reqps", width=12),
+                Panel("Laps and runs", "Passes of the conductors in training_scheduler, a second.",
+                      [(rate("gyre_reconcile_duration_seconds_count", "reconciler",
+                             'component="training_scheduler"'), "{{reconciler}}")], "ops", width=12),
+            ],
+        ),
+    ],
+)  # fmt: skip
+
+BOARDS: Final = (PLATFORM, GATEWAY, QUEUE)
+
+
+def render(board: Board) -> str:
+    """The dashboard as Grafana's JSON; the same input gives the same bytes."""
+    built = dashboard.Dashboard(board.title).uid(board.uid).tags(["gyre"]).refresh("30s").time("now-1h", "now")
+    built = built.timezone("browser").editable()
+    if board.variable:
+        built = built.with_variable(_variable(*board.variable))
+    ids = count(1)
+    for title, panels in board.rows:
+        built = built.with_row(dashboard.Row(title).id(next(ids)))
+        for panel in panels:
+            built = built.with_panel((_number(panel) if panel.now else _curve(panel)).id(next(ids)))
+    return JSONEncoder(sort_keys=True, indent=1).encode(built.build()) + "\n"
+
+
+def _variable(name: str, label: str, metric: str) -> dashboard.QueryVariable:
+    variable = dashboard.QueryVariable(name).label(name).datasource(DATASOURCE)
+    variable = variable.query(f"label_values({metric}, {label})").refresh(VariableRefresh.ON_TIME_RANGE_CHANGED)
+    return variable.multi(True).include_all(True).all_value(".*")
+
+
+def _curve(panel: Panel) -> timeseries.Panel:
+    legend = common.VizLegendOptions().display_mode(LegendDisplayMode.LIST).placement(LegendPlacement.BOTTOM)
+    built = timeseries.Panel().legend(legend.show_legend(True)).fill_opacity(8).line_width(1)
+    return _filled(built, panel, height=8)
+
+
+def _number(panel: Panel) -> stat.Panel:
+    return _filled(stat.Panel(), panel, height=4)
+
+
+def _filled(built: Any, panel: Panel, height: int) -> Any:
+    built = built.title(panel.title).description(panel.description).unit(panel.unit).datasource(DATASOURCE)
+    for index, (expression, legend) in enumerate(panel.queries):
+        query = prometheus.Dataquery().expr(expression).ref_id(chr(ord("A") + index)).datasource(DATASOURCE)
+        built = built.with_target(query.legend_format(legend).instant() if panel.now else query.legend_format(legend))
+    return built.span(panel.width).height(height)
+
+
+def main() -> None:
+    FOLDER.mkdir(exist_ok=True)
+    for board in BOARDS:
+        path = FOLDER / f"{board.uid}.json"
+        path.write_text(render(board), encoding="utf-8")
+        sys.stdout.write(f"wrote {path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path}\n")
+
+
+if __name__ == "__main__":
+    main()

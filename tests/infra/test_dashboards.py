@@ -1,0 +1,122 @@
+"""The dashboards follow from their code, name only metrics that exist, and a real Prometheus answers every panel."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from typing import Any
+
+import httpx
+import yaml
+from gyre_kit.telemetry import Metrics
+from prometheus_client import CollectorRegistry
+
+from services.gpu_scheduler.metrics import Gauges
+from services.inference_gateway.proxy.metrics import Metrics as ProxyMetrics
+from services.inference_gateway.proxy.settings import Paths, ProxySettings
+from services.inference_gateway.proxy.shipper import Shipper
+from tests.conftest import Running
+from tests.infra.conftest import PROMETHEUS, ROOT, Prometheus, eventually
+
+GRAFANA = ROOT / "infra" / "grafana"
+OURS = re.compile(r"\b(?:gyre|gen_ai|process)_[a-z_]+")
+LABEL_NAMES = re.compile(r"\bby \(([^)]*)\)|\{([^}]*)\}")
+
+# A fresh platform has served no model, failed in nothing and handled no event: these may be empty, nothing else.
+MAY_BE_EMPTY = {
+    "Faults", "Refusals", "Handled", "Failed passes", "Failed cycles", "Running", "Completions", "Whole answer",
+    "Time to first token", "Time per output token", "Tokens a second", "Tokens by project", "Versions that answered",
+    "Failed attempts", "Connections to engines", "Kept", "Calls to the scheduler",
+}  # fmt: skip
+
+
+def boards() -> list[dict[str, Any]]:
+    return [json.loads(path.read_text()) for path in sorted((GRAFANA / "dashboards").glob("*.json"))]
+
+
+def panels() -> Iterator[tuple[str, str]]:
+    """Title and query, Grafana's variables filled in as it does for `All` and a short range."""
+    for board in boards():
+        for panel in board["panels"]:
+            for target in panel.get("targets") or []:
+                yield panel["title"], target["expr"].replace("$__rate_interval", "10s").replace("[1h]", "[1m]")
+
+
+def filled(expression: str) -> str:
+    return re.sub(r"\$\w+", ".*", expression)
+
+
+def exported_names(tmp_path: Path) -> set[str]:
+    """Every name under which the code exports a sample."""
+    gateway, scheduler = CollectorRegistry(), CollectorRegistry()
+    Gauges(scheduler)
+    Shipper(Paths(tmp_path), ProxySettings(), _nobody, gateway)
+    registries = [Metrics("any").registry, ProxyMetrics().registry, gateway, scheduler]
+    names: set[str] = set()
+    for registry in registries:
+        names |= set(registry._names_to_collectors)  # the library has no public list of what a histogram exports
+    return names
+
+
+async def _nobody(_: Any) -> None:
+    raise AssertionError("nothing is shipped here")
+
+
+def test_the_committed_dashboards_are_what_the_code_makes() -> None:
+    spec = spec_from_file_location("dashboards", GRAFANA / "dashboards.py")
+    assert spec and spec.loader
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    made = {f"{board.uid}.json": module.render(board) for board in module.BOARDS}
+    assert made == {path.name: path.read_text() for path in (GRAFANA / "dashboards").glob("*.json")}, (
+        "run: python infra/grafana/dashboards.py"
+    )
+
+
+def test_dashboards_and_rules_name_only_metrics_that_the_code_exports(tmp_path: Path) -> None:
+    rules = [
+        rule["expr"]
+        for path in (PROMETHEUS / "rules").glob("*.yml")
+        for group in yaml.safe_load(path.read_text())["groups"]
+        for rule in group["rules"]
+    ]
+    expressions = [expression for _, expression in panels()] + rules
+    used = {
+        name for each in expressions for name in OURS.findall(LABEL_NAMES.sub("", each)) if "component:" not in each
+    }
+    assert used - exported_names(tmp_path) == set()
+
+
+def test_every_panel_has_a_provisioned_source_a_description_and_a_place_of_its_own() -> None:
+    source = yaml.safe_load((GRAFANA / "provisioning/datasources/prometheus.yml").read_text())["datasources"][0]
+    for board in boards():
+        places = [(panel["gridPos"]["x"], panel["gridPos"]["y"]) for panel in board["panels"]]
+        assert len(set(places)) == len(places)
+        for panel in board["panels"]:
+            if panel["type"] != "row":
+                assert panel["datasource"]["uid"] == source["uid"] and panel["description"]
+
+
+def test_a_real_prometheus_answers_every_panel(running: Running, prometheus: Prometheus) -> None:
+    headers = {"authorization": f"Bearer {running.admin_key}"}
+    with httpx.Client(headers=headers) as http:  # something to show: calls by way of REST, and the OpenAI endpoint
+        for _ in range(3):
+            http.get(f"{running.rest_url}/api/v1/projects/default/datasets").raise_for_status()
+            http.get(f"{running.openai_url}/models").raise_for_status()
+    expressions = [(title, filled(expression)) for title, expression in panels()]
+    for _, expression in expressions:
+        prometheus.query(expression)
+    always = [(title, expression) for title, expression in expressions if title not in MAY_BE_EMPTY]
+
+    def empty() -> list[str]:
+        return [title for title, expression in always if not prometheus.query(expression)]
+
+    assert eventually(lambda: not empty()), f"no data for {empty()}"
+
+
+def test_no_alert_fires_on_a_healthy_platform(prometheus: Prometheus) -> None:
+    assert eventually(lambda: bool(prometheus.query("component:gyre_rpc_server_requests:rate5m")))
+    assert prometheus.query('ALERTS{alertstate="firing"}') == []
