@@ -11,7 +11,7 @@ export TOKENIZERS_PARALLELISM ?= false
 export HF_HUB_OFFLINE ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up down demo test test-all bench lint format gen lock console screenshots browser clean
+.PHONY: help setup up down demo test test-all bench lint format gen lock console screenshots browser tools clean
 
 help: ## Show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | sort | expand -t 14
@@ -43,10 +43,10 @@ down: ## Stop the platform and everything that it runs
 demo: setup ## Run the whole loop twice on a real model, and show what came of it (15 minutes)
 	$(BIN)/gyre demo $(ARGS)
 
-test: setup browser ## Run every test but benchmarks and the long chaos runs
+test: setup tools ## Run every test but benchmarks and the long chaos runs
 	$(BIN)/python -m pytest -m "not benchmark and not chaos_long" $(ARGS)
 
-test-all: setup browser ## Run everything, benchmarks and long chaos runs too
+test-all: setup tools ## Run everything, benchmarks and long chaos runs too
 	$(BIN)/python -m pytest $(ARGS)
 
 bench: setup ## Run the benchmarks; numbers go to tests/load/out
@@ -63,9 +63,10 @@ lint: setup ## Check style, types and protos; the console's too
 format: setup ## Format the Python code
 	$(BIN)/ruff check --fix -q . ; $(BIN)/ruff format -q .
 
-gen: $(VENV)/.packages ## Generate code, AsyncAPI, OpenAPI and the settings table from their sources
+gen: $(VENV)/.packages ## Generate code, AsyncAPI, OpenAPI, reference pages and dashboards from their sources
 	$(BIN)/python proto/gen.py
 	$(BIN)/python docs/generate.py
+	$(BIN)/python infra/grafana/dashboards.py
 
 lock: $(VENV)/.packages ## Write requirements/*.lock from what is installed
 	$(BIN)/python requirements/lock.py
@@ -81,7 +82,10 @@ screenshots: setup browser ## Photograph every page of the console in both langu
 	$(BIN)/python tests/browser/screenshots.py
 
 browser: ## Make sure that there is a Chromium with Chinese fonts, from Debian
-	@tests/browser/ensure.sh
+	@tests/ensure.sh browser
+
+tools: ## Make sure that there is all that the tests need from Debian: Chromium, fonts, Prometheus
+	@tests/ensure.sh browser prometheus
 
 clean: ## Remove what was built (not GYRE_HOME)
 	rm -rf $(VENV) $(CONSOLE)/dist $(CONSOLE)/node_modules

@@ -17,7 +17,6 @@ from importlib import import_module
 from typing import Any
 
 import uvloop
-from google.protobuf.message import Message
 
 from gyre_kit import addresses, migrate, rpc
 from gyre_kit.auth import Role, Signer, Verifier
@@ -68,7 +67,7 @@ class App:
     component: str
     settings: KitSettings
     servicers: Sequence[Callable[[Context], Any]]
-    handlers: Mapping[type[Message], Handler] = field(default_factory=dict)
+    handlers: Mapping[Any, Handler] = field(default_factory=dict)
     reconcilers: Sequence[Reconciler] = ()
     roles: Mapping[str, Role] = field(default_factory=dict)
     extras: Sequence[Callable[[Context], AbstractAsyncContextManager[Any]]] = ()

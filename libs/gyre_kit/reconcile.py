@@ -65,7 +65,7 @@ class Claim(Generic[Row]):
         mine = (columns.name == self.row.name) & (columns.lease_token == self.token)
         until = db.clock.now() + timedelta(seconds=seconds)
         async with db.transaction() as session:
-            held = await session.execute(sa.update(type(self.row).__table__).where(mine).values(lease_until=until))
+            held: Any = await session.execute(sa.update(type(self.row).__table__).where(mine).values(lease_until=until))
         if not held.rowcount:
             raise LeaseLost(self.row.name)
 

@@ -51,7 +51,7 @@ class Numbered(SQLModel):
 
 async def get(session: AsyncSession, table: type[Row], name: str, *, lock: bool = False) -> Row:
     """The row of that name, locked for update if asked. Raises: NotFound."""
-    query = sa.select(table).where(table.name == name)  # type: ignore[arg-type]
+    query = sa.select(table).where(table.name == name)
     if lock:
         query = query.with_for_update(key_share=True)
     row: Row | None = await session.scalar(query.execution_options(populate_existing=True))
@@ -64,7 +64,7 @@ async def by_request(session: AsyncSession, table: type[Row], project: str, requ
     """What an earlier call with the same request id made: Create is idempotent by it."""
     if not request_id:
         return None
-    query = sa.select(table).where(table.project == project, table.request_id == request_id)  # type: ignore[arg-type]
+    query = sa.select(table).where(table.project == project, table.request_id == request_id)
     found: Row | None = await session.scalar(query)
     return found
 

@@ -25,7 +25,7 @@ async def project_page(session: Session, only: str, request: Any) -> pages.Page[
 
 async def key_page(session: Session, project: str, request: Any) -> pages.Page[ApiKey]:
     found = resources.filtered(
-        sa.select(ApiKey).where(ApiKey.project == project, ApiKey.hidden.is_(False)),  # type: ignore[attr-defined]
+        sa.select(ApiKey).where(ApiKey.project == project, ApiKey.hidden.is_(False)),
         ApiKey,
         filter=request.filter,
         text=request.query,

@@ -22,7 +22,7 @@ OPEN = (EvaluationState.QUEUED, EvaluationState.RUNNING, EvaluationState.CANCELL
 
 async def follow_evaluations(context: Context) -> bool:
     """Starts an evaluation's job, or looks how far it is."""
-    where = Evaluation.state.in_(OPEN)  # type: ignore[attr-defined]
+    where = Evaluation.state.in_(OPEN)
     async with lease(context.db, Evaluation, where, again_in=0.5) as claim:
         if claim is None:
             return False

@@ -290,5 +290,5 @@ def _decided(feedback: Feedback, state: FeedbackState, session: Session) -> even
     return event
 
 
-def _rating(feedback: Feedback) -> int:
+def _rating(feedback: Feedback) -> Any:
     return enum_number(feedback_pb2.Feedback.Rating.DESCRIPTOR, feedback.rating)

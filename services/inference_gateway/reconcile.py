@@ -61,7 +61,7 @@ async def follow_deployments(context: Context) -> bool:
 def _has_targets() -> Any:
     alive = sa.select(Target.name).where(
         Target.deployment == Deployment.name,
-        Target.state.not_in((TargetState.STOPPED,)),  # type: ignore[attr-defined]
+        Target.state.not_in((TargetState.STOPPED,)),
     )
     return sa.exists(alive)
 

@@ -74,7 +74,7 @@ async def first_behind_its_alias(session: Session) -> Deployment | None:
     )
     query = sa.select(Deployment).where(
         Deployment.alias_variant != "",
-        Deployment.shifting.is_(False),  # type: ignore[attr-defined]
+        Deployment.shifting.is_(False),
         Deployment.state != DeploymentState.DELETED,
         ~sa.exists(there),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Any
 
 from gyre.model_registry.v1 import events_pb2, model_pb2, version_pb2
 from gyre_kit import resources
@@ -101,7 +102,7 @@ class Stored:
     edges: Sequence[tuple[str, str, str]] = field(default=())
 
 
-async def create_model(session: Session, project: str, model_id: str, given: dict[str, str], request_id: str) -> Model:
+async def create_model(session: Session, project: str, model_id: str, given: dict[str, Any], request_id: str) -> Model:
     """Raises: BadName; ModelExists."""
     if earlier := await resources.by_request(session, Model, project, request_id):
         return earlier

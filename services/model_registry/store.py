@@ -77,7 +77,7 @@ async def newest_version(session: Session, model: str, state: str = "") -> Versi
     query = sa.select(Version).where(Version.model == model, Version.state != VersionState.DELETED)
     if state:
         query = query.where(Version.state == state)
-    found: Version | None = await session.scalar(query.order_by(Version.number.desc()).limit(1))  # type: ignore[attr-defined]
+    found: Version | None = await session.scalar(query.order_by(Version.number.desc()).limit(1))
     return found
 
 
@@ -93,7 +93,7 @@ async def versions_of(session: Session, model: str) -> Sequence[Version]:
 
 async def variants_of(session: Session, version: str) -> Sequence[Variant]:
     query = sa.select(Variant).where(Variant.version == version, Variant.state != VariantState.DELETED)
-    return (await session.scalars(query.order_by(Variant.format.desc(), Variant.name))).all()  # type: ignore[attr-defined]
+    return (await session.scalars(query.order_by(Variant.format.desc(), Variant.name))).all()
 
 
 async def stored_bytes(session: Session, model: str) -> int:
@@ -103,7 +103,7 @@ async def stored_bytes(session: Session, model: str) -> int:
     )
     variants = (
         sa.select(sa.func.coalesce(sa.func.sum(Variant.size_bytes), 0))
-        .join(Version, Version.name == Variant.version)  # type: ignore[arg-type]
+        .join(Version, Version.name == Variant.version)
         .where(Version.model == model, Variant.state == VariantState.READY, Variant.format != "HF")
     )
     return int(await session.scalar(versions) or 0) + int(await session.scalar(variants) or 0)
@@ -152,22 +152,22 @@ async def add_edges(session: Session, project: str, edges: Sequence[tuple[str, s
 
 async def edges_at(session: Session, names: Sequence[str], *, upstream: bool) -> Sequence[Edge]:
     column = Edge.target if upstream else Edge.source
-    return (await session.scalars(sa.select(Edge).where(column.in_(names)))).all()  # type: ignore[attr-defined]
+    return (await session.scalars(sa.select(Edge).where(column.in_(names)))).all()
 
 
 async def versions_and_variants(session: Session, names: Sequence[str]) -> dict[str, Version | Variant]:
     found: dict[str, Version | Variant] = {}
-    for table in (Version, Variant):
-        for row in await session.scalars(sa.select(table).where(table.name.in_(names))):  # type: ignore[attr-defined]
-            found[row.name] = row
+    tables: tuple[type[Any], ...] = (Version, Variant)
+    for table in tables:
+        found |= {row.name: row for row in await session.scalars(sa.select(table).where(table.name.in_(names)))}
     return found
 
 
 async def uncollected(session: Session, before: datetime) -> Sequence[Version]:
     query = sa.select(Version).where(
         Version.state == VersionState.DELETED,
-        Version.collected.is_(False),  # type: ignore[attr-defined]
-        Version.delete_time < before,  # type: ignore[operator]
+        Version.collected.is_(False),
+        Version.delete_time < before,
     )
     return (await session.scalars(query.limit(20))).all()
 

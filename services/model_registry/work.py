@@ -35,9 +35,13 @@ LARGEST_ARCHIVE = 200 * 1024**3
 def main(argv: list[str]) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
     spec_file = Path(argv[1])
-    spec = json.loads(spec_file.read_text())
-    store = ObjectStore.from_url(spec["object_store"])
-    task = {"import": import_weights, "quantise": make_variant}[spec["task"]]
+    try:
+        spec = json.loads(spec_file.read_text())
+        store = ObjectStore.from_url(spec["object_store"])
+        task = TASKS[spec["task"]]
+    except (OSError, ValueError, KeyError) as error:
+        print(f"error: the spec cannot be used: {error!r}", file=sys.stderr)
+        return exits.BAD_INPUT
     try:
         with tempfile.TemporaryDirectory(prefix="gyre-registry-") as scratch:
             result = asyncio.run(task(store, spec, Path(scratch)))
@@ -163,6 +167,8 @@ def write_result(spec_file: Path, result: dict[str, Any]) -> None:
     partial.write_text(json.dumps(result))
     os.replace(partial, spec_file.with_name("result.json"))
 
+
+TASKS = {"import": import_weights, "quantise": make_variant}
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv))

@@ -32,7 +32,7 @@ REFUSALS = (
 
 async def follow_runs(context: Context) -> bool:
     """Brings one open run up to its workload: asked for, followed, stopped, and its result verified."""
-    is_open = Run.state.not_in(RUN_ENDED)  # type: ignore[attr-defined]
+    is_open = Run.state.not_in(RUN_ENDED)
     again_in = context.settings.follow_seconds
     async with lease(context.db, Run, is_open, seconds=LEASE_SECONDS, again_in=again_in) as claim:
         if claim is None:
@@ -56,7 +56,7 @@ async def follow_runs(context: Context) -> bool:
 
 async def release_pins(context: Context) -> bool:
     """Lets go of what an ended run held on to."""
-    holds = Run.state.in_(RUN_ENDED) & (sa.cast(Run.pins, sa.Text) != "[]")  # type: ignore[attr-defined]
+    holds = Run.state.in_(RUN_ENDED) & (sa.cast(Run.pins, sa.Text) != "[]")
     async with lease(context.db, Run, holds, again_in=10.0) as claim:
         if claim is None:
             return False

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from gyre.evaluation.v1.evaluation_pb2 import Evaluation
 from gyre.model_registry.v1.variant_pb2 import Variant
 from gyre.training_scheduler.v1.pipeline_pb2 import GateSettings, Pipeline, PipelineSpec, ReplaySource, TrainingStep
@@ -182,6 +184,6 @@ def _tell_stages(story: Story, pipeline: Pipeline, told: set[str]) -> None:
 
 def _evaluations_of(story: Story, pipeline: Pipeline) -> list[Evaluation]:
     """The candidate's, in the order of the suites."""
-    facts = next((stage.result for stage in pipeline.stages if stage.id == "evaluate"), {})
+    facts: Mapping[str, str] = next((stage.result for stage in pipeline.stages if stage.id == "evaluate"), {})
     names = [facts[f"candidate/{suite}"] for suite in story.suites if f"candidate/{suite}" in facts]
     return [story.gyre.evaluations.get(name) for name in names]

@@ -30,7 +30,7 @@ async def reported(scheduler: Any, run: str, checkpoints: int) -> None:
     async def enough() -> bool:
         return len(scheduler.checkpoints.get(run_name(run), [])) >= checkpoints
 
-    await eventually(enough, seconds=60)
+    await eventually(enough, seconds=120)
 
 
 def next_attempt(spec: Path, attempt: int) -> Path:
@@ -95,7 +95,7 @@ async def test_a_stop_is_obeyed_after_a_checkpoint_and_the_run_can_go_on(
     async def stepping() -> bool:
         return any(beat.step > 0 for beat in scheduler.beats.get(run_name("stopped"), []))
 
-    await eventually(stepping, seconds=60)
+    await eventually(stepping, seconds=120)
     scheduler.commands[run_name("stopped")] = Command.COMMAND_STOP
     assert await first.code() == exits.STOPPED, first.log.read_text()
     (saved,) = scheduler.checkpoints[run_name("stopped")]
@@ -115,7 +115,7 @@ async def test_a_signal_stops_as_the_command_does(launch: Any, specs: Specs, sch
     async def stepping() -> bool:
         return any(beat.step > 0 for beat in scheduler.beats.get(run_name("signalled"), []))
 
-    await eventually(stepping, seconds=60)
+    await eventually(stepping, seconds=120)
     os.kill(trainer.pid, signal.SIGTERM)
 
     assert await trainer.code() == exits.STOPPED, trainer.log.read_text()
@@ -148,13 +148,13 @@ async def test_a_scheduler_that_is_away_stops_nothing_and_gets_every_point_once_
     async def stepping() -> bool:
         return any(beat.step > 0 for beat in away.beats.get(run_name("alone"), []))
 
-    await eventually(stepping, seconds=60)
+    await eventually(stepping, seconds=120)
     await away.stop()
 
     async def done_training() -> bool:
         return (spec_output(spec) / "manifest.json").exists()
 
-    await eventually(done_training, seconds=60)
+    await eventually(done_training, seconds=120)
     assert not trainer.ended.done()
     back = type(scheduler)()
     back.port = away.port

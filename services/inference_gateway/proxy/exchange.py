@@ -14,9 +14,9 @@ from services.inference_gateway.proxy import answering, errors, wire
 from services.inference_gateway.proxy.answering import Answer
 from services.inference_gateway.proxy.asking import CHAT, Asking
 from services.inference_gateway.proxy.attempt import Attempt, Refusal, TooSlow
-from services.inference_gateway.proxy.reply import Reply
 from services.inference_gateway.proxy.errors import ApiError
 from services.inference_gateway.proxy.pool import Pool, PoolFull
+from services.inference_gateway.proxy.reply import Reply
 from services.inference_gateway.proxy.snapshot import Deployment, Target
 from services.inference_gateway.proxy.ssrf import UpstreamRefused
 from services.inference_gateway.proxy.upstream import ClosedEarly, ConnectFailed, UpstreamError

@@ -13,7 +13,6 @@ from typing import Any
 
 from services.inference_gateway.proxy import answering, asking, errors, routing, ulid
 from services.inference_gateway.proxy.asking import CHAT, TEXT
-from services.inference_gateway.proxy.reply import Reply
 from services.inference_gateway.proxy.control import ControlClient, ControlFailed
 from services.inference_gateway.proxy.errors import ApiError
 from services.inference_gateway.proxy.exchange import Exchange
@@ -21,6 +20,7 @@ from services.inference_gateway.proxy.limits import RateLimiter
 from services.inference_gateway.proxy.metrics import Metrics
 from services.inference_gateway.proxy.pool import Pools
 from services.inference_gateway.proxy.records import CompletionRecord, RecordQueue
+from services.inference_gateway.proxy.reply import Reply
 from services.inference_gateway.proxy.settings import ProxySettings
 from services.inference_gateway.proxy.snapshot import ALL_PROJECTS, Deployment, Key, Snapshot
 from services.inference_gateway.proxy.ssrf import UpstreamRefused

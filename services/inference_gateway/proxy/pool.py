@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from services.inference_gateway.proxy.settings import ProxySettings
-from services.inference_gateway.proxy.ssrf import Policy, UpstreamRefused, check_address, check_url
+from services.inference_gateway.proxy.ssrf import Policy, check_address, check_url
 from services.inference_gateway.proxy.upstream import ConnectFailed, UpstreamConnection, UpstreamError
 
 

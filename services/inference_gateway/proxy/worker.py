@@ -110,14 +110,13 @@ class Worker:
             self._gateway.pools.expire()
             self._metrics.connections.set(len(self._server.connections))
             self._metrics.record_queue.set(len(self._records))
-            self._metrics.show(self._metrics.in_flight, {(name,): n for name, n in self._gateway.router.in_flight.items()})
-            pools = {pool.origin.authority: pool for pool in self._gateway.pools.all()}
-            self._metrics.show(
-                self._metrics.pool,
-                {(name, "busy"): pool.busy for name, pool in pools.items()}
-                | {(name, "idle"): pool.idle for name, pool in pools.items()}
-                | {(name, "waiting"): pool.waiting for name, pool in pools.items()},
-            )
+            running: dict[tuple[str, ...], int] = {(name,): n for name, n in self._gateway.router.in_flight.items()}
+            connections: dict[tuple[str, ...], int] = {}
+            for pool in self._gateway.pools.all():
+                for state, count in (("busy", pool.busy), ("idle", pool.idle), ("waiting", pool.waiting)):
+                    connections[pool.origin.authority, state] = count
+            self._metrics.show(self._metrics.in_flight, running)
+            self._metrics.show(self._metrics.pool, connections)
 
     async def _watch_parent(self) -> None:
         """The parent holds the other end of standard input and never writes: its end is the parent's end."""

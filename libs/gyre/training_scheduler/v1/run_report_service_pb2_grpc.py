@@ -66,7 +66,7 @@ class RunReportServiceServicer:
     """
 
     def Heartbeat(self, request, context):
-        """At least every five seconds; the first one moves the run to RUNNING.
+        """At least every five seconds; the first one that knows total_steps moves the run to RUNNING.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

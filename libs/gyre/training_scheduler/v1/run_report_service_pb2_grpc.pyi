@@ -38,7 +38,7 @@ class RunReportServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> RunReportServiceAsyncStub: ...
     Heartbeat: _grpc.UnaryUnaryMultiCallable[_run_report_service_pb2.HeartbeatRequest, _run_report_service_pb2.HeartbeatResponse]
-    """At least every five seconds; the first one moves the run to RUNNING."""
+    """At least every five seconds; the first one that knows total_steps moves the run to RUNNING."""
     ReportMetrics: _grpc.UnaryUnaryMultiCallable[_run_report_service_pb2.ReportMetricsRequest, _empty_pb2.Empty]
     """Idempotent: a point of the same attempt and step replaces the older one."""
     ReportCheckpoint: _grpc.UnaryUnaryMultiCallable[_run_report_service_pb2.ReportCheckpointRequest, _run_pb2.Checkpoint]
@@ -56,7 +56,7 @@ class RunReportServiceAsyncStub(RunReportServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Heartbeat: _aio.UnaryUnaryMultiCallable[_run_report_service_pb2.HeartbeatRequest, _run_report_service_pb2.HeartbeatResponse]  # type: ignore[assignment]
-    """At least every five seconds; the first one moves the run to RUNNING."""
+    """At least every five seconds; the first one that knows total_steps moves the run to RUNNING."""
     ReportMetrics: _aio.UnaryUnaryMultiCallable[_run_report_service_pb2.ReportMetricsRequest, _empty_pb2.Empty]  # type: ignore[assignment]
     """Idempotent: a point of the same attempt and step replaces the older one."""
     ReportCheckpoint: _aio.UnaryUnaryMultiCallable[_run_report_service_pb2.ReportCheckpointRequest, _run_pb2.Checkpoint]  # type: ignore[assignment]
@@ -77,7 +77,7 @@ class RunReportServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _run_report_service_pb2.HeartbeatRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_run_report_service_pb2.HeartbeatResponse, _abc.Awaitable[_run_report_service_pb2.HeartbeatResponse]]:
-        """At least every five seconds; the first one moves the run to RUNNING."""
+        """At least every five seconds; the first one that knows total_steps moves the run to RUNNING."""
 
     @_abc_1.abstractmethod
     def ReportMetrics(

@@ -22,19 +22,16 @@ function cached<T extends Intl.DateTimeFormat | Intl.NumberFormat | Intl.Relativ
 export function formatTime(language: Language, iso: string, now = new Date()): string {
   const time = new Date(iso);
   const sameYear = time.getFullYear() === now.getFullYear();
-  const format = cached(`time ${language} ${sameYear}`, () => {
+  const day = cached(`day ${language} ${sameYear}`, () => {
     const year = sameYear ? undefined : ("numeric" as const);
-    return new Intl.DateTimeFormat(language, {
-      year,
-      month: "short",
-      day: "numeric",
-      hour: "2-digit",
-      minute: "2-digit",
-      hourCycle: "h23",
-      timeZoneName: "short",
-    });
+    return new Intl.DateTimeFormat(language, { year, month: "short", day: "numeric" });
   });
-  return format.format(time);
+  // Chinese would put the zone between day and time, where it reads as part of neither.
+  const clock = cached("clock", () => {
+    const options = { hour: "2-digit", minute: "2-digit", hourCycle: "h23", timeZoneName: "short" } as const;
+    return new Intl.DateTimeFormat("en-US", options);
+  });
+  return `${day.format(time)} ${clock.format(time)}`;
 }
 
 /** Everything there is to know about a moment, for a tooltip. */
@@ -74,14 +71,25 @@ export function formatBytes(bytes: number): string {
   return `${exponent === 0 ? value : Number(value.toPrecision(3))} ${BYTE_UNITS[exponent]}`;
 }
 
-/** "1 h 04 min", "2 min 05 s", "12 s", "340 ms" from seconds; symbols are the same in every language. */
-export function formatDuration(seconds: number): string {
-  if (seconds < 1) return `${Math.round(seconds * 1000)} ms`;
-  if (seconds < MINUTE) return `${Number(seconds.toPrecision(2))} s`;
+const UNITS: Record<Language, { h: string; min: string; s: string; ms: string }> = {
+  "en-US": { h: "h", min: "min", s: "s", ms: "ms" },
+  "zh-CN": { h: "小时", min: "分", s: "秒", ms: "毫秒" },
+};
+
+/** "1 h 04 min", "2 min 05 s", "12 s", "340 ms" from seconds. */
+export function formatDuration(language: Language, seconds: number): string {
+  const unit = UNITS[language];
+  if (seconds < 1) return `${Math.round(seconds * 1000)} ${unit.ms}`;
+  if (seconds < MINUTE) return `${Number(seconds.toPrecision(2))} ${unit.s}`;
   const whole = Math.round(seconds);
   const pad = (value: number) => String(value).padStart(2, "0");
-  if (whole < HOUR) return `${Math.floor(whole / MINUTE)} min ${pad(whole % MINUTE)} s`;
-  return `${Math.floor(whole / HOUR)} h ${pad(Math.floor((whole % HOUR) / MINUTE))} min`;
+  if (whole < HOUR) return `${Math.floor(whole / MINUTE)} ${unit.min} ${pad(whole % MINUTE)} ${unit.s}`;
+  return `${Math.floor(whole / HOUR)} ${unit.h} ${pad(Math.floor((whole % HOUR) / MINUTE))} ${unit.min}`;
+}
+
+/** A latency, in milliseconds however long it is, so that a column of them can be compared. */
+export function formatMs(language: Language, milliseconds: number): string {
+  return `${formatNumber(language, milliseconds)} ${UNITS[language].ms}`;
 }
 
 /** Millionths of a US dollar as dollars, with enough digits that little is not nothing. */
@@ -92,6 +100,7 @@ export function formatCost(language: Language, microusd: number): string {
     return new Intl.NumberFormat(language, {
       style: "currency",
       currency: "USD",
+      currencyDisplay: "narrowSymbol",
       minimumFractionDigits: 2,
       maximumFractionDigits: Math.max(2, digits),
     });

@@ -94,12 +94,12 @@ function antdTheme(dark: boolean) {
     },
     components: {
       Table: {
-        headerBg: "transparent",
+        headerBg: palette.surface,
         headerColor: palette.ink3,
         headerSplitColor: "transparent",
-        headerSortActiveBg: "transparent",
+        headerSortActiveBg: palette.surface,
         headerSortHoverBg: palette.lineSoft,
-        bodySortBg: "transparent",
+        bodySortBg: palette.surface,
         rowHoverBg: dark ? "#182222" : "#f7faf9",
         cellPaddingBlockSM: 7,
         cellPaddingInlineSM: 10,

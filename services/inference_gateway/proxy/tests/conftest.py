@@ -60,7 +60,7 @@ async def engine(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]
     """host:port of a real llama.cpp server with a real model, started as a replica is."""
     folder = tmp_path_factory.mktemp("engine")
     port = free_port()
-    spec = {"port": port, "model_path": str(model_file()), "parallel": 2, "context_size": 2048, "threads": 2}
+    spec = {"port": port, "model_path": str(model_file()), "parallel": 2, "context_size": 1024, "threads": 1}
     (folder / "spec.json").write_text(json.dumps(spec))
     log = (folder / "log").open("wb")
     command = [sys.executable, "-m", "services.inference_gateway.engine", "spec.json"]

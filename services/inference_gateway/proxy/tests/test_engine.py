@@ -48,14 +48,14 @@ async def test_sigterm_lets_the_running_answer_end_and_the_model_comes_from_the_
     port = free_port()
     process = await launch(
         tmp_path, port=port, model_uri="gyre://registry/m.gguf", object_store=f"file://{tmp_path}/objects", parallel=1,
-        context_size=512, model_name="hotline", attempt=1,
+        context_size=512, threads=1, model_name="hotline", drain_seconds=240, attempt=1,
     )  # fmt: skip
     base = f"http://127.0.0.1:{port}"
     drain = asyncio.create_task(process.stderr.read())
     await eventually(lambda: (tmp_path / "ready.json").exists() or drain.done(), seconds=120)
     async with httpx.AsyncClient(base_url=base, timeout=120) as http:
         assert (await http.get("/v1/models")).json()["data"][0]["id"] == "hotline"
-        body = {"messages": [{"role": "user", "content": "Count to ten."}], "max_tokens": 24, "temperature": 0}
+        body = {"messages": [{"role": "user", "content": "Count to ten."}], "max_tokens": 12, "temperature": 0}
         async with http.stream("POST", "/v1/chat/completions", json=body | {"stream": True}) as reply:
             lines = aiter(reply.aiter_lines())
             await anext(lines)

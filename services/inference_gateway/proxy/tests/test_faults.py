@@ -8,6 +8,7 @@ import httpx
 import openai
 import pytest
 
+from services.inference_gateway.proxy.routing import Router
 from services.inference_gateway.proxy.snapshot import Target
 from services.inference_gateway.proxy.tests import upstreams
 from services.inference_gateway.proxy.tests.support import deployment, eventually, free_port
@@ -66,6 +67,7 @@ async def test_another_engine_takes_over_before_the_first_byte(start, behaviour,
 async def test_an_engine_that_is_gone_stands_back_for_a_while(start):
     async with raw(answers("fine")) as good:
         running = await start(two(f"127.0.0.1:{free_port()}", good.address))
+        running.gateway.router = Router(lambda: 100.0)  # no time passes
         for _ in range(5):
             await ask(running)
     assert running.metric("gyre_gateway_upstream_failures_total", target="bad", reason="ConnectFailed") == 1

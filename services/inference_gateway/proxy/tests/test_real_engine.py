@@ -15,7 +15,7 @@ from services.inference_gateway.proxy.tests.support import deployment, free_port
 
 QUESTION = [{"role": "user", "content": "Name three colours."}]
 # Without its prompt cache the engine computes the same numbers each time, so answers can be compared letter by letter.
-EXACT = {"temperature": 0, "max_tokens": 12, "seed": 7}
+EXACT = {"temperature": 0, "max_tokens": 8, "seed": 7}
 NO_CACHE = {"cache_prompt": False}
 
 
@@ -46,7 +46,7 @@ async def test_a_stream_says_the_same_piece_by_piece(gateway):
     pieces = [each async for each in stream]
     texts = [each.choices[0].delta.content for each in pieces if each.choices and each.choices[0].delta.content]
     assert "".join(texts) == whole.choices[0].message.content
-    assert len(texts) > 5
+    assert len(texts) > 3
     assert pieces[-1].usage.model_dump()["total_tokens"] == whole.usage.total_tokens
     kept_whole, kept_stream = await gateway.records(2)
     assert kept_stream.answer == kept_whole.answer and kept_stream.id == pieces[0].id
@@ -75,7 +75,7 @@ async def test_text_completions_stream_too(gateway):
 async def test_what_the_engine_refuses_is_a_400_with_its_words(gateway):
     with pytest.raises(openai.BadRequestError, match="context size"):
         await gateway.client().chat.completions.create(
-            model="hotline", messages=[{"role": "user", "content": "word " * 5000}]
+            model="hotline", messages=[{"role": "user", "content": "word " * 2000}]
         )
 
 

@@ -66,8 +66,8 @@ STREAM_HEAD = head(200, "text/event-stream", "transfer-encoding: chunked\r\n\r\n
 
 def piece(text: str | None = None, finish: str | None = None, usage: dict[str, int] | None = None) -> bytes:
     choices = [] if usage else [{"index": 0, "delta": {"content": text} if text else {}, "finish_reason": finish}]
-    fields: dict[str, Any] = {"id": "chatcmpl-engine", "model": "engine-model", "object": "chat.completion.chunk", "created": 1}
-    fields |= {"choices": choices} | ({"usage": usage} if usage else {})
+    fields: dict[str, Any] = {"id": "chatcmpl-engine", "model": "engine-model", "object": "chat.completion.chunk"}
+    fields |= {"created": 1, "choices": choices} | ({"usage": usage} if usage else {})
     return b"data: " + json.dumps(fields).encode() + b"\n\n"
 
 

@@ -4,7 +4,7 @@ import { lastPart, shortName } from "@/api/names";
 import { useList, useProject } from "@/api/queries";
 import type { Evaluation, Suite } from "@/api/types";
 import { useI18n } from "@/i18n";
-import { formatNumber } from "@/i18n/format";
+import { formatMs, formatNumber } from "@/i18n/format";
 import { useTheme } from "@/theme";
 import { seriesColours } from "@/theme/palette";
 import { Empty } from "@/ui/Empty";
@@ -135,12 +135,12 @@ export function Compared({ evaluations, metric }: { evaluations: Evaluation[]; m
           {
             title: t("evaluations.p50"),
             align: "right",
-            render: (_, one) => <span className="num">{number(one.latency_p50_ms)} ms</span>,
+            render: (_, one) => <span className="num">{formatMs(language, one.latency_p50_ms)}</span>,
           },
           {
             title: t("evaluations.p95"),
             align: "right",
-            render: (_, one) => <span className="num">{number(one.latency_p95_ms)} ms</span>,
+            render: (_, one) => <span className="num">{formatMs(language, one.latency_p95_ms)}</span>,
           },
           {
             title: t("evaluations.speed"),

@@ -8,7 +8,7 @@ import { useChange, useGet, useMay, useProject } from "@/api/queries";
 import type { Evaluation, Result } from "@/api/types";
 import { PageSkeleton } from "@/app/PageSkeleton";
 import { useI18n } from "@/i18n";
-import { formatNumber } from "@/i18n/format";
+import { formatMs, formatNumber } from "@/i18n/format";
 import { Content } from "@/ui/Conversation";
 import { Empty } from "@/ui/Empty";
 import { Digest, Ref } from "@/ui/Id";
@@ -89,8 +89,8 @@ function About({ evaluation }: { evaluation: Evaluation }) {
           [t("evaluations.suite"), lastPart(evaluation.suite)],
           evaluation.pipeline !== "" && [t("run.pipeline"), <Ref name={evaluation.pipeline} />],
           [t("column.rows"), <Num value={evaluation.row_count || null} />],
-          [t("evaluations.p50"), `${formatNumber(language, evaluation.latency_p50_ms)} ms`],
-          [t("evaluations.p95"), `${formatNumber(language, evaluation.latency_p95_ms)} ms`],
+          [t("evaluations.p50"), formatMs(language, evaluation.latency_p50_ms)],
+          [t("evaluations.p95"), formatMs(language, evaluation.latency_p95_ms)],
           [t("evaluations.speed"), formatNumber(language, evaluation.tokens_per_second, 1)],
           [t("column.cost"), <Cost microusd={evaluation.cost_microusd} />],
           [t("column.digest"), <Digest value={evaluation.results_digest} />],
@@ -163,7 +163,7 @@ function Results({ path }: { path: string }) {
           key: "latency",
           title: t("evaluations.latency"),
           align: "right",
-          render: (result) => <span className="num">{formatNumber(language, result.latency_ms)} ms</span>,
+          render: (result) => <span className="num">{formatMs(language, result.latency_ms)}</span>,
         },
       ]}
     />

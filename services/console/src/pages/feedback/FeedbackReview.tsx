@@ -71,7 +71,7 @@ function BatchButton({ onClick }: { onClick: () => void }) {
   return (
     <Tooltip title={t("batches.free", { n: count })}>
       <Button icon={<InboxOutlined />} disabled={!count} onClick={onClick}>
-        {t("batches.make")} <span className="chip accent num">{count}</span>
+        {t("batches.make")} {count > 0 && <span className="chip accent num">{count}</span>}
       </Button>
     </Tooltip>
   );

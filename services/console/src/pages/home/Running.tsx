@@ -53,7 +53,9 @@ export function Running({
             <ProgressBar done={run.step} total={run.total_steps} live />
             <span className="row quiet num">
               {run.loss != null && <span>{t("home.loss", { loss: formatNumber(language, run.loss, 3) })}</span>}
-              {remaining !== undefined && <span>{t("home.remaining", { time: formatDuration(remaining) })}</span>}
+              {remaining !== undefined && (
+                <span>{t("home.remaining", { time: formatDuration(language, remaining) })}</span>
+              )}
               {run.waiting_reason && <span>{word("reason", run.waiting_reason)}</span>}
             </span>
           </Item>

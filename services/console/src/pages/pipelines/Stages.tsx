@@ -1,7 +1,7 @@
 import { Tooltip } from "antd";
 import { bare } from "@/api/names";
 import type { Stage } from "@/api/types";
-import { useI18n } from "@/i18n";
+import { type Language, useI18n } from "@/i18n";
 import { formatDuration } from "@/i18n/format";
 import { Ref } from "@/ui/Id";
 import { State } from "@/ui/State";
@@ -26,7 +26,7 @@ export function StageDots({ stages }: { stages: Stage[] }) {
 
 /** A lap's stages as a track: what is done, what runs, what is to come. */
 export function StageTrack({ stages }: { stages: Stage[] }) {
-  const { word } = useI18n();
+  const { word, language } = useI18n();
   return (
     <ol className="stage-track">
       {stages.map((stage) => (
@@ -37,7 +37,7 @@ export function StageTrack({ stages }: { stages: Stage[] }) {
         >
           <i aria-hidden />
           <strong>{word("stage", stage.id)}</strong>
-          <span className="quiet num">{took(stage) ?? word("state", bare(stage.state))}</span>
+          <span className="quiet num">{took(language, stage) ?? word("state", bare(stage.state))}</span>
         </li>
       ))}
     </ol>
@@ -46,21 +46,21 @@ export function StageTrack({ stages }: { stages: Stage[] }) {
 
 /** Each stage with what it worked on, what it says and what came out. */
 export function StageTable({ stages }: { stages: Stage[] }) {
-  const { word } = useI18n();
+  const { word, language } = useI18n();
   return (
     <ol className="stage-list">
       {stages.map((stage) => (
         <li key={stage.id}>
           <strong>{word("stage", stage.id)}</strong>
           <State value={stage.state} />
-          <span className="quiet num">{took(stage)}</span>
+          <span className="quiet num">{took(language, stage)}</span>
           <div className="stack-s" style={{ gap: 2 }}>
             {stage.resource && (
               <span>
                 <Ref name={stage.resource} />
               </span>
             )}
-            {stage.message && (
+            {stage.message && (language === "en-US" || bare(stage.state) === "FAILED") && (
               <span className="second" lang="en">
                 {stage.message}
               </span>
@@ -101,8 +101,8 @@ function References({ names }: { names: string }) {
   );
 }
 
-function took(stage: Stage): string | undefined {
+function took(language: Language, stage: Stage): string | undefined {
   if (!stage.start_time) return undefined;
   const end = stage.end_time ? new Date(stage.end_time).getTime() : Date.now();
-  return formatDuration(Math.max(0, (end - new Date(stage.start_time).getTime()) / 1000));
+  return formatDuration(language, Math.max(0, (end - new Date(stage.start_time).getTime()) / 1000));
 }

@@ -52,10 +52,10 @@ function Figures({ exchange: { answer, model } }: { exchange: Asked }) {
     <div className="exchange-figures num">
       <span>{model}</span>
       {answer.firstTokenMs !== undefined && (
-        <span>{t("playground.firstToken", { time: formatDuration(answer.firstTokenMs / 1000) })}</span>
+        <span>{t("playground.firstToken", { time: formatDuration(language, answer.firstTokenMs / 1000) })}</span>
       )}
       {answer.totalMs !== undefined && (
-        <span>{t("playground.total", { time: formatDuration(answer.totalMs / 1000) })}</span>
+        <span>{t("playground.total", { time: formatDuration(language, answer.totalMs / 1000) })}</span>
       )}
       {answer.completionTokens !== undefined && (
         <span>

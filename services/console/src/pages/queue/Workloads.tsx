@@ -164,7 +164,7 @@ function useColumns(show: (workload: Workload) => void): Column<Workload>[] {
 }
 
 function Details({ workload }: { workload: Workload }) {
-  const { t } = useI18n();
+  const { t, language } = useI18n();
   const { usage } = workload;
   return (
     <div className="stack">
@@ -175,8 +175,8 @@ function Details({ workload }: { workload: Workload }) {
           [t("column.id"), <Copyable value={lastPart(workload.name)} />],
           [t("workloads.node"), lastPart(workload.node) || <Nothing />],
           [t("deployments.address"), workload.address || <Nothing />],
-          [t("workloads.cpuTime"), usage ? formatDuration(usage.cpu_seconds) : <Nothing />],
-          [t("workloads.held"), usage ? formatDuration(usage.held_seconds) : <Nothing />],
+          [t("workloads.cpuTime"), usage ? formatDuration(language, usage.cpu_seconds) : <Nothing />],
+          [t("workloads.held"), usage ? formatDuration(language, usage.held_seconds) : <Nothing />],
           [t("workloads.exitCode"), workload.exit_code == null ? <Nothing /> : String(workload.exit_code)],
           [t("run.started"), <Time value={workload.start_time} />],
           [t("run.ended"), <Time value={workload.end_time} />],

@@ -8,7 +8,7 @@ import { bare, lastPart } from "@/api/names";
 import { useChange, useGet, useMay, useProject } from "@/api/queries";
 import type { Checkpoint, MetricPoint, Run } from "@/api/types";
 import { PageSkeleton } from "@/app/PageSkeleton";
-import { useI18n } from "@/i18n";
+import { type Language, useI18n } from "@/i18n";
 import { durationSeconds, formatCost, formatDuration, formatNumber } from "@/i18n/format";
 import { Curve, type XY } from "@/ui/chart/Curve";
 import { Empty } from "@/ui/Empty";
@@ -83,8 +83,8 @@ function Vitals({ run }: { run: Run }) {
       run.total_steps ? `${formatNumber(language, run.step)} / ${formatNumber(language, run.total_steps)}` : "–",
     ],
     [t("run.loss"), run.loss == null ? "–" : formatNumber(language, run.loss, 4)],
-    [t("run.remaining"), remaining === undefined ? "–" : formatDuration(remaining)],
-    [t("run.elapsed"), elapsed(run)],
+    [t("run.remaining"), remaining === undefined ? "–" : formatDuration(language, remaining)],
+    [t("run.elapsed"), elapsed(language, run)],
     [t("column.cost"), formatCost(language, Number(run.cost_microusd))],
   ];
   return (
@@ -114,10 +114,10 @@ function Vitals({ run }: { run: Run }) {
   );
 }
 
-function elapsed(run: Run): string {
+function elapsed(language: Language, run: Run): string {
   if (!run.start_time) return "–";
   const end = run.end_time ? new Date(run.end_time).getTime() : Date.now();
-  return formatDuration(Math.max(0, (end - new Date(run.start_time).getTime()) / 1000));
+  return formatDuration(language, Math.max(0, (end - new Date(run.start_time).getTime()) / 1000));
 }
 
 function Curves({ run }: { run: Run }) {

@@ -191,7 +191,7 @@ function EstimateNote({ spec }: { spec?: Partial<RunSpec> }) {
       {t("runs.estimate", {
         n: steps,
         steps,
-        time: formatDuration(seconds),
+        time: formatDuration(language, seconds),
         memory: formatBytes(Number(memory_bytes)),
         cost: formatCost(language, Number(cost_microusd)),
       })}
