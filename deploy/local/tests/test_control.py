@@ -68,7 +68,7 @@ def start_workload(settings: RuntimeSettings) -> subprocess.Popen[bytes]:
     return process
 
 
-def test_up_twice_kill_the_supervisor_up_again_and_down(platform: RuntimeSettings) -> None:
+def test_up_twice_then_kill_the_supervisor_up_again_kill_it_again_and_down(platform: RuntimeSettings) -> None:
     write_services(platform.resolved_home / "code")
     seen: list[Phase] = []
     first = control.up(platform, lambda state: seen.append(state.phase))
@@ -92,20 +92,14 @@ def test_up_twice_kill_the_supervisor_up_again_and_down(platform: RuntimeSetting
     assert not any(child.process and child.process.alive() for child in first.children.values())
     assert workload.poll() is None
 
+    os.kill(second.supervisor.pid, signal.SIGKILL)
+    assert processes.wait_gone([second.supervisor.pid], 5)
     stopped = control.down(platform)
-    assert stopped.supervisor and stopped.workloads == 1
+    assert (stopped.supervisor, stopped.workloads) == (False, 1) and stopped.left_over >= 10
+    assert not any(child.process and child.process.alive() for child in second.children.values())
     assert workload.wait(5) != 0
     assert status.platform(platform).state == "DOWN"
     assert not control.down(platform).anything
-
-
-def test_down_cleans_up_after_a_supervisor_that_was_killed(platform: RuntimeSettings) -> None:
-    write_services(platform.resolved_home / "code")
-    state = control.up(platform, lambda _: None)
-    os.kill(state.supervisor.pid, signal.SIGKILL)
-    stopped = control.down(platform)
-    assert not stopped.supervisor and stopped.left_over >= 10
-    assert not any(child.process and child.process.alive() for child in state.children.values())
 
 
 def test_a_service_that_cannot_start_fails_up_with_the_end_of_its_log(platform: RuntimeSettings) -> None:
@@ -114,6 +108,7 @@ def test_a_service_that_cannot_start_fails_up_with_the_end_of_its_log(platform: 
         control.up(platform, lambda _: None)
     state = control.running(platform)
     assert state is not None and state.children["dataset"].process is not None
+    assert control.down(platform).supervisor
 
 
 def test_up_names_the_port_that_is_taken(platform: RuntimeSettings) -> None:

@@ -172,6 +172,7 @@ async def test_a_folder_of_somebody_else_is_refused(settings: RuntimeSettings) -
 async def test_an_administrators_url_makes_roles_in_its_database(postgres: Running, home: Path) -> None:
     admin = f"postgresql://postgres@/gyre?host={postgres.server.socket_folder}"
     settings = RuntimeSettings(home=home, database_url=admin)
+    settings.prepare_home()
     await database.prepare_external(settings)
     template = settings.database_url_file.read_text()
     password = (settings.keys_folder / "evaluation.password").read_text()

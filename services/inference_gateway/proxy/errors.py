@@ -1,6 +1,6 @@
 """Every "no" of the OpenAI endpoint, in OpenAI's shape: `{"error": {message, type, param, code}}`.
 
-The message says what to do; `code` is for programs. A worker raises `ApiError` and it is rendered once, in `connection.py`.
+The message says what to do; `code` is for programs. `ApiError` is raised anywhere and rendered in `connection.py`.
 """
 
 from __future__ import annotations

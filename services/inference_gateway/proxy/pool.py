@@ -194,8 +194,9 @@ class Pools:
         """Drops the pools of places that no snapshot names any more, once nothing runs there."""
         self._urls = {key: value for key, value in self._urls.items() if key in base_urls}
         wanted = {origin for origin, _ in self._urls.values()}
-        for origin in [each for each, pool in self._pools.items() if each not in wanted and not (pool.busy or pool.waiting)]:
-            self._pools.pop(origin).close()
+        for origin, pool in list(self._pools.items()):
+            if origin not in wanted and not pool.busy and not pool.waiting:
+                self._pools.pop(origin).close()
 
     def close(self) -> None:
         for pool in self._pools.values():

@@ -1,0 +1,39 @@
+import { expect, test } from "vitest";
+import { bare, lastPart, pagePath, partOf, shortName, slugify } from "./names";
+
+test("a name is cut into its parts", () => {
+  const name = "projects/p/models/hotline/versions/3/variants/q4-k-m";
+  expect([lastPart(name), partOf(name, "models"), partOf(name, "versions"), partOf(name, "runs")]).toEqual([
+    "q4-k-m",
+    "hotline",
+    "3",
+    "",
+  ]);
+});
+
+test("people call things by short names", () => {
+  expect(shortName("projects/p/datasets/hotline/versions/3")).toBe("hotline v3");
+  expect(shortName("projects/p/models/hotline/versions/3/variants/q4-k-m")).toBe("hotline v3 · Q4_K_M");
+  expect(shortName("projects/p/models/hotline/aliases/production")).toBe("hotline@production");
+  expect(shortName("")).toBe("");
+});
+
+test("a resource leads to its page, if it has one", () => {
+  expect(pagePath("projects/p/models/hotline/versions/3/variants/hf")).toBe("/p/p/models/hotline?version=3");
+  expect(pagePath("projects/p/runs/01A")).toBe("/p/p/runs/01A");
+  expect(pagePath("projects/p/deployments/hotline")).toBe("/p/p/deployments?open=hotline");
+  expect(pagePath("nodes/local")).toBeUndefined();
+});
+
+test("an enum value loses its prefix alone", () => {
+  expect(["STATE_IN_REVIEW", "ROW_FORMAT_PROMPT_COMPLETION", "METHOD_SFT", "READY"].map(bare)).toEqual([
+    "IN_REVIEW",
+    "PROMPT_COMPLETION",
+    "SFT",
+    "READY",
+  ]);
+});
+
+test("a slug is made of what a name may have", () => {
+  expect(slugify("  City Hotline (2026) – Ä.jsonl ")).toBe("city-hotline-2026-a-jsonl");
+});

@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import pytest
+from gyre_kit.db import Session
+from gyre_kit.testing import PROJECT, outbox_of
+
+from services.inference_gateway import service, store
+from services.inference_gateway.models import Deployment, DeploymentState, Target, TargetState
+from services.inference_gateway.service import Sighting, Wanted
+
+
+def variant(number: int, percent: int) -> Wanted:
+    version = f"projects/{PROJECT}/models/hotline/versions/{number}"
+    return Wanted(percent, "LLAMA_CPP", variant=f"{version}/variants/q8-0", model_version=version)
+
+
+async def targets(session: Session, deployment: Deployment) -> dict[str, Target]:
+    return {service.short_version(each): each for each in await store.targets_of(session, deployment.name)}
+
+
+async def see(session: Session, deployment: Deployment, **states: TargetState) -> None:
+    found = await targets(session, deployment)
+    seen = {found[version.removeprefix("v")].id: Sighting(state) for version, state in states.items()}
+    await service.apply(session, deployment, seen)
+
+
+async def ready(session: Session) -> Deployment:
+    deployment = await service.create(session, PROJECT, "hotline", [variant(1, 100)])
+    await see(session, deployment, v1=TargetState.READY)
+    return deployment
+
+
+async def test_a_deployment_is_ready_when_its_target_answers(session: Session) -> None:
+    deployment = await ready(session)
+    assert deployment.state == DeploymentState.READY
+    assert [kind for kind, _ in await outbox_of(session)] == ["TrafficShifted", "DeploymentReady"]
+
+
+async def test_a_new_split_waits_until_the_new_target_answers(session: Session) -> None:
+    deployment = await ready(session)
+    await service.shift(session, deployment.name, [variant(2, 30), variant(1, 70)])
+    await see(session, deployment, v2=TargetState.STARTING)
+    assert {v: t.weight_percent for v, t in (await targets(session, deployment)).items()} == {"1": 100, "2": 0}
+    await see(session, deployment, v2=TargetState.READY)
+    assert {v: t.weight_percent for v, t in (await targets(session, deployment)).items()} == {"1": 70, "2": 30}
+
+
+async def test_what_is_left_out_drains_only_when_the_new_split_is_in_force(session: Session) -> None:
+    deployment = await ready(session)
+    await service.shift(session, deployment.name, [variant(2, 100)])
+    assert (await targets(session, deployment))["1"].state == TargetState.READY
+    await see(session, deployment, v2=TargetState.READY)
+    assert (await targets(session, deployment))["1"].state == TargetState.DRAINING
+    assert deployment.state == DeploymentState.READY
+
+
+async def test_a_new_target_that_fails_calls_the_shift_off(session: Session) -> None:
+    deployment = await ready(session)
+    await service.shift(session, deployment.name, [variant(2, 100)])
+    await see(session, deployment, v2=TargetState.FAILED)
+    found = await targets(session, deployment)
+    assert (found["1"].weight_percent, found["1"].state, deployment.shifting) == (100, TargetState.READY, False)
+
+
+async def test_one_shift_at_a_time_but_the_same_one_may_be_asked_for_again(session: Session) -> None:
+    deployment = await ready(session)
+    await service.shift(session, deployment.name, [variant(2, 100)], request_id="a")
+    await service.shift(session, deployment.name, [variant(2, 100)], request_id="a")
+    with pytest.raises(service.ShiftInProgress):
+        await service.shift(session, deployment.name, [variant(3, 100)], request_id="b")
+
+
+@pytest.mark.parametrize("split", [[(1, 60), (2, 60)], [(1, 50), (1, 50)], [(1, 100), (2, 0)]])
+async def test_weights_that_make_no_sense_are_refused(session: Session, split: list[tuple[int, int]]) -> None:
+    deployment = await ready(session)
+    with pytest.raises(service.BadWeights):
+        await service.shift(session, deployment.name, [variant(*each) for each in split])
+
+
+async def test_a_deleted_deployment_drains_and_its_name_is_free_again(session: Session) -> None:
+    deployment = await ready(session)
+    await service.delete(session, deployment.name, "")
+    assert (await targets(session, deployment))["1"].state == TargetState.DRAINING
+    again = await service.create(session, PROJECT, "hotline", [variant(2, 100)])
+    assert again.state == DeploymentState.PENDING
+
+
+async def test_a_target_that_stops_answering_makes_it_pending_and_coming_back_makes_it_ready(session: Session) -> None:
+    deployment = await ready(session)
+    await see(session, deployment, v1=TargetState.STARTING)
+    assert deployment.state == DeploymentState.PENDING
+    await see(session, deployment, v1=TargetState.READY)
+    assert deployment.state == DeploymentState.READY

@@ -1,0 +1,169 @@
+"""Kill what you like while a model trains: nothing is lost, nothing is done twice, and the run ends as it was asked to.
+
+The short walk is in `make test`; the long one kills all eight services, the trainer, the broker and PostgreSQL.
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from gyre_sdk import messages
+from gyre_sdk.client import Gyre
+from gyre_trainers.testing import texts_of, tiny_llama
+
+from tests.chaos import harness
+from tests.chaos.harness import Ledger, Witness, available, until
+from tests.conftest import Running, start, stop
+
+HOTLINE = Path(__file__).resolve().parents[2] / "examples" / "hotline" / "hotline.en.jsonl"
+PROJECT, MODEL = "chaos", "survivor"
+TRAINER = "trainer"
+SHORT = ("training_scheduler", "gpu_scheduler", TRAINER, "broker", "postgres")
+LONG = (
+    "dataset", "training_scheduler", "gpu_scheduler", "evaluation", TRAINER,
+    "model_registry", "inference_gateway", "feedback", "api_gateway", "broker", "postgres",
+)  # fmt: skip
+CHECKPOINT_EVERY = 20
+OPEN = ("QUEUED", "STARTING", "RUNNING")
+RUN_ENDS_WITHIN = 150.0  # seconds after the last kill
+RUN_SUCCEEDED = "gyre.training_scheduler.v1.RunSucceeded"
+
+
+@pytest.fixture(scope="module")
+def victim() -> Iterator[Running]:
+    """A platform of its own: others must not feel the kills."""
+    platform = start()
+    try:
+        yield platform
+    finally:
+        stop(platform)
+
+
+@pytest.fixture(scope="module")
+def gyre(victim: Running) -> Gyre:
+    victim.client().projects.create(PROJECT)
+    return victim.client(PROJECT)
+
+
+@pytest.fixture(scope="module")
+def material(gyre: Gyre, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """A data set version and a base model, by name."""
+    folder = tmp_path_factory.mktemp("chaos")
+    rows = folder / "rows.jsonl"
+    rows.write_text("\n".join(HOTLINE.read_text("utf-8").splitlines()[:120]) + "\n", "utf-8")
+    version = gyre.datasets.import_file(rows, "calls", "SFT", licence="CC0-1.0", origin="written for Gyre")
+    gyre.models.create("tiny", licence="CC0-1.0", origin="made on the spot")
+    archive = _zipped_model(folder, rows)
+    base = gyre.models.import_version("tiny", gyre.datasets.upload(archive).uri)
+    return {
+        "data": gyre.datasets.wait_version(version.name, timeout=90).name,
+        "base": gyre.models.wait_version(base.name, timeout=120).name,
+    }
+
+
+def _zipped_model(folder: Path, rows: Path) -> Path:
+    texts = texts_of(json.loads(line) for line in rows.read_text("utf-8").splitlines())
+    model = tiny_llama(folder / "model", texts, hidden=256)
+    archive = folder / "tiny.zip"
+    with zipfile.ZipFile(archive, "w") as opened:
+        for path in model.iterdir():
+            opened.write(path, path.name)
+    return archive
+
+
+def test_a_run_survives_five_kills(victim: Running, gyre: Gyre, material: dict[str, str]) -> None:
+    _walk("kills", SHORT, 240, victim, gyre, material)
+
+
+@pytest.mark.chaos_long
+@pytest.mark.timeout(900)
+def test_a_run_survives_the_kill_of_every_part(victim: Running, gyre: Gyre, material: dict[str, str]) -> None:
+    _walk("kills_long", LONG, 480, victim, gyre, material)
+
+
+def _walk(name: str, parts: tuple[str, ...], steps: int, victim: Running, gyre: Gyre, material: dict[str, str]) -> None:
+    """One run of `steps` steps in which each of `parts` dies after a step that was logged."""
+    witness = Witness(victim, harness.OUT / f"{name}.txt")
+    run = _start_run(gyre, material, name, steps)  # 1 start
+    step, gap = 0, (steps // 2) // len(parts)
+    for part in parts:  # 2 kill
+        seen = _step_after(gyre, run, max(step + gap, CHECKPOINT_EVERY + 2 if part == TRAINER else 0))
+        assert messages.enum_name(seen, "state") == "RUNNING", f"too fast for so many kills: {seen}"
+        step = seen.step
+        witness.kill_trainer(seen.workload, step) if part == TRAINER else witness.kill(part, step)
+    ended = gyre.runs.wait(run, timeout=RUN_ENDS_WITHIN)  # 3 look
+    witness.say(
+        f"{messages.enum_name(ended, 'state')} after attempt {ended.attempt}, resumed from step "
+        f"{ended.resumed_from_step}, {ended.step} of {ended.total_steps} steps"
+    )
+    _check_run(gyre, ended, steps)
+    _check_version(gyre, run)
+    _check_events(victim, run)
+    assert until(lambda: harness.is_ready(victim), "all parts are ready", 30)
+    assert harness.orphans(victim) == []
+
+
+def _start_run(gyre: Gyre, material: dict[str, str], name: str, steps: int) -> str:
+    hyperparameters = {
+        "max_steps": steps,
+        "checkpoint_every": CHECKPOINT_EVERY,
+        "batch_size": 8,
+        "gradient_accumulation_steps": 2,  # slow enough to be killed in the middle
+        "max_length": 128,
+        "lora_rank": 4,
+        "lora_alpha": 8,
+        "learning_rate": 1e-3,
+    }
+    run = gyre.runs.create(
+        display_name=name,
+        base=material["base"],
+        datasets=[material["data"]],
+        hyperparameters=hyperparameters,
+        register_as=f"projects/{PROJECT}/models/{MODEL}",
+    )
+    return str(run.name)
+
+
+def _step_after(gyre: Gyre, run: str, step: int) -> Any:
+    """The run, once it has logged more than `step` steps, or has ended."""
+
+    def look() -> Any:
+        seen = available(lambda: gyre.runs.get(run))
+        is_there = seen is not None and (seen.step > step or messages.enum_name(seen, "state") not in OPEN)
+        return seen if is_there else None
+
+    return until(look, f"{run} is past step {step}", seconds=120)
+
+
+def _check_run(gyre: Gyre, run: Any, steps: int) -> None:
+    assert messages.enum_name(run, "state") == "SUCCEEDED", run.failure_message
+    assert (run.step, run.total_steps) == (steps, steps)
+    assert run.attempt == 2, "only the trainer's own death costs an attempt"
+    assert run.resumed_from_step > 0
+    assert run.resumed_from_step % CHECKPOINT_EVERY == 0
+    assert [other.name for other in gyre.runs.list() if other.display_name == run.display_name] == [run.name]
+    logged = [point.step for point in gyre.runs.metrics(run.name) if "loss" in point.metrics]
+    assert len(logged) == len(set(logged))
+    assert max(logged) == steps
+
+
+def _check_version(gyre: Gyre, run: str) -> None:
+    version = gyre.models.await_run(MODEL, run)
+    gyre.models.wait_version(version.name, timeout=60)
+    assert [found.name for found in gyre.models.versions(MODEL, filter=f"run={run}")] == [version.name]
+
+
+def _check_events(victim: Running, run: str) -> None:
+    """Every fact went out, and each consumer applied each once, though the broker forgot everything on the way."""
+    until(lambda: not Ledger.read(victim).unsent(), "all events are sent", 60)
+    until(lambda: not Ledger.read(victim).not_applied_once(), "each event is applied once by each consumer", 60)
+    ledger = Ledger.read(victim)
+    assert ledger.dead() == []
+    succeeded = ledger.events(RUN_SUCCEEDED, run)
+    assert len(succeeded) == 1
+    assert ledger.inbox["model_registry"].count(succeeded[0]["event_id"]) == 1
