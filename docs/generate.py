@@ -1,4 +1,4 @@
-"""Writes the parts of docs/ that follow from code: openapi.json and the table of settings. Run by `make gen`."""
+"""Writes the parts of docs/ that follow from code: openapi.json, the tables of settings and of commands. Run by `make gen`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import cli_reference
 from pydantic_settings import BaseSettings
 
 from gyre_kit.addresses import COMPONENTS, GRPC_PORTS, METRICS_PORTS
@@ -19,6 +20,7 @@ DOCS = Path(__file__).parent
 def main() -> None:
     write("openapi.json", json.dumps(openapi(), indent=1, ensure_ascii=False) + "\n")
     write("reference/settings.md", settings())
+    write("reference/cli.md", cli_reference.page())
 
 
 def openapi() -> dict[str, Any]:

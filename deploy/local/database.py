@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit, urlunsplit
 
+import asyncpg
 from gyre_kit import addresses
 from gyre_kit.auth import write_private
 
@@ -25,16 +26,26 @@ def publish_template(settings: RuntimeSettings, template: str) -> None:
 
 
 async def prepare_external(settings: RuntimeSettings) -> None:
-    """Makes roles and schemas where `GYRE_DATABASE_URL` is an administrator's, and publishes the services' URL."""
+    """Makes roles and schemas where `GYRE_DATABASE_URL` is an administrator's, and publishes the services' URL.
+
+    Raises: RuntimeError where it lets nobody in, or lets nobody make roles.
+    """
     url = settings.database_url
     if "{component}" in url:
         publish_template(settings, url)
         return
-    connection = await roles.connect(dsn=url)
     try:
-        await roles.ensure_roles(connection, passwords(settings))
-    finally:
-        await connection.close()
+        connection = await roles.connect(dsn=url)
+        try:
+            await roles.ensure_roles(connection, passwords(settings))
+        finally:
+            await connection.close()
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        where = urlsplit(url).netloc.rpartition("@")[2] or url
+        raise RuntimeError(
+            f"PostgreSQL at {where} cannot be used: {error or type(error).__name__}. Check GYRE_DATABASE_URL; its user "
+            "needs CREATEROLE and CREATE on the database, or put {component} and {password} for roles that exist."
+        ) from error
     publish_template(settings, service_template(url))
 
 

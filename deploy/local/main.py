@@ -7,7 +7,7 @@ import signal
 import sys
 from datetime import UTC, datetime
 
-from deploy.local import children, database, keys, ports
+from deploy.local import children, database, keys, ports, probes
 from deploy.local.settings import RuntimeSettings
 from deploy.local.supervisor import AlreadyRunning, Supervisor
 
@@ -39,7 +39,16 @@ async def _supervise(supervisor: Supervisor, settings: RuntimeSettings) -> None:
     keys.ensure_signing_keys(settings.keys_folder)
     if settings.database_url:
         await database.prepare_external(settings)
+    if settings.kafka_bootstrap:
+        await _ensure_kafka(settings.kafka_bootstrap)
     await supervisor.run(children.stages(settings), stopped)
+
+
+async def _ensure_kafka(bootstrap: str) -> None:
+    """Raises: RuntimeError if none of the brokers answers."""
+    answers = await asyncio.gather(*(probes.speaks_kafka(address.strip()) for address in bootstrap.split(",")))
+    if not any(answers):
+        raise RuntimeError(f"No Kafka broker answers at {bootstrap}. Check GYRE_KAFKA_BOOTSTRAP (host:port, no TLS).")
 
 
 def say(sentence: str) -> None:

@@ -9,6 +9,7 @@ from gyre.api_gateway.v1.events_pb2 import KeyChanged, ProjectChanged
 from gyre.gpu_scheduler.v1.events_pb2 import WorkloadFailed, WorkloadFinished, WorkloadStarted
 from gyre.model_registry.v1.events_pb2 import AliasMoved
 from gyre_kit.db import Session
+from gyre_kit.inbox import Handler
 from gyre_kit.names import last, project_of
 from gyre_kit.render import enum_name
 
@@ -47,7 +48,7 @@ async def look_again_now(session: Session, event: Any) -> None:
     await store.due_for_workload(session, event.name)
 
 
-HANDLERS = {
+HANDLERS: dict[Any, Handler] = {
     KeyChanged: know_key,
     ProjectChanged: know_project,
     AliasMoved: remember_alias,

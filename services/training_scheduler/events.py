@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from gyre.gpu_scheduler.v1.events_pb2 import (
     WorkloadAdmitted,
     WorkloadCancelled,
@@ -12,6 +14,7 @@ from gyre.gpu_scheduler.v1.events_pb2 import (
 )
 from gyre.model_registry.v1.events_pb2 import VersionRegistered
 from gyre_kit.db import Session
+from gyre_kit.inbox import Handler
 
 from services.training_scheduler import store
 
@@ -31,7 +34,7 @@ async def note_registration(session: Session, event: VersionRegistered) -> None:
         await store.note_model_version(session, event.parents.run, event.name)
 
 
-HANDLERS = {
+HANDLERS: dict[Any, Handler] = {
     WorkloadAdmitted: look_at_the_run,
     WorkloadStarted: look_at_the_run,
     WorkloadPreempted: look_at_the_run,

@@ -169,6 +169,14 @@ async def test_a_folder_of_somebody_else_is_refused(settings: RuntimeSettings) -
         server.prepare()
 
 
+async def test_a_database_that_is_not_there_is_named_with_the_remedy(home: Path) -> None:
+    settings = RuntimeSettings(home=home, database_url="postgresql://root:secret@127.0.0.1:1/gyre")
+    settings.prepare_home()
+    with pytest.raises(RuntimeError, match=r"127\.0\.0\.1:1 cannot be used.*GYRE_DATABASE_URL") as caught:
+        await database.prepare_external(settings)
+    assert "secret" not in str(caught.value)
+
+
 async def test_an_administrators_url_makes_roles_in_its_database(postgres: Running, home: Path) -> None:
     admin = f"postgresql://postgres@/gyre?host={postgres.server.socket_folder}"
     settings = RuntimeSettings(home=home, database_url=admin)

@@ -12,7 +12,10 @@ export interface Mark {
 }
 
 export interface IntervalRow {
+  key: string;
   label: string;
+  /** Whether it sums up the rows below it. */
+  whole: boolean;
   marks: Mark[];
 }
 
@@ -36,7 +39,7 @@ export function IntervalChart({ rows }: { rows: IntervalRow[] }) {
         <span />
       </div>
       {rows.map((row) => (
-        <div key={row.label} className="interval-row">
+        <div key={row.key} className={row.whole ? "interval-row whole" : "interval-row"}>
           <div className="interval-label">
             <strong>{row.label}</strong>
             <span className="quiet num">
