@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import cli_reference
-from pydantic_settings import BaseSettings
-
 from gyre_kit.addresses import COMPONENTS, GRPC_PORTS, METRICS_PORTS
 from gyre_kit.settings import KitSettings
+from pydantic_settings import BaseSettings
 
 DOCS = Path(__file__).parent
 

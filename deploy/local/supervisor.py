@@ -35,6 +35,8 @@ class Supervisor:
     def __init__(self, settings: RuntimeSettings, say: Say, backoff: Backoff | None = None) -> None:
         self._settings, self._say, self._backoff = settings, say, backoff
         self._running: list[dict[Child, asyncio.Task[None]]] = []
+        self._stopped = asyncio.Event()
+        self._bug: BaseException | None = None
         self._lock = _lock(settings.lock_file)
         me = ProcessRef.of(os.getpid())
         assert me is not None
@@ -45,6 +47,7 @@ class Supervisor:
 
     async def run(self, stages: Sequence[Sequence[ChildSpec]], stopped: asyncio.Event) -> None:
         """Starts `stages` one after the other, then keeps all alive until `stopped`; stops them in reverse."""
+        self._stopped = stopped
         starting = asyncio.create_task(self._start(stages))  # 1 start
         rotating = asyncio.create_task(self._rotate_logs())
         stopping = asyncio.create_task(stopped.wait())
@@ -57,6 +60,8 @@ class Supervisor:
             for task in (starting, rotating, stopping):
                 task.cancel()
             await self._stop()  # 3 stop, in reverse
+        if self._bug is not None:
+            raise self._bug
 
     async def clear_left_over(self) -> None:
         """Ends the children of a supervisor that was killed. Their workloads run on, for gpu_scheduler to adopt."""
@@ -77,7 +82,7 @@ class Supervisor:
     async def _start(self, stages: Sequence[Sequence[ChildSpec]]) -> None:
         self.state.children = {spec.name: ChildState(spec.name) for stage in stages for spec in stage}
         for specs in stages:
-            children = {child: asyncio.create_task(child.run()) for child in map(self._child, specs)}
+            children = {child: self._watch(child) for child in map(self._child, specs)}
             self._running.append(children)
             await asyncio.gather(*(child.ready.wait() for child in children))
         took = time.time() - self.state.started_at
@@ -86,6 +91,17 @@ class Supervisor:
     def _child(self, spec: ChildSpec) -> Child:
         log_file = self._settings.log_file(spec.name)
         return Child(spec, log_file, environment(self._settings), self._changed, self._say, self._fresh_backoff())
+
+    def _watch(self, child: Child) -> asyncio.Task[None]:
+        task = asyncio.create_task(child.run(), name=child.spec.name)
+        task.add_done_callback(self._notice)
+        return task
+
+    def _notice(self, task: asyncio.Task[None]) -> None:
+        """A watcher never ends by itself: if one does, that is our bug, and all is stopped rather than left unwatched."""
+        if not task.cancelled() and task.exception() is not None:
+            self._bug = task.exception()
+            self._stopped.set()
 
     def _fresh_backoff(self) -> Backoff:
         return Backoff(self._backoff.first, self._backoff.limit, self._backoff.healthy) if self._backoff else Backoff()
@@ -127,7 +143,7 @@ async def _stop_stages(stages: Sequence[dict[Child, asyncio.Task[None]]], grace:
     tasks = {task for stage in stages for task in stage.values()}
     for child in (child for stage in stages for child in stage):
         child.stop(grace)
-    await asyncio.gather(*tasks)
+    await asyncio.gather(*tasks, return_exceptions=True)  # what one of them raised is in `_bug`
 
 
 def stop_work(settings: RuntimeSettings) -> int:

@@ -137,6 +137,20 @@ async def test_a_program_that_is_not_there_is_reported_with_its_reason(settings:
     await running
 
 
+async def test_a_bug_in_a_watcher_stops_everything_and_is_raised(settings: RuntimeSettings) -> None:
+    async def buggy() -> bool:
+        return True
+
+    def prepare() -> None:
+        raise ZeroDivisionError
+
+    boss = Supervisor(settings, lambda _: None)
+    specs = [sleeper(), ChildSpec("buggy", lambda: ["sleep", "1000"], buggy, prepare)]
+    with pytest.raises(ZeroDivisionError):
+        await boss.run([[], specs], asyncio.Event())
+    assert processes.marked(settings.resolved_home) == []
+
+
 async def test_what_a_child_prints_is_in_its_log(settings: RuntimeSettings, tmp_path: Path) -> None:
     source = "import sys, time; print('hello from', 'the child'); open(sys.argv[1], 'w').write('x'); time.sleep(99)"
     async with supervised(settings, script(source, tmp_path / "ready")):

@@ -66,11 +66,6 @@ def measure(story: Story) -> None:
     served = story.plan.quantisations[0]
     story.evaluations["base"] = evaluate(story, story.base_variants[served], "base")
     story.evaluations["lap 1"] = evaluate(story, story.lap1_variants[served], "lap 1")
-    story.evaluations |= {
-        f"lap 1, {name}": evaluate(story, variant, f"lap 1, {name}")
-        for name, variant in story.lap1_variants.items()
-        if name != served
-    }
 
 
 def evaluate(story: Story, variant: str, title: str) -> list[Evaluation]:

@@ -29,6 +29,14 @@ export function variantLabel(id: string): string {
   return id.toUpperCase().replaceAll("-", "_");
 }
 
+/** `run`, `dataset_version`, `variant` …: what kind of thing a name names. */
+export function kindOf(name: string): string {
+  const collection = name.split("/").at(-2) ?? "";
+  if (collection === "versions") return partOf(name, "datasets") ? "dataset_version" : "model_version";
+  if (collection === "batches") return "batch";
+  return collection === "feedback" ? collection : collection.replace(/s$/, "");
+}
+
 /** The path in the console of a resource; undefined for what has no page. */
 export function pagePath(name: string): string | undefined {
   const project = partOf(name, "projects");

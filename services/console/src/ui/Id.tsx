@@ -1,7 +1,7 @@
 import { CopyOutlined } from "@ant-design/icons";
 import { App, Button, Tooltip } from "antd";
 import { Link } from "react-router";
-import { lastPart, pagePath, shortName } from "@/api/names";
+import { kindOf, lastPart, pagePath, shortName } from "@/api/names";
 import { useI18n } from "@/i18n";
 import { Nothing } from "./values";
 
@@ -32,12 +32,6 @@ export function Digest({ value }: { value: string }) {
 }
 
 const ULID = /^(chatcmpl-)?[0-9A-HJKMNP-TV-Z]{26}$/;
-
-/** `run` of `projects/p/runs/{ulid}`. */
-function kindOf(name: string): string {
-  const collection = name.split("/").at(-2) ?? "";
-  return collection === "batches" ? "batch" : collection === "feedback" ? collection : collection.replace(/s$/, "");
-}
 
 /** A resource by what people call it, linked to its page if it has one. */
 export function Ref({ name }: { name?: string }) {

@@ -72,4 +72,5 @@ export const evaluations = {
   "verdicts.bound": "Lower bound",
   "verdicts.values": "Baseline → candidate",
   "evaluations.chosen": "{n} {n|variant|variants}",
+  "evaluations.allSuites": "All suites",
 } as const;

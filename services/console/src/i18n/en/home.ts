@@ -5,7 +5,7 @@ export const home = {
   "home.base": "Base",
   "home.noScores": "No scores yet",
   "home.noScoresHint": "Evaluate the base and a tuned model on the same suite, and what the laps bring shows here.",
-  "home.scoresOf": "Exact answers on {suite}, with 95 % intervals",
+  "home.scoresAre": "Exact answers, with 95 % intervals",
   "home.waiting": "Waits for you",
   "home.nothingWaits": "Nothing waits for you.",
   "home.running": "Running now",

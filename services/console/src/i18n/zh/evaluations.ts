@@ -75,4 +75,5 @@ export const evaluations: Translation<typeof source> = {
   "verdicts.bound": "下界要求",
   "verdicts.values": "基线 → 候选",
   "evaluations.chosen": "{n} 个变体",
+  "evaluations.allSuites": "全部评测集",
 };

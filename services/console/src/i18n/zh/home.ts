@@ -8,7 +8,7 @@ export const home: Translation<typeof source> = {
   "home.base": "基础模型",
   "home.noScores": "暂无得分",
   "home.noScoresHint": "在同一评测集上评测基础模型与微调模型后，这里会显示每一圈带来的提升。",
-  "home.scoresOf": "{suite} 上完全正确的比例与 95% 区间",
+  "home.scoresAre": "完全正确的比例与 95% 区间",
   "home.waiting": "待您处理",
   "home.nothingWaits": "没有待处理事项。",
   "home.running": "正在运行",

@@ -12,106 +12,108 @@ import { Ref } from "@/ui/Id";
 import { IntervalChart } from "@/ui/interval/IntervalChart";
 import { Panel } from "@/ui/Page";
 import { Trouble } from "@/ui/Trouble";
-import { metricsOf, newestOfEach, toRows, usualChoice } from "./compare";
+import { byVariant, type Measured, metricsOf, suitesOf, toRows, usualChoice } from "./compare";
 
 const MOST = 4;
 
-/** Variants side by side on one suite, with intervals: what the laps have brought. */
+/** Variants side by side, with intervals: what the laps have brought. */
 export function Comparison() {
   const { t, word } = useI18n();
   const project = useProject();
+  const suiteName = useSuiteNames();
   const [suite, setSuite] = useState("");
   const [metric, setMetric] = useState("exact");
   const [chosen, setChosen] = useState<string[]>([]);
-  const suites = useList<"suites", Suite>(`/projects/${project}/suites`, { page_size: 100 });
   const done = useList<"evaluations", Evaluation>(`/projects/${project}/evaluations`, {
     filter: "state=SUCCEEDED",
     page_size: 200,
   });
-  const measured = useMemo(() => done.data?.evaluations ?? [], [done.data]);
-  const shownSuite = suite || measured[0]?.suite || "";
-  const candidates = useMemo(
-    () => newestOfEach(measured.filter((one) => one.suite === shownSuite)),
-    [measured, shownSuite],
-  );
-  const wanted = candidates.filter((one) => chosen.includes(one.variant));
-  const compared = wanted.length ? wanted : usualChoice(candidates);
-  const metrics = metricsOf(compared);
-  const shownMetric = metrics.includes(metric) ? metric : (metrics[0] ?? "");
-
-  if (done.isPending || suites.isPending)
-    return (
-      <Panel title={t("evaluations.comparison")}>
-        <Skeleton active />
-      </Panel>
-    );
+  const candidates = useMemo(() => byVariant(done.data?.evaluations ?? []), [done.data]);
   if (done.isError) return <Trouble error={done.error} retry={() => done.refetch()} />;
-  if (!measured.length) {
+  if (done.isPending || !candidates.length) {
     return (
-      <Panel title={t("evaluations.comparison")}>
-        <Empty title={t("evaluations.nothingToCompare")} hint={t("evaluations.nothingToCompareHint")} />
+      <Panel>
+        {done.isPending ? (
+          <Skeleton active />
+        ) : (
+          <Empty title={t("evaluations.nothingToCompare")} hint={t("evaluations.nothingToCompareHint")} />
+        )}
       </Panel>
     );
   }
-  const suiteName = (name: string) =>
-    suites.data?.suites.find((one) => one.name === name)?.display_name || lastPart(name);
-  const used = [...new Set(measured.map((one) => one.suite))];
+  const wanted = candidates.filter((one) => chosen.includes(one.variant));
+  const compared = wanted.length ? wanted : usualChoice(candidates);
+  const suites = suitesOf(candidates);
+  const metrics = metricsOf(compared);
+  const shownMetric = metrics.includes(metric) ? metric : (metrics[0] ?? "");
   return (
-    <Panel
-      title={t("evaluations.comparison")}
-      extra={
-        <>
+    <section className="panel">
+      <div className="table-tools">
+        <Select
+          aria-label={t("evaluations.variants")}
+          mode="multiple"
+          maxCount={MOST}
+          maxTagCount={0}
+          maxTagPlaceholder={t("evaluations.chosen", { n: compared.length })}
+          style={{ minWidth: 150 }}
+          value={compared.map((one) => one.variant)}
+          onChange={setChosen}
+          options={candidates.map((one) => ({ value: one.variant, label: shortName(one.variant) }))}
+          popupMatchSelectWidth={false}
+        />
+        {suites.length > 1 && (
           <Select
-            size="small"
             aria-label={t("evaluations.suite")}
-            value={shownSuite}
-            onChange={(next) => {
-              setSuite(next);
-              setChosen([]);
-            }}
-            options={used.map((name) => ({ value: name, label: suiteName(name) }))}
+            value={suite}
+            onChange={setSuite}
+            options={[
+              { value: "", label: t("evaluations.allSuites") },
+              ...suites.map((name) => ({ value: name, label: suiteName(name) })),
+            ]}
+            style={{ minWidth: 150 }}
             popupMatchSelectWidth={false}
           />
-          <Select
-            size="small"
-            mode="multiple"
-            maxCount={MOST}
-            maxTagCount={0}
-            maxTagPlaceholder={t("evaluations.chosen", { n: compared.length })}
-            style={{ minWidth: 130 }}
-            aria-label={t("evaluations.variants")}
-            value={compared.map((one) => one.variant)}
-            onChange={setChosen}
-            options={candidates.map((one) => ({ value: one.variant, label: shortName(one.variant) }))}
-            popupMatchSelectWidth={false}
+        )}
+        <span className="grow" />
+        {metrics.length > 1 && (
+          <Segmented
+            value={shownMetric}
+            onChange={setMetric}
+            options={metrics.map((one) => ({ value: one, label: word("metric", one) }))}
           />
-          {metrics.length > 1 && (
-            <Segmented
-              size="small"
-              value={shownMetric}
-              onChange={setMetric}
-              options={metrics.map((one) => ({ value: one, label: word("metric", one) }))}
-            />
-          )}
-        </>
-      }
-    >
-      <Compared evaluations={compared} metric={shownMetric} />
-    </Panel>
+        )}
+      </div>
+      <div className="panel-body">
+        <Compared measured={compared} suites={suite ? [suite] : suites} metric={shownMetric} />
+      </div>
+    </section>
   );
 }
 
-export function Compared({ evaluations, metric }: { evaluations: Evaluation[]; metric: string }) {
-  const { t, language } = useI18n();
+/** Suites by what people call them. */
+export function useSuiteNames(): (suite: string) => string {
+  const project = useProject();
+  const suites = useList<"suites", Suite>(`/projects/${project}/suites`, { page_size: 200 }).data?.suites ?? [];
+  return (name) => suites.find((one) => one.name === name)?.display_name || lastPart(name);
+}
+
+interface Props {
+  measured: Measured[];
+  suites: string[];
+  metric: string;
+}
+
+export function Compared({ measured, suites, metric }: Props) {
+  const { t } = useI18n();
   const { palette } = useTheme();
-  const colours = seriesColours(palette, evaluations.length);
-  const rows = toRows(evaluations, metric, colours, t("evaluations.allRows"));
-  const number = (value: number, digits = 0) => formatNumber(language, value, digits);
+  const suiteName = useSuiteNames();
+  const colours = seriesColours(palette, measured.length);
+  const rows = toRows(measured, { suites, metric, colours, label: (suite, slice) => slice || suiteName(suite) });
   return (
     <div className="stack">
       <ul className="legend">
-        {evaluations.map((one, index) => (
-          <li key={one.name}>
+        {measured.map((one, index) => (
+          <li key={one.variant}>
             <i style={{ background: colours[index] }} aria-hidden />
             {shortName(one.variant)}
           </li>
@@ -119,36 +121,45 @@ export function Compared({ evaluations, metric }: { evaluations: Evaluation[]; m
       </ul>
       <IntervalChart rows={rows} />
       <p className="quiet">{t("evaluations.intervals")}</p>
-      <Table<Evaluation>
-        size="small"
-        rowKey="name"
-        dataSource={evaluations}
-        pagination={false}
-        scroll={{ x: "max-content" }}
-        columns={[
-          { title: t("models.variant"), render: (_, one) => <Ref name={one.variant} /> },
-          {
-            title: t("column.rows"),
-            align: "right",
-            render: (_, one) => <span className="num">{number(one.row_count)}</span>,
-          },
-          {
-            title: t("evaluations.p50"),
-            align: "right",
-            render: (_, one) => <span className="num">{formatMs(language, one.latency_p50_ms)}</span>,
-          },
-          {
-            title: t("evaluations.p95"),
-            align: "right",
-            render: (_, one) => <span className="num">{formatMs(language, one.latency_p95_ms)}</span>,
-          },
-          {
-            title: t("evaluations.speed"),
-            align: "right",
-            render: (_, one) => <span className="num">{number(one.tokens_per_second, 1)}</span>,
-          },
-        ]}
-      />
+      <Speeds evaluations={measured.flatMap((one) => one.evaluations.filter(({ suite }) => suites.includes(suite)))} />
     </div>
+  );
+}
+
+function Speeds({ evaluations }: { evaluations: Evaluation[] }) {
+  const { t, language } = useI18n();
+  const suiteName = useSuiteNames();
+  return (
+    <Table<Evaluation>
+      size="small"
+      rowKey="name"
+      dataSource={evaluations}
+      pagination={false}
+      scroll={{ x: "max-content" }}
+      columns={[
+        { title: t("models.variant"), render: (_, one) => <Ref name={one.variant} /> },
+        { title: t("evaluations.suite"), render: (_, one) => suiteName(one.suite) },
+        {
+          title: t("column.rows"),
+          align: "right",
+          render: (_, one) => <span className="num">{formatNumber(language, one.row_count)}</span>,
+        },
+        {
+          title: t("evaluations.p50"),
+          align: "right",
+          render: (_, one) => <span className="num">{formatMs(language, one.latency_p50_ms)}</span>,
+        },
+        {
+          title: t("evaluations.p95"),
+          align: "right",
+          render: (_, one) => <span className="num">{formatMs(language, one.latency_p95_ms)}</span>,
+        },
+        {
+          title: t("evaluations.speed"),
+          align: "right",
+          render: (_, one) => <span className="num">{formatNumber(language, one.tokens_per_second, 1)}</span>,
+        },
+      ]}
+    />
   );
 }

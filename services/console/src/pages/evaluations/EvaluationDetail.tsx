@@ -38,7 +38,8 @@ export function EvaluationDetail() {
     );
   }
   const { data } = evaluation;
-  const metrics = metricsOf([data]);
+  const measured = [{ variant: data.variant, evaluations: [data] }];
+  const metrics = metricsOf(measured);
   return (
     <Page
       title={data.display_name || t("evaluations.numbered", { n: data.number })}
@@ -63,7 +64,11 @@ export function EvaluationDetail() {
                 )
               }
             >
-              <Compared evaluations={[data]} metric={metrics.includes(metric) ? metric : (metrics[0] ?? "")} />
+              <Compared
+                measured={measured}
+                suites={[data.suite]}
+                metric={metrics.includes(metric) ? metric : (metrics[0] ?? "")}
+              />
             </Panel>
           )}
           {data.state === "STATE_SUCCEEDED" ? (

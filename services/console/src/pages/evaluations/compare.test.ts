@@ -9,10 +9,27 @@ interface Given {
   slices?: string[];
 }
 
-function evaluation(variant: string, minute: number, { suite = "held-out", value = 0.5, rows = 240, slices = [] }: Given = {}): Evaluation {
-  const scores = ["", ...slices].map((slice) => ({ slice, metric: "exact", value, lower: value - 0.1, upper: value + 0.1, count: rows }));
+function evaluation(
+  variant: string,
+  minute: number,
+  { suite = "held-out", value = 0.5, rows = 240, slices = [] }: Given = {},
+): Evaluation {
+  const scores = ["", ...slices].map((slice) => ({
+    slice,
+    metric: "exact",
+    value,
+    lower: value - 0.1,
+    upper: value + 0.1,
+    count: rows,
+  }));
   const create_time = `2026-11-24T10:${minute}:00Z`;
-  return { variant: `projects/p/models/${variant}`, suite, create_time, scores, row_count: rows } as unknown as Evaluation;
+  return {
+    variant: `projects/p/models/${variant}`,
+    suite,
+    create_time,
+    scores,
+    row_count: rows,
+  } as unknown as Evaluation;
 }
 
 const BASE = evaluation("base/versions/1/variants/q8-0", 10);
@@ -38,17 +55,27 @@ test("the base and the latest two laps are compared, each as it is served", () =
   expect(usualChoice(of(BASE, LAP1, LAP2, LAP2_SMALL, LAP3))).toEqual(of(BASE, LAP2, LAP3));
 });
 
-const asked = { suites: ["held-out"], metric: "exact", colours: ["grey", "green"], label: (_: string, slice: string) => slice || "All" };
+const asked = {
+  suites: ["held-out"],
+  metric: "exact",
+  colours: ["grey", "green"],
+  label: (_: string, slice: string) => slice || "All",
+};
 
 test("all rows come before the slices, and each series keeps its colour", () => {
-  const sliced = of(evaluation("a/versions/1", 10, { slices: ["parks", "noise"] }), evaluation("a/versions/2", 20, { slices: ["parks"] }));
+  const sliced = of(
+    evaluation("a/versions/1", 10, { slices: ["parks", "noise"] }),
+    evaluation("a/versions/2", 20, { slices: ["parks"] }),
+  );
   const rows = toRows(sliced, asked);
   expect(rows.map((row) => row.label)).toEqual(["All", "noise", "parks"]);
   expect(rows[2]?.marks.map((mark) => mark.colour)).toEqual(["grey", "green"]);
 });
 
 test("a single slice that is the whole suite is not said twice", () => {
-  expect(toRows(of(evaluation("a/versions/1", 10, { slices: ["parks"] })), asked).map((row) => row.label)).toEqual(["All"]);
+  expect(toRows(of(evaluation("a/versions/1", 10, { slices: ["parks"] })), asked).map((row) => row.label)).toEqual([
+    "All",
+  ]);
 });
 
 test("metrics that nobody has are not offered", () => {

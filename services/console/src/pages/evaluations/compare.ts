@@ -80,8 +80,12 @@ export function toRows(measured: readonly Measured[], { suites, metric, colours,
 }
 
 function slicesOf(measured: readonly Measured[], suite: string, metric: string): string[] {
-  const scores = measured.flatMap(({ evaluations }) => evaluations.filter((one) => one.suite === suite)).flatMap((one) => one.scores);
-  const named = [...new Set(scores.filter((score) => score.metric === metric && score.slice !== "").map((score) => score.slice))].sort();
+  const scores = measured
+    .flatMap(({ evaluations }) => evaluations.filter((one) => one.suite === suite))
+    .flatMap((one) => one.scores);
+  const named = [
+    ...new Set(scores.filter((score) => score.metric === metric && score.slice !== "").map((score) => score.slice)),
+  ].sort();
   const whole = scores.some((score) => score.metric === metric && score.slice === "") ? [""] : [];
   return named.length > 1 || !whole.length ? [...whole, ...named] : whole;
 }

@@ -43,7 +43,9 @@ export function PipelineDetail() {
         <StageTrack stages={data.stages} />
       </Panel>
       {bare(data.state) !== "REFUSED" && <Failure reason={data.failure_reason} message={data.failure_message} />}
-      {data.verdict && <Gate name={data.verdict} />}
+      {verdictsOf(data).map((name) => (
+        <Gate key={name} name={name} />
+      ))}
       <div className="columns">
         <Panel title={t("pipelines.stages")} flush>
           <StageTable stages={data.stages} />
@@ -75,6 +77,13 @@ function Stop({ lap }: { lap: Pipeline }) {
       {t("action.stop")}
     </Button>
   );
+}
+
+/** One for each suite that a rule of the gate looks at. */
+function verdictsOf(lap: Pipeline): string[] {
+  const facts = lap.stages.find((stage) => stage.id === "gate")?.result ?? {};
+  const named = Object.entries(facts).flatMap(([key, value]) => (key.startsWith("verdict/") ? [value] : []));
+  return [...new Set(lap.verdict ? [...named, lap.verdict] : named)];
 }
 
 function Gate({ name }: { name: string }) {

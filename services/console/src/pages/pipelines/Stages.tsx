@@ -73,32 +73,26 @@ export function StageTable({ stages }: { stages: Stage[] }) {
   );
 }
 
+/** The resources that a stage found or made; its figures are said better where they belong. */
 function Facts({ result }: { result: Stage["result"] }) {
   const { word } = useI18n();
-  const facts = Object.entries(result);
+  const facts = Object.entries(result).filter(([, value]) => value.startsWith("projects/"));
   if (!facts.length) return null;
   return (
     <span className="row wrap" style={{ gap: "2px 14px" }}>
       {facts.map(([name, value]) => (
         <span key={name}>
-          <span className="quiet">{word("stageFact", name, name)}</span>{" "}
-          {value.startsWith("projects/") ? <References names={value} /> : value}
+          <span className="quiet">{factName(name, word)}</span> <Ref name={value} />
         </span>
       ))}
     </span>
   );
 }
 
-function References({ names }: { names: string }) {
-  return (
-    <>
-      {names.split(/[\s,]+/).map((name) => (
-        <span key={name}>
-          <Ref name={name} />{" "}
-        </span>
-      ))}
-    </>
-  );
+/** `candidate/projects/p/suites/held-out` is said as "Candidate held-out". */
+function factName(name: string, word: (prefix: string, code: string) => string): string {
+  const [first = "", ...suite] = name.split("/");
+  return suite.length ? `${word("stageFact", first)} ${suite.at(-1)}` : word("stageFact", first);
 }
 
 function took(language: Language, stage: Stage): string | undefined {

@@ -1,7 +1,7 @@
 import { Skeleton } from "antd";
 import { useMemo } from "react";
 import { Link } from "react-router";
-import { pagePath, shortName } from "@/api/names";
+import { kindOf, pagePath, shortName } from "@/api/names";
 import { useGet, useProject } from "@/api/queries";
 import type { Lineage } from "@/api/types";
 import { useI18n } from "@/i18n";
@@ -47,8 +47,8 @@ function Box({ node, here }: { node: Placed; here: boolean }) {
   const style = { left: node.x, top: node.y, width: NODE.width, height: NODE.height };
   const content = (
     <>
-      <span className="quiet">{word("lineageKind", node.kind)}</span>
-      <span className="ellipsis">{node.display_name || shortName(node.name)}</span>
+      <span className="quiet">{word("lineageKind", kindOf(node.name))}</span>
+      <span className="ellipsis">{nodeTitle(node)}</span>
     </>
   );
   const className = here ? "lineage-node here" : "lineage-node";
@@ -61,6 +61,12 @@ function Box({ node, here }: { node: Placed; here: boolean }) {
       {content}
     </div>
   );
+}
+
+/** Ids say nothing to people and are cut; what has a name of its own keeps it. */
+function nodeTitle(node: Placed): string {
+  const name = node.display_name || shortName(node.name);
+  return /[0-9A-HJKMNP-TV-Z]{26}$/.test(name) ? `…${name.slice(-6)}` : name;
 }
 
 function curve(from: Placed, to: Placed): string {
