@@ -53,7 +53,7 @@ class Spec(BaseModel):
     port: int = Field(ge=1, le=65535)
     parallel: int = Field(4, ge=1, le=256, description="Requests computed at once.")
     context_size: int = Field(2048, ge=64, description="Tokens of one request and its answer.")
-    threads: int = Field(1, ge=1, le=256, description="More than there are free cores make llama.cpp many times slower.")
+    threads: int = Field(1, ge=1, le=256, description="More than there are free cores slow llama.cpp down greatly.")
     adapters: list[Adapter] = Field(default_factory=list)
     drain_seconds: float = Field(25.0, ge=0, description="What running answers get after SIGTERM.")
 

@@ -46,10 +46,15 @@ class Kafka:
 
     async def read(self, count: int, topic: str = TOPIC) -> list[ConsumerRecord]:
         """The first `count` messages of the topic, as a reader who is no service of ours sees them."""
-        consumer = AIOKafkaConsumer(topic, bootstrap_servers=self.address, auto_offset_reset="earliest")
+        consumer = AIOKafkaConsumer(
+            topic,
+            bootstrap_servers=self.address,
+            auto_offset_reset="earliest",
+            metadata_max_age_ms=500,  # the topic may appear only later
+        )
         await consumer.start()
         try:
-            return [await asyncio.wait_for(consumer.getone(), timeout=20) for _ in range(count)]
+            return [await asyncio.wait_for(consumer.getone(), timeout=60) for _ in range(count)]
         finally:
             await consumer.stop()
 

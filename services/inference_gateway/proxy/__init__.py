@@ -1,6 +1,6 @@
 """The gateway's data plane: worker processes without a database, on a local snapshot of routes and keys.
 
 `processes.py` keeps the workers running and is what the control plane talks to; `worker.py` is a worker's main.
-A request's way: `server`, `connection` (the wire) → `gateway` (paths, keys) → `exchange` (one completion) → `routing`
-→ `pool`, `upstream` → `attempt`, `answering` → `reply`. What is kept of it: `records` → spool → `shipper`.
+A request's way: `server`, `connection` (the wire) → `gateway` (paths, keys) → `exchange` (one completion) →
+`routing`, `pool`, `upstream` → `attempt`, `answering` → `reply`. What is kept: `records` → spool → `shipper`.
 """

@@ -13,7 +13,7 @@ test("a name is cut into its parts", () => {
 
 test("people call things by short names", () => {
   expect(shortName("projects/p/datasets/hotline/versions/3")).toBe("hotline v3");
-  expect(shortName("projects/p/models/hotline/versions/3/variants/q4-k-m")).toBe("hotline v3 · Q4_K_M");
+  expect(shortName("projects/p/models/hotline/versions/3/variants/q4-k-m")).toBe("hotline v3 Q4_K_M");
   expect(shortName("projects/p/models/hotline/aliases/production")).toBe("hotline@production");
   expect(shortName("")).toBe("");
 });

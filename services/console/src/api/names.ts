@@ -20,7 +20,7 @@ export function shortName(name: string): string {
   const variant = partOf(name, "variants");
   const alias = partOf(name, "aliases");
   if (owner && alias) return `${owner}@${alias}`;
-  if (owner && version) return `${owner} v${version}${variant ? ` · ${variantLabel(variant)}` : ""}`;
+  if (owner && version) return `${owner} v${version}${variant ? ` ${variantLabel(variant)}` : ""}`;
   return parts.at(-1) ?? name;
 }
 

@@ -126,6 +126,15 @@ export function formatPoints(language: Language, difference: number): string {
   return format.format(difference * 100);
 }
 
+/** The name of a BCP 47 tag in the reader's language; the tag itself where it has none. */
+export function languageName(language: Language, tag: string): string {
+  try {
+    return new Intl.DisplayNames(language, { type: "language" }).of(tag) ?? tag;
+  } catch {
+    return tag;
+  }
+}
+
 /** Seconds of a proto3 JSON duration such as "83.5s". */
 export function durationSeconds(duration: string | null | undefined): number | undefined {
   return duration ? Number.parseFloat(duration) : undefined;

@@ -7,7 +7,7 @@ import { useGet, useList, useMay, useProject } from "@/api/queries";
 import type { Dataset, DatasetVersion } from "@/api/types";
 import { PageSkeleton } from "@/app/PageSkeleton";
 import { useI18n } from "@/i18n";
-import { formatNumber } from "@/i18n/format";
+import { formatNumber, languageName } from "@/i18n/format";
 import { Empty } from "@/ui/Empty";
 import { Facts, Page, Panel } from "@/ui/Page";
 import { isOpen, State } from "@/ui/State";
@@ -23,7 +23,7 @@ import "./datasets.css";
 const IMPORT_POLL = 1500;
 
 export function DatasetDetail() {
-  const { t, word } = useI18n();
+  const { t, word, language } = useI18n();
   const project = useProject();
   const { id = "" } = useParams();
   const canWrite = useMay("ENGINEER");
@@ -68,7 +68,7 @@ export function DatasetDetail() {
                 [t("column.type"), word("type", bare(data.type))],
                 [t("column.licence"), data.licence || <Nothing />],
                 [t("column.origin"), data.origin || <Nothing />],
-                [t("upload.language"), data.language || <Nothing />],
+                [t("upload.language"), data.language ? languageName(language, data.language) : <Nothing />],
                 [t("column.size"), <Bytes value={data.size_bytes} />],
                 [t("column.created"), <Time value={data.create_time} />],
                 [t("column.updated"), <Time value={data.update_time} />],
