@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 COLUMNS: Columns = [
     ("NAME", lambda o: o.short()),
     ("ARCHITECTURE", lambda o: o.text("architecture")),
-    ("PARAMETERS", lambda o: lambda item: f"{item.parameter_count / 1e6:.0f} M" if item.parameter_count else ""),
+    ("PARAMETERS", lambda o: lambda item: o.count(item.parameter_count)),
     ("SIZE", lambda o: o.bytes_of()),
     ("NEWEST", lambda o: o.short("latest_version")),
     ("STATUS", lambda o: lambda item: o.coloured(item.latest_version_state or "EMPTY")),

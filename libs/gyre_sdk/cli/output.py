@@ -153,6 +153,15 @@ def size(count: int) -> str:
     raise AssertionError(count)
 
 
+def count(number: int) -> str:
+    """Of parameters: `189 k`, `135 M`, `7.0 B`; empty for none."""
+    if number >= 1e9:
+        return f"{number / 1e9:.1f} B"
+    if number >= 1e6:
+        return f"{number / 1e6:.0f} M"
+    return f"{number / 1e3:.0f} k" if number else ""
+
+
 def money(microusd: int) -> str:
     return f"${microusd / 1e6:.4f}".rstrip("0").rstrip(".") if microusd else "$0"
 

@@ -124,6 +124,10 @@ def test_durations_are_read_in_two_units(seconds: float, text: str) -> None:
     assert output.duration(seconds) == text
 
 
+def test_parameters_are_counted_in_thousands_and_more() -> None:
+    assert [output.count(n) for n in (0, 188_736, 134_515_008, 7_000_000_000)] == ["", "189 k", "135 M", "7.0 B"]
+
+
 def test_money_is_in_dollars() -> None:
     assert [output.money(0), output.money(1_500_000), output.money(1_234)] == ["$0", "$1.5", "$0.0012"]
 

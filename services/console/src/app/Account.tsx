@@ -3,10 +3,11 @@ import { useQueryClient } from "@tanstack/react-query";
 import { Button, Dropdown, Tooltip } from "antd";
 import { useNavigate } from "react-router";
 import { remove } from "@/api/client";
-import { bare, lastPart } from "@/api/names";
+import { bare } from "@/api/names";
 import { useSession } from "@/api/queries";
 import { type Language, useI18n } from "@/i18n";
 import { type Mode, useTheme } from "@/theme";
+import { Actor } from "@/ui/Actor";
 
 /** Who is signed in, and the reader's own settings. */
 export function Account() {
@@ -22,7 +23,7 @@ export function Account() {
   return (
     <div className="side-account">
       <div className="grow">
-        <div className="ellipsis">{lastPart(session?.identity ?? "")}</div>
+        <div className="ellipsis">{session && <Actor value={session.identity} />}</div>
         <div className="quiet">{session && word("role", bare(session.role))}</div>
       </div>
       <Preferences />

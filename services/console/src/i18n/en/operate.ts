@@ -56,7 +56,7 @@ export const operate = {
   "project.created": "Project {what} created",
   "project.consent": "Keep questions and answers",
   "project.consentHint": "Needed for feedback and review. Off until somebody switches it on.",
-  "project.consentBy": "Switched on by {who},",
+  "project.consentBy": "Switched on by",
   "audit.title": "Audit log",
   "audit.lead": "Who did what to what, and whether it was allowed.",
   "audit.empty": "No entry yet",

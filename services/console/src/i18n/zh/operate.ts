@@ -59,7 +59,7 @@ export const operate: Translation<typeof source> = {
   "project.created": "已创建项目 {what}",
   "project.consent": "留存问答内容",
   "project.consentHint": "反馈与审核所需；默认关闭。",
-  "project.consentBy": "启用者：{who}，",
+  "project.consentBy": "启用者：",
   "audit.title": "审计日志",
   "audit.lead": "谁对什么做了什么，以及是否获准。",
   "audit.empty": "暂无记录",

@@ -135,7 +135,7 @@ function CreateKeyDrawer({
           )}
         />
       </Form.Item>
-      <Form.Item name="requests_per_minute" label={t("keys.limit")} extra={t("keys.limitHint")}>
+      <Form.Item name="requests_per_minute" required label={t("keys.limit")} extra={t("keys.limitHint")}>
         <InputNumber min={0} precision={0} style={{ width: 160 }} />
       </Form.Item>
     </FormDrawer>

@@ -7,6 +7,7 @@ import { lastPart, requestId } from "@/api/names";
 import { SESSION_KEY, useChange, useGet, useMay, useProject, useSession } from "@/api/queries";
 import type { Project } from "@/api/types";
 import { useI18n } from "@/i18n";
+import { Actor } from "@/ui/Actor";
 import { FormDrawer } from "@/ui/FormDrawer";
 import { IdField } from "@/ui/IdField";
 import { Facts, Panel } from "@/ui/Page";
@@ -78,7 +79,7 @@ function Consent({ project }: { project: Project }) {
       <p className="quiet">{t("project.consentHint")}</p>
       {project.consent_to_keep && project.consent_time && (
         <p className="quiet">
-          {t("project.consentBy", { who: lastPart(project.consented_by) })} <Time value={project.consent_time} />
+          {t("project.consentBy")} <Actor value={project.consented_by} /> · <Time value={project.consent_time} />
         </p>
       )}
     </div>
@@ -120,6 +121,7 @@ function CreateProjectDrawer({ open, onClose }: { open: boolean; onClose: () => 
       <IdField name="project_id" from="display_name" />
       <Form.Item
         name="consent_to_keep"
+        required
         label={t("project.consent")}
         extra={t("project.consentHint")}
         valuePropName="checked"

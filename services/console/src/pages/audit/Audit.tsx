@@ -4,6 +4,7 @@ import { lastPart } from "@/api/names";
 import { useProject } from "@/api/queries";
 import type { AuditEntry } from "@/api/types";
 import { useI18n } from "@/i18n";
+import { Actor } from "@/ui/Actor";
 import { Empty } from "@/ui/Empty";
 import { Copyable, Ref } from "@/ui/Id";
 import { Page } from "@/ui/Page";
@@ -47,7 +48,7 @@ export function Audit() {
             key: "actor",
             title: t("audit.actor"),
             sort: "actor",
-            render: (entry) => <Copyable value={entry.actor} shown={lastPart(entry.actor)} />,
+            render: (entry) => <Actor value={entry.actor} />,
           },
           {
             key: "action",

@@ -2,12 +2,13 @@ import { UploadOutlined } from "@ant-design/icons";
 import { Button, Tabs } from "antd";
 import { useState } from "react";
 import { useParams, useSearchParams } from "react-router";
-import { bare, lastPart } from "@/api/names";
+import { bare } from "@/api/names";
 import { useGet, useList, useMay, useProject } from "@/api/queries";
 import type { Dataset, DatasetVersion } from "@/api/types";
 import { PageSkeleton } from "@/app/PageSkeleton";
 import { useI18n } from "@/i18n";
 import { formatNumber, languageName } from "@/i18n/format";
+import { Actor } from "@/ui/Actor";
 import { Empty } from "@/ui/Empty";
 import { Facts, Page, Panel } from "@/ui/Page";
 import { isOpen, State } from "@/ui/State";
@@ -72,7 +73,7 @@ export function DatasetDetail() {
                 [t("column.size"), <Bytes value={data.size_bytes} />],
                 [t("column.created"), <Time value={data.create_time} />],
                 [t("column.updated"), <Time value={data.update_time} />],
-                [t("column.by"), lastPart(data.created_by) || <Nothing />],
+                [t("column.by"), <Actor value={data.created_by} />],
               ]}
             />
           </Panel>
@@ -137,7 +138,8 @@ function VersionList({ versions, shown }: { versions: DatasetVersion[]; shown?: 
               onClick={() => setAddress({ version: String(version.number) }, { replace: true })}
             >
               <span className="row">
-                <strong className="grow">{version.display_name || t("dataset.version", { n: version.number })}</strong>
+                <strong>{t("dataset.version", { n: version.number })}</strong>
+                <span className="grow ellipsis quiet">{version.display_name}</span>
                 <State value={version.state} />
               </span>
               <span className="row quiet">

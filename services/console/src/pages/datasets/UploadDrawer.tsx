@@ -2,7 +2,7 @@ import { App, Form, Input, InputNumber, Select } from "antd";
 import { useEffect, useState } from "react";
 import { useNavigate } from "react-router";
 import { post } from "@/api/client";
-import { lastPart, requestId, slugify } from "@/api/names";
+import { lastPart, requestId } from "@/api/names";
 import { useChange, useProject } from "@/api/queries";
 import type { Dataset, DatasetType, DatasetVersion, Upload } from "@/api/types";
 import { useI18n } from "@/i18n";
@@ -72,17 +72,17 @@ export function UploadDrawer({ target, onClose }: { target: Dataset | "new" | nu
           accept={ACCEPTED}
           hint={t("upload.dropHint")}
           onBusy={setBusy}
-          onFile={(file) => !existing && suggestName(form, file)}
-          onChange={(sent) => sent && suggestType(form, sent)}
+          onFile={(file) => !existing && suggest(form, "display_name", file.name.replace(/\.[^.]+$/, ""))}
+          onChange={(sent) => sent && !existing && suggest(form, "type", suggestType(sent))}
         />
       </Form.Item>
       {!existing && <NewDatasetFields />}
       <More title={t("form.more")}>
         <div className="form-grid">
-          <Form.Item name="test_percent" label={t("upload.split")} tooltip={t("upload.splitHint")}>
+          <Form.Item name="test_percent" required label={t("upload.split")} tooltip={t("upload.splitHint")}>
             <InputNumber min={0} max={90} suffix="%" />
           </Form.Item>
-          <Form.Item name="seed" label={t("upload.seed")}>
+          <Form.Item name="seed" required label={t("upload.seed")}>
             <InputNumber min={0} precision={0} />
           </Form.Item>
         </div>
@@ -104,7 +104,7 @@ function NewDatasetFields() {
         <Input maxLength={120} />
       </Form.Item>
       <IdField name="dataset_id" from="display_name" />
-      <Form.Item name="type" label={t("upload.type")}>
+      <Form.Item name="type" required label={t("upload.type")}>
         <Select
           options={types}
           optionRender={({ data }) => (
@@ -150,20 +150,17 @@ export function LicenceInput(props: {
 
 type Fields = ReturnType<typeof Form.useForm<Values>>[0];
 
-function suggestName(form: Fields, file: File): void {
-  if (form.isFieldTouched("display_name")) return;
-  const name = file.name.replace(/\.[^.]+$/, "");
-  form.setFieldsValue({ display_name: name });
-  if (!form.isFieldTouched("dataset_id")) form.setFieldsValue({ dataset_id: slugify(name) });
+/** What somebody has written stays; `setFields` leaves a field as one that nobody has touched. */
+function suggest(form: Fields, name: "display_name" | "type", value: string): void {
+  if (!form.isFieldTouched(name)) form.setFields([{ name, value }]);
 }
 
-function suggestType(form: Fields, sent: Upload): void {
-  if (form.isFieldTouched("type")) return;
+function suggestType(sent: Upload): DatasetType {
   const types: Partial<Record<Upload["detected_row_format"], DatasetType>> = {
     ROW_FORMAT_PREFERENCE: "TYPE_PREFERENCE",
     ROW_FORMAT_PROMPT: "TYPE_PROMPT",
   };
-  form.setFieldsValue({ type: types[sent.detected_row_format] ?? "TYPE_SFT" });
+  return types[sent.detected_row_format] ?? "TYPE_SFT";
 }
 
 async function importFile(

@@ -59,7 +59,7 @@ export function CreateDeploymentDrawer({ open, onClose }: { open: boolean; onClo
         <Input maxLength={120} />
       </Form.Item>
       <IdField name="deployment_id" from="display_name" label={t("deployments.openaiName")} />
-      <Form.Item name="kind" label={t("deployments.serves")}>
+      <Form.Item name="kind" required label={t("deployments.serves")}>
         <Segmented
           options={[
             { value: "variant", label: t("deployments.ownModel") },

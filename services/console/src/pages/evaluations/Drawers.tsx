@@ -111,7 +111,7 @@ export function SuiteDrawer({ open, onClose }: Opened) {
       <Form.Item name="dataset_version" label={t("run.datasets")} rules={needed}>
         <DatasetVersionPicker />
       </Form.Item>
-      <Form.Item name="kind" label={t("suites.scorer")}>
+      <Form.Item name="kind" required label={t("suites.scorer")}>
         <Select
           options={["JSON_FIELDS", "EXACT_TEXT"].map((one) => ({ value: `KIND_${one}`, label: word("scorer", one) }))}
         />
@@ -133,13 +133,13 @@ export function SuiteDrawer({ open, onClose }: Opened) {
       )}
       <More title={t("form.more")}>
         <div className="form-grid">
-          <Form.Item name="split" label={t("dataset.split")}>
+          <Form.Item name="split" required label={t("dataset.split")}>
             <Select options={["TEST", "TRAIN"].map((one) => ({ value: `SPLIT_${one}`, label: word("split", one) }))} />
           </Form.Item>
-          <Form.Item name="max_tokens" label={t("suites.maxTokens")}>
+          <Form.Item name="max_tokens" required label={t("suites.maxTokens")}>
             <InputNumber min={1} max={4096} precision={0} />
           </Form.Item>
-          <Form.Item name="max_rows" label={t("suites.maxRows")} tooltip={t("suites.maxRowsHint")}>
+          <Form.Item name="max_rows" required label={t("suites.maxRows")} tooltip={t("suites.maxRowsHint")}>
             <InputNumber min={0} precision={0} />
           </Form.Item>
         </div>

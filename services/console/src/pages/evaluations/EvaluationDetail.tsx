@@ -9,6 +9,7 @@ import type { Evaluation, Result } from "@/api/types";
 import { PageSkeleton } from "@/app/PageSkeleton";
 import { useI18n } from "@/i18n";
 import { formatMs, formatNumber } from "@/i18n/format";
+import { Actor } from "@/ui/Actor";
 import { Content } from "@/ui/Conversation";
 import { Empty } from "@/ui/Empty";
 import { Digest, Ref } from "@/ui/Id";
@@ -101,7 +102,7 @@ function About({ evaluation }: { evaluation: Evaluation }) {
           [t("column.digest"), <Digest value={evaluation.results_digest} />],
           [t("run.started"), <Time value={evaluation.start_time} />],
           [t("run.ended"), <Time value={evaluation.end_time} />],
-          [t("column.by"), lastPart(evaluation.created_by) || "–"],
+          [t("column.by"), <Actor value={evaluation.created_by} />],
         ]}
       />
     </Panel>

@@ -1,8 +1,8 @@
-import { lastPart } from "@/api/names";
 import { useProject } from "@/api/queries";
 import type { RuleOutcome, Verdict } from "@/api/types";
 import { useI18n } from "@/i18n";
 import { formatPercent, formatPoints } from "@/i18n/format";
+import { Actor } from "@/ui/Actor";
 import { Empty } from "@/ui/Empty";
 import { Ref } from "@/ui/Id";
 import { DifferenceBar } from "@/ui/interval/IntervalChart";
@@ -52,7 +52,7 @@ export function Verdicts() {
           sort: "create_time",
           render: (verdict) => <Time value={verdict.create_time} />,
         },
-        { key: "by", title: t("column.by"), render: (verdict) => lastPart(verdict.created_by) },
+        { key: "by", title: t("column.by"), render: (verdict) => <Actor value={verdict.created_by} /> },
       ]}
     />
   );

@@ -3,6 +3,7 @@ import { lastPart } from "@/api/names";
 import { useMay, useProject } from "@/api/queries";
 import type { Batch } from "@/api/types";
 import { useI18n } from "@/i18n";
+import { Actor } from "@/ui/Actor";
 import { Empty } from "@/ui/Empty";
 import { Ref } from "@/ui/Id";
 import { ResourceTable } from "@/ui/ResourceTable";
@@ -56,7 +57,7 @@ export function Batches() {
           sort: "create_time",
           render: (batch) => <Time value={batch.create_time} />,
         },
-        { key: "by", title: t("column.by"), render: (batch) => lastPart(batch.created_by) },
+        { key: "by", title: t("column.by"), render: (batch) => <Actor value={batch.created_by} /> },
         {
           key: "actions",
           title: t("column.actions"),

@@ -6,6 +6,7 @@ import { bare, lastPart } from "@/api/names";
 import { useGet, useMay, useProject } from "@/api/queries";
 import type { Feedback } from "@/api/types";
 import { useI18n } from "@/i18n";
+import { Actor } from "@/ui/Actor";
 import { Content, Conversation } from "@/ui/Conversation";
 import { Ref } from "@/ui/Id";
 import { Facts } from "@/ui/Page";
@@ -108,9 +109,9 @@ function Review({ feedback, decisions }: { feedback: Feedback; decisions: Decisi
                 <Ref name={feedback.deployment} />
               ),
             ],
-            [t("feedback.submitter"), lastPart(feedback.submitter) || <Nothing />],
+            [t("feedback.submitter"), <Actor value={feedback.submitter} />],
             [t("column.created"), <Time value={feedback.create_time} />],
-            feedback.reviewer !== "" && [t("feedback.reviewer"), lastPart(feedback.reviewer)],
+            feedback.reviewer !== "" && [t("feedback.reviewer"), <Actor value={feedback.reviewer} />],
             feedback.decide_time != null && [t("feedback.decided"), <Time value={feedback.decide_time} />],
             feedback.reject_reason !== "" && [t("feedback.rejectReason"), feedback.reject_reason],
           ]}

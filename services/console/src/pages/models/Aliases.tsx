@@ -6,6 +6,7 @@ import { lastPart, partOf, shortName, variantLabel } from "@/api/names";
 import { useChange, useList, useMay, useProject } from "@/api/queries";
 import type { Alias, AliasMove, Model, ModelVersion, Verdict } from "@/api/types";
 import { useI18n } from "@/i18n";
+import { Actor } from "@/ui/Actor";
 import { Empty } from "@/ui/Empty";
 import { FormDrawer } from "@/ui/FormDrawer";
 import { Ref } from "@/ui/Id";
@@ -83,7 +84,7 @@ function Moves({ alias }: { alias: Alias }) {
           title: t("alias.verdict"),
           render: (_, move) => (move.verdict ? <span className="chip ok">{t("state.PASSED")}</span> : <Nothing />),
         },
-        { title: t("alias.by"), render: (_, move) => lastPart(move.moved_by) },
+        { title: t("alias.by"), render: (_, move) => <Actor value={move.moved_by} /> },
       ]}
     />
   );

@@ -107,7 +107,7 @@ function SourceFields({ kind, onBusy }: { kind: SourceKind; onBusy: (busy: boole
   const needed = [{ required: true, message: t("form.required") }];
   return (
     <>
-      <Form.Item name="source" label={t("models.source")} extra={t("models.sourceHint")}>
+      <Form.Item name="source" required label={t("models.source")} extra={t("models.sourceHint")}>
         <Select options={kinds} />
       </Form.Item>
       {kind === "file" && (

@@ -117,7 +117,7 @@ function VersionList({ versions, shown, model }: { versions: ModelVersion[]; sho
               onClick={() => setAddress({ version: String(version.number) }, { replace: true })}
             >
               <span className="row">
-                <strong>{version.display_name || t("dataset.version", { n: version.number })}</strong>
+                <strong className="nowrap">{t("dataset.version", { n: version.number })}</strong>
                 <span className="grow row" style={{ gap: 4 }}>
                   {model.aliases
                     .filter((alias) => alias.version === version.name)

@@ -6,6 +6,7 @@ import { bare, lastPart, shortName, variantLabel } from "@/api/names";
 import { useChange, useList, useMay } from "@/api/queries";
 import type { ModelVersion, Variant } from "@/api/types";
 import { useI18n } from "@/i18n";
+import { Actor } from "@/ui/Actor";
 import { Digest, Ref } from "@/ui/Id";
 import { Facts, Panel } from "@/ui/Page";
 import { isOpen, State } from "@/ui/State";
@@ -44,7 +45,7 @@ export function VersionView({ version }: { version: ModelVersion }) {
               : null,
             [t("column.digest"), <Digest value={version.digest} />],
             [t("column.created"), <Time value={version.create_time} />],
-            [t("column.by"), lastPart(version.created_by) || <Nothing />],
+            [t("column.by"), <Actor value={version.created_by} />],
           ]}
         />
       </Panel>

@@ -8,6 +8,7 @@ import type { Pipeline, Verdict } from "@/api/types";
 import { PageSkeleton } from "@/app/PageSkeleton";
 import { useI18n } from "@/i18n";
 import { Outcomes } from "@/pages/evaluations/Verdicts";
+import { Actor } from "@/ui/Actor";
 import { Copyable, Ref } from "@/ui/Id";
 import { LineageGraph } from "@/ui/lineage/LineageGraph";
 import { Facts, Page, Panel } from "@/ui/Page";
@@ -128,7 +129,7 @@ function About({ lap }: { lap: Pipeline }) {
           [t("column.created"), <Time value={lap.create_time} />],
           [t("run.started"), <Time value={lap.start_time} />],
           [t("run.ended"), <Time value={lap.end_time} />],
-          [t("column.by"), lastPart(lap.created_by) || <Nothing />],
+          [t("column.by"), <Actor value={lap.created_by} />],
         ]}
       />
     </Panel>

@@ -176,7 +176,7 @@ function Serve() {
         <Form.Item name="traffic_steps" label={t("pipelines.steps")} tooltip={t("pipelines.stepsHint")}>
           <Select mode="tags" open={false} suffixIcon={null} tokenSeparators={[",", " "]} />
         </Form.Item>
-        <Form.Item name="traffic_step_seconds" label={t("pipelines.stepSeconds")}>
+        <Form.Item name="traffic_step_seconds" required label={t("pipelines.stepSeconds")}>
           <InputNumber min={0} max={86_400} precision={0} suffix="s" />
         </Form.Item>
       </div>
@@ -185,7 +185,7 @@ function Serve() {
           <Form.Item name="display_name" label={t("form.name")}>
             <Input maxLength={120} />
           </Form.Item>
-          <Form.Item name="seed" label={t("run.seed")}>
+          <Form.Item name="seed" required label={t("run.seed")}>
             <InputNumber min={0} precision={0} />
           </Form.Item>
         </div>

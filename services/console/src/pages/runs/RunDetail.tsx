@@ -10,6 +10,7 @@ import type { Checkpoint, MetricPoint, Run } from "@/api/types";
 import { PageSkeleton } from "@/app/PageSkeleton";
 import { type Language, useI18n } from "@/i18n";
 import { durationSeconds, formatCost, formatDuration, formatNumber } from "@/i18n/format";
+import { Actor } from "@/ui/Actor";
 import { Curve, type XY } from "@/ui/chart/Curve";
 import { Empty } from "@/ui/Empty";
 import { Copyable, Digest, Ref } from "@/ui/Id";
@@ -206,7 +207,7 @@ function About({ run }: { run: Run }) {
           [t("column.created"), <Time value={run.create_time} />],
           [t("run.started"), <Time value={run.start_time} />],
           [t("run.ended"), <Time value={run.end_time} />],
-          [t("column.by"), lastPart(run.created_by) || "–"],
+          [t("column.by"), <Actor value={run.created_by} />],
         ]}
       />
       {spec.hyperparameters && <HyperparameterFacts values={spec.hyperparameters} />}

@@ -94,10 +94,10 @@ export function StartRunDrawer({ open, onClose }: { open: boolean; onClose: () =
           <HyperparameterFields of={recipe.hyperparameters} main={false} under={["hyperparameters"]} />
         )}
         <div className="form-grid">
-          <Form.Item name="seed" label={t("run.seed")}>
+          <Form.Item name="seed" required label={t("run.seed")}>
             <InputNumber min={0} precision={0} />
           </Form.Item>
-          <Form.Item name="priority" label={t("run.priority")} tooltip={t("run.priorityHint")}>
+          <Form.Item name="priority" required label={t("run.priority")} tooltip={t("run.priorityHint")}>
             <InputNumber min={-100} max={100} precision={0} />
           </Form.Item>
         </div>
