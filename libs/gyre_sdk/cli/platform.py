@@ -171,7 +171,7 @@ def down() -> None:
     if not stopped.anything:
         click.echo("Nothing was running.")
         return
-    work = f", {stopped.workloads} workloads with it" if stopped.workloads else ""
+    work = f", and running work with it ({stopped.workloads})" if stopped.workloads else ""
     left = "" if stopped.supervisor else f" ({stopped.left_over} processes that a killed supervisor had left)"
     click.echo(f"Gyre is down{work}{left}.")
 

@@ -27,6 +27,7 @@ from gyre_sdk.cli.base import OPTIONS
 from gyre_sdk.cli.output import duration
 
 LINE_EVERY_SECONDS = 5.0
+ULID_LENGTH = 26
 
 
 def stderr() -> Console:
@@ -95,10 +96,12 @@ def json_line(item: Any) -> None:
 
 
 def by_state(item: Any) -> str:
-    """`hotline@3 is IMPORTING`, with the reason for waiting where there is one."""
+    """`hotline@3 is IMPORTING`, `#7 is QUEUED (no free cpu)`."""
     reason = getattr(item, "waiting_reason", "")
     why = f" ({reason.replace('_', ' ').lower()})" if reason else ""
-    return f"{names.short(item.name)} is {messages.enum_name(item, 'state')}{why}"
+    short = names.short(item.name)
+    called = f"#{item.number}" if len(short) == ULID_LENGTH else short
+    return f"{called} is {messages.enum_name(item, 'state')}{why}"
 
 
 def run_line(run: Any) -> str:

@@ -31,7 +31,7 @@ export function Account() {
         <Button
           type="text"
           size="small"
-          icon={<LogoutOutlined />}
+          icon={<LogoutOutlined aria-hidden />}
           aria-label={t("session.signOut")}
           onClick={signOut}
         />
@@ -58,7 +58,7 @@ export function Preferences() {
           onClick: ({ key }) => setLanguage(key as Language),
         }}
       >
-        <Button type="text" size="small" icon={<TranslationOutlined />} aria-label={t("shell.language")} />
+        <Button type="text" size="small" icon={<TranslationOutlined aria-hidden />} aria-label={t("shell.language")} />
       </Dropdown>
       <Dropdown
         trigger={["click"]}
@@ -73,7 +73,7 @@ export function Preferences() {
           onClick: ({ key }) => setMode(key as Mode),
         }}
       >
-        <Button type="text" size="small" icon={<BulbOutlined />} aria-label={t("shell.theme")} />
+        <Button type="text" size="small" icon={<BulbOutlined aria-hidden />} aria-label={t("shell.theme")} />
       </Dropdown>
     </>
   );

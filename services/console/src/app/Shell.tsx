@@ -27,7 +27,12 @@ export function Shell() {
         {t("shell.skip")}
       </a>
       <div className="shell-bar">
-        <Button type="text" icon={<MenuOutlined />} aria-label={t("shell.menu")} onClick={() => setMenuOpen(true)} />
+        <Button
+          type="text"
+          icon={<MenuOutlined aria-hidden />}
+          aria-label={t("shell.menu")}
+          onClick={() => setMenuOpen(true)}
+        />
         <strong>{t("app.name")}</strong>
       </div>
       <aside className="shell-side">

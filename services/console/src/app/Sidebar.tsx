@@ -37,26 +37,31 @@ interface Group {
 }
 
 const GROUPS: Group[] = [
-  { items: [{ to: "", label: "nav.home", icon: <HomeOutlined /> }] },
+  { items: [{ to: "", label: "nav.home", icon: <HomeOutlined aria-hidden /> }] },
   {
     label: "nav.group.build",
     items: [
-      { to: "datasets", label: "nav.datasets", icon: <DatabaseOutlined /> },
-      { to: "runs", label: "nav.runs", icon: <LineChartOutlined />, count: ["runs_running", "runs_queued"] },
-      { to: "pipelines", label: "nav.pipelines", icon: <RetweetOutlined /> },
-      { to: "models", label: "nav.models", icon: <CodeSandboxOutlined /> },
-      { to: "evaluations", label: "nav.evaluations", icon: <BarChartOutlined /> },
+      { to: "datasets", label: "nav.datasets", icon: <DatabaseOutlined aria-hidden /> },
+      {
+        to: "runs",
+        label: "nav.runs",
+        icon: <LineChartOutlined aria-hidden />,
+        count: ["runs_running", "runs_queued"],
+      },
+      { to: "pipelines", label: "nav.pipelines", icon: <RetweetOutlined aria-hidden /> },
+      { to: "models", label: "nav.models", icon: <CodeSandboxOutlined aria-hidden /> },
+      { to: "evaluations", label: "nav.evaluations", icon: <BarChartOutlined aria-hidden /> },
     ],
   },
   {
     label: "nav.group.serve",
     items: [
-      { to: "deployments", label: "nav.deployments", icon: <CloudServerOutlined /> },
-      { to: "playground", label: "nav.playground", icon: <CommentOutlined /> },
+      { to: "deployments", label: "nav.deployments", icon: <CloudServerOutlined aria-hidden /> },
+      { to: "playground", label: "nav.playground", icon: <CommentOutlined aria-hidden /> },
       {
         to: "feedback",
         label: "nav.feedback",
-        icon: <CheckSquareOutlined />,
+        icon: <CheckSquareOutlined aria-hidden />,
         count: ["feedback_waiting"],
         waits: true,
       },
@@ -65,9 +70,9 @@ const GROUPS: Group[] = [
   {
     label: "nav.group.operate",
     items: [
-      { to: "queue", label: "nav.queue", icon: <HddOutlined /> },
-      { to: "access", label: "nav.access", icon: <KeyOutlined /> },
-      { to: "audit", label: "nav.audit", icon: <AuditOutlined /> },
+      { to: "queue", label: "nav.queue", icon: <HddOutlined aria-hidden /> },
+      { to: "access", label: "nav.access", icon: <KeyOutlined aria-hidden /> },
+      { to: "audit", label: "nav.audit", icon: <AuditOutlined aria-hidden /> },
     ],
   },
 ];

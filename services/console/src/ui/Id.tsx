@@ -19,7 +19,7 @@ export function Copyable({ value, shown }: { value: string; shown?: string }) {
       <Button
         type="text"
         size="small"
-        icon={<CopyOutlined />}
+        icon={<CopyOutlined aria-hidden />}
         aria-label={t("copy.action", { what: value })}
         onClick={copy}
       />

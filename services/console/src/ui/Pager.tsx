@@ -47,7 +47,7 @@ export function Pager({ pages, shown, pageSize, next, total }: Props) {
       <Button
         size="small"
         type="text"
-        icon={<LeftOutlined />}
+        icon={<LeftOutlined aria-hidden />}
         disabled={pages.index === 0}
         aria-label={t("table.previous")}
         onClick={pages.back}
@@ -55,7 +55,7 @@ export function Pager({ pages, shown, pageSize, next, total }: Props) {
       <Button
         size="small"
         type="text"
-        icon={<RightOutlined />}
+        icon={<RightOutlined aria-hidden />}
         disabled={!next}
         aria-label={t("table.next")}
         onClick={() => pages.forward(next)}

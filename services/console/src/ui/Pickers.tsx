@@ -1,5 +1,5 @@
 import { Select, type SelectProps } from "antd";
-import { lastPart, shortName, variantLabel } from "@/api/names";
+import { lastPart, shortName } from "@/api/names";
 import { useList, useProject } from "@/api/queries";
 import type { DatasetVersion, Deployment, ModelVersion, Suite } from "@/api/types";
 import { useI18n } from "@/i18n";
@@ -44,15 +44,11 @@ export function ModelVersionPicker(props: Props) {
 export function VariantPicker(props: Props) {
   const project = useProject();
   const list = useModelVersions(project);
-  const groups = (list.data?.versions ?? []).flatMap((version) => {
-    const served = version.variants.filter((variant) => lastPart(variant) !== "hf");
-    const options = served.map((variant) => ({
-      value: variant,
-      label: `${shortName(version.name)} · ${variantLabel(lastPart(variant))}`,
-    }));
-    return options;
-  });
-  return <Picker {...props} options={groups} loading={list.isPending} />;
+  const served = (list.data?.versions ?? [])
+    .flatMap((version) => version.variants)
+    .filter((one) => lastPart(one) !== "hf");
+  const options = served.map((variant) => ({ value: variant, label: shortName(variant) }));
+  return <Picker {...props} options={options} loading={list.isPending} />;
 }
 
 export function SuitePicker(props: Props) {

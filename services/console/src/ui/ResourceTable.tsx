@@ -65,7 +65,7 @@ export function ResourceTable<Row extends object>(props: Props<Row>) {
           <span className="grow" />
           <Button
             type="text"
-            icon={<ReloadOutlined spin={list.isFetching} />}
+            icon={<ReloadOutlined aria-hidden spin={list.isFetching} />}
             aria-label={t("action.refresh")}
             onClick={() => list.refetch()}
           />

@@ -22,7 +22,7 @@ export function Search({ value, onChange }: { value: string; onChange: (value: s
       data-search
       allowClear
       className="table-search"
-      prefix={<SearchOutlined className="quiet" />}
+      prefix={<SearchOutlined aria-hidden className="quiet" />}
       suffix={typed ? undefined : <kbd aria-hidden>/</kbd>}
       placeholder={t("table.search")}
       aria-label={t("table.search")}

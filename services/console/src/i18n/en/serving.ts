@@ -57,4 +57,5 @@ export const serving = {
   "deployments.shifted": "Traffic is shifting",
   "deployments.sum": "The shares sum to {sum}; they must sum to 100.",
   "deployments.addTarget": "Add a target",
+  "playground.remember": "Send earlier questions and answers along",
 } as const;

@@ -59,4 +59,5 @@ export const serving: Translation<typeof source> = {
   "deployments.shifted": "流量正在切换",
   "deployments.sum": "占比之和为 {sum}，应为 100。",
   "deployments.addTarget": "添加目标",
+  "playground.remember": "附带之前的问答",
 };

@@ -12,7 +12,7 @@ export function Access() {
   const isAdmin = useMay("ADMIN");
   const [creating, setCreating] = useState(false);
   const add = isAdmin && (
-    <Button type="primary" icon={<PlusOutlined />} onClick={() => setCreating(true)}>
+    <Button type="primary" icon={<PlusOutlined aria-hidden />} onClick={() => setCreating(true)}>
       {t("keys.new")}
     </Button>
   );

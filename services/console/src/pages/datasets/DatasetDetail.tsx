@@ -51,7 +51,7 @@ export function DatasetDetail() {
       back={{ text: t("datasets.title"), to: `/p/${project}/datasets` }}
       actions={
         canWrite && (
-          <Button icon={<UploadOutlined />} onClick={() => setTarget(data)}>
+          <Button icon={<UploadOutlined aria-hidden />} onClick={() => setTarget(data)}>
             {t("dataset.newVersion")}
           </Button>
         )

@@ -24,7 +24,7 @@ export function Datasets() {
   const [target, setTarget] = useState<Dataset | "new" | null>(null);
   const columns = useColumns(setTarget);
   const upload = canWrite && (
-    <Button type="primary" icon={<UploadOutlined />} onClick={() => setTarget("new")}>
+    <Button type="primary" icon={<UploadOutlined aria-hidden />} onClick={() => setTarget("new")}>
       {t("datasets.upload")}
     </Button>
   );
@@ -127,7 +127,7 @@ function useColumns(addVersion: (dataset: Dataset) => void): Column<Dataset>[] {
               <Button
                 type="text"
                 size="small"
-                icon={<PlusOutlined />}
+                icon={<PlusOutlined aria-hidden />}
                 aria-label={t("upload.newVersion", { what: row.display_name })}
                 onClick={() => addVersion(row)}
               />
@@ -136,7 +136,7 @@ function useColumns(addVersion: (dataset: Dataset) => void): Column<Dataset>[] {
               <Button
                 type="text"
                 size="small"
-                icon={<DeleteOutlined />}
+                icon={<DeleteOutlined aria-hidden />}
                 aria-label={`${t("action.delete")} ${row.display_name}`}
                 onClick={() => ask.remove(row.display_name || lastPart(row.name), () => removal.mutateAsync(row))}
               />

@@ -82,7 +82,7 @@ export function FileField({ accept, hint, value, onChange, onFile, onBusy, id }:
         onDrop={drop}
       >
         {chooser}
-        <InboxOutlined style={{ fontSize: 24, color: "var(--accent)" }} />
+        <InboxOutlined aria-hidden style={{ fontSize: 24, color: "var(--accent)" }} />
         <span>{t("upload.drop")}</span>
         <span className="quiet">{hint}</span>
       </label>

@@ -28,7 +28,7 @@ export function Deployments() {
   const setCreating = (open: boolean) => setAddress(open ? { new: "" } : {}, { replace: true });
   const opened = address.get("open");
   const add = mayWrite && (
-    <Button type="primary" icon={<PlusOutlined />} onClick={() => setCreating(true)}>
+    <Button type="primary" icon={<PlusOutlined aria-hidden />} onClick={() => setCreating(true)}>
       {t("deployments.new")}
     </Button>
   );
@@ -109,7 +109,7 @@ function Actions({ deployment, onShift }: { deployment: Deployment; onShift: () 
           aria-label={`${t("nav.playground")} ${id}`}
           className="ant-btn ant-btn-text ant-btn-sm icon-link"
         >
-          <CommentOutlined />
+          <CommentOutlined aria-hidden />
         </Link>
       </Tooltip>
       {mayWrite && (
@@ -118,7 +118,7 @@ function Actions({ deployment, onShift }: { deployment: Deployment; onShift: () 
             <Button
               type="text"
               size="small"
-              icon={<SwapOutlined />}
+              icon={<SwapOutlined aria-hidden />}
               aria-label={`${t("deployments.shift")} ${id}`}
               onClick={onShift}
             />
@@ -127,7 +127,7 @@ function Actions({ deployment, onShift }: { deployment: Deployment; onShift: () 
             <Button
               type="text"
               size="small"
-              icon={<DeleteOutlined />}
+              icon={<DeleteOutlined aria-hidden />}
               aria-label={`${t("action.delete")} ${id}`}
               onClick={() => ask.remove(id, () => removal.mutateAsync(undefined))}
             />

@@ -175,7 +175,7 @@ export function ShiftDrawer({ deployment, onClose }: { deployment: Deployment | 
                 <Button
                   type="text"
                   size="small"
-                  icon={<DeleteOutlined />}
+                  icon={<DeleteOutlined aria-hidden />}
                   aria-label={t("action.delete")}
                   disabled={fields.length === 1}
                   onClick={() => remove(name)}
@@ -183,7 +183,7 @@ export function ShiftDrawer({ deployment, onClose }: { deployment: Deployment | 
               </div>
             ))}
             <div>
-              <Button size="small" icon={<PlusOutlined />} onClick={() => add({ weight_percent: 0 })}>
+              <Button size="small" icon={<PlusOutlined aria-hidden />} onClick={() => add({ weight_percent: 0 })}>
                 {t("deployments.addTarget")}
               </Button>
             </div>

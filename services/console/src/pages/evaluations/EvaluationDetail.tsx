@@ -117,7 +117,7 @@ function Stop({ evaluation }: { evaluation: Evaluation }) {
   if (!mayStop || !isOpen(evaluation.state) || evaluation.state === "STATE_CANCELLING") return null;
   const what = evaluation.display_name || t("evaluations.numbered", { n: evaluation.number });
   return (
-    <Button icon={<StopOutlined />} onClick={() => ask.stop(what, () => stop.mutateAsync(undefined))}>
+    <Button icon={<StopOutlined aria-hidden />} onClick={() => ask.stop(what, () => stop.mutateAsync(undefined))}>
       {t("action.stop")}
     </Button>
   );

@@ -34,7 +34,7 @@ export function Evaluations() {
           <>
             <Button onClick={() => setOpen("suite")}>{t("suites.new")}</Button>
             <Button onClick={() => setOpen("judge")}>{t("verdicts.new")}</Button>
-            <Button type="primary" icon={<PlusOutlined />} onClick={() => setOpen("evaluate")}>
+            <Button type="primary" icon={<PlusOutlined aria-hidden />} onClick={() => setOpen("evaluate")}>
               {t("evaluations.start")}
             </Button>
           </>

@@ -76,7 +76,7 @@ export function GateRules({ name }: { name: string | string[] }) {
                 <Button
                   type="text"
                   size="small"
-                  icon={<DeleteOutlined />}
+                  icon={<DeleteOutlined aria-hidden />}
                   aria-label={t("action.delete")}
                   disabled={fields.length === 1}
                   onClick={() => remove(index)}
@@ -86,7 +86,7 @@ export function GateRules({ name }: { name: string | string[] }) {
             <div>
               <Button
                 size="small"
-                icon={<PlusOutlined />}
+                icon={<PlusOutlined aria-hidden />}
                 onClick={() => add({ which: "only", metric: "exact", points: 0 })}
               >
                 {t("verdicts.addRule")}

@@ -70,7 +70,7 @@ function BatchButton({ onClick }: { onClick: () => void }) {
   if (!mayBatch) return null;
   return (
     <Tooltip title={t("batches.free", { n: count })}>
-      <Button icon={<InboxOutlined />} disabled={!count} onClick={onClick}>
+      <Button icon={<InboxOutlined aria-hidden />} disabled={!count} onClick={onClick}>
         {t("batches.make")} {count > 0 && <span className="chip accent num">{count}</span>}
       </Button>
     </Tooltip>

@@ -27,7 +27,9 @@ export function FeedbackTable({ rows, shown, order, onOpen, onOrder }: Props) {
   });
   const place = useRef<HTMLDivElement>(null);
   // biome-ignore lint/correctness/useExhaustiveDependencies: follows the one that is shown
-  useEffect(() => place.current?.querySelector("tr.shown")?.scrollIntoView({ block: "nearest" }), [shown]);
+  useEffect(() => {
+    place.current?.querySelector("tr.shown")?.scrollIntoView({ block: "nearest" });
+  }, [shown]);
   return (
     <div ref={place}>
       <Table<Feedback>
@@ -108,9 +110,9 @@ export function Rating({ value }: { value: string }) {
   const rating = bare(value);
   const icon =
     rating === "THUMBS_UP" ? (
-      <LikeOutlined style={{ color: "var(--ok)" }} />
+      <LikeOutlined aria-hidden style={{ color: "var(--ok)" }} />
     ) : rating === "THUMBS_DOWN" ? (
-      <DislikeOutlined style={{ color: "var(--bad)" }} />
+      <DislikeOutlined aria-hidden style={{ color: "var(--bad)" }} />
     ) : null;
   return (
     <span className="nowrap">

@@ -131,13 +131,18 @@ function Review({ feedback, decisions }: { feedback: Feedback; decisions: Decisi
         )}
         {open ? (
           <div className="row">
-            <Button type="primary" icon={<CheckOutlined />} loading={decisions.busy} onClick={approve}>
+            <Button type="primary" icon={<CheckOutlined aria-hidden />} loading={decisions.busy} onClick={approve}>
               {correction === feedback.correction ? t("feedback.approve") : t("feedback.approveEdit")} <kbd>A</kbd>
             </Button>
-            <Button danger={reason !== null} icon={<CloseOutlined />} disabled={decisions.busy} onClick={reject}>
+            <Button
+              danger={reason !== null}
+              icon={<CloseOutlined aria-hidden />}
+              disabled={decisions.busy}
+              onClick={reject}
+            >
               {t("feedback.reject")} <kbd>R</kbd>
             </Button>
-            <Button icon={<EditOutlined />} onClick={() => editor.current?.focus({ cursor: "end" })}>
+            <Button icon={<EditOutlined aria-hidden />} onClick={() => editor.current?.focus({ cursor: "end" })}>
               {t("feedback.edit")} <kbd>E</kbd>
             </Button>
           </div>
@@ -156,7 +161,7 @@ function Reopen({ feedback, decisions }: { feedback: Feedback; decisions: Decisi
     return <span className="second">{t("feedback.batched", { batch: lastPart(feedback.batch).slice(-6) })}</span>;
   if (state !== "APPROVED" && state !== "REJECTED") return null;
   return (
-    <Button icon={<UndoOutlined />} loading={decisions.busy} onClick={() => decisions.reopen(feedback)}>
+    <Button icon={<UndoOutlined aria-hidden />} loading={decisions.busy} onClick={() => decisions.reopen(feedback)}>
       {t("feedback.reopen")}
     </Button>
   );

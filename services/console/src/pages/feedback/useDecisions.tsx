@@ -15,6 +15,9 @@ export interface Decisions {
   busy: boolean;
 }
 
+/** One message at a time: the newest decision, or its undoing. */
+const MESSAGE = "decision";
+
 /** Claims and decides in one go, moves on, and can take it back. */
 export function useDecisions(next: () => void): Decisions {
   const { t } = useI18n();
@@ -33,7 +36,10 @@ export function useDecisions(next: () => void): Decisions {
   const undo = () => {
     const last = past.current.pop();
     if (!last) return;
-    reopen.mutate(last, { onError: report, onSuccess: () => message.info(t("feedback.undone", { n: last.number })) });
+    reopen.mutate(last, {
+      onError: report,
+      onSuccess: () => message.info({ key: MESSAGE, content: t("feedback.undone", { n: last.number }) }),
+    });
   };
   const run = (feedback: Feedback, verb: "approve" | "reject", body: object) =>
     decide.mutate(
@@ -47,7 +53,7 @@ export function useDecisions(next: () => void): Decisions {
               ? t("feedback.approved", { n: decided.number })
               : t("feedback.rejected", { n: decided.number });
           message.success({
-            key: "decision",
+            key: MESSAGE,
             content: (
               <span>
                 {text}{" "}

@@ -32,7 +32,7 @@ export function Waiting({ summary, lap, runs }: { summary?: Summary; lap?: Pipel
               <Link to={task.to} className="home-item row">
                 <i className={task.bad ? "mark bad" : "mark"} aria-hidden />
                 <span className="grow">{task.text}</span>
-                <ArrowRightOutlined className="quiet" />
+                <ArrowRightOutlined aria-hidden className="quiet" />
               </Link>
             </li>
           ))}

@@ -46,7 +46,7 @@ export function Aliases({ model, versions }: { model: Model; versions: ModelVers
               </span>
               {alias.gated && <span className="chip wait">{t("alias.gated")}</span>}
               {mayMove && (
-                <Button size="small" icon={<SwapOutlined />} onClick={() => setMoving(alias)}>
+                <Button size="small" icon={<SwapOutlined aria-hidden />} onClick={() => setMoving(alias)}>
                   {t("alias.move")}
                 </Button>
               )}

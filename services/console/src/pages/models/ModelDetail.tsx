@@ -56,7 +56,7 @@ export function ModelDetail() {
       back={back}
       actions={
         canWrite && (
-          <Button icon={<ImportOutlined />} onClick={() => setTarget(model.data)}>
+          <Button icon={<ImportOutlined aria-hidden />} onClick={() => setTarget(model.data)}>
             {t("models.newVersion")}
           </Button>
         )

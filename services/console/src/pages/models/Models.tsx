@@ -22,7 +22,7 @@ export function Models() {
   const [target, setTarget] = useState<Model | "new" | null>(null);
   const columns = useColumns(setTarget);
   const add = canWrite && (
-    <Button type="primary" icon={<ImportOutlined />} onClick={() => setTarget("new")}>
+    <Button type="primary" icon={<ImportOutlined aria-hidden />} onClick={() => setTarget("new")}>
       {t("models.import")}
     </Button>
   );
@@ -94,7 +94,7 @@ function useColumns(addVersion: (model: Model) => void): Column<Model>[] {
               <Button
                 type="text"
                 size="small"
-                icon={<PlusOutlined />}
+                icon={<PlusOutlined aria-hidden />}
                 aria-label={t("upload.newVersion", { what: row.display_name })}
                 onClick={() => addVersion(row)}
               />
@@ -103,7 +103,7 @@ function useColumns(addVersion: (model: Model) => void): Column<Model>[] {
               <Button
                 type="text"
                 size="small"
-                icon={<DeleteOutlined />}
+                icon={<DeleteOutlined aria-hidden />}
                 aria-label={`${t("action.delete")} ${row.display_name}`}
                 onClick={() => ask.remove(row.display_name || lastPart(row.name), () => removal.mutateAsync(row))}
               />

@@ -129,7 +129,7 @@ function AddVariant({ version, have }: { version: ModelVersion; have: Variant[] 
         onClick: ({ key }) => add.mutate(key, { onError: report }),
       }}
     >
-      <Button size="small" icon={<PlusOutlined />} loading={add.isPending}>
+      <Button size="small" icon={<PlusOutlined aria-hidden />} loading={add.isPending}>
         {t("models.quantise")}
       </Button>
     </Dropdown>
@@ -148,7 +148,7 @@ function RemoveVersion({ version }: { version: ModelVersion }) {
     <Button
       type="text"
       size="small"
-      icon={<DeleteOutlined />}
+      icon={<DeleteOutlined aria-hidden />}
       aria-label={t("action.delete")}
       onClick={() => ask.remove(shortName(version.name), act)}
     />

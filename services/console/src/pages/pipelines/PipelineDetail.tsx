@@ -70,7 +70,7 @@ function Stop({ lap }: { lap: Pipeline }) {
   if (!mayStop || !isOpen(lap.state) || bare(lap.state) === "CANCELLING") return null;
   return (
     <Button
-      icon={<StopOutlined />}
+      icon={<StopOutlined aria-hidden />}
       onClick={() =>
         ask.stop(lap.display_name || t("pipelines.numbered", { n: lap.number }), () => stop.mutateAsync(undefined))
       }

@@ -25,7 +25,11 @@ export function Pipelines() {
   const batch = address.get("new");
   const columns = useColumns();
   const start = mayStart && (
-    <Button type="primary" icon={<PlayCircleOutlined />} onClick={() => setAddress({ new: "" }, { replace: true })}>
+    <Button
+      type="primary"
+      icon={<PlayCircleOutlined aria-hidden />}
+      onClick={() => setAddress({ new: "" }, { replace: true })}
+    >
       {t("pipelines.start")}
     </Button>
   );
@@ -97,7 +101,7 @@ function useColumns(): Column<Pipeline>[] {
             <Button
               type="text"
               size="small"
-              icon={<StopOutlined />}
+              icon={<StopOutlined aria-hidden />}
               aria-label={`${t("action.stop")} ${lap.number}`}
               onClick={() => ask.stop(title(lap), () => stop.mutateAsync(lap))}
             />

@@ -140,14 +140,14 @@ function Learn() {
                   <Button
                     type="text"
                     size="small"
-                    icon={<DeleteOutlined />}
+                    icon={<DeleteOutlined aria-hidden />}
                     aria-label={t("action.delete")}
                     onClick={() => remove(name)}
                   />
                 </div>
               ))}
               <div>
-                <Button size="small" icon={<PlusOutlined />} onClick={() => add({ max_rows: 0 })}>
+                <Button size="small" icon={<PlusOutlined aria-hidden />} onClick={() => add({ max_rows: 0 })}>
                   {t("pipelines.addData")}
                 </Button>
               </div>

@@ -115,7 +115,7 @@ function GiveFeedback({ exchange: { answer } }: { exchange: Asked }) {
             size="small"
             disabled={said !== null || sent}
             aria-label={t("rating.THUMBS_UP")}
-            icon={said === "RATING_THUMBS_UP" ? <LikeFilled /> : <LikeOutlined />}
+            icon={said === "RATING_THUMBS_UP" ? <LikeFilled aria-hidden /> : <LikeOutlined aria-hidden />}
             onClick={() => rate("RATING_THUMBS_UP")}
           />
         </Tooltip>
@@ -125,7 +125,7 @@ function GiveFeedback({ exchange: { answer } }: { exchange: Asked }) {
             size="small"
             disabled={said !== null || sent}
             aria-label={t("rating.THUMBS_DOWN")}
-            icon={said === "RATING_THUMBS_DOWN" ? <DislikeFilled /> : <DislikeOutlined />}
+            icon={said === "RATING_THUMBS_DOWN" ? <DislikeFilled aria-hidden /> : <DislikeOutlined aria-hidden />}
             onClick={() => rate("RATING_THUMBS_DOWN")}
           />
         </Tooltip>
@@ -135,7 +135,7 @@ function GiveFeedback({ exchange: { answer } }: { exchange: Asked }) {
           <Button
             type="text"
             size="small"
-            icon={<EditOutlined />}
+            icon={<EditOutlined aria-hidden />}
             onClick={() => setCorrection(correction === null ? answer.text : null)}
           >
             {t("playground.correct")}

@@ -1,5 +1,5 @@
 import { ClearOutlined, SendOutlined } from "@ant-design/icons";
-import { Button, Input, InputNumber } from "antd";
+import { Button, Input, InputNumber, Switch } from "antd";
 import type { TextAreaRef } from "antd/es/input/TextArea";
 import { useEffect, useId, useRef, useState } from "react";
 import { Link, useSearchParams } from "react-router";
@@ -18,11 +18,13 @@ import "./playground.css";
 
 interface Settings {
   system: string;
+  /** Whether earlier questions and answers are sent along. */
+  remember: boolean;
   temperature: number;
   max_tokens: number;
 }
 
-const DEFAULTS: Settings = { system: "", temperature: 0, max_tokens: 256 };
+const DEFAULTS: Settings = { system: "", remember: true, temperature: 0, max_tokens: 256 };
 
 /** Talk to what is deployed, and say what the answer should have been. */
 export function Playground() {
@@ -72,7 +74,7 @@ export function Playground() {
             onChange={(name) => setAddress({ deployment: lastPart(String(name)) }, { replace: true })}
             style={{ minWidth: 220 }}
           />
-          <Button icon={<ClearOutlined />} disabled={!chat.exchanges.length} onClick={chat.clear}>
+          <Button icon={<ClearOutlined aria-hidden />} disabled={!chat.exchanges.length} onClick={chat.clear}>
             {t("playground.clear")}
           </Button>
         </>
@@ -126,6 +128,15 @@ function SettingsPanel({ settings, onChange }: { settings: Settings; onChange: (
             value={settings.max_tokens}
             onChange={(value) => onChange({ ...settings, max_tokens: value ?? DEFAULTS.max_tokens })}
           />
+        </div>
+        <div className="row">
+          <Switch
+            id={`${id}remember`}
+            size="small"
+            checked={settings.remember}
+            onChange={(remember) => onChange({ ...settings, remember })}
+          />
+          <label htmlFor={`${id}remember`}>{t("playground.remember")}</label>
         </div>
         <p className="quiet">{t("playground.feedbackNote")}</p>
       </div>
@@ -183,7 +194,7 @@ function Ask({ busy, onAsk, onStop }: { busy: boolean; onAsk: (text: string) => 
       {busy ? (
         <Button onClick={onStop}>{t("action.stop")}</Button>
       ) : (
-        <Button type="primary" icon={<SendOutlined />} disabled={!text.trim()} onClick={send}>
+        <Button type="primary" icon={<SendOutlined aria-hidden />} disabled={!text.trim()} onClick={send}>
           {t("playground.send")}
         </Button>
       )}

@@ -13,6 +13,7 @@ export interface Asked {
 interface Settings {
   model: string;
   system: string;
+  remember: boolean;
   temperature: number;
   max_tokens: number;
 }
@@ -29,9 +30,9 @@ export function useChat(project: string) {
       setExchanges((all) => all.map((one) => (one.id === id ? { ...one, ...change } : one))),
     [],
   );
-  const ask = async (question: string, { model, system, ...parameters }: Settings) => {
+  const ask = async (question: string, { model, system, remember, ...parameters }: Settings) => {
     const id = Date.now();
-    const messages = toTurns(system, exchanges, question);
+    const messages = toTurns(system, remember ? exchanges : [], question);
     const abort = new AbortController();
     running.current = abort;
     setBusy(true);

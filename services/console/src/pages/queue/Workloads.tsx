@@ -141,7 +141,7 @@ function useColumns(show: (workload: Workload) => void): Column<Workload>[] {
             <Button
               type="text"
               size="small"
-              icon={<FileTextOutlined />}
+              icon={<FileTextOutlined aria-hidden />}
               aria-label={`${t("log.title")} ${one.number}`}
               onClick={() => show(one)}
             />
@@ -151,7 +151,7 @@ function useColumns(show: (workload: Workload) => void): Column<Workload>[] {
               <Button
                 type="text"
                 size="small"
-                icon={<StopOutlined />}
+                icon={<StopOutlined aria-hidden />}
                 aria-label={`${t("action.stop")} ${one.number}`}
                 onClick={() => ask.stop(title(one, word), () => stop.mutateAsync(one))}
               />

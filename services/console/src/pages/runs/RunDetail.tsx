@@ -69,7 +69,10 @@ function StopButton({ run }: { run: Run }) {
   const stop = useChange(["training_scheduler", "gpu_scheduler"], () => post(`/${run.name}:cancel`));
   if (!mayStop || !isOpen(run.state) || bare(run.state) === "CANCELLING") return null;
   return (
-    <Button icon={<StopOutlined />} onClick={() => ask.stop(runTitle(run, word), () => stop.mutateAsync(undefined))}>
+    <Button
+      icon={<StopOutlined aria-hidden />}
+      onClick={() => ask.stop(runTitle(run, word), () => stop.mutateAsync(undefined))}
+    >
       {t("action.stop")}
     </Button>
   );

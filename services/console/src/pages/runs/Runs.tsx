@@ -32,7 +32,7 @@ export function Runs() {
   const open = address.get("new") !== null;
   const setOpen = (next: boolean) => setAddress(next ? { new: "" } : {}, { replace: true });
   const start = canStart && (
-    <Button type="primary" icon={<PlayCircleOutlined />} onClick={() => setOpen(true)}>
+    <Button type="primary" icon={<PlayCircleOutlined aria-hidden />} onClick={() => setOpen(true)}>
       {t("runs.start")}
     </Button>
   );
@@ -129,7 +129,7 @@ function useColumns(): Column<Run>[] {
             <Button
               type="text"
               size="small"
-              icon={<StopOutlined />}
+              icon={<StopOutlined aria-hidden />}
               aria-label={`${t("action.stop")} ${run.number}`}
               onClick={() => ask.stop(runTitle(run, word), () => stop.mutateAsync(run))}
             />

@@ -174,12 +174,12 @@ function EstimateNote({ spec }: { spec?: Partial<RunSpec> }) {
   const { t, language } = useI18n();
   const tell = useTell();
   const project = useProject();
-  const ready = Boolean(spec?.base && spec.datasets?.length && spec.method);
-  const asked = useSettled(JSON.stringify(spec ?? {}), 500);
+  const asked = JSON.parse(useSettled(JSON.stringify(spec ?? {}), 500)) as Partial<RunSpec>;
+  const ready = Boolean(asked.base && asked.datasets?.length && asked.method);
   const estimate = useQuery({
     queryKey: ["estimate", project, asked],
-    queryFn: () => post<Estimate>(`/projects/${project}/runs:estimate`, { spec: JSON.parse(asked) }),
-    enabled: ready && asked !== "{}",
+    queryFn: () => post<Estimate>(`/projects/${project}/runs:estimate`, { spec: asked }),
+    enabled: ready,
     retry: false,
   });
   if (!ready) return null;

@@ -46,6 +46,8 @@ export function Curve({ name, points, until, height = 280 }: Props) {
   );
 }
 
+/** Fewer points than this show no trend that is not a lag. */
+const FEW = 25;
 /** Weight of the past in the trend: about the last dozen points count. */
 const MEMORY = 0.85;
 
@@ -66,7 +68,15 @@ function toOption(name: string, step: string, points: XY[], until: number | unde
     axisTick: { show: false },
     axisLabel: { color: palette.ink3, fontSize: 11 },
   };
-  const line = { type: "line", showSymbol: points.length === 1, animation: false } as const;
+  const plain = {
+    type: "line",
+    data: points,
+    animation: false,
+    showSymbol: points.length === 1,
+    lineStyle: { width: 2, color: palette.accent },
+    itemStyle: { color: palette.accent },
+  };
+  const faint = { width: 1, color: palette.accent, opacity: 0.35 };
   return {
     grid: { left: 8, right: 16, top: 16, bottom: 4, outerBoundsMode: "same" },
     textStyle: { fontFamily: "inherit" },
@@ -89,20 +99,12 @@ function toOption(name: string, step: string, points: XY[], until: number | unde
       splitLine: { lineStyle: { color: palette.lineSoft } },
       ...axis,
     },
-    series: [
-      {
-        ...line,
-        data: points,
-        lineStyle: { width: 1, color: palette.accent, opacity: 0.35 },
-        itemStyle: { color: palette.accent },
-      },
-      {
-        ...line,
-        data: trend(points),
-        silent: true,
-        lineStyle: { width: 2, color: palette.accent },
-        itemStyle: { color: palette.accent },
-      },
-    ],
+    series:
+      points.length < FEW
+        ? [plain]
+        : [
+            { ...plain, lineStyle: faint },
+            { ...plain, data: trend(points), silent: true },
+          ],
   };
 }

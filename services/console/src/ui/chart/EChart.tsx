@@ -18,7 +18,9 @@ export default function EChart({ option, height }: { option: EChartsCoreOption; 
       made.dispose();
     };
   }, []);
-  useEffect(() => chart.current?.setOption(option), [option]);
+  useEffect(() => {
+    chart.current?.setOption(option);
+  }, [option]);
 
   return <div ref={place} style={{ height }} aria-hidden />;
 }
