@@ -79,7 +79,7 @@ $(CONSOLE)/dist/.built: $(VENV)/.packages $(CONSOLE)/package-lock.json $(shell f
 	@touch $@
 
 screenshots: setup browser ## Photograph every page of the console in both languages into docs/images
-	$(BIN)/python tests/browser/screenshots.py
+	$(BIN)/python -m tests.browser.screenshots
 
 browser: ## Make sure that there is a Chromium with Chinese fonts, from Debian
 	@tests/ensure.sh browser

@@ -14,6 +14,9 @@ from gyre_kit import addresses
 
 PARTITIONS = 1  # order holds for each aggregate within a partition; a cluster's owner may raise it
 REQUEST_MS = 8000
+# Bytes. A record a batch, whatever its size: Tansu 0.6 moves its log's end by one for a batch of several records, and
+# the next batch then lies at offsets that every consumer believes to have read.
+ONE_RECORD = 1
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,7 @@ class Broker:
             bootstrap_servers=self.bootstrap,
             client_id=self._client_id,
             acks="all",
+            max_batch_size=ONE_RECORD,
             request_timeout_ms=REQUEST_MS,
             metadata_max_age_ms=30_000,
         )

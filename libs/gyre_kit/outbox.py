@@ -101,6 +101,7 @@ class Relay:
             try:
                 await self._relay(producer, connection)
             finally:
+                await connection.invalidate()  # back in the pool it would keep the lock from the next leader: ourselves
                 await asyncio.wait_for(producer.stop(), timeout=5)
 
     async def _relay(self, producer: AIOKafkaProducer, connection: AsyncConnection) -> None:

@@ -179,7 +179,7 @@ def _renamed(raw: bytes, fields: dict[str, Any], completion_id: str, model: str)
 
 def _object(raw: bytes) -> dict[str, Any]:
     try:
-        fields = json.loads(raw)
+        fields = json.loads(raw.decode())  # decoded here: json would first guess at UTF-16 and UTF-32
     except (ValueError, RecursionError) as error:
         raise Garbage("its reply is not valid JSON") from error
     if not isinstance(fields, dict):

@@ -85,17 +85,22 @@ class Attempt:
     def on_body(self, data: bytes) -> None:
         if self._done.done():
             return
+        self._collected.append(data)
+        if self._rewriter is not None:
+            return
+        self._size += len(data)
+        if self._size > (self._settings.max_response_bytes if self._status == 200 else ERROR_BODY_BYTES):
+            self._too_large()
+
+    def on_read(self) -> None:
+        if self._done.done():
+            return
         self._last_heard = self._loop.time()
         if self._rewriter is not None:
             try:
-                self._forward(self._rewriter.feed(data))
+                self._forward(self._rewriter.feed(self._take()))
             except UpstreamError as error:
                 self.on_error(error)
-            return
-        self._size += len(data)
-        self._collected.append(data)
-        if self._size > (self._settings.max_response_bytes if self._status == 200 else ERROR_BODY_BYTES):
-            self._too_large()
 
     def on_end(self) -> None:
         if self._done.done():
@@ -115,24 +120,30 @@ class Attempt:
 
     def _complete(self) -> None:
         if self._rewriter is not None:
-            self._forward(self._rewriter.end())
-            self._exchange.reply.end()
+            data = self._rewriter.feed(self._take()) + self._rewriter.end()
+            self._exchange.reply.end(self._begun(data))
         elif self._status == 200:
-            self._exchange.send_whole(b"".join(self._collected))
+            self._exchange.send_whole(self._take())
         else:
-            raise Refusal(self._status, b"".join(self._collected))
+            raise Refusal(self._status, self._take())
+
+    def _take(self) -> bytes:
+        data, self._collected = b"".join(self._collected), []
+        return data
 
     def _forward(self, data: bytes) -> None:
+        if data:
+            self._exchange.reply.write(self._begun(data))
+
+    def _begun(self, data: bytes) -> bytes:
         """The client's answer begins with the first piece, not with the engine's headers: until then another engine
         may still take over."""
-        if not data:
-            return
         reply = self._exchange.reply
         if not reply.started:
             self._exchange.begin_stream()
             if reply.paused:
                 self._connection.pause()
-        reply.write(data)
+        return data
 
     def _too_large(self) -> None:
         if self._status == 200:

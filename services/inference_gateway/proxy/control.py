@@ -94,6 +94,9 @@ class _Collected:
     def on_body(self, data: bytes) -> None:
         self._body.append(data)
 
+    def on_read(self) -> None:
+        """Nothing goes out before the end."""
+
     def on_end(self) -> None:
         if not self.done.done():
             self.done.set_result((self._status, b"".join(self._body)))

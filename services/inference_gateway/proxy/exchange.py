@@ -154,9 +154,8 @@ class Exchange:
         if not self.reply.started:
             raise failure
         self.answer.finish_reason = answering.UPSTREAM_ERROR
-        self.reply.write(answering.error_event(failure.message, failure.code))
         self.reply.close_after()
-        self.reply.end()
+        self.reply.end(answering.error_event(failure.message, failure.code))
 
     # -- what an attempt calls ---------------------------------------------------------------------------------------
 

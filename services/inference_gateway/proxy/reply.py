@@ -17,11 +17,12 @@ Nothing = Callable[[], None]
 class Reply:
     """For one request. Writing after the client left does nothing."""
 
-    __slots__ = ("_connection", "_request", "chunked", "ended", "on_pause", "on_resume", "started", "status")
+    __slots__ = ("_connection", "_head", "_request", "chunked", "ended", "on_pause", "on_resume", "started", "status")
 
     def __init__(self, connection: ClientConnection, request: Request) -> None:
         self._connection = connection
         self._request = request
+        self._head = b""
         self.status = 0
         self.started = False
         self.ended = False
@@ -53,15 +54,20 @@ class Reply:
         if not self._connection.keeps_alive(self._request) or not self.chunked:
             self._request.keep_alive = False
             fields["connection"] = "close"
-        self._connection.write(wire.head(status, fields.items()))
+        self._head = wire.head(status, fields.items())
 
     def write(self, data: bytes) -> None:
+        """One piece; the head goes out with the first."""
         if data:
-            self._connection.write(wire.chunk(data) if self.chunked else data)
+            self._connection.write(self._head + (wire.chunk(data) if self.chunked else data))
+            self._head = b""
 
-    def end(self) -> None:
+    def end(self, data: bytes = b"") -> None:
+        """The last piece, if there is one, and the end."""
         if self.chunked:
-            self._connection.write(wire.LAST_CHUNK)
+            data = (wire.chunk(data) if data else b"") + wire.LAST_CHUNK
+        self._connection.write(self._head + data)
+        self._head = b""
         self.ended = True
 
     def close_after(self) -> None:

@@ -32,11 +32,14 @@ class Garbage(UpstreamError):
 
 
 class Sink(Protocol):
-    """Receives one response, in this order; `on_error` may come at any time and ends it."""
+    """Receives one response, in this order; `on_error` may come at any time and ends it. `on_read` follows the pieces
+    that one read from the network brought: what they became can go out in one write."""
 
     def on_head(self, status: int, headers: dict[str, str]) -> None: ...
 
     def on_body(self, data: bytes) -> None: ...
+
+    def on_read(self) -> None: ...
 
     def on_end(self) -> None: ...
 
@@ -105,7 +108,9 @@ class UpstreamConnection(asyncio.Protocol):
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             self._fail(Garbage(f"its reply is not valid HTTP ({error.__context__ or error})"))
             return
-        if not self._in_body and self._header_bytes > MAX_HEADER_BYTES:
+        if self._in_body and self._sink is not None:
+            self._sink.on_read()
+        elif not self._in_body and self._header_bytes > MAX_HEADER_BYTES:
             self._fail(Garbage("the headers of its reply do not end"))
 
     def eof_received(self) -> bool:

@@ -44,6 +44,7 @@ export function Comparison() {
   const wanted = candidates.filter((one) => chosen.includes(one.variant));
   const compared = wanted.length ? wanted : usualChoice(candidates);
   const suites = suitesOf(candidates);
+  const shownSuites = suite ? [suite] : suites;
   const metrics = metricsOf(compared);
   const shownMetric = metrics.includes(metric) ? metric : (metrics[0] ?? "");
   return (
@@ -84,8 +85,9 @@ export function Comparison() {
         )}
       </div>
       <div className="panel-body">
-        <Compared measured={compared} suites={suite ? [suite] : suites} metric={shownMetric} />
+        <Compared measured={compared} suites={shownSuites} metric={shownMetric} />
       </div>
+      <Speeds evaluations={compared.flatMap((one) => one.evaluations.filter((of) => shownSuites.includes(of.suite)))} />
     </section>
   );
 }
@@ -121,7 +123,6 @@ export function Compared({ measured, suites, metric }: Props) {
       </ul>
       <IntervalChart rows={rows} />
       <p className="quiet">{t("evaluations.intervals")}</p>
-      <Speeds evaluations={measured.flatMap((one) => one.evaluations.filter(({ suite }) => suites.includes(suite)))} />
     </div>
   );
 }
