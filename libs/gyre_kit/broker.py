@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+import aiokafka.client
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError
+from aiokafka.protocol.metadata import MetadataRequest
 
 from gyre_kit import addresses
 
@@ -17,6 +20,11 @@ REQUEST_MS = 8000
 # Bytes. A record a batch, whatever its size: Tansu 0.6 moves its log's end by one for a batch of several records, and
 # the next batch then lies at offsets that every consumer believes to have read.
 ONE_RECORD = 1
+
+# Only a topic's owner makes it. A consumer that asks for one that is not there yet must not have it made in passing,
+# with other partitions, while its owner makes it too: one of the two would be lost with what is in it. aiokafka has no
+# setting for that flag of the request.
+aiokafka.client.MetadataRequest = partial(MetadataRequest, allow_auto_topic_creation=False)
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ def test_a_tree_gives_the_loss_and_gradients_of_rows_computed_one_by_one(
         use_cpu=True,
         report_to="none",
         bf16=False,
-        gradient_checkpointing=False,
+        activation_checkpointing=False,
         max_length=None,
         loss_type="nll",
         remove_unused_columns=False,
@@ -66,6 +66,44 @@ def test_a_tree_gives_the_loss_and_gradients_of_rows_computed_one_by_one(
     expected = torch.autograd.grad(separate, list(model.parameters()))
     for found, wanted in zip(gradients, expected, strict=True):
         torch.testing.assert_close(found, wanted, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize(("batch_size", "accumulated"), [(3, 1), (1, 3)])
+def test_the_loop_weighs_every_labelled_token_the_same(
+    batch_size: int, accumulated: int, folder: Path, tmp_path: Path
+) -> None:
+    tokenizer, model = base.load_tokenizer(folder), base.load_causal_lm(folder)
+    rows = [{"messages": row["prompt"] + row["chosen"]} for row in conversational()]
+    dataset = tokens.training_rows(rows, tokenizer, max_length=100, assistant_only=True)
+    with torch.no_grad():
+        expected = torch.cat([one_by_one(model, row) for row in dataset]).mean().item()
+    args = SFTConfig(
+        output_dir=str(tmp_path),
+        use_cpu=True,
+        report_to="none",
+        save_strategy="no",
+        bf16=False,
+        activation_checkpointing=False,
+        max_steps=1,
+        logging_steps=1,
+        per_device_train_batch_size=batch_size,
+        gradient_accumulation_steps=accumulated,
+        max_length=None,
+        loss_type="nll",
+        remove_unused_columns=False,
+        dataset_kwargs={"skip_prepare_dataset": True},
+    )
+    trainer = sft.LeanSFTTrainer(
+        model=model,
+        args=args,
+        data_collator=sft.Collator(share=True),
+        train_dataset=dataset,
+        processing_class=tokenizer,
+    )
+
+    trainer.train()
+
+    assert trainer.state.log_history[0]["loss"] == pytest.approx(expected, rel=1e-3)
 
 
 def one_by_one(model: Any, row: dict[str, list[int]]) -> torch.Tensor:
@@ -94,7 +132,7 @@ def dpo_loss(kind: Any, folder: Path, tmp_path: Path) -> tuple[float, dict[str, 
         beta=0.3,
         max_length=None,
         bf16=False,
-        gradient_checkpointing=False,
+        activation_checkpointing=False,
         remove_unused_columns=not lean,
     )
     trainer = kind(
