@@ -42,14 +42,18 @@ def train(job: fit.Job) -> fit.Fitted:
 
 
 class Collator:
-    """`trees`, and `labels` by which the Trainer counts what several batches of one step hold together."""
+    """`trees`, and the labels by which the Trainer counts what the batches of one step hold together.
+
+    It looks for `labels` and counts `shift_labels` where there are any; of `labels` alone it would leave out the first.
+    """
 
     def __init__(self, *, share: bool) -> None:
         self._share = share
 
     def __call__(self, rows: list[dict[str, list[int]]]) -> dict[str, Any]:
         trees = tree.plant((tree.Row(row["input_ids"], row["labels"]) for row in rows), share=self._share)
-        return {"trees": trees, "labels": torch.cat([planted["targets"] for planted in trees])}
+        targets = torch.cat([planted["targets"] for planted in trees])
+        return {"trees": trees, "labels": targets, "shift_labels": targets}
 
 
 class LeanSFTTrainer(SFTTrainer):  # type: ignore[misc]

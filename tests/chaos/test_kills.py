@@ -78,6 +78,7 @@ def _zipped_model(folder: Path, rows: Path) -> Path:
 
 
 @pytest.mark.timeout(900)
+@pytest.mark.chaos_long
 def test_a_run_survives_five_kills(victim: Running, gyre: Gyre, material: dict[str, str]) -> None:
     _walk("kills", SHORT, 240, victim, gyre, material)
 

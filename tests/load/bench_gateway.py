@@ -216,7 +216,7 @@ async def gateway(port: int, engine: int, keeps: bool, home: Path) -> AsyncItera
 
 
 async def until_listening(port: int) -> None:
-    for _ in range(200):
+    for _ in range(1200):
         try:
             _, writer = await asyncio.open_connection("127.0.0.1", port)
             writer.close()

@@ -29,12 +29,13 @@ export function variantLabel(id: string): string {
   return id.toUpperCase().replaceAll("-", "_");
 }
 
+const ODD_SINGULARS: Record<string, string> = { batches: "batch", aliases: "alias", auditEntries: "audit_entry" };
+
 /** `run`, `dataset_version`, `variant` …: what kind of thing a name names. */
 export function kindOf(name: string): string {
   const collection = name.split("/").at(-2) ?? "";
   if (collection === "versions") return partOf(name, "datasets") ? "dataset_version" : "model_version";
-  if (collection === "batches") return "batch";
-  return collection === "feedback" ? collection : collection.replace(/s$/, "");
+  return ODD_SINGULARS[collection] ?? collection.replace(/s$/, "");
 }
 
 /** The path in the console of a resource; undefined for what has no page. */

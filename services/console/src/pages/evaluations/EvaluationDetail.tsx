@@ -18,11 +18,13 @@ import { ResourceTable } from "@/ui/ResourceTable";
 import { isOpen, State } from "@/ui/State";
 import { Failure, Trouble } from "@/ui/Trouble";
 import { useAskToRemove } from "@/ui/useConfirm";
+import { useTitles } from "@/ui/useTitles";
 import { Cost, Num, Time } from "@/ui/values";
 import { Compared } from "./Comparison";
 import { metricsOf } from "./compare";
 
 export function EvaluationDetail() {
+  const titles = useTitles();
   const { t, word } = useI18n();
   const project = useProject();
   const { id = "" } = useParams();
@@ -43,7 +45,7 @@ export function EvaluationDetail() {
   const metrics = metricsOf(measured);
   return (
     <Page
-      title={data.display_name || t("evaluations.numbered", { n: data.number })}
+      title={titles.evaluation(data)}
       back={back}
       lead={<State value={data.state} why={data.failure_reason || data.waiting_reason} />}
       actions={<Stop evaluation={data} />}
@@ -110,12 +112,13 @@ function About({ evaluation }: { evaluation: Evaluation }) {
 }
 
 function Stop({ evaluation }: { evaluation: Evaluation }) {
+  const titles = useTitles();
   const { t } = useI18n();
   const mayStop = useMay("ENGINEER");
   const ask = useAskToRemove();
   const stop = useChange(["evaluation", "gpu_scheduler"], () => post(`/${evaluation.name}:cancel`));
   if (!mayStop || !isOpen(evaluation.state) || evaluation.state === "STATE_CANCELLING") return null;
-  const what = evaluation.display_name || t("evaluations.numbered", { n: evaluation.number });
+  const what = titles.evaluation(evaluation);
   return (
     <Button icon={<StopOutlined aria-hidden />} onClick={() => ask.stop(what, () => stop.mutateAsync(undefined))}>
       {t("action.stop")}

@@ -12,6 +12,7 @@ import { Ref } from "@/ui/Id";
 import { Page } from "@/ui/Page";
 import { type Column, ResourceTable } from "@/ui/ResourceTable";
 import { State } from "@/ui/State";
+import { useTitles } from "@/ui/useTitles";
 import { Cost, Nothing, Time } from "@/ui/values";
 import { Comparison } from "./Comparison";
 import { EvaluateDrawer, JudgeDrawer, SuiteDrawer } from "./Drawers";
@@ -65,6 +66,7 @@ export function Evaluations() {
 
 function EvaluationList({ start }: { start: () => void }) {
   const { t, language } = useI18n();
+  const titles = useTitles();
   const project = useProject();
   const mayWrite = useMay("ENGINEER");
   const columns: Column<Evaluation>[] = [
@@ -79,11 +81,7 @@ function EvaluationList({ start }: { start: () => void }) {
       key: "name",
       title: t("column.name"),
       sort: "display_name",
-      render: (one) => (
-        <Link to={`/p/${project}/evaluations/${lastPart(one.name)}`}>
-          {one.display_name || t("evaluations.numbered", { n: one.number })}
-        </Link>
-      ),
+      render: (one) => <Link to={`/p/${project}/evaluations/${lastPart(one.name)}`}>{titles.evaluation(one)}</Link>,
     },
     { key: "variant", title: t("models.variant"), render: (one) => <Ref name={one.variant} /> },
     { key: "suite", title: t("evaluations.suite"), render: (one) => lastPart(one.suite) },

@@ -12,6 +12,7 @@ import { StageDots } from "@/pages/pipelines/Stages";
 import { useTheme } from "@/theme";
 import { seriesColours } from "@/theme/palette";
 import { State } from "@/ui/State";
+import { useTitles } from "@/ui/useTitles";
 
 /** As many suites as there is room for: what was taught, and what was new. */
 const MOST_SUITES = 2;
@@ -24,6 +25,7 @@ interface Props {
 
 /** What the laps have brought: base, then lap after lap, on each suite. */
 export function LastLap({ lap, evaluations, loading }: Props) {
+  const titles = useTitles();
   const { t } = useI18n();
   const project = useProject();
   const measured = usualChoice(byVariant(evaluations.filter((one) => one.state === "STATE_SUCCEEDED")));
@@ -32,7 +34,7 @@ export function LastLap({ lap, evaluations, loading }: Props) {
     <div className="lap">
       {lap && (
         <Link to={`/p/${project}/pipelines/${lastPart(lap.name)}`} className="lap-title">
-          <span>{lap.display_name || t("pipelines.numbered", { n: lap.number })}</span>
+          <span>{titles.lap(lap)}</span>
           <StageDots stages={lap.stages} />
           <State value={lap.state} why={lap.failure_reason} />
         </Link>

@@ -7,10 +7,10 @@ import type { Evaluation, Pipeline, Run } from "@/api/types";
 import { useI18n } from "@/i18n";
 import { durationSeconds, formatDuration, formatNumber } from "@/i18n/format";
 import { StageDots } from "@/pages/pipelines/Stages";
-import { runTitle } from "@/pages/runs/Runs";
 import { Panel } from "@/ui/Page";
 import { ProgressBar } from "@/ui/ProgressBar";
 import { isOpen, State } from "@/ui/State";
+import { useTitles } from "@/ui/useTitles";
 
 /** What goes on now, with how far it is. */
 export function Running({
@@ -25,6 +25,7 @@ export function Running({
   loading: boolean;
 }) {
   const { t, word, language } = useI18n();
+  const titles = useTitles();
   const project = useProject();
   const items = [
     ...laps
@@ -33,7 +34,7 @@ export function Running({
         <Item
           key={lap.name}
           to={`/p/${project}/pipelines/${lastPart(lap.name)}`}
-          title={lap.display_name || t("pipelines.numbered", { n: lap.number })}
+          title={titles.lap(lap)}
           state={<State value={lap.state} />}
         >
           <StageDots stages={lap.stages} />
@@ -47,7 +48,7 @@ export function Running({
           <Item
             key={run.name}
             to={`/p/${project}/runs/${lastPart(run.name)}`}
-            title={runTitle(run, word)}
+            title={titles.run(run)}
             state={<State value={run.state} why={run.waiting_reason} />}
           >
             <ProgressBar done={run.step} total={run.total_steps} live />

@@ -5,8 +5,8 @@ import { bare, lastPart } from "@/api/names";
 import { useList, useMay, useProject } from "@/api/queries";
 import type { Deployment, Feedback, Pipeline, Run, Summary } from "@/api/types";
 import { useI18n } from "@/i18n";
-import { runTitle } from "@/pages/runs/Runs";
 import { Panel } from "@/ui/Page";
+import { useTitles } from "@/ui/useTitles";
 
 interface Task {
   key: string;
@@ -45,7 +45,8 @@ export function Waiting({ summary, lap, runs }: { summary?: Summary; lap?: Pipel
 }
 
 function useTasks(summary: Summary | undefined, lap: Pipeline | undefined, runs: Run[]): Task[] {
-  const { t, word } = useI18n();
+  const { t } = useI18n();
+  const titles = useTitles();
   const project = useProject();
   const mayReview = useMay("REVIEWER");
   const mayBuild = useMay("ENGINEER");
@@ -97,7 +98,7 @@ function useTasks(summary: Summary | undefined, lap: Pipeline | undefined, runs:
       failed && {
         key: failed.name,
         to: `${base}/runs/${lastPart(failed.name)}`,
-        text: t("home.task.runFailed", { what: runTitle(failed, word) }),
+        text: t("home.task.runFailed", { what: titles.run(failed) }),
         bad: true,
       },
     ...unwell.map((one) => ({

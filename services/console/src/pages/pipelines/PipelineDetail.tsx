@@ -15,11 +15,13 @@ import { Facts, Page, Panel } from "@/ui/Page";
 import { isOpen, State } from "@/ui/State";
 import { Failure, Trouble } from "@/ui/Trouble";
 import { useAskToRemove } from "@/ui/useConfirm";
+import { useTitles } from "@/ui/useTitles";
 import { Cost, Nothing, Time } from "@/ui/values";
 import { StageTable, StageTrack } from "./Stages";
 
 export function PipelineDetail() {
   const { t } = useI18n();
+  const titles = useTitles();
   const project = useProject();
   const { id = "" } = useParams();
   const lap = useGet<Pipeline>(`/projects/${project}/pipelines/${id}`, {}, { refetchInterval: 3000 });
@@ -35,7 +37,7 @@ export function PipelineDetail() {
   const { data } = lap;
   return (
     <Page
-      title={data.display_name || t("pipelines.numbered", { n: data.number })}
+      title={titles.lap(data)}
       back={back}
       lead={<State value={data.state} why={data.failure_reason} />}
       actions={<Stop lap={data} />}
@@ -63,6 +65,7 @@ export function PipelineDetail() {
 }
 
 function Stop({ lap }: { lap: Pipeline }) {
+  const titles = useTitles();
   const { t } = useI18n();
   const mayStop = useMay("ENGINEER");
   const ask = useAskToRemove();
@@ -71,9 +74,7 @@ function Stop({ lap }: { lap: Pipeline }) {
   return (
     <Button
       icon={<StopOutlined aria-hidden />}
-      onClick={() =>
-        ask.stop(lap.display_name || t("pipelines.numbered", { n: lap.number }), () => stop.mutateAsync(undefined))
-      }
+      onClick={() => ask.stop(titles.lap(lap), () => stop.mutateAsync(undefined))}
     >
       {t("action.stop")}
     </Button>

@@ -12,6 +12,7 @@ import { Page } from "@/ui/Page";
 import { type Column, ResourceTable } from "@/ui/ResourceTable";
 import { isOpen, State } from "@/ui/State";
 import { useAskToRemove } from "@/ui/useConfirm";
+import { useTitles } from "@/ui/useTitles";
 import { Cost, Time } from "@/ui/values";
 import { StageDots } from "./Stages";
 import { StartLapDrawer } from "./StartLapDrawer";
@@ -54,7 +55,7 @@ function useColumns(): Column<Pipeline>[] {
   const mayStop = useMay("ENGINEER");
   const ask = useAskToRemove();
   const stop = useChange(["training_scheduler", "gpu_scheduler"], (lap: Pipeline) => post(`/${lap.name}:cancel`));
-  const title = (lap: Pipeline) => lap.display_name || t("pipelines.numbered", { n: lap.number });
+  const { lap: title } = useTitles();
   return [
     {
       key: "number",

@@ -65,7 +65,7 @@ export function StageTable({ stages }: { stages: Stage[] }) {
                 {stage.message}
               </span>
             )}
-            <Facts result={stage.result} />
+            <Facts stage={stage} />
           </div>
         </li>
       ))}
@@ -74,9 +74,11 @@ export function StageTable({ stages }: { stages: Stage[] }) {
 }
 
 /** The resources that a stage found or made; its figures are said better where they belong. */
-function Facts({ result }: { result: Stage["result"] }) {
+function Facts({ stage }: { stage: Stage }) {
   const { word } = useI18n();
-  const facts = Object.entries(result).filter(([, value]) => value.startsWith("projects/"));
+  const facts = Object.entries(stage.result).filter(
+    ([, value]) => value.startsWith("projects/") && value !== stage.resource,
+  );
   if (!facts.length) return null;
   return (
     <span className="row wrap" style={{ gap: "2px 14px" }}>
@@ -98,5 +100,6 @@ function factName(name: string, word: (prefix: string, code: string) => string):
 function took(language: Language, stage: Stage): string | undefined {
   if (!stage.start_time) return undefined;
   const end = stage.end_time ? new Date(stage.end_time).getTime() : Date.now();
-  return formatDuration(language, Math.max(0, (end - new Date(stage.start_time).getTime()) / 1000));
+  const seconds = (end - new Date(stage.start_time).getTime()) / 1000;
+  return seconds < 1 ? `< ${formatDuration(language, 1)}` : formatDuration(language, seconds);
 }

@@ -15,11 +15,13 @@ import { type Column, ResourceTable } from "@/ui/ResourceTable";
 import { isOpen, State } from "@/ui/State";
 import { Failure } from "@/ui/Trouble";
 import { useAskToRemove } from "@/ui/useConfirm";
+import { useTitles } from "@/ui/useTitles";
 import { Bytes, Cost, Nothing, Time } from "@/ui/values";
 
 const STATES = ["QUEUED", "RUNNING", "FINISHED", "FAILED", "CANCELLED"];
 
 export function Workloads() {
+  const titles = useTitles();
   const { t, word } = useI18n();
   const project = useProject();
   const [state, setState] = useState("");
@@ -55,7 +57,7 @@ export function Workloads() {
         onClose={() => setShown(null)}
         size={760}
         destroyOnHidden
-        title={shown && title(shown, word)}
+        title={shown && titles.workload(shown)}
       >
         {shown && <Details workload={shown} />}
       </Drawer>
@@ -63,12 +65,9 @@ export function Workloads() {
   );
 }
 
-function title(workload: Workload, word: (prefix: string, code: string) => string): string {
-  return workload.display_name || `${word("kind", bare(workload.spec?.kind ?? ""))} ${workload.number}`;
-}
-
 function useColumns(show: (workload: Workload) => void): Column<Workload>[] {
   const { t, word } = useI18n();
+  const titles = useTitles();
   const mayStop = useMay("ENGINEER");
   const ask = useAskToRemove();
   const stop = useChange(["gpu_scheduler", "training_scheduler"], (workload: Workload) =>
@@ -82,7 +81,12 @@ function useColumns(show: (workload: Workload) => void): Column<Workload>[] {
       align: "right",
       render: (one) => <span className="num">{one.number}</span>,
     },
-    { key: "name", title: t("column.name"), sort: "display_name", render: (one) => title(one, word) },
+    {
+      key: "name",
+      title: t("column.name"),
+      sort: "display_name",
+      render: (one) => <span title={one.display_name}>{titles.workload(one)}</span>,
+    },
     { key: "kind", title: t("column.type"), render: (one) => word("kind", bare(one.spec?.kind ?? "")) },
     {
       key: "owner",
@@ -153,7 +157,7 @@ function useColumns(show: (workload: Workload) => void): Column<Workload>[] {
                 size="small"
                 icon={<StopOutlined aria-hidden />}
                 aria-label={`${t("action.stop")} ${one.number}`}
-                onClick={() => ask.stop(title(one, word), () => stop.mutateAsync(one))}
+                onClick={() => ask.stop(titles.workload(one), () => stop.mutateAsync(one))}
               />
             </Tooltip>
           )}

@@ -20,12 +20,13 @@ import { ProgressBar } from "@/ui/ProgressBar";
 import { isOpen, State } from "@/ui/State";
 import { Failure, Trouble } from "@/ui/Trouble";
 import { useAskToRemove } from "@/ui/useConfirm";
+import { useTitles } from "@/ui/useTitles";
 import { Bytes, Time } from "@/ui/values";
 import { HyperparameterFacts } from "./Hyperparameters";
-import { runTitle } from "./Runs";
 
 export function RunDetail() {
-  const { t, word } = useI18n();
+  const { t } = useI18n();
+  const titles = useTitles();
   const project = useProject();
   const { id = "" } = useParams();
   const run = useGet<Run>(`/projects/${project}/runs/${id}`, {}, { refetchInterval: 10_000 });
@@ -41,7 +42,7 @@ export function RunDetail() {
   const { data } = run;
   return (
     <Page
-      title={runTitle(data, word)}
+      title={titles.run(data)}
       back={back}
       lead={<State value={data.state} why={data.waiting_reason || data.failure_reason} />}
       actions={<StopButton run={data} />}
@@ -63,7 +64,8 @@ export function RunDetail() {
 }
 
 function StopButton({ run }: { run: Run }) {
-  const { t, word } = useI18n();
+  const { t } = useI18n();
+  const titles = useTitles();
   const mayStop = useMay("ENGINEER");
   const ask = useAskToRemove();
   const stop = useChange(["training_scheduler", "gpu_scheduler"], () => post(`/${run.name}:cancel`));
@@ -71,7 +73,7 @@ function StopButton({ run }: { run: Run }) {
   return (
     <Button
       icon={<StopOutlined aria-hidden />}
-      onClick={() => ask.stop(runTitle(run, word), () => stop.mutateAsync(undefined))}
+      onClick={() => ask.stop(titles.run(run), () => stop.mutateAsync(undefined))}
     >
       {t("action.stop")}
     </Button>

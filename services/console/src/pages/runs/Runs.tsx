@@ -15,6 +15,7 @@ import { ProgressBar } from "@/ui/ProgressBar";
 import { type Column, ResourceTable } from "@/ui/ResourceTable";
 import { isOpen, State } from "@/ui/State";
 import { useAskToRemove } from "@/ui/useConfirm";
+import { useTitles } from "@/ui/useTitles";
 import { Cost, Time } from "@/ui/values";
 import { StartRunDrawer } from "./StartRunDrawer";
 
@@ -66,6 +67,7 @@ export function Runs() {
 
 function useColumns(): Column<Run>[] {
   const { t, word, language } = useI18n();
+  const titles = useTitles();
   const project = useProject();
   const canStop = useMay("ENGINEER");
   const ask = useAskToRemove();
@@ -84,7 +86,7 @@ function useColumns(): Column<Run>[] {
       key: "name",
       title: t("column.name"),
       sort: "display_name",
-      render: (run) => <Link to={`/p/${project}/runs/${lastPart(run.name)}`}>{runTitle(run, word)}</Link>,
+      render: (run) => <Link to={`/p/${project}/runs/${lastPart(run.name)}`}>{titles.run(run)}</Link>,
     },
     { key: "method", title: t("runs.method"), render: (run) => run.spec && word("method", bare(run.spec.method)) },
     { key: "base", title: t("runs.base"), render: (run) => <Ref name={run.spec?.base} /> },
@@ -131,15 +133,10 @@ function useColumns(): Column<Run>[] {
               size="small"
               icon={<StopOutlined aria-hidden />}
               aria-label={`${t("action.stop")} ${run.number}`}
-              onClick={() => ask.stop(runTitle(run, word), () => stop.mutateAsync(run))}
+              onClick={() => ask.stop(titles.run(run), () => stop.mutateAsync(run))}
             />
           </Tooltip>
         ),
     },
   ];
-}
-
-/** What people call a run: its own name, else its method and number. */
-export function runTitle(run: Run, word: (prefix: string, code: string) => string): string {
-  return run.display_name || `${word("method", bare(run.spec?.method ?? ""))} ${run.number}`;
 }

@@ -1,5 +1,5 @@
 import { Skeleton } from "antd";
-import { useMemo } from "react";
+import { useEffect, useMemo, useRef } from "react";
 import { Link } from "react-router";
 import { kindOf, pagePath, shortName } from "@/api/names";
 import { useGet, useProject } from "@/api/queries";
@@ -16,13 +16,18 @@ export function LineageGraph({ name }: { name: string }) {
   const project = useProject();
   const lineage = useGet<Lineage>(`/projects/${project}/lineage`, { name });
   const laid = useMemo(() => layOut(lineage.data ?? { nodes: [], edges: [], truncated: false }), [lineage.data]);
+  const place = useRef<HTMLDivElement>(null);
+  useEffect(() => {
+    const here = laid.nodes.find((node) => node.name === name);
+    if (here && place.current) place.current.scrollLeft = here.x - (place.current.clientWidth - NODE.width) / 2;
+  }, [laid, name]);
   if (lineage.isPending) return <Skeleton active />;
   if (lineage.isError) return <Trouble error={lineage.error} retry={() => lineage.refetch()} />;
   if (!laid.nodes.length) return <Empty title={t("lineage.empty")} />;
   return (
     <>
       {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reachable by keyboard */}
-      <div className="lineage" tabIndex={0} role="group" aria-label={t("lineage.title")}>
+      <div ref={place} className="lineage" tabIndex={0} role="group" aria-label={t("lineage.title")}>
         <div style={{ position: "relative", width: laid.width, height: laid.height }}>
           <svg width={laid.width} height={laid.height} aria-hidden>
             {laid.edges.map((edge) => (
