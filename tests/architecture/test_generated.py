@@ -8,7 +8,13 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-GENERATED = ("libs/gyre", "docs/asyncapi.yaml", "docs/openapi.json", "docs/reference/settings.md", "docs/reference/cli.md")
+GENERATED = (
+    "libs/gyre",
+    "docs/asyncapi.yaml",
+    "docs/openapi.json",
+    "docs/reference/settings.md",
+    "docs/reference/cli.md",
+)
 
 
 def contents(root: Path) -> dict[str, bytes]:

@@ -29,7 +29,7 @@ from tests.conftest import Running
 HOTLINE = Path(__file__).resolve().parents[2] / "examples" / "hotline"
 PROJECT = "loop"
 TRAINING = {"batch_size": 8, "lora_rank": 4, "lora_alpha": 8, "max_length": 128, "learning_rate": 1e-3}
-PATIENCE = 240
+PATIENCE = 600
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def lap1(gyre: Gyre, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]
     version = gyre.datasets.import_file(
         file, "hotline", "SFT", licence="CC0-1.0", origin="written for Gyre", split=SplitSettings(test_fraction=0.25)
     )
-    version = gyre.datasets.wait_version(version.name, timeout=60)
+    version = gyre.datasets.wait_version(version.name, timeout=180)
     base = _tiny_base(gyre, folder, file)
     run = gyre.runs.create(
         display_name="lap 1",
@@ -56,13 +56,13 @@ def lap1(gyre: Gyre, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]
         register_as=f"projects/{PROJECT}/models/hotline",
     )
     run = gyre.runs.wait(run.name, timeout=PATIENCE)
-    registered = gyre.models.wait_version(gyre.models.await_run("hotline", run.name).name, timeout=60)
+    registered = gyre.models.wait_version(gyre.models.await_run("hotline", run.name).name, timeout=180)
     variant = gyre.models.create_variant(registered.name, "Q8_0")
-    variant = gyre.models.wait_variant(variant.name, timeout=120)
+    variant = gyre.models.wait_variant(variant.name, timeout=300)
     scorer = Scorer(kind=Scorer.KIND_JSON_FIELDS, exact_fields=["department", "urgency"], text_field="reply")
     suite = gyre.suites.create("held-out", version.name, scorer, max_tokens=16, max_rows=12)
     deployment = gyre.deployments.create("hotline", [target(variant.name)])
-    gyre.deployments.wait_ready(deployment.name, timeout=120)
+    gyre.deployments.wait_ready(deployment.name, timeout=300)
     return {"data": version, "base": base, "run": run, "version": registered, "variant": variant, "suite": suite}
 
 
@@ -82,7 +82,7 @@ def _tiny_base(gyre: Gyre, folder: Path, rows: Path) -> str:
             opened.write(path, path.name)
     gyre.models.create("tiny", licence="CC0-1.0", origin="made on the spot")
     version = gyre.models.import_version("tiny", gyre.datasets.upload(archive).uri)
-    return gyre.models.wait_version(version.name, timeout=120).name
+    return gyre.models.wait_version(version.name, timeout=300).name
 
 
 def test_a_broken_line_is_refused_by_line_and_reason(gyre: Gyre, lap1: dict[str, Any]) -> None:
@@ -111,7 +111,7 @@ def test_the_second_lap_turns_feedback_into_a_version_that_serves(
         reply = httpx.post(f"{running.openai_url}/feedback", json=body, headers={"authorization": f"Bearer {key}"})
         assert reply.status_code == 200, reply.text
     _review(gyre, expected=4)
-    batch = gyre.batches.wait(gyre.batches.create("corrections").name, timeout=60)
+    batch = gyre.batches.wait(gyre.batches.create("corrections").name, timeout=180)
     assert (batch.sft_count, batch.preference_count) == (4, 4)
 
     passed = gyre.pipelines.wait(gyre.pipelines.create(_lap2(lap1, batch.name, bound=-1.0)).name, timeout=PATIENCE)

@@ -1,15 +1,23 @@
-import { QueryClient, QueryClientProvider } from "@tanstack/react-query";
+import { QueryCache, QueryClient, QueryClientProvider } from "@tanstack/react-query";
 import { App as AntApp } from "antd";
 import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
 import { RouterProvider } from "react-router";
 import { ApiError } from "@/api/client";
+import { SESSION_KEY } from "@/api/queries";
 import { router } from "@/app/routes";
 import { I18nProvider } from "@/i18n";
 import { ThemeProvider } from "@/theme";
 import "@/theme/styles.css";
 
 const queries = new QueryClient({
+  queryCache: new QueryCache({
+    // A session that has ended shows at the next question; asking who is signed in then leads to the door.
+    onError: (error, query) => {
+      const ended = error instanceof ApiError && error.status === 401 && query.queryKey !== SESSION_KEY;
+      if (ended) void queries.invalidateQueries({ queryKey: SESSION_KEY });
+    },
+  }),
   defaultOptions: {
     queries: {
       staleTime: 10_000,

@@ -68,15 +68,21 @@ class Metrics:
             registry=registry,
         )
         self.requests = Counter(
-            "gyre_gateway_requests", "Requests by path and status; 499: the client left.", ["route", "status"],
+            "gyre_gateway_requests",
+            "Requests by path and status; 499: the client left.",
+            ["route", "status"],
             registry=registry,
         )
         self.attempts = Counter(
-            "gyre_gateway_upstream_failures", "Attempts at an engine that failed, by how.", ["target", "reason"],
+            "gyre_gateway_upstream_failures",
+            "Attempts at an engine that failed, by how.",
+            ["target", "reason"],
             registry=registry,
         )
         self.records = Counter(
-            "gyre_gateway_records", "Completions of projects that consented, by what became of them.", ["outcome"],
+            "gyre_gateway_records",
+            "Completions of projects that consented, by what became of them.",
+            ["outcome"],
             registry=registry,
         )
         self.snapshot_failures = Counter(
@@ -108,22 +114,34 @@ class Metrics:
 
     def _gauges(self, registry: CollectorRegistry) -> None:
         self.in_flight = Gauge(
-            "gyre_gateway_requests_running", "Requests being answered, by target.", ["target"],
-            multiprocess_mode="livesum", registry=registry,
+            "gyre_gateway_requests_running",
+            "Requests being answered, by target.",
+            ["target"],
+            multiprocess_mode="livesum",
+            registry=registry,
         )
         self.connections = Gauge(
-            "gyre_gateway_client_connections", "Open client connections.", multiprocess_mode="livesum",
+            "gyre_gateway_client_connections",
+            "Open client connections.",
+            multiprocess_mode="livesum",
             registry=registry,
         )
         self.pool = Gauge(
-            "gyre_gateway_upstream_connections", "Connections to engines (busy, idle) and requests that wait for one.",
-            ["origin", "state"], multiprocess_mode="livesum", registry=registry,
+            "gyre_gateway_upstream_connections",
+            "Connections to engines (busy, idle) and requests that wait for one.",
+            ["origin", "state"],
+            multiprocess_mode="livesum",
+            registry=registry,
         )
         self.record_queue = Gauge(
-            "gyre_gateway_record_queue_length", "Completions not yet written to the spool.",
-            multiprocess_mode="livesum", registry=registry,
+            "gyre_gateway_record_queue_length",
+            "Completions not yet written to the spool.",
+            multiprocess_mode="livesum",
+            registry=registry,
         )
         self.snapshot_revision = Gauge(
-            "gyre_gateway_snapshot_revision", "The oldest snapshot in use.", multiprocess_mode="livemin",
+            "gyre_gateway_snapshot_revision",
+            "The oldest snapshot in use.",
+            multiprocess_mode="livemin",
             registry=registry,
         )

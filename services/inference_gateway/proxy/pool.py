@@ -201,4 +201,3 @@ class Pools:
     def close(self) -> None:
         for pool in self._pools.values():
             pool.close()
-

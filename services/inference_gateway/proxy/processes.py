@@ -141,8 +141,10 @@ class ProxyPool:
         """Returns when every worker goes by snapshot `revision`. Raises: TimeoutError."""
         async with asyncio.timeout(seconds):
             await self._until(
-                lambda: len(self._statuses) == self._settings.workers
-                and all(status.revision >= revision for status in self._statuses.values())
+                lambda: (
+                    len(self._statuses) == self._settings.workers
+                    and all(status.revision >= revision for status in self._statuses.values())
+                )
             )
 
     # -- below -------------------------------------------------------------------------------------------------------

@@ -29,9 +29,7 @@ class Handler(Protocol):
 class Server:
     """One listener of one worker. `connections` and `buffered` (bytes of bodies being received) are its bounds."""
 
-    def __init__(
-        self, handler: Handler, settings: ProxySettings, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, handler: Handler, settings: ProxySettings, clock: Callable[[], float] = time.monotonic) -> None:
         self.handler = handler
         self.settings = settings
         self.clock = clock

@@ -123,9 +123,14 @@ class UpstreamConnection(asyncio.Protocol):
         if self._in_body and self._until_close and exc is None:
             self._finish()
         else:
-            reason = f"it closed the connection in the middle of its answer ({exc})" if exc else (
-                "it closed the connection in the middle of its answer" if self._in_body else
-                "it closed the connection without an answer"
+            reason = (
+                f"it closed the connection in the middle of its answer ({exc})"
+                if exc
+                else (
+                    "it closed the connection in the middle of its answer"
+                    if self._in_body
+                    else "it closed the connection without an answer"
+                )
             )
             self._fail(ClosedEarly(reason))
 

@@ -311,7 +311,9 @@ async def test_metrics_speak_opentelemetrys_names(start):
         running = await start(deployment(Target("t1", version="2", address=engine.address)))
         await collect(running)
     labels = {
-        "project": "demo", "gen_ai_operation_name": "chat", "gen_ai_request_model": "hotline",
+        "project": "demo",
+        "gen_ai_operation_name": "chat",
+        "gen_ai_request_model": "hotline",
         "gen_ai_response_model": "2",
     }
     await eventually(lambda: running.metric("gen_ai_server_request_duration_seconds_count", **labels, error_type=""))

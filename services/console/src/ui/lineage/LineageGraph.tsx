@@ -68,10 +68,10 @@ function Box({ node, here }: { node: Placed; here: boolean }) {
   );
 }
 
-/** Ids say nothing to people and are cut; what has a name of its own keeps it. */
+/** Ids say nothing to people and are cut, unless what they stand for has a name of its own. */
 function nodeTitle(node: Placed): string {
-  const name = node.display_name || shortName(node.name);
-  return /[0-9A-HJKMNP-TV-Z]{26}$/.test(name) ? `…${name.slice(-6)}` : name;
+  const name = shortName(node.name);
+  return /[0-9A-HJKMNP-TV-Z]{26}$/.test(name) ? node.display_name || `…${name.slice(-6)}` : name;
 }
 
 function curve(from: Placed, to: Placed): string {
