@@ -47,10 +47,14 @@ class Broker:
     async def cluster_id(self) -> str:
         return str((await self._metadata())["cluster_id"])
 
+    async def topics(self) -> frozenset[str]:
+        """The topics that exist now."""
+        return _names(await self._metadata())
+
     async def ensure_topics(self, component: str) -> Cluster:
         """Makes the two topics of `component` where they are missing."""
         metadata = await self._metadata()
-        there = {topic["topic"] for topic in metadata["topics"] if not topic["error_code"]}
+        there = _names(metadata)
         wanted = [addresses.topic(component), addresses.dead_letter_topic(component)]
         missing = [name for name in wanted if name not in there]
         if missing:
@@ -113,3 +117,7 @@ class Broker:
             await self._admin.create_topics(new)
         except TopicAlreadyExistsError:
             return  # another process of this service was faster
+
+
+def _names(metadata: dict[str, Any]) -> frozenset[str]:
+    return frozenset(topic["topic"] for topic in metadata["topics"] if not topic["error_code"])

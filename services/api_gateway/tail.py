@@ -16,7 +16,7 @@ from gyre_kit.app import Context
 
 log = logging.getLogger(__name__)
 BUFFER = 1000  # events that one slow watcher may be behind; then it misses the oldest
-CLUSTER_CHECK_SECONDS = 5.0
+CLUSTER_CHECK_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -49,24 +49,27 @@ class Tail:
 
     async def _listen(self) -> None:
         broker = self._context.broker
-        cluster = await broker.cluster_id()
-        topics = [addresses.topic(component) for component in addresses.COMPONENTS]
+        cluster, topics = await broker.cluster_id(), await self._topics()
+        if not topics:
+            await asyncio.sleep(CLUSTER_CHECK_SECONDS)
+            return
         consumer = AIOKafkaConsumer(
-            *topics,
-            bootstrap_servers=broker.bootstrap,
-            group_id=None,
-            auto_offset_reset="latest",
-            metadata_max_age_ms=2000,  # a topic that is made after us (first start, new broker) is found by this alone
+            *topics, bootstrap_servers=broker.bootstrap, group_id=None, auto_offset_reset="latest"
         )
         await consumer.start()
         try:
-            while await broker.cluster_id() == cluster:
+            while await broker.cluster_id() == cluster and await self._topics() == topics:
                 batches = await consumer.getmany(timeout_ms=int(CLUSTER_CHECK_SECONDS * 1000))
                 for records in batches.values():
                     for record in records:
                         self._tell(record)
         finally:
             await asyncio.wait_for(consumer.stop(), timeout=5)
+
+    async def _topics(self) -> list[str]:
+        """Ours, as far as their owners have made them: it begins anew when another one is there."""
+        there = await self._context.broker.topics()
+        return [topic for component in addresses.COMPONENTS if (topic := addresses.topic(component)) in there]
 
     def _tell(self, record: ConsumerRecord) -> None:
         headers = {name: value.decode() for name, value in record.headers}

@@ -53,7 +53,7 @@ class Spec(BaseModel):
     max_tokens: int = Field(128, ge=1)
     max_rows: int = Field(0, ge=0)
     parallel: int = Field(8, ge=1, le=64)
-    threads: int = Field(2, ge=1)
+    threads: int = Field(1, ge=1)
     context_size: int = Field(1024, ge=64)
     output_prefix: str
 

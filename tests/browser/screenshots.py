@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from gyre_kit.addresses import CONSOLE_PORT
+
 from tests.browser.browsing import signed_in
 
 IMAGES = Path(__file__).resolve().parents[2] / "docs" / "images"

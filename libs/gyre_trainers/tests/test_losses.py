@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -151,3 +152,36 @@ def dpo_loss(kind: Any, folder: Path, tmp_path: Path) -> tuple[float, dict[str, 
     loss = trainer.compute_loss(trainer.model, batch)
     loss.backward()
     return loss.item(), {name: weight.grad for name, weight in trained.items() if weight.grad is not None}
+
+
+@pytest.mark.parametrize(("batch_size", "accumulated"), [(3, 1), (1, 3)])
+def test_preferences_begin_at_the_loss_of_a_coin_however_batches_accumulate(
+    batch_size: int, accumulated: int, folder: Path, tmp_path: Path
+) -> None:
+    tokenizer = base.load_tokenizer(folder)
+    args = DPOConfig(
+        output_dir=str(tmp_path),
+        use_cpu=True,
+        report_to="none",
+        save_strategy="no",
+        bf16=False,
+        activation_checkpointing=False,
+        max_steps=1,
+        logging_steps=1,
+        per_device_train_batch_size=batch_size,
+        gradient_accumulation_steps=accumulated,
+        max_length=None,
+        remove_unused_columns=False,
+    )
+    trainer = dpo.LeanDPOTrainer(
+        model=base.load_causal_lm(folder),
+        args=args,
+        data_collator=dpo.Collator(share=True),
+        train_dataset=dpo.pairs(conversational(), tokenizer, 100),
+        processing_class=tokenizer,
+        peft_config=lora.adapter_config(Hyperparameters()),
+    )
+
+    trainer.train()
+
+    assert trainer.state.log_history[0]["loss"] == pytest.approx(math.log(2), rel=1e-4)

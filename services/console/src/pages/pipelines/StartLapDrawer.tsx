@@ -177,7 +177,7 @@ function Serve() {
           <Select mode="tags" open={false} suffixIcon={null} tokenSeparators={[",", " "]} />
         </Form.Item>
         <Form.Item name="traffic_step_seconds" required label={t("pipelines.stepSeconds")}>
-          <InputNumber min={0} max={86_400} precision={0} suffix="s" />
+          <InputNumber min={0} max={86_400} precision={0} />
         </Form.Item>
       </div>
       <More title={t("form.more")}>
