@@ -14,6 +14,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -119,7 +120,8 @@ def platform() -> Iterator[Platform]:
         _spawn(database.command(), home, **database.account.run_as()),
         _spawn(broker.command(settings.kafka_address), home),
     ]
-    asyncio.run(_set_up(database, passwords))
+    with ThreadPoolExecutor(1) as aside:  # here `asyncio.run` would take the tests' own loop away
+        aside.submit(asyncio.run, _set_up(database, passwords)).result()
     environment = {
         "GYRE_HOME": str(home),
         "GYRE_PORT_OFFSET": str(offset),
