@@ -7,7 +7,6 @@ from collections.abc import Generator
 from typing import Any
 
 import pytest
-
 from gyre_kit.testing import clock, platform
 
 __all__ = ["clock", "platform"]
