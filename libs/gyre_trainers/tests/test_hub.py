@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import huggingface_hub.constants
 import pytest
 from gyre_kit.storage import ObjectStore
 from gyre_trainers import base, hub, testing
@@ -93,6 +94,7 @@ def endpoint(model: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     url = f"http://127.0.0.1:{server.server_port}"
     monkeypatch.setenv("GYRE_MODELSCOPE_ENDPOINT", url)
     monkeypatch.setattr(hub, "HUGGING_FACE", url)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)  # `make test` sets it; this hub is local
     yield url
     server.shutdown()
     server.server_close()
