@@ -27,7 +27,7 @@ from gyre.model_registry.v1.version_service_pb2_grpc import VersionServiceStub
 from gyre_kit import resources
 from gyre_kit.app import Context
 from gyre_kit.errors import Precondition
-from gyre_kit.names import project_of
+from gyre_kit.names import new_id, project_of
 from gyre_kit.render import enum_name, render
 
 from services.evaluation import gate, results, service, store
@@ -120,7 +120,8 @@ class EvaluationApi(EvaluationServiceServicer):
             if earlier := await resources.by_request(session, Evaluation, project, request.request_id):
                 return render(earlier, evaluation_pb2.Evaluation)
             suite = await service.active_suite(session, request.suite)
-        spec = await self._spec(request, suite)
+        evaluation_id = new_id()
+        spec = await self._spec(request, suite, f"{request.parent}/evaluations/{evaluation_id}")
         given = {
             "display_name": request.display_name,
             "variant": request.variant,
@@ -131,7 +132,7 @@ class EvaluationApi(EvaluationServiceServicer):
             "spec": spec,
         }
         async with self.db.transaction() as session:
-            evaluation = await service.create_evaluation(session, project, given, request.request_id)
+            evaluation = await service.create_evaluation(session, project, evaluation_id, given, request.request_id)
         self.context.wake()
         return render(evaluation, evaluation_pb2.Evaluation)
 
@@ -180,9 +181,10 @@ class EvaluationApi(EvaluationServiceServicer):
             total_size=found.total,
         )
 
-    async def _spec(self, request: evaluation_service_pb2.CreateEvaluationRequest, suite: Suite) -> dict[str, Any]:
-        """Pins what is measured and what it is measured on; both are immutable from here on."""
-        holder = f"{request.parent}/evaluations/{request.request_id or 'new'}"
+    async def _spec(
+        self, request: evaluation_service_pb2.CreateEvaluationRequest, suite: Suite, holder: str
+    ) -> dict[str, Any]:
+        """Pins what is measured and what it is measured on, for `holder`; both are immutable from here on."""
         ttl = duration_pb2.Duration()
         ttl.FromTimedelta(timedelta(days=self.context.settings.pin_days))
         pin = dataset_versions.PinVersionRequest(name=suite.dataset_version, holder=holder, ttl=ttl)

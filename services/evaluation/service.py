@@ -116,11 +116,12 @@ async def active_suite(session: Session, name: str) -> Suite:
     return suite
 
 
-async def create_evaluation(session: Session, project: str, given: dict[str, Any], request_id: str) -> Evaluation:
+async def create_evaluation(
+    session: Session, project: str, evaluation_id: str, given: dict[str, Any], request_id: str
+) -> Evaluation:
     """`given` has the spec of the job, complete: nothing has to be looked up later."""
     if earlier := await resources.by_request(session, Evaluation, project, request_id):
         return earlier
-    evaluation_id = new_id()
     evaluation = Evaluation(
         name=f"projects/{project}/evaluations/{evaluation_id}",
         project=project,

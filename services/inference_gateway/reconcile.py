@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import re
 from dataclasses import replace
 from datetime import timedelta
@@ -31,6 +30,7 @@ from services.inference_gateway.engines.table import ENGINES
 from services.inference_gateway.models import Deployment, KnownKey, KnownProject, Target, TargetState
 from services.inference_gateway.proxy.processes import ProxyPool
 from services.inference_gateway.proxy.snapshot import Snapshot, write_snapshot
+from services.inference_gateway.proxy.upstream_keys import upstream_key
 from services.inference_gateway.service import Sighting
 
 log = logging.getLogger(__name__)
@@ -115,7 +115,7 @@ async def _ask_upstream(context: Context, target: Target) -> Sighting:
     """An engine that runs already: it is believed once it answered, and the data plane sees when it does no more."""
     if target.state == TargetState.READY:
         return Sighting(TargetState.READY)
-    endpoint = Endpoint(target.upstream_url, target.upstream_model, _upstream_key(target.upstream_key_ref))
+    endpoint = Endpoint(target.upstream_url, target.upstream_model, upstream_key(target.upstream_key_ref))
     return await _answered(context, target, endpoint, "")
 
 
@@ -249,8 +249,3 @@ async def attach_upstream(context: Context) -> bool:
             log.info("the upstream is attached already", extra={"deployment": name})
     context.state["upstream_attached"] = True
     return False
-
-
-def _upstream_key(ref: str) -> str:
-    """A rented engine's key lies in the environment, under the name that the target has."""
-    return os.environ.get(f"GYRE_UPSTREAM_KEY_{ref.upper()}", "") if ref else ""

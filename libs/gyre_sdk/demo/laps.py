@@ -64,20 +64,25 @@ def measure(story: Story) -> None:
     story.base_variants = _variants(story, story.base_version, story.plan.quantisations[:1])
     story.lap1_variants = _variants(story, story.lap1_version, story.plan.quantisations)
     served = story.plan.quantisations[0]
-    story.evaluations["base"] = evaluate(story, story.base_variants[served], "base")
-    story.evaluations["lap 1"] = evaluate(story, story.lap1_variants[served], "lap 1")
+    evaluate(story, {"base": story.base_variants[served], "lap 1": story.lap1_variants[served]})
 
 
-def evaluate(story: Story, variant: str, title: str) -> list[Evaluation]:
-    """One evaluation for each suite."""
-    made = []
-    for suite in story.suites:
-        evaluation = story.gyre.evaluations.create(variant, suite, display_name=title)
-        with story.show.watching(by_state) as watching:
-            evaluation = story.gyre.evaluations.wait(evaluation.name, on_update=watching)
-        made.append(evaluation)
-        story.show.say(f"{title} on {suite.rsplit('/', 1)[-1]}: {figures(evaluation)}")
-    return made
+def evaluate(story: Story, variants: Mapping[str, str]) -> None:
+    """One evaluation for each variant and suite; all are asked for at once, and the scheduler fills the cores."""
+    create = story.gyre.evaluations.create
+    asked = {
+        title: [create(variant, suite, display_name=title) for suite in story.suites]
+        for title, variant in variants.items()
+    }
+    for title, evaluations in asked.items():
+        story.evaluations[title] = [_measured(story, title, evaluation) for evaluation in evaluations]
+
+
+def _measured(story: Story, title: str, evaluation: Evaluation) -> Evaluation:
+    with story.show.watching(by_state) as watching:
+        evaluation = story.gyre.evaluations.wait(evaluation.name, on_update=watching)
+    story.show.say(f"{title} on {evaluation.suite.rsplit('/', 1)[-1]}: {figures(evaluation)}")
+    return evaluation
 
 
 def deploy(story: Story) -> None:

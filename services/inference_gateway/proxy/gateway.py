@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import re
 import time
 from collections.abc import Awaitable, Callable
 from hashlib import sha256
 from typing import Any
 
-from services.inference_gateway.proxy import answering, asking, errors, routing, ulid
+from services.inference_gateway.proxy import answering, asking, errors, routing, ulid, upstream_keys
 from services.inference_gateway.proxy.asking import CHAT, TEXT
 from services.inference_gateway.proxy.control import ControlClient, ControlFailed
 from services.inference_gateway.proxy.errors import ApiError
@@ -29,7 +27,6 @@ from services.inference_gateway.proxy.wire import Request
 CLIENT_LEFT = 499
 MODELS = "/v1/models"
 # Settings that may hold the key of an upstream. Any other variable would be a way to read ours.
-KEY_SETTING = re.compile(r"GYRE_UPSTREAM_KEY(_[A-Z0-9_]+)?")
 
 Answerer = Callable[["Gateway", Request, Reply], Awaitable[None]]
 
@@ -206,14 +203,11 @@ class Gateway:
         return f"{'chatcmpl' if operation == CHAT else 'cmpl'}-{ulid.new()}"
 
     def upstream_key(self, ref: str) -> str:
-        """The key that a deployment names: `rented` means the setting GYRE_UPSTREAM_KEY_RENTED; its full name does too.
-
-        Raises: UpstreamRefused.
-        """
-        setting = ref if KEY_SETTING.fullmatch(ref) else f"GYRE_UPSTREAM_KEY_{ref.upper()}"
-        key = os.environ.get(setting, "") if KEY_SETTING.fullmatch(setting) else ""
+        """The key that a deployment names. Raises: UpstreamRefused."""
+        key = upstream_keys.upstream_key(ref)
         if not key:
-            raise UpstreamRefused(f"the setting {setting[:80]}, which should hold its key, is not set for the gateway")
+            setting = upstream_keys.setting_of(ref)[:80]
+            raise UpstreamRefused(f"the setting {setting}, which should hold its key, is not set for the gateway")
         return key
 
     def _caller(self, request: Request) -> Key:

@@ -58,7 +58,9 @@ class Project(_message.Message):
     etag: _builtins.str
     created_by: _builtins.str
     consent_to_keep: _builtins.bool
-    """Whether the gateway may keep what is asked and answered. Off until somebody says so."""
+    """Whether the gateway may keep what is asked and answered. Off until somebody says so; for the project `default`
+    the first start does, since feedback needs the answers that it is about.
+    """
     consented_by: _builtins.str
     """Who consented and when; empty and unset while off."""
     @_builtins.property
