@@ -79,6 +79,7 @@ class Tail:
             project=parts[1] if len(parts) > 1 and parts[0] == "projects" else "",
             json=json.dumps(
                 {
+                    "id": headers.get("ce_id", ""),
                     "type": headers.get("ce_type", ""),
                     "subject": subject,
                     "time": headers.get("ce_time", ""),

@@ -14,6 +14,7 @@ from gyre_kit.app import Context
 from gyre_kit.auth import caller
 from gyre_kit.errors import NotFound
 from gyre_kit.names import new_id, project_of
+from gyre_kit.render import enum_name
 from gyre_kit.settings import is_model_archive
 
 from services.dataset import service
@@ -42,7 +43,7 @@ async def receive(context: Context, parts: AsyncIterator[UploadFileRequest]) -> 
                 arriving.add(part.chunk)
         if header.digest and header.digest != arriving.digest:
             raise service.DigestMismatch(expected=header.digest, received=arriving.digest)
-        found = await _looked_into(arriving.path, header.filename)
+        found = await _looked_into(context, arriving.path, header)
         upload_id = new_id()
         key = f"{PREFIX}/{upload_id}"
         uri = await context.store.put_file(key, arriving.path)
@@ -106,15 +107,22 @@ async def _header(parts: AsyncIterator[UploadFileRequest]) -> UploadHeader:
     raise service.HeaderRequired(field="header")
 
 
-async def _looked_into(path: Path, filename: str) -> dict[str, Any]:
-    """File type, encoding and row format, found in a thread: a long file without a good row is read to its end.
+async def _looked_into(context: Context, path: Path, header: UploadHeader) -> dict[str, Any]:
+    """File type, encoding and row format, found in a thread, because the file is read to its end.
 
     Weights come by the same door: an archive that calls itself one is not looked into here, but by the model registry.
     """
-    if is_model_archive(filename):
+    if is_model_archive(header.filename):
         return {}
     try:
-        found = await asyncio.to_thread(inspect, path, filename)
+        found = await asyncio.to_thread(
+            inspect,
+            path,
+            header.filename,
+            enum_name(header, "type"),
+            max_rows=context.settings.max_rows,
+            max_characters=context.settings.max_row_characters,
+        )
     except FileRefused as refused:
         raise service.FileNotUsable(refused.reason, refused.message) from refused
     return {

@@ -22,7 +22,9 @@ class Plan:
     base: str
     data: Path
     new_data: Path | None
+    reported_data: Path | None  # measured as well, never taught and never gated
     slug: str
+    language: str
     licence: str
     origin: str
     scorer: Scorer
@@ -31,6 +33,7 @@ class Plan:
     new_test_fraction: float
     train_rows: int
     held_out_rows: int
+    reported_rows: int
     corrections: int
     replay: int
     max_tokens: int
@@ -68,7 +71,9 @@ def hotline(base: str, seed: int) -> Plan:
         base=base,
         data=EXAMPLES / "hotline.en.jsonl",
         new_data=EXAMPLES / "new_department.en.jsonl",
+        reported_data=EXAMPLES / "hotline.zh.jsonl",
         slug="hotline",
+        language="en",
         licence="CC0-1.0",
         origin="written for Gyre",
         scorer=Scorer(kind=Scorer.KIND_JSON_FIELDS, exact_fields=["department", "urgency"], text_field="reply"),
@@ -81,6 +86,7 @@ def hotline(base: str, seed: int) -> Plan:
         new_test_fraction=0.58,
         train_rows=0,
         held_out_rows=180,
+        reported_rows=40,
         corrections=54,
         replay=96,
         max_tokens=48,
@@ -98,8 +104,10 @@ def own(data: Path, base: str, seed: int) -> Plan:
         plan,
         data=data,
         new_data=None,
+        reported_data=None,
         new_slice="",
         slug="own",
+        language="",
         licence="as you have it",
         origin=data.name,
         scorer=Scorer(kind=Scorer.KIND_EXACT_TEXT),
@@ -107,6 +115,7 @@ def own(data: Path, base: str, seed: int) -> Plan:
         test_fraction=0.3,
         train_rows=160,
         held_out_rows=120,
+        reported_rows=0,
         corrections=40,
         replay=60,
         max_tokens=96,
@@ -122,6 +131,7 @@ def quick(plan: Plan) -> Plan:
         plan,
         train_rows=48,
         held_out_rows=24,
+        reported_rows=8,
         corrections=12,
         replay=12,
         max_tokens=min(plan.max_tokens, 48),

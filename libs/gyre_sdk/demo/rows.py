@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 from gyre.dataset.v1.version_pb2 import MixIn, SplitSettings, Version
 
@@ -16,33 +17,38 @@ SHOWN_REJECTS = 8
 def import_rows(story: Story) -> None:
     plan, show = story.plan, story.show
     show.step(f"Import {plan.data.name}, check every row, split without near-duplicates across the split")
-    main = _import(story, plan.slug, str(plan.data), plan.test_fraction)
+    main = _import(story, plan.slug, plan.data, plan.test_fraction, plan.language)
     _tell(story, main)
-    story.suites.append(_suite(story, f"{plan.slug}-held-out", main))
+    story.suites.append(_suite(story, f"{plan.slug}-held-out", main, plan.held_out_rows))
     story.taught = _taught(story, main)
     if plan.new_data is not None:
         show.say(f"and {plan.new_data.name}, about what the first lap is never taught ({plan.new_slice})")
-        new = _import(story, f"{plan.slug}-{plan.new_slice}", str(plan.new_data), plan.new_test_fraction)
+        new = _import(story, f"{plan.slug}-{plan.new_slice}", plan.new_data, plan.new_test_fraction, plan.language)
         _tell(story, new)
-        story.suites.append(_suite(story, f"{plan.slug}-{plan.new_slice}", new))
+        story.suites.append(_suite(story, f"{plan.slug}-{plan.new_slice}", new, plan.held_out_rows))
         kept_back = list(story.gyre.datasets.rows(new.name, split="TRAIN"))
     else:
         taught = {row.id for row in story.gyre.datasets.rows(story.taught, split="TRAIN")}
         kept_back = [row for row in story.gyre.datasets.rows(main.name, split="TRAIN") if row.id not in taught]
     story.to_ask = kept_back[: plan.corrections]
+    if plan.reported_data is not None:
+        show.say(f"and {plan.reported_data.name}, the Chinese sister set: its scores are reported, not gated")
+        sister = _import(story, f"{plan.slug}-zh", plan.reported_data, plan.test_fraction, "zh")
+        _tell(story, sister)
+        story.reported_suites.append(_suite(story, f"{plan.slug}-zh", sister, plan.reported_rows))
 
 
-def _import(story: Story, dataset: str, file: str, test_fraction: float) -> Version:
+def _import(story: Story, dataset: str, file: Path, test_fraction: float, language: str) -> Version:
     plan, datasets = story.plan, story.gyre.datasets
     split = SplitSettings(test_fraction=test_fraction, seed=plan.seed)
-    with uploading(plan.data) as progress:
+    with uploading(file) as progress:
         version = datasets.import_file(
-            file,
+            str(file),
             dataset,
             "SFT",
             origin=plan.origin,
             licence=plan.licence,
-            language="en",
+            language=language,
             split=split,
             on_progress=progress,
         )
@@ -75,11 +81,9 @@ def _taught(story: Story, main: Version) -> str:
     return story.gyre.datasets.wait_version(version.name).name
 
 
-def _suite(story: Story, slug: str, version: Version) -> str:
+def _suite(story: Story, slug: str, version: Version, max_rows: int) -> str:
     plan = story.plan
-    suite = story.gyre.suites.create(
-        slug, version.name, plan.scorer, max_tokens=plan.max_tokens, max_rows=plan.held_out_rows
-    )
+    suite = story.gyre.suites.create(slug, version.name, plan.scorer, max_tokens=plan.max_tokens, max_rows=max_rows)
     return suite.name
 
 

@@ -54,25 +54,44 @@ def detect(path: Path, filename: str, file_type: str = "") -> Detected:
     return Detected(file_type or _text_type(head, filename), encoding)
 
 
-def inspect(path: Path, filename: str) -> Detected:
-    """`detect`, and reads on to the first row that some data set could take.
+def inspect(
+    path: Path, filename: str, dataset_type: str = "", *, max_rows: int = MAX_ROWS, max_characters: int = MAX_CHARACTERS
+) -> Detected:
+    """`detect`, and reads the file to its end: what an import would refuse as a whole is refused here already.
 
+    A row must fit `dataset_type`, where one is given; else some type.
     Raises: FileRefused as `detect` and the readers do; NO_ROW_UNDERSTOOD with the fault of the first row.
     """
     found = detect(path, filename)
+    row_format = ""
     first: Reject | None = None
-    for record in read(path, found.file_type, found.encoding or UTF8):
+    for record in read(path, found.file_type, found.encoding or UTF8, max_rows):
+        if row_format:
+            continue  # one good row is enough; only a fault of the whole file can still come
         try:
             if record.refused:
                 raise record.refused
-            parsed = parse(record.row or {})
-            check_turns(parsed)
-            return Detected(found.file_type, found.encoding, parsed.row_format)
+            row_format = understood(record.row or {}, dataset_type, max_characters=max_characters).row_format
         except RowRefused as refused:
             first = first or Reject.of(record.line, refused, record.text)
+    if row_format:
+        return Detected(found.file_type, found.encoding, row_format)
     if first is None:
         raise FileRefused("EMPTY_FILE", "Line 1: the file holds no row; choose a file with at least one.")
     raise FileRefused("NO_ROW_UNDERSTOOD", f"No row can be used. {described(first)}")
+
+
+def understood(
+    row: dict[str, Any], dataset_type: str, row_format: str = "", max_characters: int = MAX_CHARACTERS
+) -> Parsed:
+    """The row as a data set of `dataset_type` has it; without a type, as any could. Raises: RowRefused."""
+    parsed = parse(row, row_format)
+    if not dataset_type:
+        check_turns(parsed)
+        return parsed
+    fitted = fit(parsed, dataset_type)
+    check(fitted, dataset_type, max_characters)
+    return fitted
 
 
 def described(reject: Reject) -> str:

@@ -11,15 +11,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from services.dataset.importer import canonical, files, profile, validate
-from services.dataset.importer.canonical import Parsed
-from services.dataset.importer.detect import Detected, described, detect
+from services.dataset.importer.detect import Detected, described, detect, understood
 from services.dataset.importer.encoding import GB18030, UTF8
 from services.dataset.importer.near_duplicates import NearDuplicates
 from services.dataset.importer.problems import FileRefused, Reject, RowRefused
-from services.dataset.importer.readers import read
+from services.dataset.importer.readers import MAX_ROWS, read
 from services.dataset.importer.split import TEST, TRAIN, Key, SplitSettings, assign
 
-MAX_ROWS: Final = 300_000
 ID_LENGTH: Final = 24  # hexadecimal digits of a row's content hash
 
 
@@ -122,7 +120,6 @@ class Gathering:
         self._rejects: list[tuple[int, Reject]] = []  # with the origin: 0 the source, 1 the first mixed-in version
         self._origins: list[int] = []
         self._seen: set[bytes] = set()
-        self._records = 0
 
     def read_all(self, spool: files.Spool) -> None:
         """Held-out rows first: of two equal rows the first is kept. Raises: FileRefused."""
@@ -159,26 +156,17 @@ class Gathering:
     def _read_source(self, spool: files.Spool) -> None:
         job, path = self.job, Path(self.job.source)
         self.detected = detect(path, job.filename, job.file_type)
-        for record in read(path, self.detected.file_type, self.detected.encoding or UTF8):
-            self._records += 1
-            if self._records > job.max_rows:
-                message = f"Row {record.line}: a version has at most {job.max_rows} rows; split the file."
-                raise FileRefused("TOO_MANY_ROWS", message)
+        for record in read(path, self.detected.file_type, self.detected.encoding or UTF8, job.max_rows):
             try:
                 if record.refused:
                     raise record.refused
-                parsed = self._checked(record.row or {})
+                parsed = understood(record.row or {}, job.dataset_type, job.row_format, job.max_characters)
                 columns = files.turn_columns(parsed, job.dataset_type)
                 row = {"slice": parsed.slice, "source_line": record.line, "meta": canonical.meta_json(parsed.meta)}
                 self._add(spool, columns, row | {"_side": ""}, origin=0)
                 self.formats[parsed.row_format] += 1
             except RowRefused as refused:
                 self._rejects.append((0, Reject.of(record.line, refused, record.text)))
-
-    def _checked(self, row: dict[str, Any]) -> Parsed:
-        parsed = canonical.fit(canonical.parse(row, self.job.row_format), self.job.dataset_type)
-        validate.check(parsed, self.job.dataset_type, self.job.max_characters)
-        return parsed
 
     def _read_mixed(self, spool: files.Spool, origin: int, mixed: Mixed, side: str) -> None:
         wanted = _drawn(mixed, self.job.split.seed) if side == TRAIN and mixed.max_rows else None

@@ -14,6 +14,7 @@ from services.dataset.importer.encoding import SAVE_AS_UTF8, UTF8
 from services.dataset.importer.problems import FileRefused, RowRefused, printable
 
 MAX_ROW: Final = 8 * 1024 * 1024  # bytes or characters of one row
+MAX_ROWS: Final = 300_000
 CHUNK: Final = 1 << 20
 BATCH: Final = 512
 ONE_OBJECT_A_LINE: Final = 'write one JSON object a line, for example {"prompt": "…", "completion": "…"}'
@@ -52,9 +53,16 @@ class Record:
         return self.raw or json.dumps(self.row, ensure_ascii=False, default=str)
 
 
-def read(path: Path, file_type: str, encoding: str = UTF8) -> Iterator[Record]:
-    """The records of `path`. Raises: FileRefused, naming line and remedy, where the file itself is broken."""
-    return READERS[file_type](path, encoding)
+def read(path: Path, file_type: str, encoding: str = UTF8, max_rows: int = MAX_ROWS) -> Iterator[Record]:
+    """The records of `path`.
+
+    Raises: FileRefused, naming line and remedy, where the file itself is broken or has over `max_rows` records.
+    """
+    for count, record in enumerate(READERS[file_type](path, encoding), 1):
+        if count > max_rows:
+            message = f"Row {record.line}: a version has at most {max_rows} rows; split the file."
+            raise FileRefused("TOO_MANY_ROWS", message)
+        yield record
 
 
 def read_jsonl(path: Path, encoding: str) -> Iterator[Record]:
