@@ -45,6 +45,12 @@ def enum_value(message: type[Message], field: str, name: str) -> Any:
     raise ValueError(f"{field} {name!r} is not known; one of {allowed}")
 
 
+def enum_wire_name(message: type[Message], field: str, name: str) -> str:
+    """`METHOD_SFT` of `SFT`, as JSON and queries have it. Raises: ValueError that names what is allowed."""
+    wire_name: str = enum_of(message, field).values_by_number[enum_value(message, field, name)].name
+    return wire_name
+
+
 def enum_of(message: Message | type[Message], field: str) -> EnumDescriptor:
     enum: EnumDescriptor = message.DESCRIPTOR.fields_by_name[field].enum_type  # type: ignore[assignment]
     return enum

@@ -50,11 +50,11 @@ class Known:
     """Remembers the last facts: delivery is at least once, and a broker that lost its memory gets all of them again."""
 
     def __init__(self, size: int = 10_000) -> None:
-        self._seen: dict[tuple[str, str, str], None] = {}
+        self._seen: dict[str, None] = {}
         self._size = size
 
     def is_new(self, event: Mapping[str, object]) -> bool:
-        key = (str(event["type"]), str(event["subject"]), str(event["time"]))
+        key = str(event["id"])
         if key in self._seen:
             return False
         self._seen[key] = None

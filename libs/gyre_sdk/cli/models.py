@@ -67,12 +67,12 @@ models.add_command(showing("MODEL", lambda gyre: gyre.models, "models", "Show on
 @click.option("--revision", default="", help="Commit or tag of the hub's repository.")
 @click.option("--wait/--no-wait", default=True, show_default=True)
 def import_(source: str, name: str | None, origin: str, licence: str, revision: str, wait: bool) -> None:
-    """Import weights: bundled://smollm2, hf://ID, ms://ID (ModelScope), or a file of yours. Never runs their code.
+    """Import weights: bundled://smollm2, hf://ID, ms://ID (ModelScope), or your own zip or tar. Never runs their code.
 
     Examples:
     gyre models import bundled://smollm2
     gyre models import hf://Qwen/Qwen3-0.6B --name qwen
-    gyre models import ./model.gguf --name mine --licence Apache-2.0
+    gyre models import ./model.zip --name mine --licence Apache-2.0
     """
     from gyre_sdk.cli import output, progress
 
@@ -80,8 +80,7 @@ def import_(source: str, name: str | None, origin: str, licence: str, revision: 
     with connect() as gyre:
         if "://" not in source:
             source = _upload(gyre, Path(source))
-        gyre.models.ensure(model_id, origin=origin, licence=licence)
-        version = gyre.models.import_version(model_id, source, origin=origin, licence=licence, revision=revision)
+        version = gyre.models.import_as(model_id, source, origin=origin, licence=licence, revision=revision)
         if wait:
             with progress.Watching(progress.by_state) as watching:
                 version = gyre.models.wait_version(version.name, on_update=watching)

@@ -91,9 +91,9 @@ def start(
         if dry_run:
             output.show_item(gyre.runs.estimate(spec))
             return
-        if register_as:
-            gyre.models.ensure(register_as)
         run = gyre.runs.create(spec, display_name=title)
+        if register_as:  # after the run: a run that is refused leaves no model behind
+            gyre.models.ensure(register_as)
         if watch:
             _watch(ctx, gyre, run)
         else:

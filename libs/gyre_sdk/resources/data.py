@@ -52,13 +52,17 @@ class Datasets(Collection[Dataset]):
     def delete(self, name: str, etag: str = "") -> None:
         self._delete(self.name(name), etag)
 
-    def upload(self, file: str | Path, on_progress: Progress | None = None) -> Upload:
-        """Streams a file up. `on_progress` gets bytes sent and bytes in all."""
+    def upload(self, file: str | Path, on_progress: Progress | None = None, type: str = "") -> Upload:
+        """Streams a file up. `on_progress` gets bytes sent and bytes in all.
+
+        With the `type` of the data set that it is for, a file of which no row fits is refused, and nothing kept.
+        """
         path = Path(file)
+        purpose = {"type": messages.enum_wire_name(Dataset, "type", type)} if type else {}
         reply = self._transport.call(
             "PUT",
             f"/{self.parent}/uploads",
-            query={"filename": path.name},
+            query={"filename": path.name, **purpose},
             content=_chunks(path, on_progress or (lambda sent, total: None)),
             timeout=UPLOAD_SECONDS,
         )
@@ -80,18 +84,22 @@ class Datasets(Collection[Dataset]):
 
         A file of which no row can be used is refused before anything is made.
         """
-        upload = self.upload(file, on_progress)
-        dataset = self.ensure(dataset_id, type, origin=origin, licence=licence, language=language)
+        known = self._known(dataset_id)
+        upload = self.upload(file, on_progress, messages.enum_name(known, "type") if known else type)
+        dataset = known or self.create(dataset_id, type, origin=origin, licence=licence, language=language)
         return self.create_version(dataset.name, upload.uri, split=split, origin=origin, licence=licence)
 
     def ensure(self, dataset_id: str, type: str = "SFT", **fields: str) -> Dataset:
         """The data set, made if it is missing."""
+        return self._known(dataset_id) or self.create(dataset_id, type, **fields)
+
+    def _known(self, dataset_id: str) -> Dataset | None:
         try:
             return self.get(dataset_id)
         except GyreError as error:
             if not error.not_found:
                 raise
-            return self.create(dataset_id, type, **fields)
+            return None
 
     def create_version(
         self,
@@ -145,8 +153,7 @@ class Datasets(Collection[Dataset]):
         """Accepted rows. `split`: TRAIN or TEST; empty for both."""
         asked: Mapping[str, str] = {"query": query, "slice": slice}
         if split:
-            number = messages.enum_value(ListRowsRequest, "split", split)
-            asked = {**asked, "split": messages.enum_of(ListRowsRequest, "split").values_by_number[number].name}
+            asked = {**asked, "split": messages.enum_wire_name(ListRowsRequest, "split", split)}
         return self._all(Row, f"{self.version_name(reference)}/rows", "rows", **asked)
 
     def rejects(self, reference: str) -> Iterator[Reject]:

@@ -49,6 +49,17 @@ class Models(Collection[Model]):
         request = ImportVersionRequest(source=source, request_id=request_id(), **fields)
         return self._post(Version, f"{self.name(model)}/versions", request, "import")
 
+    def import_as(self, model_id: str, source: str, *, origin: str = "", licence: str = "", revision: str = "") -> Version:
+        """`import_version` into a model that is made if it is missing, but only once the source was not refused."""
+        fields = {"origin": origin, "licence": licence, "revision": revision}
+        try:
+            return self.import_version(model_id, source, **fields)
+        except GyreError as error:
+            if not error.not_found:
+                raise
+        self.create(model_id, origin=origin, licence=licence)
+        return self.import_version(model_id, source, **fields)
+
     def register_version(self, model: str, request: RegisterVersionRequest) -> Version:
         """A run's result by hand; runs with `register_as` do it by themselves."""
         return self._post(Version, f"{self.name(model)}/versions", request, "register")

@@ -187,6 +187,6 @@ def test_a_setting_is_a_number() -> None:
 
 def test_a_fact_that_comes_again_is_known() -> None:
     known = Known(size=2)
-    events = [{"type": "t", "subject": str(n), "time": "1"} for n in range(3)]
+    events = [{"id": str(number)} for number in range(3)]
     assert [known.is_new(event) for event in (events[0], events[0], events[1], events[2])] == [True, False, True, True]
     assert known.is_new(events[0])  # long forgotten

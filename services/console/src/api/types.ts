@@ -41,6 +41,7 @@ export type Counted =
 
 /** A fact of the platform, as /events sends it. */
 export interface PlatformEvent {
+  id: string;
   type: string;
   subject: string;
   time: string;
