@@ -85,13 +85,13 @@ def hotline(base: str, seed: int) -> Plan:
         test_fraction=0.46,
         new_test_fraction=0.58,
         train_rows=0,
-        held_out_rows=180,
+        held_out_rows=0,
         reported_rows=40,
         corrections=54,
-        replay=96,
+        replay=0,
         max_tokens=48,
         lap1={**COMMON, "epochs": 2.0, "learning_rate": 1e-3, "checkpoint_every": 50},
-        lap2={**COMMON, "epochs": 2.0, "learning_rate": 1e-3, "checkpoint_every": 50},
+        lap2={**COMMON, "epochs": 1.5, "learning_rate": 1e-3, "checkpoint_every": 50},
         dpo={**COMMON, "epochs": 1.0, "learning_rate": 2e-5, "beta": 0.1, "checkpoint_every": 50},
     )
 
