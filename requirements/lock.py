@@ -24,7 +24,10 @@ HEADER = "# Written by requirements/lock.py; do not edit.\n"
 def main() -> None:
     project = tomllib.loads((HERE.parent / "pyproject.toml").read_text())["project"]
     for name, extras in SETS.items():
-        wanted = [*project["dependencies"], *(dep for extra in extras for dep in project["optional-dependencies"][extra])]
+        wanted = [
+            *project["dependencies"],
+            *(dep for extra in extras for dep in project["optional-dependencies"][extra]),
+        ]
         pins = closure([Requirement(text) for text in wanted])
         lines = "".join(f"{package}=={pin}\n" for package, pin in sorted(pins.items()))
         (HERE / f"{name}.lock").write_text(HEADER + lines)

@@ -11,7 +11,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from sqlalchemy import MetaData, text
+import asyncpg
+from sqlalchemy import MetaData, event, text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import registry
 
@@ -28,6 +29,10 @@ class Session(AsyncSession):
         super().__init__(*args, **kwargs)
         self.clock = clock
         self.info["clock"] = clock
+
+
+class DatabaseAway(ConnectionError):
+    """PostgreSQL is there but lets nobody in: it starts, recovers from a crash, stops, or has too many connections."""
 
 
 class Database:
@@ -47,6 +52,7 @@ class Database:
             pool_recycle=1800,
             connect_args={"server_settings": {"search_path": component, "application_name": f"gyre.{component}"}},
         )
+        event.listen(self.engine.sync_engine, "do_connect", _connect)
         self._sessions = async_sessionmaker(self.engine, class_=Session, expire_on_commit=False, clock=self.clock)
 
     @asynccontextmanager
@@ -61,6 +67,17 @@ class Database:
 
     async def close(self) -> None:
         await self.engine.dispose()
+
+
+def _connect(dialect: Any, record: Any, arguments: Any, options: Any) -> Any:
+    """SQLAlchemy passes on asyncpg's own errors here, which are of no family that a caller waits for.
+
+    Raises: DatabaseAway; OSError.
+    """
+    try:
+        return dialect.connect(*arguments, **options)
+    except asyncpg.PostgresError as error:
+        raise DatabaseAway(str(error)) from error
 
 
 async def enter_project(session: AsyncSession, project: str) -> None:

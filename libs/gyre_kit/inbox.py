@@ -30,6 +30,7 @@ Handler = Callable[[Session, Any], Awaitable[None]]
 INBOX = sa.table("inbox", sa.column("consumer"), sa.column("event_id"))
 ATTEMPTS = 5
 CLUSTER_CHECK_SECONDS = 2.0
+RETRY_SECONDS = 0.5
 
 
 class Inbox:
@@ -55,7 +56,9 @@ class Inbox:
                 await self._consume_one_cluster()
             except (KafkaError, OSError, sa.exc.SQLAlchemyError, TimeoutError) as error:
                 log.warning("inbox waits for broker or database", extra={"error": str(error)})
-                await asyncio.sleep(0.5)
+            except Exception:
+                log.exception("inbox failed; it starts over")
+            await asyncio.sleep(RETRY_SECONDS)
 
     async def _consume_one_cluster(self) -> None:
         cluster_id = await self._broker.cluster_id()

@@ -29,6 +29,7 @@ from gyre_kit.telemetry import Metrics, current_traceparent
 log = logging.getLogger(__name__)
 BATCH = 500
 IDLE_SECONDS = 2.0  # a commit of this process wakes the relay; this is for those of a process that died
+RETRY_SECONDS = 0.5
 HOUSEKEEPING_SECONDS = 600.0
 OUTBOX = sa.table(
     "outbox",
@@ -88,7 +89,9 @@ class Relay:
                 await self._as_leader()
             except (KafkaError, OSError, sa.exc.SQLAlchemyError, TimeoutError) as error:
                 log.warning("relay waits for broker or database", extra={"error": str(error)})
-                await asyncio.sleep(0.5)
+            except Exception:
+                log.exception("relay failed; it starts over")
+            await asyncio.sleep(RETRY_SECONDS)
 
     async def _as_leader(self) -> None:
         async with self._db.engine.connect() as connection:

@@ -30,6 +30,7 @@ from gyre_kit.auth import caller
 from gyre_kit.db import Session
 from gyre_kit.names import last, project_of
 from gyre_kit.render import render
+from gyre_kit.storage import key_of
 
 from services.model_registry import aliases, lineage, service, store, variants
 from services.model_registry.models import Model, Variant, Version, VersionState, parents_of
@@ -93,6 +94,8 @@ class VersionApi(VersionServiceServicer):
             display_name=request.display_name,
             request_id=request.request_id,
         )
+        if wanted.source.startswith(service.UPLOADS) and not await self.context.store.exists(key_of(wanted.source)):
+            raise service.UploadGone(field="source", given=wanted.source[:120])
         async with self.db.transaction() as session:
             version = await service.import_version(session, request.parent, wanted)
             reply = await version_to_proto(session, version)

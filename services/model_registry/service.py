@@ -26,7 +26,9 @@ from services.model_registry.models import (
     parents_of,
 )
 
-SOURCES = ("bundled://", "hf://", "ms://", "gyre://dataset/uploads/")
+UPLOADS = "gyre://dataset/uploads/"
+BUNDLED = "bundled://smollm2"
+SOURCES = ("hf://", "ms://", UPLOADS)
 LONGEST_PIN = timedelta(days=30)
 
 
@@ -40,6 +42,10 @@ class FieldImmutable(Invalid):
 
 class BadSource(Invalid):
     """A source is bundled://smollm2, hf://owner/name, ms://owner/name, or an upload (gyre://dataset/uploads/…)."""
+
+
+class UploadGone(Invalid):
+    """There is no such upload any more; upload the archive again, and name the uri that the upload answers with."""
 
 
 class VersionNotReady(Precondition):
@@ -143,7 +149,7 @@ async def import_version(session: Session, model_name: str, wanted: Import) -> V
     project = project_of(model_name)
     if earlier := await resources.by_request(session, Version, project, wanted.request_id):
         return earlier
-    if not wanted.source.startswith(SOURCES):
+    if wanted.source != BUNDLED and not wanted.source.startswith(SOURCES):
         raise BadSource(field="source", given=wanted.source[:120])
     version = await _new_version(session, model_name, wanted.request_id)
     version.source, version.source_revision = wanted.source, wanted.revision

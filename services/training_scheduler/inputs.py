@@ -74,7 +74,8 @@ async def _find_rows(context: Context, method: str, name: str) -> Rows:
     version, dataset = await get_dataset_version(context, name)
     kind = short_name(dataset_pb2.Dataset.Type.DESCRIPTOR, dataset.type)
     if kind not in DATASET_TYPES[method]:
-        raise service.TypeMismatch(version=name, type=kind, needs=" or ".join(DATASET_TYPES[method]))
+        needs = " or ".join(DATASET_TYPES[method])
+        raise service.TypeMismatch(field="datasets", version=name, type=kind, method=method, needs=needs)
     if version.state != version_pb2.Version.STATE_READY:
         state = short_name(version_pb2.Version.State.DESCRIPTOR, version.state)
         raise service.VersionNotReady(version=name, state=state)
@@ -93,7 +94,7 @@ async def get_dataset_version(context: Context, name: str) -> tuple[version_pb2.
             await get_dataset(dataset_service_pb2.GetDatasetRequest(name=parent_of(name))),
         )
     except grpc.aio.AioRpcError as error:
-        raise _named(error, service.VersionNotFound(version=name)) from error
+        raise _named(error, service.VersionNotFound(field="datasets", version=name)) from error
 
 
 async def find_weights(context: Context, name: str, *, head: str) -> Weights:

@@ -46,7 +46,7 @@ class BadHyperparameter(Invalid):
 
 
 class VersionNotFound(NotFound):
-    """There is no such data set version in this project."""
+    """There is no such data set version in this project; `gyre datasets versions` lists those there are."""
 
 
 class VersionNotReady(Precondition):
@@ -57,20 +57,20 @@ class NoTrainRows(Precondition):
     """The data set version has no row on its train side; pick another, or split it with a smaller test share."""
 
 
-class TypeMismatch(Precondition):
-    """The method trains on data sets of another type."""
+class TypeMismatch(Invalid):
+    """The method trains on data sets of another type; pick one of the type that it needs, or another method."""
 
 
 class BaseNotFound(NotFound):
-    """There is no such model version, variant or finished run in this project."""
+    """There is no such model version, variant or run in this project; `gyre models versions` lists those there are."""
 
 
 class BaseNotReady(Precondition):
     """The base is not ready; wait for it, or pick another."""
 
 
-class ArchitectureUnsupported(Precondition):
-    """This method cannot train a model of that architecture or format."""
+class ArchitectureUnsupported(Invalid):
+    """This method cannot train a model of that architecture or format; start from one of the kind that it needs."""
 
 
 class QueueNotFound(NotFound):

@@ -7,8 +7,8 @@ import json
 import os
 import signal
 import time
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -22,12 +22,13 @@ from deploy.local import processes, status, workloads
 from deploy.local.postgres import EmbeddedPostgres
 from deploy.local.processes import ProcessRef
 from deploy.local.settings import RuntimeSettings
-from deploy.local.state import Phase, RuntimeState
+from deploy.local.state import ChildState, Phase, RuntimeState
 from tests.conftest import Running
 
 CONSUMERS = ("training_scheduler", "evaluation", "model_registry", "inference_gateway", "feedback")
 OUT = Path(__file__).with_name("out")
-POLL_SECONDS = 0.2
+POLL_SECONDS = 0.1
+BACK_WITHIN = 120.0  # seconds; a busy machine with two cores starts Python slowly
 T = TypeVar("T")
 
 
@@ -81,6 +82,52 @@ def processes_of(home: Path) -> list[tuple[int, str]]:
     return found
 
 
+@dataclass(frozen=True)
+class Trainer:
+    """The process that trains in the newest attempt of a run: the child of the shim whose pid stands in `pid`."""
+
+    pid: int
+    attempt: int
+    results: Path
+
+    @classmethod
+    def find(cls, running: Running, run: Any) -> Trainer | None:
+        """None while no attempt of `run` has a process."""
+        settings = settings_of(running)
+        folder = settings.work_folder / run.workload.rsplit("/", 1)[-1]
+        attempt = max((int(path.parent.name) for path in folder.glob("*/pid")), default=0)
+        with suppress(FileNotFoundError, psutil.Error):
+            record = json.loads((folder / str(attempt) / "pid").read_text())
+            leader = ProcessRef(int(record["pid"]), float(record["started"]))
+            for child in psutil.Process(leader.pid).children() if leader.alive() else ():
+                return cls(
+                    int(child.pid), attempt, settings.resolved_home / "objects" / "runs" / run.name.split("/")[-1]
+                )
+        return None
+
+    def checkpoint(self) -> int:
+        """The step of its newest checkpoint, which it writes whoever else is dead; 0 if there is none."""
+        steps = (int(path.parent.name.rsplit("-", 1)[1]) for path in self.results.glob("*/checkpoint-*/manifest.json"))
+        return max(steps, default=0)
+
+    @contextmanager
+    def kept_back(self) -> Iterator[Callable[[], None]]:
+        """What it yields is called again and again, and stops the trainer at its next checkpoint until the block ends:
+        so a machine on which steps are quick, and processes slow to start, has steps left for the next kill."""
+        before, is_held = self.checkpoint(), False
+
+        def look() -> None:
+            nonlocal is_held
+            if not is_held and self.checkpoint() > before:
+                is_held = True
+                processes.send([self.pid], signal.SIGSTOP)
+
+        try:
+            yield look
+        finally:
+            processes.send([self.pid], signal.SIGCONT)
+
+
 @dataclass
 class Witness:
     """Kills with SIGKILL, waits until what died is back, and writes down pid before, pid after and step."""
@@ -95,46 +142,42 @@ class Witness:
         self.file.parent.mkdir(exist_ok=True)
         self.file.write_text("\n".join(self.lines) + "\n", "utf-8")
 
-    def kill(self, name: str, step: int) -> None:
-        """A part of the platform, by its name in `gyre status`."""
-        before, started = self._pid_in_status(name), time.monotonic()
+    def kill(self, name: str, run: Any) -> None:
+        """A part of the platform, by its name in `gyre status`, after the step that `run` has logged."""
+        trainer = until(lambda: Trainer.find(self.running, run), "the trainer", BACK_WITHIN)
+        before, started = self._pid(name), time.monotonic()
+        assert before, f"{name} does not run"
         os.kill(before, signal.SIGKILL)
-        until(lambda: self._is_back(name, before), f"{name} is back", seconds=60)
+        with trainer.kept_back() as keep_back:
+            until(lambda: keep_back() or self._is_back(name, before), f"{name} is back", BACK_WITHIN)
         took = time.monotonic() - started
-        self.say(f"step {step:4}: {name} killed, pid {before} → {self._pid_in_status(name)}, back after {took:.1f} s")
+        self.say(f"step {run.step:4}: {name} killed, pid {before} → {self._pid(name)}, back after {took:.1f} s")
 
-    def kill_trainer(self, workload: str, step: int) -> None:
-        folder = settings_of(self.running).work_folder / workload.rsplit("/", 1)[-1]
-        attempts = sorted(int(path.parent.name) for path in folder.glob("*/pid"))
-        before, started = self._trainer(folder / str(attempts[-1])), time.monotonic()
-        assert before is not None
-        os.kill(before, signal.SIGKILL)
-        after = until(lambda: self._trainer(folder / str(attempts[-1] + 1)), "the next attempt", seconds=60)
+    def kill_trainer(self, run: Any) -> None:
+        before = until(lambda: Trainer.find(self.running, run), "the trainer", BACK_WITHIN)
+        started = time.monotonic()
+        os.kill(before.pid, signal.SIGKILL)
+        after = until(lambda: self._successor(run, before), "the next attempt", BACK_WITHIN)
         took = time.monotonic() - started
         self.say(
-            f"step {step:4}: trainer killed, pid {before} → {after}, attempt {attempts[-1] + 1} after {took:.1f} s"
+            f"step {run.step:4}: trainer killed, pid {before.pid} → {after.pid}, attempt {after.attempt} after {took:.1f} s"
         )
 
-    def _pid_in_status(self, name: str) -> int:
-        report = self.running.status()
-        parts = [*report["services"], report["postgres"], report["broker"]]
-        return int(next(part["pid"] for part in parts if part["name"] == name))
+    def _successor(self, run: Any, before: Trainer) -> Trainer | None:
+        trainer = Trainer.find(self.running, run)
+        return trainer if trainer is not None and trainer.attempt > before.attempt else None
+
+    def _child(self, name: str) -> ChildState | None:
+        state = RuntimeState.read(settings_of(self.running).state_file)
+        return state.children[name] if state else None
+
+    def _pid(self, name: str) -> int:
+        child = self._child(name)
+        return child.process.pid if child and child.process else 0
 
     def _is_back(self, name: str, before: int) -> bool:
-        state = RuntimeState.read(settings_of(self.running).state_file)
-        child = state.children[name] if state else None
-        is_up = child is not None and child.phase is Phase.READY and child.process is not None
-        return is_up and child.process.pid != before
-
-    @staticmethod
-    def _trainer(folder: Path) -> int | None:
-        """The trainer itself: the child of the shim whose pid stands in the attempt's file `pid`."""
-        with suppress(FileNotFoundError, psutil.Error):
-            record = json.loads((folder / "pid").read_text())
-            leader = ProcessRef(int(record["pid"]), float(record["started"]))
-            for child in psutil.Process(leader.pid).children() if leader.alive() else ():
-                return int(child.pid)
-        return None
+        child = self._child(name)
+        return child is not None and child.phase is Phase.READY and self._pid(name) not in (0, before)
 
 
 def available(ask: Callable[[], T]) -> T | None:

@@ -30,8 +30,9 @@ LONG = (
 )  # fmt: skip
 CHECKPOINT_EVERY = 20
 OPEN = ("QUEUED", "STARTING", "RUNNING")
-STEP_WITHIN = 240.0  # seconds; a trainer that is started again loads torch first
-RUN_ENDS_WITHIN = 240.0  # seconds after the last kill
+STEP_WITHIN = 300.0  # seconds; a trainer that is started again loads torch first
+RUN_ENDS_WITHIN = 600.0  # seconds after the last kill
+SETTLES_WITHIN = 180.0  # seconds after the run's end, for what follows from it
 RUN_SUCCEEDED = "gyre.training_scheduler.v1.RunSucceeded"
 
 
@@ -62,8 +63,8 @@ def material(gyre: Gyre, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
     archive = _zipped_model(folder, rows)
     base = gyre.models.import_version("tiny", gyre.datasets.upload(archive).uri)
     return {
-        "data": gyre.datasets.wait_version(version.name, timeout=90).name,
-        "base": gyre.models.wait_version(base.name, timeout=120).name,
+        "data": gyre.datasets.wait_version(version.name, timeout=SETTLES_WITHIN).name,
+        "base": gyre.models.wait_version(base.name, timeout=SETTLES_WITHIN).name,
     }
 
 
@@ -77,8 +78,7 @@ def _zipped_model(folder: Path, rows: Path) -> Path:
     return archive
 
 
-@pytest.mark.timeout(900)
-@pytest.mark.chaos_long
+@pytest.mark.timeout(1500)
 def test_a_run_survives_five_kills(victim: Running, gyre: Gyre, material: dict[str, str]) -> None:
     _walk("kills", SHORT, 240, victim, gyre, material)
 
@@ -96,19 +96,20 @@ def _walk(name: str, parts: tuple[str, ...], steps: int, victim: Running, gyre: 
     step, gap = 0, (steps // 2) // len(parts)
     for part in parts:  # 2 kill
         seen = _step_after(gyre, run, max(step + gap, CHECKPOINT_EVERY + 2 if part == TRAINER else 0))
-        assert messages.enum_name(seen, "state") == "RUNNING", f"too fast for so many kills: {seen}"
+        assert messages.enum_name(seen, "state") == "RUNNING", f"the run ended before {part} could be killed: {seen}"
         step = seen.step
-        witness.kill_trainer(seen.workload, step) if part == TRAINER else witness.kill(part, step)
+        witness.kill_trainer(seen) if part == TRAINER else witness.kill(part, seen)
     ended = gyre.runs.wait(run, timeout=RUN_ENDS_WITHIN)  # 3 look
     witness.say(
         f"{messages.enum_name(ended, 'state')} after attempt {ended.attempt}, resumed from step "
         f"{ended.resumed_from_step}, {ended.step} of {ended.total_steps} steps"
     )
     _check_run(gyre, ended, steps)
-    _check_version(gyre, run)
-    _check_events(victim, run)
-    assert until(lambda: harness.is_ready(victim), "all parts are ready", 30)
+    witness.say(f"one version: {_check_version(gyre, run)}")
+    witness.say(f"{_check_events(victim, run)} events, none dead, each applied once by each consumer")
+    assert until(lambda: harness.is_ready(victim), "all parts are ready", harness.BACK_WITHIN)
     assert harness.orphans(victim) == []
+    witness.say("no orphan process")
 
 
 def _start_run(gyre: Gyre, material: dict[str, str], name: str, steps: int) -> str:
@@ -155,18 +156,20 @@ def _check_run(gyre: Gyre, run: Any, steps: int) -> None:
     assert max(logged) == steps
 
 
-def _check_version(gyre: Gyre, run: str) -> None:
-    version = gyre.models.await_run(MODEL, run)
-    gyre.models.wait_version(version.name, timeout=60)
+def _check_version(gyre: Gyre, run: str) -> str:
+    version = gyre.models.await_run(MODEL, run, timeout=SETTLES_WITHIN)
+    gyre.models.wait_version(version.name, timeout=SETTLES_WITHIN)
     assert [found.name for found in gyre.models.versions(MODEL, filter=f"run={run}")] == [version.name]
+    return str(version.name)
 
 
-def _check_events(victim: Running, run: str) -> None:
+def _check_events(victim: Running, run: str) -> int:
     """Every fact went out, and each consumer applied each once, though the broker forgot everything on the way."""
-    until(lambda: not Ledger.read(victim).unsent(), "all events are sent", 60)
-    until(lambda: not Ledger.read(victim).not_applied_once(), "each event is applied once by each consumer", 60)
+    until(lambda: not Ledger.read(victim).unsent(), "all events are sent", SETTLES_WITHIN)
+    until(lambda: not Ledger.read(victim).not_applied_once(), "each event is applied once", SETTLES_WITHIN)
     ledger = Ledger.read(victim)
     assert ledger.dead() == []
     succeeded = ledger.events(RUN_SUCCEEDED, run)
     assert len(succeeded) == 1
     assert ledger.inbox["model_registry"].count(succeeded[0]["event_id"]) == 1
+    return sum(len(rows) for rows in ledger.sent.values())

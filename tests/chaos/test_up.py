@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 from collections.abc import Iterator
+from typing import Any
 
 import psutil
 import pytest
@@ -94,7 +95,7 @@ def test_one_process_serves_all_eight(victim: Running) -> None:
     assert report.memory_bytes <= MOST_IDLE_BYTES
 
 
-def _part(running: Running, name: str) -> dict[str, object]:
+def _part(running: Running, name: str) -> dict[str, Any]:
     report = running.status()
     return next(part for part in [*report["services"], report["broker"]] if part["name"] == name)
 

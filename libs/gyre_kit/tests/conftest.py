@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from subprocess import DEVNULL, Popen
@@ -19,6 +20,8 @@ from gyre_kit.db import Database
 from gyre_kit.testing import ManualClock, Platform, eventually
 
 from deploy.local import broker
+from deploy.local.postgres import EmbeddedPostgres
+from deploy.local.settings import RuntimeSettings
 
 COMPONENT, TOPIC = "feedback", "gyre.feedback"
 
@@ -88,3 +91,25 @@ async def db(platform: Platform, clock: ManualClock) -> AsyncIterator[Database]:
     yield database
     await database.close()
     await platform.empty(COMPONENT)
+
+
+@pytest.fixture
+def refusing(platform: Platform) -> Callable[[], AbstractAsyncContextManager[None]]:
+    """`async with refusing():` PostgreSQL is there but lets the service in no more, as while it recovers."""
+    settings = RuntimeSettings(home=platform.home)
+    server = EmbeddedPostgres(settings.postgres_folder, settings.postgres_socket_folder)
+
+    @asynccontextmanager
+    async def refuse() -> AsyncIterator[None]:
+        superuser = await server.connect()
+        try:
+            await superuser.execute(f"ALTER ROLE {COMPONENT} CONNECTION LIMIT 0")
+            await superuser.execute(
+                f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{COMPONENT}'"
+            )
+            yield
+        finally:
+            await superuser.execute(f"ALTER ROLE {COMPONENT} CONNECTION LIMIT -1")
+            await superuser.close()
+
+    return refuse

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import pytest
 import sqlalchemy as sa
 from gyre.feedback.v1.events_pb2 import FeedbackSubmitted
 from gyre_kit import events
@@ -110,6 +111,20 @@ async def test_a_broker_that_forgot_and_is_told_again_changes_nothing(db: Databa
         await kafka.start()
         await send(kafka, known, fact(db, 2))
         await eventually(heard.has(1, 2), seconds=60)
+
+
+async def test_an_inbox_outlives_a_database_that_lets_nobody_in(
+    db: Database, kafka: Any, refusing: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def tried_again() -> bool:
+        return caplog.messages.count("inbox waits for broker or database") >= 2
+
+    heard = Heard()
+    async with listening(db, kafka, heard):
+        async with refusing():
+            await send(kafka, fact(db, 1))
+            await eventually(tried_again)
+        await eventually(heard.has(1))
 
 
 async def test_what_may_pass_is_tried_again(db: Database, kafka: Any) -> None:

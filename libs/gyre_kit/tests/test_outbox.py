@@ -115,6 +115,21 @@ async def test_while_the_broker_is_away_events_wait(db: Database, kafka: Any) ->
         assert numbers(await kafka.read(2)) == [1, 2]
 
 
+async def test_a_relay_outlives_a_database_that_lets_nobody_in(
+    db: Database, kafka: Any, refusing: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def tried_again() -> bool:
+        return caplog.messages.count("relay waits for broker or database") >= 2
+
+    async with relaying(db, kafka) as relay:
+        await relay.ready.wait()
+        async with refusing():
+            db.outbox_written.set()
+            await eventually(tried_again)
+        await emit(db, 1)
+        assert numbers(await kafka.read(1)) == [1]
+
+
 async def test_two_relays_of_one_service_send_everything_once(db: Database, kafka: Any) -> None:
     async with relaying(db, kafka) as first, relaying(db, kafka) as second:
         await first.ready.wait()

@@ -43,6 +43,11 @@ SECTIONS: Final = {
         "completion": ("completion:completion", "Print the shell completion script."),
     },
 }
+LISTED: Final = {
+    "evaluations": "evals list",
+    "suites": "evals suites",
+    "verdicts": "evals verdicts",
+}  # not by their own name
 COMMANDS: Final = {name: entry for section in SECTIONS.values() for name, entry in section.items()}
 
 
@@ -114,12 +119,21 @@ def _complain_usage(error: click.ClickException) -> int:
 
 def _complain(error: GyreError) -> int:
     """Two lines: what is wrong, what to do. Any other exception is a bug and keeps its traceback."""
-    _print_error(error.status, error.reason, error.message, error.remedy)
+    _print_error(error.status, error.reason, error.message, error.remedy or _where_to_look(error))
     if error.unavailable:
         return Exit.UNAVAILABLE
     if error.refused_by_gate:
         return Exit.REFUSED
     return Exit.NOT_FOUND if error.not_found else Exit.FAILURE
+
+
+def _where_to_look(error: GyreError) -> str:
+    """What shows the names that there are, where one was asked for that is not, and the message does not say so."""
+    if not error.not_found or "`gyre " in error.message:
+        return ""
+    kind = "/".join(error.metadata.get("name", "").split("/")[-2:-1])  # `runs` of projects/p/runs/7
+    command = LISTED.get(kind, f"{kind} list" if kind in COMMANDS else "")
+    return command and f"`gyre {command}` shows what there is."
 
 
 def _print_error(status: int, reason: str, message: str, remedy: str) -> None:

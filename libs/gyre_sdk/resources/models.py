@@ -49,7 +49,9 @@ class Models(Collection[Model]):
         request = ImportVersionRequest(source=source, request_id=request_id(), **fields)
         return self._post(Version, f"{self.name(model)}/versions", request, "import")
 
-    def import_as(self, model_id: str, source: str, *, origin: str = "", licence: str = "", revision: str = "") -> Version:
+    def import_as(
+        self, model_id: str, source: str, *, origin: str = "", licence: str = "", revision: str = ""
+    ) -> Version:
         """`import_version` into a model that is made if it is missing, but only once the source was not refused."""
         fields = {"origin": origin, "licence": licence, "revision": revision}
         try:

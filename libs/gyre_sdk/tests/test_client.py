@@ -125,17 +125,24 @@ async def test_facts_arrive_while_they_happen(gyre: Gyre, tmp_path: Path) -> Non
 
 async def test_a_failed_import_raises_what_it_said(gyre: Gyre, tmp_path: Path) -> None:
     file = write_rows(tmp_path / "no-pairs.jsonl", 5)
-    version = await ask(gyre.datasets.import_file, file, "no-pairs", "PREFERENCE")
+    upload = await ask(gyre.datasets.upload, file)
+    dataset = await ask(gyre.datasets.create, "no-pairs", "PREFERENCE")
+    version = await ask(gyre.datasets.create_version, dataset.name, upload.uri)
     with pytest.raises(GyreError) as caught:
         await ask(gyre.datasets.wait_version, version.name, 30)
     assert caught.value.reason and caught.value.message.startswith("no-pairs@1 failed: ")
 
 
-async def test_a_file_without_a_usable_row_leaves_nothing_behind(gyre: Gyre, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("content", "type"), [("not json at all", "SFT"), ('{"prompt": "a", "completion": "b"}', "PREFERENCE")]
+)
+async def test_a_file_without_a_usable_row_leaves_nothing_behind(
+    gyre: Gyre, tmp_path: Path, content: str, type: str
+) -> None:
     file = tmp_path / "nothing.jsonl"
-    file.write_text("not json at all\n")
+    file.write_text(content + "\n")
     with pytest.raises(GyreError, match="Line 1") as caught:
-        await ask(gyre.datasets.import_file, file, "nothing-good")
+        await ask(gyre.datasets.import_file, file, "nothing-good", type)
     assert caught.value.status == 400
     with pytest.raises(GyreError):
         await ask(gyre.datasets.get, "nothing-good")

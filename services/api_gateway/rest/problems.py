@@ -27,6 +27,7 @@ HTTP_STATUS = {
     grpc.StatusCode.UNAVAILABLE: 503,
     grpc.StatusCode.DEADLINE_EXCEEDED: 504,
 }
+STATUS_OF_REASON = {"FILE_TOO_LARGE": 413}  # where HTTP has a status for just that
 
 
 class Problem(BaseModel):
@@ -50,7 +51,8 @@ def install(app: FastAPI) -> None:
 
 
 def of(error: DomainError) -> JSONResponse:
-    return _problem(HTTP_STATUS.get(error.code, 500), error.reason, error.message, error.metadata)
+    status = STATUS_OF_REASON.get(error.reason) or HTTP_STATUS.get(error.code, 500)
+    return _problem(status, error.reason, error.message, error.metadata)
 
 
 async def _from_rpc(_: Request, error: Any) -> JSONResponse:

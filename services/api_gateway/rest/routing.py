@@ -1,7 +1,7 @@
 """REST from RPCs: a `Route` says which call an address stands for; the shapes follow from the protos.
 
 The path fills `name` and `parent`, the query fills a read's other fields, the body is the request message without what
-the path said. Every call that changes something leaves an entry in the audit log.
+the path said. Every call that changes something, or was kept from it, leaves an entry in the audit log.
 """
 
 from __future__ import annotations
@@ -36,6 +36,8 @@ QUERY_TYPES = {
     FieldDescriptor.CPPTYPE_BOOL: bool,
     FieldDescriptor.CPPTYPE_ENUM: str,
 }
+# Refused for what the request itself says: nothing was concerned, and nothing is left behind, no audit entry either.
+MISTAKES = (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND)
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,7 @@ async def forward(context: Context, request: Request, route: Route, message: Mes
         try:
             reply = await getattr(stub, route.rpc)(message)
         except grpc.aio.AioRpcError as error:
-            if route.verb != "GET":
+            if route.verb != "GET" and error.code() not in MISTAKES:
                 await _audit(context, identity, route, message, project, error)
             raise
         if route.verb != "GET":

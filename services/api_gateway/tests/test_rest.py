@@ -62,6 +62,13 @@ async def test_a_role_bounds_what_a_key_may_do_and_the_audit_log_knows(http: htt
     assert entries[0]["action"] == "api_gateway.CreateKey"
 
 
+async def test_a_request_that_is_wrong_in_itself_leaves_no_audit_entry(http: httpx.AsyncClient) -> None:
+    before = (await http.get("/projects/default/audit")).json()["total_size"]
+    assert (await http.post("/projects/default/keys/none:revoke", json={})).status_code == 404
+    assert (await http.post("/projects/default/keys", json={"role": "ROLE_UNSPECIFIED"})).status_code == 400
+    assert (await http.get("/projects/default/audit")).json()["total_size"] == before
+
+
 async def test_a_key_sees_its_own_project_alone(http: httpx.AsyncClient) -> None:
     assert (await http.post("/projects", json={"project_id": "north"})).status_code == 200
     stranger = await new_key(http, "ADMIN", project="north")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from services.dataset.importer.canonical import parse
+from services.dataset.importer.canonical import Parsed, fit, parse
 from services.dataset.importer.encoding import UTF8, detect_encoding
 from services.dataset.importer.problems import FileRefused, Reject, RowRefused
-from services.dataset.importer.readers import KNOWN_COLUMNS, read
-from services.dataset.importer.validate import check_turns
+from services.dataset.importer.readers import KNOWN_COLUMNS, MAX_ROWS, read
+from services.dataset.importer.validate import MAX_CHARACTERS, check, check_turns
 
 FOREIGN: Final = {
     b"PK\x03\x04": ("a ZIP archive or an Excel file", "unpack it, or save the sheet as CSV (UTF-8)"),

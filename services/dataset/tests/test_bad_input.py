@@ -6,6 +6,7 @@ import gzip
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -26,11 +27,11 @@ CHINESE = [
 Import = Callable[..., Imported]
 
 
-def refused(content: bytes, filename: str, tmp_path: Path) -> FileRefused:
+def refused(content: bytes, filename: str, tmp_path: Path, **limits: Any) -> FileRefused:
     path = tmp_path / "upload"
     path.write_bytes(content)
     with pytest.raises(FileRefused) as caught:
-        inspect(path, filename)
+        inspect(path, filename, **limits)
     return caught.value
 
 
@@ -113,6 +114,23 @@ def test_a_broken_json_list_is_refused_with_line_and_column(imported: Import) ->
     result = imported(b'[\n {"prompt": "a", "completion": "b"},\n {"prompt": "c" "completion": "d"}\n]', "rows.json")
     assert result.outcome.failure_reason == "BROKEN_JSON"
     assert result.outcome.failure_message.startswith("Line 3, column 17: Expecting ',' delimiter")
+
+
+def test_a_fault_of_the_whole_file_is_found_before_it_is_kept_though_its_first_rows_are_good(tmp_path: Path) -> None:
+    broken = b'[{"prompt": "a", "completion": "b"},\n{"prompt": "c" "completion": "d"}]'
+    assert refused(broken, "rows.json", tmp_path).reason == "BROKEN_JSON"
+    assert refused(b'prompt,completion\na,b\n"c,d\n', "rows.csv", tmp_path).reason == "BROKEN_CSV"
+    assert refused(jsonl([GOOD, OTHER]), "rows.jsonl", tmp_path, max_rows=1).reason == "TOO_MANY_ROWS"
+
+
+def test_a_file_that_does_not_fit_its_data_set_is_refused_before_it_is_kept(tmp_path: Path) -> None:
+    pairs = jsonl([{"prompt": "a", "chosen": "b", "rejected": "c"}])
+    assert (
+        "field chosen: MISSING_FIELD"
+        in refused(jsonl([GOOD]), "rows.jsonl", tmp_path, dataset_type="PREFERENCE").message
+    )
+    assert "field rejected: WRONG_TYPE" in refused(pairs, "rows.jsonl", tmp_path, dataset_type="SFT").message
+    assert inspect(tmp_path / "upload", "rows.jsonl", "PREFERENCE").row_format == "PREFERENCE"
 
 
 def test_a_json_list_without_its_end_is_refused(imported: Import) -> None:

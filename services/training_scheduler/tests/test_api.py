@@ -151,7 +151,7 @@ async def test_the_same_request_id_gives_the_same_run(runs: Any, world: World) -
         ({"base": f"{BASE}9"}, "NOT_FOUND", "BASE_NOT_FOUND"),
         ({"base": "projects/acme/runs/none"}, "NOT_FOUND", "BASE_NOT_FOUND"),
         ({"queue": "projects/acme/queues/none"}, "NOT_FOUND", "QUEUE_NOT_FOUND"),
-        ({"datasets": [PAIRS]}, "FAILED_PRECONDITION", "TYPE_MISMATCH"),
+        ({"datasets": [PAIRS]}, "INVALID_ARGUMENT", "TYPE_MISMATCH"),
     ],
 )
 async def test_bad_input_is_refused_with_a_reason_and_leaves_nothing(
@@ -165,9 +165,8 @@ async def test_bad_input_is_refused_with_a_reason_and_leaves_nothing(
 
 async def test_a_base_of_another_architecture_is_refused(runs: Any, world: World) -> None:
     world.versions[BASE].architecture = "BertModel"
-    assert await refusal(runs.CreateRun(create_request()), grpc.StatusCode.FAILED_PRECONDITION) == (
-        "ARCHITECTURE_UNSUPPORTED"
-    )
+    refused = await refusal(runs.CreateRun(create_request()), grpc.StatusCode.INVALID_ARGUMENT)
+    assert refused == "ARCHITECTURE_UNSUPPORTED"
 
 
 async def test_what_fits_nowhere_is_refused_before_anything_is_pinned(runs: Any, world: World) -> None:

@@ -2,23 +2,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
 
 import pytest
-from gyre.gpu_scheduler.v1.events_pb2 import (
-    WorkloadAdmitted,
-    WorkloadCancelled,
-    WorkloadFailed,
-    WorkloadFinished,
-    WorkloadPreempted,
-    WorkloadStarted,
-)
 from gyre_kit.auth import Identity, Role
 from gyre_kit.db import Session
 from gyre_kit.testing import PROJECT, ManualClock, outbox_of
 
 from services.training_scheduler import reports, service, store
-from services.training_scheduler.events import HANDLERS
 from services.training_scheduler.models import Run, RunState
 from services.training_scheduler.service import Output, Seen
 
@@ -213,14 +203,3 @@ async def test_a_trainer_of_an_ended_run_is_told_to_stop(session: Session, run: 
     await service.follow(session, run, Seen("FAILED", attempt=1, failure_reason="OUT_OF_MEMORY"), None)
     assert reports.must_stop(await beat(session))
     assert (run.state, run.failure_reason) == (RunState.FAILED, "OUT_OF_MEMORY")
-
-
-@pytest.mark.parametrize(
-    "event", [WorkloadAdmitted, WorkloadStarted, WorkloadPreempted, WorkloadFinished, WorkloadFailed, WorkloadCancelled]
-)
-async def test_whatever_happens_to_its_workload_wakes_the_run(session: Session, run: Run, event: Any) -> None:
-    run.due = session.clock.now() + timedelta(hours=1)
-    await session.flush()
-    await HANDLERS[event](session, event(name=WORKER.workload, owner=NAME))
-    await session.refresh(run)
-    assert run.due is None

@@ -20,7 +20,9 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class AuditEntry(_message.Message):
-    """Who did what to what, and whether it was allowed. Never changes."""
+    """Who did what to what, and whether it was allowed. Never changes. A request that is wrong in itself (INVALID_ARGUMENT,
+    NOT_FOUND) concerned nothing, and leaves none.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 

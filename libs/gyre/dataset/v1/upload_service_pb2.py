@@ -22,20 +22,21 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from gyre.dataset.v1 import dataset_pb2 as gyre_dot_dataset_dot_v1_dot_dataset__pb2
 from gyre.dataset.v1 import upload_pb2 as gyre_dot_dataset_dot_v1_dot_upload__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$gyre/dataset/v1/upload_service.proto\x12\x0fgyre.dataset.v1\x1a\x1cgyre/dataset/v1/upload.proto\"]\n\x11UploadFileRequest\x12/\n\x06header\x18\x01 \x01(\x0b\x32\x1d.gyre.dataset.v1.UploadHeaderH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part\"@\n\x0cUploadHeader\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x10\n\x08\x66ilename\x18\x02 \x01(\t\x12\x0e\n\x06\x64igest\x18\x03 \x01(\t2\\\n\rUploadService\x12K\n\nUploadFile\x12\".gyre.dataset.v1.UploadFileRequest\x1a\x17.gyre.dataset.v1.Upload(\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$gyre/dataset/v1/upload_service.proto\x12\x0fgyre.dataset.v1\x1a\x1dgyre/dataset/v1/dataset.proto\x1a\x1cgyre/dataset/v1/upload.proto\"]\n\x11UploadFileRequest\x12/\n\x06header\x18\x01 \x01(\x0b\x32\x1d.gyre.dataset.v1.UploadHeaderH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part\"m\n\x0cUploadHeader\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x10\n\x08\x66ilename\x18\x02 \x01(\t\x12\x0e\n\x06\x64igest\x18\x03 \x01(\t\x12+\n\x04type\x18\x04 \x01(\x0e\x32\x1d.gyre.dataset.v1.Dataset.Type2\\\n\rUploadService\x12K\n\nUploadFile\x12\".gyre.dataset.v1.UploadFileRequest\x1a\x17.gyre.dataset.v1.Upload(\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'gyre.dataset.v1.upload_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_UPLOADFILEREQUEST']._serialized_start=87
-  _globals['_UPLOADFILEREQUEST']._serialized_end=180
-  _globals['_UPLOADHEADER']._serialized_start=182
-  _globals['_UPLOADHEADER']._serialized_end=246
-  _globals['_UPLOADSERVICE']._serialized_start=248
-  _globals['_UPLOADSERVICE']._serialized_end=340
+  _globals['_UPLOADFILEREQUEST']._serialized_start=118
+  _globals['_UPLOADFILEREQUEST']._serialized_end=211
+  _globals['_UPLOADHEADER']._serialized_start=213
+  _globals['_UPLOADHEADER']._serialized_end=322
+  _globals['_UPLOADSERVICE']._serialized_start=324
+  _globals['_UPLOADSERVICE']._serialized_end=416
 # @@protoc_insertion_point(module_scope)

@@ -5,6 +5,7 @@ isort:skip_file
 
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from gyre.dataset.v1 import dataset_pb2 as _dataset_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -51,21 +52,25 @@ class UploadHeader(_message.Message):
     PARENT_FIELD_NUMBER: _builtins.int
     FILENAME_FIELD_NUMBER: _builtins.int
     DIGEST_FIELD_NUMBER: _builtins.int
+    TYPE_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """`projects/{project}`."""
     filename: _builtins.str
     digest: _builtins.str
     """Optional `sha256:<hex>`, checked at the end."""
+    type: _dataset_pb2.Dataset.Type.ValueType
+    """Optional: what the file is for. A file of which no row fits is then refused before anything of it is kept."""
     def __init__(
         self,
         *,
         parent: _builtins.str = ...,
         filename: _builtins.str = ...,
         digest: _builtins.str = ...,
+        type: _dataset_pb2.Dataset.Type.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "filename", b"filename", "parent", b"parent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "filename", b"filename", "parent", b"parent", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -36,9 +36,9 @@ class RunServiceStub:
     def __new__(cls, channel: _aio.Channel) -> RunServiceAsyncStub: ...
     CreateRun: _grpc.UnaryUnaryMultiCallable[_run_service_pb2.CreateRunRequest, _run_pb2.Run]
     """Pins its data and base, estimates, and returns the run QUEUED.
-    INVALID_ARGUMENT (METHOD_REQUIRED, DATASETS_REQUIRED, BAD_HYPERPARAMETER); NOT_FOUND (VERSION_NOT_FOUND,
-    BASE_NOT_FOUND, QUEUE_NOT_FOUND); FAILED_PRECONDITION (VERSION_NOT_READY, TYPE_MISMATCH,
-    ARCHITECTURE_UNSUPPORTED, FITS_NOWHERE).
+    INVALID_ARGUMENT (METHOD_REQUIRED, DATASETS_REQUIRED, BAD_HYPERPARAMETER, TYPE_MISMATCH,
+    ARCHITECTURE_UNSUPPORTED); NOT_FOUND (VERSION_NOT_FOUND, BASE_NOT_FOUND, QUEUE_NOT_FOUND); FAILED_PRECONDITION
+    (VERSION_NOT_READY, FITS_NOWHERE).
     """
     EstimateRun: _grpc.UnaryUnaryMultiCallable[_run_service_pb2.EstimateRunRequest, _run_pb2.Estimate]
     """What CreateRun would plan, without creating; the same errors."""
@@ -62,9 +62,9 @@ class RunServiceAsyncStub(RunServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateRun: _aio.UnaryUnaryMultiCallable[_run_service_pb2.CreateRunRequest, _run_pb2.Run]  # type: ignore[assignment]
     """Pins its data and base, estimates, and returns the run QUEUED.
-    INVALID_ARGUMENT (METHOD_REQUIRED, DATASETS_REQUIRED, BAD_HYPERPARAMETER); NOT_FOUND (VERSION_NOT_FOUND,
-    BASE_NOT_FOUND, QUEUE_NOT_FOUND); FAILED_PRECONDITION (VERSION_NOT_READY, TYPE_MISMATCH,
-    ARCHITECTURE_UNSUPPORTED, FITS_NOWHERE).
+    INVALID_ARGUMENT (METHOD_REQUIRED, DATASETS_REQUIRED, BAD_HYPERPARAMETER, TYPE_MISMATCH,
+    ARCHITECTURE_UNSUPPORTED); NOT_FOUND (VERSION_NOT_FOUND, BASE_NOT_FOUND, QUEUE_NOT_FOUND); FAILED_PRECONDITION
+    (VERSION_NOT_READY, FITS_NOWHERE).
     """
     EstimateRun: _aio.UnaryUnaryMultiCallable[_run_service_pb2.EstimateRunRequest, _run_pb2.Estimate]  # type: ignore[assignment]
     """What CreateRun would plan, without creating; the same errors."""
@@ -91,9 +91,9 @@ class RunServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_run_pb2.Run, _abc.Awaitable[_run_pb2.Run]]:
         """Pins its data and base, estimates, and returns the run QUEUED.
-        INVALID_ARGUMENT (METHOD_REQUIRED, DATASETS_REQUIRED, BAD_HYPERPARAMETER); NOT_FOUND (VERSION_NOT_FOUND,
-        BASE_NOT_FOUND, QUEUE_NOT_FOUND); FAILED_PRECONDITION (VERSION_NOT_READY, TYPE_MISMATCH,
-        ARCHITECTURE_UNSUPPORTED, FITS_NOWHERE).
+        INVALID_ARGUMENT (METHOD_REQUIRED, DATASETS_REQUIRED, BAD_HYPERPARAMETER, TYPE_MISMATCH,
+        ARCHITECTURE_UNSUPPORTED); NOT_FOUND (VERSION_NOT_FOUND, BASE_NOT_FOUND, QUEUE_NOT_FOUND); FAILED_PRECONDITION
+        (VERSION_NOT_READY, FITS_NOWHERE).
         """
 
     @_abc_1.abstractmethod

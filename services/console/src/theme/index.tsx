@@ -1,3 +1,4 @@
+import { CloseCircleFilled, DownOutlined, EllipsisOutlined } from "@ant-design/icons";
 import { theme as antd, ConfigProvider } from "antd";
 import enUS from "antd/locale/en_US";
 import zhCN from "antd/locale/zh_CN";
@@ -20,7 +21,8 @@ const Context = createContext<Theme | null>(null);
 export function ThemeProvider({ children }: { children: ReactNode }) {
   const { language } = useI18n();
   const [mode, setMode] = useState<Mode>(() => (localStorage.getItem(STORED) as Mode | null) ?? "system");
-  const systemDark = useSystemDark();
+  const systemDark = useMedia("(prefers-color-scheme: dark)");
+  const still = useMedia("(prefers-reduced-motion: reduce)");
   const dark = mode === "dark" || (mode === "system" && systemDark);
 
   useEffect(() => {
@@ -29,10 +31,18 @@ export function ThemeProvider({ children }: { children: ReactNode }) {
   }, [mode, dark]);
 
   const value = useMemo<Theme>(() => ({ mode, setMode, dark, palette: dark ? DARK : LIGHT }), [mode, dark]);
-  const config = useMemo(() => antdTheme(dark), [dark]);
+  const config = useMemo(() => antdTheme(dark, !still), [dark, still]);
   return (
     <Context value={value}>
-      <ConfigProvider theme={config} locale={language === "zh-CN" ? zhCN : enUS} button={{ autoInsertSpace: false }}>
+      <ConfigProvider
+        theme={config}
+        locale={language === "zh-CN" ? zhCN : enUS}
+        button={{ autoInsertSpace: false }}
+        // Ant Design's own icons are read aloud by their English names.
+        input={{ allowClear: { clearIcon: <CloseCircleFilled aria-hidden /> } }}
+        select={{ suffixIcon: <DownOutlined aria-hidden /> }}
+        tabs={{ more: { icon: <EllipsisOutlined aria-hidden /> } }}
+      >
         {children}
       </ConfigProvider>
     </Context>
@@ -45,23 +55,24 @@ export function useTheme(): Theme {
   return theme;
 }
 
-function useSystemDark(): boolean {
-  const query = "(prefers-color-scheme: dark)";
-  const [dark, setDark] = useState(() => matchMedia(query).matches);
+function useMedia(query: string): boolean {
+  const [matches, setMatches] = useState(() => matchMedia(query).matches);
   useEffect(() => {
     const media = matchMedia(query);
-    const listen = () => setDark(media.matches);
+    const listen = () => setMatches(media.matches);
     media.addEventListener("change", listen);
     return () => media.removeEventListener("change", listen);
-  }, []);
-  return dark;
+  }, [query]);
+  return matches;
 }
 
-function antdTheme(dark: boolean) {
+/** Without `motion` nothing waits for the end of an animation, which a reader who wants none would never see. */
+function antdTheme(dark: boolean, motion: boolean) {
   const palette = dark ? DARK : LIGHT;
   return {
     algorithm: dark ? antd.darkAlgorithm : antd.defaultAlgorithm,
     token: {
+      motion,
       colorPrimary: palette.accent,
       colorLink: palette.accent,
       colorLinkHover: palette.accentHover,

@@ -22,7 +22,7 @@ export function RowViewer({ version }: { version: DatasetVersion }) {
       rowKey={(row) => row.id}
       tools={
         <>
-          <Segmented options={splits} value={split} onChange={setSplit} />
+          <Segmented aria-label={t("dataset.split")} options={splits} value={split} onChange={setSplit} />
           {slices.length > 1 && (
             <Select
               aria-label={t("dataset.slice")}

@@ -61,6 +61,7 @@ export function CreateDeploymentDrawer({ open, onClose }: { open: boolean; onClo
       <IdField name="deployment_id" from="display_name" label={t("deployments.openaiName")} />
       <Form.Item name="kind" required label={t("deployments.serves")}>
         <Segmented
+          aria-label={t("deployments.serves")}
           options={[
             { value: "variant", label: t("deployments.ownModel") },
             { value: "upstream", label: t("engine.OPENAI") },

@@ -78,6 +78,7 @@ export function Comparison() {
         <span className="grow" />
         {metrics.length > 1 && (
           <Segmented
+            aria-label={t("verdicts.metric")}
             value={shownMetric}
             onChange={setMetric}
             options={metrics.map((one) => ({ value: one, label: word("metric", one) }))}

@@ -59,6 +59,7 @@ export function EvaluationDetail() {
               extra={
                 metrics.length > 1 && (
                   <Segmented
+                    aria-label={t("verdicts.metric")}
                     size="small"
                     value={metric}
                     onChange={setMetric}
@@ -138,6 +139,7 @@ function Results({ path }: { path: string }) {
       empty={<Empty title={t("dataset.noRows")} />}
       tools={
         <Segmented
+          aria-label={t("column.status")}
           value={which}
           onChange={setWhich}
           options={[

@@ -45,6 +45,7 @@ export function FeedbackReview() {
     >
       <div className="row wrap">
         <Segmented<string>
+          aria-label={t("column.status")}
           value={view}
           options={views}
           onChange={(next) => setAddress({ view: next }, { replace: true })}

@@ -138,6 +138,7 @@ function Curves({ run }: { run: Run }) {
   const series = useMemo(() => seriesOf(points, name), [points, name]);
   const switcher = names.length > 1 && (
     <Segmented
+      aria-label={t("run.curve")}
       size="small"
       value={name}
       onChange={setChosen}
