@@ -63,10 +63,11 @@ lint: setup ## Check style, types and protos; the console's too
 format: setup ## Format the Python code
 	$(BIN)/ruff check --fix -q . ; $(BIN)/ruff format -q .
 
-gen: $(VENV)/.packages ## Generate code, AsyncAPI, OpenAPI, reference pages and dashboards from their sources
+gen: $(VENV)/.packages ## Generate code, AsyncAPI, OpenAPI, reference pages, dashboards and the console's types from their sources
 	$(BIN)/python proto/gen.py
 	$(BIN)/python docs/generate.py
 	$(BIN)/python infra/grafana/dashboards.py
+	$(BIN)/python $(CONSOLE)/scripts/gen_types.py
 
 lock: $(VENV)/.packages ## Write requirements/*.lock from what is installed
 	$(BIN)/python requirements/lock.py

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import aiokafka.client
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError
 from aiokafka.protocol.metadata import MetadataRequest
@@ -17,6 +19,7 @@ from gyre_kit import addresses
 
 PARTITIONS = 1  # order holds for each aggregate within a partition; a cluster's owner may raise it
 REQUEST_MS = 8000
+PATIENCE_SECONDS = 10.0  # with aiokafka's longer steps, which wait for ever for a broker that is another one by now
 # Bytes. A record a batch, whatever its size: Tansu 0.6 moves its log's end by one for a batch of several records, and
 # the next batch then lies at offsets that every consumer believes to have read.
 ONE_RECORD = 1
@@ -35,6 +38,14 @@ class Cluster:
     topics_created: bool
 
 
+@dataclass(frozen=True)
+class Layout:
+    """What a reader must know: another cluster, or a partition more, and it has to start over."""
+
+    cluster_id: str
+    partitions: frozenset[TopicPartition]
+
+
 class Broker:
     """One admin connection, made at first use and made again after an error."""
 
@@ -47,9 +58,14 @@ class Broker:
     async def cluster_id(self) -> str:
         return str((await self._metadata())["cluster_id"])
 
-    async def topics(self) -> frozenset[str]:
-        """The topics that exist now."""
-        return _names(await self._metadata())
+    async def layout(self, topics: Collection[str]) -> Layout:
+        """The cluster, and what there is of `topics` by now."""
+        metadata = await self._metadata()
+        there = (topic for topic in metadata["topics"] if not topic["error_code"] and topic["topic"] in topics)
+        partitions = (
+            TopicPartition(topic["topic"], each["partition"]) for topic in there for each in topic["partitions"]
+        )
+        return Layout(str(metadata["cluster_id"]), frozenset(partitions))
 
     async def ensure_topics(self, component: str) -> Cluster:
         """Makes the two topics of `component` where they are missing."""
@@ -71,23 +87,34 @@ class Broker:
             metadata_max_age_ms=30_000,
         )
 
-    def consumer(self, topics: list[str], group: str) -> AIOKafkaConsumer:
-        """A member of `group` that starts at the oldest event and commits by hand."""
-        return AIOKafkaConsumer(
-            *topics,
+    @asynccontextmanager
+    async def reading(
+        self, partitions: Collection[TopicPartition], group: str | None
+    ) -> AsyncIterator[AIOKafkaConsumer]:
+        """Reads all of `partitions`: from where `group` committed by hand, else from the oldest event; without a group
+        from now on.
+
+        The reader is no member of its group: who reads is decided in the database. So it reads at once, and no member
+        that died, or could not leave, keeps a partition from it. Raises: KafkaError; TimeoutError.
+        """
+        consumer = AIOKafkaConsumer(
             bootstrap_servers=self.bootstrap,
             client_id=self._client_id,
             group_id=group,
             enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            session_timeout_ms=6000,
-            heartbeat_interval_ms=500,
-            rebalance_timeout_ms=1000,
+            auto_offset_reset="earliest" if group else "latest",
             retry_backoff_ms=20,
             request_timeout_ms=REQUEST_MS,
             max_poll_records=100,
-            metadata_max_age_ms=10_000,
+            metadata_max_age_ms=30_000,
         )
+        consumer.assign(list(partitions))
+        try:
+            await asyncio.wait_for(consumer.start(), PATIENCE_SECONDS)
+            yield consumer
+        finally:
+            with suppress(TimeoutError, KafkaError):
+                await asyncio.wait_for(consumer.stop(), PATIENCE_SECONDS)
 
     async def close(self) -> None:
         admin, self._admin = self._admin, None

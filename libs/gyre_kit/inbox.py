@@ -19,22 +19,24 @@ from google.protobuf.message import Message
 from sqlalchemy.dialects.postgresql import insert
 
 from gyre_kit import addresses, outbox
-from gyre_kit.broker import Broker
+from gyre_kit.broker import PATIENCE_SECONDS, Broker
 from gyre_kit.db import Database, Session
 from gyre_kit.errors import DomainError, Retriable
 from gyre_kit.events import Decoder, Envelope
+from gyre_kit.leader import Leadership, leadership
 from gyre_kit.telemetry import Metrics, event_span
 
 log = logging.getLogger(__name__)
 Handler = Callable[[Session, Any], Awaitable[None]]
 INBOX = sa.table("inbox", sa.column("consumer"), sa.column("event_id"))
 ATTEMPTS = 5
-CLUSTER_CHECK_SECONDS = 2.0
+POLL_SECONDS = 2.0  # an event ends the wait at once; this is how soon another broker is noticed
+POLL_SECONDS_TO_BEGIN_WITH = 0.2  # while the owners of some topics have not made them yet
 RETRY_SECONDS = 0.5
 
 
 class Inbox:
-    """The consumer group of one service, feeding its HANDLERS."""
+    """What one service hears, brought to its HANDLERS. Of several processes of one service one reads."""
 
     def __init__(
         self,
@@ -47,40 +49,46 @@ class Inbox:
         self._db, self._broker, self._metrics = db, broker, metrics
         self._handlers, self._on_applied = handlers, on_applied
         self._decoder = Decoder(handlers)
+        self._topics = frozenset(self._decoder.topics())
         self.ready = asyncio.Event()
 
     async def run(self) -> None:
-        """Runs until cancelled. Starts over, from the oldest event, when the broker turns out to be another one."""
+        """Runs until cancelled; a broker or database that is away is waited for."""
         while True:
             try:
-                await self._consume_one_cluster()
+                async with leadership(self._db, "inbox", waiting=self.ready) as lead:
+                    while True:
+                        await self._read_one_layout(lead)
             except (KafkaError, OSError, sa.exc.SQLAlchemyError, TimeoutError) as error:
                 log.warning("inbox waits for broker or database", extra={"error": str(error)})
             except Exception:
                 log.exception("inbox failed; it starts over")
             await asyncio.sleep(RETRY_SECONDS)
 
-    async def _consume_one_cluster(self) -> None:
-        cluster_id = await self._broker.cluster_id()
-        for topic in self._decoder.topics():
-            await self._broker.ensure_topics(topic.removeprefix("gyre."))
-        consumer = self._broker.consumer(self._decoder.topics(), group=self._db.component)
-        await consumer.start()
-        try:
-            while await self._broker.cluster_id() == cluster_id:
-                batch = await consumer.getmany(timeout_ms=int(CLUSTER_CHECK_SECONDS * 1000), max_records=100)
-                if consumer.assignment():
-                    self.ready.set()
-                for records in batch.values():
-                    for record in records:
+    async def _read_one_layout(self, lead: Leadership) -> None:
+        """Reads until the broker turns out to be another one, or to have more topics or partitions for us."""
+        layout = await self._broker.layout(self._topics)
+        if not layout.partitions:
+            self.ready.set()
+            await asyncio.sleep(POLL_SECONDS_TO_BEGIN_WITH)
+            return
+        is_whole = {partition.topic for partition in layout.partitions} == self._topics
+        poll = POLL_SECONDS if is_whole else POLL_SECONDS_TO_BEGIN_WITH
+        async with self._broker.reading(layout.partitions, group=self._db.component) as consumer:
+            self.ready.set()
+            while True:
+                batches = await consumer.getmany(timeout_ms=int(poll * 1000))
+                for batch in batches.values():
+                    for record in batch:
                         await self._handle(record)
-                if batch:
-                    await consumer.commit()
+                if batches:
                     self._on_applied()
-                await self._measure(consumer)
-        finally:
-            await asyncio.wait_for(consumer.stop(), timeout=8)
-        log.warning("the broker is another one; reading it from its beginning")
+                if await self._broker.layout(self._topics) != layout:
+                    return  # before the commit: offsets of another broker mean nothing to this one
+                await lead.confirm()
+                if batches:
+                    await asyncio.wait_for(consumer.commit(), PATIENCE_SECONDS)
+                await asyncio.wait_for(self._measure(consumer), PATIENCE_SECONDS)
 
     async def _handle(self, record: ConsumerRecord) -> None:
         """Applies one event, retries what may pass, and sets aside what does not."""

@@ -19,11 +19,11 @@ import sqlalchemy as sa
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 from google.protobuf.message import Message
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gyre_kit import addresses, events
 from gyre_kit.broker import Broker, Cluster
 from gyre_kit.db import Database, Session
+from gyre_kit.leader import Leadership, leadership
 from gyre_kit.telemetry import Metrics, current_traceparent
 
 log = logging.getLogger(__name__)
@@ -76,7 +76,7 @@ class Every:
 
 
 class Relay:
-    """Sends what the outbox holds. Of several processes of one service the one with the advisory lock is active."""
+    """Sends what the outbox holds. Of several processes of one service one does."""
 
     def __init__(self, db: Database, broker: Broker, metrics: Metrics, retention: timedelta) -> None:
         self._db, self._broker, self._metrics, self._retention = db, broker, metrics, retention
@@ -94,20 +94,15 @@ class Relay:
             await asyncio.sleep(RETRY_SECONDS)
 
     async def _as_leader(self) -> None:
-        async with self._db.engine.connect() as connection:
-            await connection.execution_options(isolation_level="AUTOCOMMIT")
-            while not await _try_lock(connection, self._db.component):
-                self.ready.set()
-                await asyncio.sleep(1)
+        async with leadership(self._db, "relay", waiting=self.ready) as lead:
             producer = self._broker.producer()
             await producer.start()
             try:
-                await self._relay(producer, connection)
+                await self._relay(producer, lead)
             finally:
-                await connection.invalidate()  # back in the pool it would keep the lock from the next leader: ourselves
                 await asyncio.wait_for(producer.stop(), timeout=5)
 
-    async def _relay(self, producer: AIOKafkaProducer, connection: AsyncConnection) -> None:
+    async def _relay(self, producer: AIOKafkaProducer, lead: Leadership) -> None:
         known: Cluster | None = None
         housekeeping = Every(HOUSEKEEPING_SECONDS)
         while True:
@@ -119,7 +114,7 @@ class Relay:
             self._db.outbox_written.clear()
             while await self._send_batch(producer, cluster.id):
                 pass
-            await connection.execute(sa.text("SELECT 1"))  # the lock lives as long as this connection
+            await lead.confirm()
             if housekeeping.due():
                 await self._drop_old()
             with suppress(TimeoutError):
@@ -164,9 +159,3 @@ class Relay:
         async with self._db.transaction() as session:
             before = session.clock.now() - self._retention
             await session.execute(sa.delete(OUTBOX).where(OUTBOX.c.create_time < before, OUTBOX.c.sent_at.is_not(None)))
-
-
-async def _try_lock(connection: AsyncConnection, component: str) -> bool:
-    key = {"key": f"relay/{component}"}
-    result = await connection.execute(sa.text("SELECT pg_try_advisory_lock(hashtextextended(:key, 0))"), key)
-    return bool(result.scalar())

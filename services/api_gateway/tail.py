@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
-from aiokafka import AIOKafkaConsumer, ConsumerRecord
+from aiokafka import ConsumerRecord
 from aiokafka.errors import KafkaError
 from gyre_kit import addresses
 from gyre_kit.app import Context
@@ -17,6 +17,7 @@ from gyre_kit.app import Context
 log = logging.getLogger(__name__)
 BUFFER = 1000  # events that one slow watcher may be behind; then it misses the oldest
 CLUSTER_CHECK_SECONDS = 2.0
+TOPICS = frozenset(addresses.topic(component) for component in addresses.COMPONENTS)
 
 
 @dataclass(frozen=True)
@@ -48,28 +49,18 @@ class Tail:
                 await asyncio.sleep(1)
 
     async def _listen(self) -> None:
+        """Until the broker is another one, or has more topics for us: then it begins anew."""
         broker = self._context.broker
-        cluster, topics = await broker.cluster_id(), await self._topics()
-        if not topics:
+        layout = await broker.layout(TOPICS)
+        if not layout.partitions:
             await asyncio.sleep(CLUSTER_CHECK_SECONDS)
             return
-        consumer = AIOKafkaConsumer(
-            *topics, bootstrap_servers=broker.bootstrap, group_id=None, auto_offset_reset="latest"
-        )
-        await consumer.start()
-        try:
-            while await broker.cluster_id() == cluster and await self._topics() == topics:
+        async with broker.reading(layout.partitions, group=None) as consumer:
+            while await broker.layout(TOPICS) == layout:
                 batches = await consumer.getmany(timeout_ms=int(CLUSTER_CHECK_SECONDS * 1000))
                 for records in batches.values():
                     for record in records:
                         self._tell(record)
-        finally:
-            await asyncio.wait_for(consumer.stop(), timeout=5)
-
-    async def _topics(self) -> list[str]:
-        """Ours, as far as their owners have made them: it begins anew when another one is there."""
-        there = await self._context.broker.topics()
-        return [topic for component in addresses.COMPONENTS if (topic := addresses.topic(component)) in there]
 
     def _tell(self, record: ConsumerRecord) -> None:
         headers = {name: value.decode() for name, value in record.headers}

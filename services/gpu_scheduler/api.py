@@ -20,7 +20,7 @@ from gyre_kit.render import enum_name, render
 from services.gpu_scheduler import facts, launcher, queues, service, store
 from services.gpu_scheduler.logs import AttemptNotFound, read_log
 from services.gpu_scheduler.models import HOLDING, Card, Node, Queue, Workload, WorkloadState
-from services.gpu_scheduler.policy import Amount
+from services.gpu_scheduler.policy import Amount, Reason
 from services.gpu_scheduler.usage import usage_of
 
 STREAMS = {"": launcher.STDERR, "STDERR": launcher.STDERR, "STDOUT": launcher.STDOUT}
@@ -46,7 +46,8 @@ class WorkloadApi(WorkloadServiceServicer):
         )
         async with self.db.transaction() as session:
             workload = await service.ensure(session, request.name, wanted, self.context.settings)
-        self.context.wake()
+        if workload.waiting_reason == Reason.NOT_CONSIDERED_YET:
+            self.context.wake()
         return await self._rendered(workload)
 
     async def GetWorkload(self, request: workload_service.GetWorkloadRequest, _: Any) -> workload_pb2.Workload:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -18,12 +20,13 @@ from gyre_kit.errors import from_rpc
 from gyre_kit.render import enum_number
 from sqlalchemy.exc import DataError, IntegrityError
 
-from services.inference_gateway import completions
+from services.inference_gateway import completions, store
 from services.inference_gateway.proxy.control import FeedbackCall
 from services.inference_gateway.proxy.processes import ProxyPool
 from services.inference_gateway.proxy.records import CompletionRecord
 from services.inference_gateway.proxy.settings import Paths, ProxySettings
 from services.inference_gateway.proxy.shipper import RecordsRefused
+from services.inference_gateway.reconcile import refresh_keys
 
 RATINGS = {"thumbs_up": "THUMBS_UP", "up": "THUMBS_UP", "thumbs_down": "THUMBS_DOWN", "down": "THUMBS_DOWN"}
 FIELDS = ("completion_id", "rating", "correction", "comment", "slice", "user", "request_id")
@@ -45,10 +48,11 @@ async def serving_openai(context: Context) -> AsyncIterator[None]:
         context.settings.openai_port,
         record=lambda records: store_records(context, records),
         on_feedback=lambda call: submit_feedback(context, call),
+        knows_key=lambda digest: knows_key(context, digest),
         registry=context.metrics.registry,
     )
     async with aiohttp.ClientSession() as http:
-        context.state |= {"http": http, "pool": pool, "paths": paths, "hidden": {}}
+        context.state |= {"http": http, "pool": pool, "paths": paths, "hidden": {}, "keys_lock": asyncio.Lock()}
         async with pool:
             yield
 
@@ -60,6 +64,22 @@ async def store_records(context: Context, records: Sequence[CompletionRecord]) -
             await completions.keep(session, [completions.from_record(record) for record in records])
     except (DataError, IntegrityError) as error:
         raise RecordsRefused(str(error)[:300]) from error
+
+
+async def knows_key(context: Context, digest: str) -> bool:
+    """Asks api_gateway about a key that no event has told of yet. Many who ask at once share one answer."""
+    asked_at = time.monotonic()
+    async with context.state["keys_lock"]:
+        if not await _holds(context, digest) and context.state.get("keys_read_at", 0.0) < asked_at:
+            context.state["keys_read_at"] = time.monotonic()
+            await refresh_keys(context)
+    context.wake_event("publish_routes").set()
+    return await _holds(context, digest)
+
+
+async def _holds(context: Context, digest: str) -> bool:
+    async with context.db.transaction() as session:
+        return await store.is_key(session, digest)
 
 
 async def submit_feedback(context: Context, call: FeedbackCall) -> tuple[int, Any]:

@@ -92,6 +92,11 @@ async def keys(session: Session) -> Sequence[KnownKey]:
     return (await session.scalars(sa.select(KnownKey))).all()
 
 
+async def is_key(session: Session, digest: str) -> bool:
+    query = sa.select(KnownKey.name).where(KnownKey.secret_sha256 == digest, KnownKey.active)
+    return (await session.scalar(query)) is not None
+
+
 async def projects(session: Session) -> Sequence[KnownProject]:
     return (await session.scalars(sa.select(KnownProject))).all()
 

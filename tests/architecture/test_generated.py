@@ -14,7 +14,9 @@ GENERATED = (
     "docs/openapi.json",
     "docs/reference/settings.md",
     "docs/reference/cli.md",
+    "services/console/src/api/types.gen.ts",
 )
+SCRIPTS = ("proto/gen.py", "docs/generate.py", "services/console/scripts/gen_types.py")
 
 
 def contents(root: Path) -> dict[str, bytes]:
@@ -31,7 +33,7 @@ def test_generating_again_changes_nothing(tmp_path: Path) -> None:
     ignored = shutil.ignore_patterns(".git", ".venv", "node_modules", ".gyre", "__pycache__", "dist", "tests", "data")
     shutil.copytree(ROOT, copy, ignore=ignored)
     environment = {"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", "PYTHONPATH": f"{copy}:{copy / 'libs'}"}
-    for script in ("proto/gen.py", "docs/generate.py"):
+    for script in SCRIPTS:
         command = [sys.executable, script]
         done = subprocess.run(
             command, check=False, cwd=copy, env=environment, capture_output=True, text=True, timeout=240

@@ -15,12 +15,10 @@ from tests.browser.language import foreign_labels
 from tests.conftest import Running
 from tests.tiny import tiny_base
 
-pytestmark = pytest.mark.unfinished
-
-
 PROJECT = "console"
 HOTLINE = Path(__file__).resolve().parents[2] / "examples" / "hotline" / "hotline.en.jsonl"
 LINES = HOTLINE.read_text("utf-8").splitlines()[:48]
+STEPS = 60  # a tiny model takes many in a second, and the page has to be there while it trains
 QUESTION = "The lamp in front of number 9 has been dark for a week."
 CORRECTION = '{"department": "lighting", "urgency": "low", "reply": "We will repair the lamp."}'
 # Notes each new length of the answer that is being written.
@@ -109,8 +107,8 @@ def _train(page: Page) -> None:
     drawer.locator("#register_as").fill("helper")
     drawer.locator("#hyperparameters_max_length").fill("128")
     drawer.get_by_text("More settings").click()
-    drawer.locator("#hyperparameters_max_steps").fill("10")
-    expect(drawer).to_contain_text("10 steps · about")
+    drawer.locator("#hyperparameters_max_steps").fill(str(STEPS))
+    expect(drawer).to_contain_text(f"{STEPS} steps · about")
     drawer.get_by_role("button", name="Start", exact=True).click()
 
 
@@ -125,8 +123,8 @@ def _sees_the_curve(page: Page) -> None:
     expect(page.locator(".page-lead .state")).to_have_text("Succeeded")
     page.unroute(stored)
     page.reload()
-    expect(curve.locator("figcaption")).to_contain_text("Loss over 10 points")
-    expect(page.get_by_text("10 / 10")).to_be_visible()
+    expect(curve.locator("figcaption")).to_contain_text(f"Loss over {STEPS} points")
+    expect(page.get_by_text(f"{STEPS} / {STEPS}")).to_be_visible()
 
 
 def _quantise(page: Page) -> None:

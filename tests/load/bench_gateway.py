@@ -208,7 +208,13 @@ async def gateway(port: int, engine: int, keeps: bool, home: Path) -> AsyncItera
     target = Target("t1", version="1", address=f"127.0.0.1:{engine}", upstream_model="mock")
     keys = {sha256(KEY.encode()).hexdigest(): Key(name="projects/bench/keys/1", project="bench")}
     snapshot = make_snapshot(1, keys, {"bench": Project(keeps)}, [Deployment("mock", "bench", (target,))])
-    pool = ProxyPool(ProxySettings(), paths, "127.0.0.1", port, record=record, on_feedback=no_feedback)
+
+    async def nobody(digest: str) -> bool:
+        return False
+
+    pool = ProxyPool(
+        ProxySettings(), paths, "127.0.0.1", port, record=record, on_feedback=no_feedback, knows_key=nobody
+    )
     async with pool:
         write_snapshot(paths.snapshot, snapshot)
         await pool.until_revision(1)

@@ -71,6 +71,7 @@ def fact(db: Database, number: int) -> Envelope:
 
 async def send(kafka: Any, *envelopes: Envelope) -> None:
     client = kafka.client()
+    await client.ensure_topics("feedback")  # as its owner does
     producer = client.producer()
     await producer.start()
     try:
@@ -111,6 +112,33 @@ async def test_a_broker_that_forgot_and_is_told_again_changes_nothing(db: Databa
         await kafka.start()
         await send(kafka, known, fact(db, 2))
         await eventually(heard.has(1, 2), seconds=60)
+
+
+async def test_of_two_processes_one_reads_and_the_other_takes_over(db: Database, kafka: Any) -> None:
+    first, second = Heard(), Heard()
+    async with listening(db, kafka, first):
+        await send(kafka, fact(db, 1))
+        await eventually(first.has(1))
+        follower = asyncio.create_task(_hear_until(db, kafka, second, 2))
+        await send(kafka, fact(db, 3))
+        await eventually(first.has(1, 3))
+        assert second.calls == 0
+    await send(kafka, fact(db, 2))
+    await follower
+    assert second.numbers == [2], "what the first had committed does not come again"
+
+
+async def _hear_until(db: Database, kafka: Any, heard: Heard, number: int) -> None:
+    async with listening(db, kafka, heard):
+        await eventually(heard.has(number))
+
+
+async def test_a_topic_that_comes_later_is_read_from_its_beginning(db: Database, kafka: Any) -> None:
+    heard = Heard()
+    async with listening(db, kafka, heard):
+        assert not (await kafka.client().layout([TOPIC])).partitions, "only its owner makes a topic"
+        await send(kafka, fact(db, 1))
+        await eventually(heard.has(1))
 
 
 async def test_an_inbox_outlives_a_database_that_lets_nobody_in(

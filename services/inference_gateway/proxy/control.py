@@ -1,6 +1,6 @@
 """Between workers and the control plane of this machine: a Unix socket, spoken HTTP, 0600.
 
-Workers hand on feedback and report their load; so they need no database, no gRPC and no key of any service. The
+Workers hand on feedback, ask about keys that are new to them, and report their load; so they need no database, no gRPC and no key of any service. The
 server is the one that also serves clients, with another handler.
 """
 
@@ -49,6 +49,8 @@ class WorkerStatus:
 
 # Returns status and JSON of the answer. May raise ApiError.
 FeedbackSink = Callable[[FeedbackCall], Awaitable[tuple[int, Any]]]
+# Whether somebody holds the key with that SHA-256 (hex); if so, a snapshot with it is on its way.
+KeyQuestion = Callable[[str], Awaitable[bool]]
 
 
 class ControlFailed(Exception):
@@ -107,13 +109,19 @@ class _Collected:
 
 
 class ControlServer:
-    """The control plane's end: `on_feedback` decides, `on_status` listens."""
+    """The control plane's end: `on_feedback` decides, `knows_key` answers, `on_status` listens."""
 
     def __init__(
-        self, path: Path, settings: ProxySettings, on_feedback: FeedbackSink, on_status: Callable[[WorkerStatus], None]
+        self,
+        path: Path,
+        settings: ProxySettings,
+        on_feedback: FeedbackSink,
+        knows_key: KeyQuestion,
+        on_status: Callable[[WorkerStatus], None],
     ) -> None:
         self._path = path
         self._on_feedback = on_feedback
+        self._knows_key = knows_key
         self._on_status = on_status
         self._server = Server(self, settings)
 
@@ -130,13 +138,16 @@ class ControlServer:
         self._path.unlink(missing_ok=True)
 
     def admit(self, request: Request) -> None:
-        if request.method != "POST" or request.path not in ("/feedback", "/status"):
+        if request.method != "POST" or request.path not in ("/feedback", "/key", "/status"):
             raise errors.unknown_path(request.path)
 
     async def handle(self, request: Request, reply: Reply) -> None:
         if request.path == "/status":
             self._on_status(WorkerStatus(**json.loads(request.body)))
             reply.send(200, b"{}")
+            return
+        if request.path == "/key":
+            reply.send(200 if await self._knows_key(request.body.decode()) else 404, b"{}")
             return
         said = {name: request.headers.get(_header(name), "") for name in ("project", "api_key", "role")}
         status, answer = await self._on_feedback(FeedbackCall(**said, body=request.body))

@@ -16,6 +16,7 @@ from services.inference_gateway.proxy.errors import ApiError
 from services.inference_gateway.proxy.exchange import Exchange
 from services.inference_gateway.proxy.limits import RateLimiter
 from services.inference_gateway.proxy.metrics import Metrics
+from services.inference_gateway.proxy.newcomers import Newcomers
 from services.inference_gateway.proxy.pool import Pools
 from services.inference_gateway.proxy.records import CompletionRecord, RecordQueue
 from services.inference_gateway.proxy.reply import Reply
@@ -25,8 +26,8 @@ from services.inference_gateway.proxy.ssrf import UpstreamRefused
 from services.inference_gateway.proxy.wire import Request
 
 CLIENT_LEFT = 499
+NEWCOMER_BYTES = 1024 * 1024
 MODELS = "/v1/models"
-# Settings that may hold the key of an upstream. Any other variable would be a way to read ours.
 
 Answerer = Callable[["Gateway", Request, Reply], Awaitable[None]]
 
@@ -52,6 +53,7 @@ class Gateway:
         self._records = records
         self._control = control
         self._limiter = RateLimiter(clock, settings.workers)
+        self._newcomers = Newcomers(control, clock)
 
     def use(self, snapshot: Snapshot) -> None:
         """Swaps the picture, and drops what belonged to things that are gone."""
@@ -62,14 +64,18 @@ class Gateway:
         names = {key.name for key in snapshot.keys.values()}
         self._limiter.forget(names.__contains__)
         self.metrics.snapshot_revision.set(snapshot.revision)
+        self._newcomers.came()
 
     # -- what the server calls ---------------------------------------------------------------------------------------
 
     def admit(self, request: Request) -> None:
-        """Path, method and key, before the body is read: who may not ask cannot make us hold ten megabytes."""
+        """Path, method and key, before the body is read: who may not ask cannot make us hold ten megabytes.
+
+        A key that is new to us is asked about when the request is here (`handle`), within `Newcomers`' bounds.
+        """
         try:
             _route(request)
-            if request.path != "/health":
+            if _needs_key(request):
                 request.caller = self._caller(request)
         except ApiError as error:
             self._count(request, error.status)
@@ -78,6 +84,8 @@ class Gateway:
     async def handle(self, request: Request, reply: Reply) -> None:
         status = CLIENT_LEFT
         try:
+            if request.caller is None and _needs_key(request):
+                request.caller = await self._introduced(request)
             await _route(request)(self, request, reply)
             status = reply.status
         except ApiError as error:
@@ -210,14 +218,21 @@ class Gateway:
             raise UpstreamRefused(f"the setting {setting}, which should hold its key, is not set for the gateway")
         return key
 
-    def _caller(self, request: Request) -> Key:
-        secret = request.bearer()
-        if not secret:
-            raise errors.missing_key()
-        key = self._routes().keys.get(sha256(secret.encode("utf-8", "surrogateescape")).hexdigest())
-        if key is None or key.revoked:
-            raise errors.invalid_key()
-        return key
+    def _caller(self, request: Request) -> Key | None:
+        """None if it may be a key that was made a moment ago. Raises: ApiError 401."""
+        digest = _digest(request)
+        key = self._routes().keys.get(digest)
+        if key is None and _is_small(request) and self._newcomers.may_ask(digest):
+            return None
+        return _valid(key)
+
+    async def _introduced(self, request: Request) -> Key:
+        """The holder of a key that came after our snapshot. Raises: ApiError 401."""
+        digest = _digest(request)
+        if digest not in self._routes().keys:
+            await self._newcomers.ask(digest)
+            await self._newcomers.until(lambda: digest in self._routes().keys)
+        return _valid(self._routes().keys.get(digest))
 
     def _project(self, request: Request) -> str:
         """The key's project, or the one that a key of all projects names."""
@@ -262,6 +277,30 @@ def _route(request: Request) -> Answerer:
     if request.method not in methods:
         raise errors.method_not_allowed(request.method, ", ".join(methods))
     return methods[request.method]
+
+
+def _needs_key(request: Request) -> bool:
+    return request.path != "/health"
+
+
+def _is_small(request: Request) -> bool:
+    """What may be read of somebody who is not known yet."""
+    length = request.headers.get("content-length", "0")
+    return "transfer-encoding" not in request.headers and length.isdecimal() and int(length) <= NEWCOMER_BYTES
+
+
+def _digest(request: Request) -> str:
+    """SHA-256 of the key that was sent, in hex. Raises: ApiError 401 if none was."""
+    secret = request.bearer()
+    if not secret:
+        raise errors.missing_key()
+    return sha256(secret.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _valid(key: Key | None) -> Key:
+    if key is None or key.revoked:
+        raise errors.invalid_key()
+    return key
 
 
 def _known(request: Request) -> Key:

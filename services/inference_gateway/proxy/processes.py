@@ -1,6 +1,6 @@
 """What the control plane holds: the worker processes, kept running, and their end of the control socket.
 
-    pool = ProxyPool(settings, paths, host, port, record=store_batch, on_feedback=submit, registry=metrics.registry)
+    pool = ProxyPool(settings, paths, host, port, record=store_batch, on_feedback=submit, knows_key=ask)
     await pool.start()          # returns when every worker listens
     write_snapshot(paths.snapshot, snapshot)
     ...
@@ -30,7 +30,7 @@ from prometheus_client import CollectorRegistry, Metric
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.registry import Collector
 
-from services.inference_gateway.proxy.control import ControlServer, FeedbackSink, WorkerStatus
+from services.inference_gateway.proxy.control import ControlServer, FeedbackSink, KeyQuestion, WorkerStatus
 from services.inference_gateway.proxy.server import BACKLOG, bind
 from services.inference_gateway.proxy.settings import Paths, ProxySettings
 from services.inference_gateway.proxy.shipper import Record, Shipper
@@ -46,7 +46,7 @@ LONGEST_SOCKET_PATH = 100
 
 
 class ProxyPool:
-    """`record` and `on_feedback` are called in the caller's event loop."""
+    """`record`, `on_feedback` and `knows_key` are called in the caller's event loop."""
 
     def __init__(
         self,
@@ -57,6 +57,7 @@ class ProxyPool:
         *,
         record: Record,
         on_feedback: FeedbackSink,
+        knows_key: KeyQuestion,
         registry: CollectorRegistry | None = None,
     ) -> None:
         self._settings = settings
@@ -66,7 +67,7 @@ class ProxyPool:
         registry = registry or CollectorRegistry()
         registry.register(ProxyMetrics(paths.metrics))
         self._control_path = _socket_path(paths.control)
-        self._control = ControlServer(self._control_path, settings, on_feedback, self._heard)
+        self._control = ControlServer(self._control_path, settings, on_feedback, knows_key, self._heard)
         self._shipper = Shipper(paths.spool, paths.dead, record, settings, registry)
         self._statuses: dict[int, WorkerStatus] = {}
         self._news = asyncio.Event()

@@ -14,13 +14,13 @@ import asyncio
 import json
 import logging
 import os
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from services.inference_gateway.proxy import ulid
 from services.inference_gateway.proxy.settings import ProxySettings
 
 log = logging.getLogger(__name__)
@@ -151,8 +151,8 @@ class SpoolWriter:
 
 
 def write_segment(folder: Path, lines: list[bytes]) -> Path:
-    """A segment appears whole, and only once it is on the disk. Raises: OSError."""
-    path = folder / f"{ulid.new()}-{os.getpid()}{SUFFIX}"
+    """A segment appears whole, and only once it is on the disk; names sort as they were written. Raises: OSError."""
+    path = folder / f"{time.time_ns()}-{os.getpid()}{SUFFIX}"
     temporary = path.with_suffix(".part")
     try:
         with open(temporary, "wb") as file:

@@ -36,13 +36,15 @@ export function useLiveRefresh(): void {
   }, [client, project]);
 }
 
-/** A run's points as they come; the run itself is put where its query finds it. */
+/** A run's points as they come, kept when it has ended; the run itself is put where its query finds it. */
 export function useRunPoints(project: string, id: string, live: boolean): MetricPoint[] {
   const client = useQueryClient();
   const [points, setPoints] = useState<MetricPoint[]>([]);
 
+  // biome-ignore lint/correctness/useExhaustiveDependencies: another run begins without points
+  useEffect(() => setPoints([]), [project, id]);
+
   useEffect(() => {
-    setPoints([]);
     if (!live) return;
     const source = new EventSource(url(`/projects/${project}/runs/${id}/events`));
     source.onmessage = (message: MessageEvent<string>) => {

@@ -46,7 +46,11 @@ async def start(tmp_path: Path) -> AsyncIterator[Start]:
                 running.feedback.append(call)
                 return 200, {"name": f"projects/{call.project}/feedback/1"}
 
-            control = ControlServer(control_path, chosen, on_feedback, lambda status: None)
+            async def knows_key(digest: str) -> bool:
+                running.asked_about.append(digest)
+                return await running.knows_key(digest)
+
+            control = ControlServer(control_path, chosen, on_feedback, knows_key, lambda status: None)
             await control.start()
             stack.push_async_callback(control.stop)
             stack.push_async_callback(server.drain, 0.1)

@@ -14,7 +14,7 @@ from typing import Any
 
 from openai import AsyncOpenAI
 
-from services.inference_gateway.proxy.control import FeedbackCall
+from services.inference_gateway.proxy.control import FeedbackCall, KeyQuestion
 from services.inference_gateway.proxy.gateway import Gateway
 from services.inference_gateway.proxy.records import CompletionRecord, RecordQueue, parse_line
 from services.inference_gateway.proxy.server import Server
@@ -52,6 +52,11 @@ def deployment(*targets: Target, name: str = "hotline", project: str = "demo") -
     return Deployment(name=name, project=project, targets=targets, created=1_700_000_000)
 
 
+async def nobody(digest: str) -> bool:
+    """A control plane that knows no more than the snapshot says."""
+    return False
+
+
 @dataclass
 class Running:
     """A gateway that serves on `port`; what it did can be looked at."""
@@ -61,6 +66,8 @@ class Running:
     port: int
     queue: RecordQueue
     feedback: list[FeedbackCall] = field(default_factory=list)
+    asked_about: list[str] = field(default_factory=list)
+    knows_key: KeyQuestion = field(default=nobody)
 
     @property
     def url(self) -> str:

@@ -1,0 +1,68 @@
+"""Keys that a worker's snapshot lacks: made a moment ago, or wrong. The control plane says which.
+
+So a key works as soon as its maker has it, whatever the events are doing. What guessing costs us is bounded: a few
+questions a second, and none about a secret that was refused before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable
+
+from services.inference_gateway.proxy import errors
+from services.inference_gateway.proxy.control import ControlClient, ControlFailed
+from services.inference_gateway.proxy.errors import ApiError
+from services.inference_gateway.proxy.limits import RateLimiter
+
+KNOWN, UNKNOWN = 200, 404  # what the control plane answers
+QUESTIONS_PER_MINUTE = 120
+REMEMBERED = 4096
+ARRIVES_WITHIN_SECONDS = 3.0
+
+
+class Newcomers:
+    """One worker's questions. Digests are SHA-256 hex."""
+
+    def __init__(self, control: ControlClient, clock: Callable[[], float]) -> None:
+        self._control = control
+        self._limiter = RateLimiter(clock)
+        self._refused: OrderedDict[str, None] = OrderedDict()
+        self._news = asyncio.Event()
+
+    def may_ask(self, digest: str) -> bool:
+        """Counts as a question."""
+        if digest in self._refused:
+            return False
+        try:
+            self._limiter.take("questions", QUESTIONS_PER_MINUTE)
+        except ApiError:
+            return False
+        return True
+
+    async def ask(self, digest: str) -> None:
+        """Returns when the control plane knows the key. Raises: ApiError 401 if it does not, or cannot say."""
+        try:
+            status, _ = await self._control.call("/key", digest.encode())
+        except ControlFailed as error:
+            raise errors.invalid_key() from error
+        if status == UNKNOWN:
+            self._refused[digest] = None
+            if len(self._refused) > REMEMBERED:
+                self._refused.popitem(last=False)
+        if status != KNOWN:
+            raise errors.invalid_key()
+
+    def came(self) -> None:
+        """A new snapshot is there."""
+        self._news.set()
+
+    async def until(self, arrived: Callable[[], bool]) -> None:
+        """Returns when a snapshot fulfils `arrived`, or too late."""
+        try:
+            async with asyncio.timeout(ARRIVES_WITHIN_SECONDS):
+                while not arrived():
+                    self._news.clear()
+                    await self._news.wait()
+        except TimeoutError:
+            return
