@@ -51,7 +51,9 @@ export function VersionView({ version }: { version: ModelVersion }) {
       </Panel>
       {version.card && (
         <Panel title={t("models.card")}>
-          <div lang="en" style={{ whiteSpace: "pre-wrap", maxWidth: "76ch" }}>{version.card}</div>
+          <div lang="en" style={{ whiteSpace: "pre-wrap", maxWidth: "76ch" }}>
+            {version.card}
+          </div>
         </Panel>
       )}
     </div>
