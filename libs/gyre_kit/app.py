@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from importlib import import_module
 from typing import Any
 
@@ -32,6 +33,7 @@ from gyre_kit.telemetry import Metrics, configure_logging, configure_tracing
 
 log = logging.getLogger(__name__)
 DRAIN_SECONDS = 5.0
+RESTART_SECONDS = 1.0
 
 
 @dataclass
@@ -96,7 +98,7 @@ async def serve(app: App, stack: AsyncExitStack, clock: Clock | None = None) -> 
     for extra in app.extras:  # 4 other servers
         await stack.enter_async_context(extra(context))
     for reconciler in app.reconcilers:  # 5 own work
-        _background(stack, reconciler.run(context), f"{app.component}.{reconciler.step.__name__}")
+        _background(stack, partial(reconciler.run, context), f"{app.component}.{reconciler.step.__name__}")
     await rpc.set_serving(status, True)
     stack.push_async_callback(rpc.set_serving, status, False)
     log.info("ready", extra={"service": app.component, "address": app.settings.grpc_listen(app.component)})
@@ -125,23 +127,37 @@ async def _context(app: App, stack: AsyncExitStack, clock: Clock) -> Context:
 
 async def _start_events(app: App, context: Context, stack: AsyncExitStack) -> None:
     relay = Relay(context.db, context.broker, context.metrics, timedelta(hours=app.settings.event_retention_hours))
-    _background(stack, relay.run(), f"{app.component}.relay")
+    _background(stack, relay.run, f"{app.component}.relay")
     waits: list[Awaitable[Any]] = [relay.ready.wait()]
     if app.handlers:
         inbox = Inbox(context.db, context.broker, context.metrics, app.handlers, on_applied=context.wake)
-        _background(stack, inbox.run(), f"{app.component}.inbox")
+        _background(stack, inbox.run, f"{app.component}.inbox")
         waits.append(inbox.ready.wait())
     await asyncio.gather(*waits)
 
 
-def _background(stack: AsyncExitStack, coroutine: Any, name: str) -> None:
-    task = asyncio.create_task(coroutine, name=name)
+def _background(stack: AsyncExitStack, work: Callable[[], Awaitable[None]], name: str) -> None:
+    task = asyncio.create_task(_kept_running(work, name), name=name)
 
     async def stop() -> None:
         task.cancel()
         await asyncio.wait([task], timeout=DRAIN_SECONDS)
 
     stack.push_async_callback(stop)
+
+
+async def _kept_running(work: Callable[[], Awaitable[None]], name: str) -> None:
+    """Until we are cancelled ourselves. A CancelledError that a library (grpc.aio, aiokafka) lets out of a task or call
+    of its own would end `work` without a word."""
+    while True:
+        try:
+            await work()
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+        log.error("background work ended by itself; it starts over", extra={"work": name})
+        await asyncio.sleep(RESTART_SECONDS)
 
 
 async def _until_signalled(apps: Sequence[App]) -> None:

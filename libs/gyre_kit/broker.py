@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Coroutine
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import aiokafka.client
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -19,15 +19,35 @@ from gyre_kit import addresses
 
 PARTITIONS = 1  # order holds for each aggregate within a partition; a cluster's owner may raise it
 REQUEST_MS = 8000
-PATIENCE_SECONDS = 10.0  # with aiokafka's longer steps, which wait for ever for a broker that is another one by now
+PATIENCE_SECONDS = 10.0
 # Bytes. A record a batch, whatever its size: Tansu 0.6 moves its log's end by one for a batch of several records, and
 # the next batch then lies at offsets that every consumer believes to have read.
 ONE_RECORD = 1
+
+Result = TypeVar("Result")
 
 # Only a topic's owner makes it. A consumer that asks for one that is not there yet must not have it made in passing,
 # with other partitions, while its owner makes it too: one of the two would be lost with what is in it. aiokafka has no
 # setting for that flag of the request.
 aiokafka.client.MetadataRequest = partial(MetadataRequest, allow_auto_topic_creation=False)
+
+
+async def patiently(step: Coroutine[Any, Any, Result], seconds: float = PATIENCE_SECONDS) -> Result:
+    """What a step of aiokafka returns. Some wait for ever for a broker that is another one by now, and some raise the
+    CancelledError of a task of their own, which in our task would mean that we are to end.
+
+    Raises: TimeoutError; KafkaError; what the step raises.
+    """
+    task = asyncio.ensure_future(step)
+    try:
+        await asyncio.wait([task], timeout=seconds)
+    finally:
+        task.cancel()
+    if not task.done():
+        raise TimeoutError(f"Kafka's client did not come to an end within {seconds:g} s")
+    if task.cancelled():
+        raise KafkaError("Kafka's client gave up")
+    return task.result()
 
 
 @dataclass(frozen=True)
@@ -110,16 +130,17 @@ class Broker:
         )
         consumer.assign(list(partitions))
         try:
-            await asyncio.wait_for(consumer.start(), PATIENCE_SECONDS)
+            await patiently(consumer.start())
             yield consumer
         finally:
             with suppress(TimeoutError, KafkaError):
-                await asyncio.wait_for(consumer.stop(), PATIENCE_SECONDS)
+                await patiently(consumer.stop())
 
     async def close(self) -> None:
         admin, self._admin = self._admin, None
         if admin is not None:
-            await admin.close()
+            with suppress(TimeoutError, KafkaError):
+                await patiently(admin.close())
 
     async def _metadata(self) -> dict[str, Any]:
         async with self._lock:
@@ -128,9 +149,9 @@ class Broker:
                     admin = AIOKafkaAdminClient(
                         bootstrap_servers=self.bootstrap, client_id=self._client_id, request_timeout_ms=REQUEST_MS
                     )
-                    await admin.start()
+                    await patiently(admin.start())
                     self._admin = admin
-                response = await asyncio.wait_for(self._admin._get_cluster_metadata(), REQUEST_MS / 1000)
+                response = await patiently(self._admin._get_cluster_metadata())
                 metadata: dict[str, Any] = response.to_object()
                 return metadata
             except (KafkaError, OSError, TimeoutError):
@@ -141,7 +162,7 @@ class Broker:
         assert self._admin is not None
         try:
             new = [NewTopic(name, num_partitions=PARTITIONS, replication_factor=1) for name in topics]
-            await self._admin.create_topics(new)
+            await patiently(self._admin.create_topics(new))
         except TopicAlreadyExistsError:
             return  # another process of this service was faster
 

@@ -19,7 +19,7 @@ from google.protobuf.message import Message
 from sqlalchemy.dialects.postgresql import insert
 
 from gyre_kit import addresses, outbox
-from gyre_kit.broker import PATIENCE_SECONDS, Broker
+from gyre_kit.broker import Broker, patiently
 from gyre_kit.db import Database, Session
 from gyre_kit.errors import DomainError, Retriable
 from gyre_kit.events import Decoder, Envelope
@@ -74,21 +74,23 @@ class Inbox:
             return
         is_whole = {partition.topic for partition in layout.partitions} == self._topics
         poll = POLL_SECONDS if is_whole else POLL_SECONDS_TO_BEGIN_WITH
-        async with self._broker.reading(layout.partitions, group=self._db.component) as consumer:
+        # A commit on its way when the embedded broker dies reaches its successor: it must not count there.
+        group = f"{self._db.component}@{layout.cluster_id}"
+        async with self._broker.reading(layout.partitions, group) as consumer:
             self.ready.set()
             while True:
-                batches = await consumer.getmany(timeout_ms=int(poll * 1000))
+                batches = await patiently(consumer.getmany(timeout_ms=int(poll * 1000)))
                 for batch in batches.values():
                     for record in batch:
                         await self._handle(record)
                 if batches:
                     self._on_applied()
                 if await self._broker.layout(self._topics) != layout:
-                    return  # before the commit: offsets of another broker mean nothing to this one
+                    return
                 await lead.confirm()
                 if batches:
-                    await asyncio.wait_for(consumer.commit(), PATIENCE_SECONDS)
-                await asyncio.wait_for(self._measure(consumer), PATIENCE_SECONDS)
+                    await patiently(consumer.commit())
+                await patiently(self._measure(consumer))
 
     async def _handle(self, record: ConsumerRecord) -> None:
         """Applies one event, retries what may pass, and sets aside what does not."""

@@ -21,7 +21,7 @@ from aiokafka.errors import KafkaError
 from google.protobuf.message import Message
 
 from gyre_kit import addresses, events
-from gyre_kit.broker import Broker, Cluster
+from gyre_kit.broker import Broker, Cluster, patiently
 from gyre_kit.db import Database, Session
 from gyre_kit.leader import Leadership, leadership
 from gyre_kit.telemetry import Metrics, current_traceparent
@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 BATCH = 500
 IDLE_SECONDS = 2.0  # a commit of this process wakes the relay; this is for those of a process that died
 RETRY_SECONDS = 0.5
+SEND_SECONDS = 60.0
 HOUSEKEEPING_SECONDS = 600.0
 OUTBOX = sa.table(
     "outbox",
@@ -96,11 +97,12 @@ class Relay:
     async def _as_leader(self) -> None:
         async with leadership(self._db, "relay", waiting=self.ready) as lead:
             producer = self._broker.producer()
-            await producer.start()
             try:
+                await patiently(producer.start())
                 await self._relay(producer, lead)
             finally:
-                await asyncio.wait_for(producer.stop(), timeout=5)
+                with suppress(TimeoutError, KafkaError):
+                    await patiently(producer.stop())
 
     async def _relay(self, producer: AIOKafkaProducer, lead: Leadership) -> None:
         known: Cluster | None = None
@@ -137,8 +139,7 @@ class Relay:
             )
             for row in rows
         ]
-        await producer.flush()
-        await asyncio.gather(*sends)
+        await patiently(_arrived(producer, sends), SEND_SECONDS)
         async with self._db.transaction() as session:
             marked = sa.update(OUTBOX).where(OUTBOX.c.id.in_([row.id for row in rows]))
             await session.execute(marked.values(sent_at=session.clock.now(), sent_to=cluster_id))
@@ -159,3 +160,8 @@ class Relay:
         async with self._db.transaction() as session:
             before = session.clock.now() - self._retention
             await session.execute(sa.delete(OUTBOX).where(OUTBOX.c.create_time < before, OUTBOX.c.sent_at.is_not(None)))
+
+
+async def _arrived(producer: AIOKafkaProducer, sends: list[asyncio.Future[Any]]) -> None:
+    await producer.flush()
+    await asyncio.gather(*sends)

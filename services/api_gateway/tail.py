@@ -13,10 +13,12 @@ from aiokafka import ConsumerRecord
 from aiokafka.errors import KafkaError
 from gyre_kit import addresses
 from gyre_kit.app import Context
+from gyre_kit.broker import patiently
 
 log = logging.getLogger(__name__)
 BUFFER = 1000  # events that one slow watcher may be behind; then it misses the oldest
 CLUSTER_CHECK_SECONDS = 2.0
+RETRY_SECONDS = 0.2
 TOPICS = frozenset(addresses.topic(component) for component in addresses.COMPONENTS)
 
 
@@ -46,7 +48,9 @@ class Tail:
                 await self._listen()
             except (KafkaError, OSError, TimeoutError) as error:
                 log.warning("event tail waits for the broker", extra={"error": str(error)})
-                await asyncio.sleep(1)
+            except Exception:
+                log.exception("event tail failed; it starts over")
+            await asyncio.sleep(RETRY_SECONDS)
 
     async def _listen(self) -> None:
         """Until the broker is another one, or has more topics for us: then it begins anew."""
@@ -57,7 +61,7 @@ class Tail:
             return
         async with broker.reading(layout.partitions, group=None) as consumer:
             while await broker.layout(TOPICS) == layout:
-                batches = await consumer.getmany(timeout_ms=int(CLUSTER_CHECK_SECONDS * 1000))
+                batches = await patiently(consumer.getmany(timeout_ms=int(CLUSTER_CHECK_SECONDS * 1000)))
                 for records in batches.values():
                     for record in records:
                         self._tell(record)

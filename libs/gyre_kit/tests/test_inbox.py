@@ -114,6 +114,18 @@ async def test_a_broker_that_forgot_and_is_told_again_changes_nothing(db: Databa
         await eventually(heard.has(1, 2), seconds=60)
 
 
+async def test_a_broker_that_dies_again_and_again_is_read_each_time(db: Database, kafka: Any) -> None:
+    """Its clients' own tasks end in odd ways then, and a commit on its way to one broker arrives at the next."""
+    heard = Heard()
+    async with listening(db, kafka, heard):
+        for life in range(1, 7):
+            await send(kafka, fact(db, life))
+            await eventually(heard.has(*range(1, life + 1)), seconds=60)
+            kafka.kill()
+            await asyncio.sleep(0.1 if life % 2 else 0.7)  # long enough to be noticed, or just not
+            await kafka.start()
+
+
 async def test_of_two_processes_one_reads_and_the_other_takes_over(db: Database, kafka: Any) -> None:
     first, second = Heard(), Heard()
     async with listening(db, kafka, first):

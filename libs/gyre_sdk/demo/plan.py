@@ -89,9 +89,9 @@ def hotline(base: str, seed: int) -> Plan:
         reported_rows=40,
         corrections=54,
         replay=0,
-        max_tokens=48,
-        lap1={**COMMON, "epochs": 2.0, "learning_rate": 1e-3, "checkpoint_every": 50},
-        lap2={**COMMON, "epochs": 1.5, "learning_rate": 1e-3, "checkpoint_every": 50},
+        max_tokens=40,
+        lap1={**COMMON, "epochs": 1.5, "learning_rate": 1e-3, "checkpoint_every": 50},
+        lap2={**COMMON, "epochs": 2.0, "learning_rate": 1e-3, "checkpoint_every": 50},
         dpo={**COMMON, "epochs": 1.0, "learning_rate": 2e-5, "beta": 0.1, "checkpoint_every": 50},
     )
 
