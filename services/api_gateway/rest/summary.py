@@ -46,12 +46,6 @@ COUNTS: dict[str, tuple[Any, str, Any, str]] = {
         feedback_service_pb2.ListFeedbackRequest,
         "state=SUBMITTED",
     ),
-    "feedback_approved": (
-        FeedbackServiceStub,
-        "ListFeedback",
-        feedback_service_pb2.ListFeedbackRequest,
-        "state=APPROVED",
-    ),
     "workloads": (WorkloadServiceStub, "ListWorkloads", workload_service_pb2.ListWorkloadsRequest, ""),
 }
 

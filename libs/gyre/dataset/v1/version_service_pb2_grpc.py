@@ -129,7 +129,7 @@ class VersionServiceServicer:
 
     def PinVersion(self, request, context):
         """Keeps a version from being deleted and returns it, so that one call gives its immutable facts.
-        The same holder renews its pin. FAILED_PRECONDITION (VERSION_NOT_READY).
+        The same holder renews its pin. FAILED_PRECONDITION (VERSION_NOT_READY); INVALID_ARGUMENT (HOLDER_REQUIRED, BAD_TTL).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

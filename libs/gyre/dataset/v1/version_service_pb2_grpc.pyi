@@ -52,7 +52,7 @@ class VersionServiceStub:
     """Pages through refused rows in the source's order; works for FAILED versions too."""
     PinVersion: _grpc.UnaryUnaryMultiCallable[_version_service_pb2.PinVersionRequest, _version_pb2.Version]
     """Keeps a version from being deleted and returns it, so that one call gives its immutable facts.
-    The same holder renews its pin. FAILED_PRECONDITION (VERSION_NOT_READY).
+    The same holder renews its pin. FAILED_PRECONDITION (VERSION_NOT_READY); INVALID_ARGUMENT (HOLDER_REQUIRED, BAD_TTL).
     """
     UnpinVersion: _grpc.UnaryUnaryMultiCallable[_version_service_pb2.UnpinVersionRequest, _empty_pb2.Empty]
     """Lets go; no error if nothing was held."""
@@ -79,7 +79,7 @@ class VersionServiceAsyncStub(VersionServiceStub):
     """Pages through refused rows in the source's order; works for FAILED versions too."""
     PinVersion: _aio.UnaryUnaryMultiCallable[_version_service_pb2.PinVersionRequest, _version_pb2.Version]  # type: ignore[assignment]
     """Keeps a version from being deleted and returns it, so that one call gives its immutable facts.
-    The same holder renews its pin. FAILED_PRECONDITION (VERSION_NOT_READY).
+    The same holder renews its pin. FAILED_PRECONDITION (VERSION_NOT_READY); INVALID_ARGUMENT (HOLDER_REQUIRED, BAD_TTL).
     """
     UnpinVersion: _aio.UnaryUnaryMultiCallable[_version_service_pb2.UnpinVersionRequest, _empty_pb2.Empty]  # type: ignore[assignment]
     """Lets go; no error if nothing was held."""
@@ -145,7 +145,7 @@ class VersionServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_version_pb2.Version, _abc.Awaitable[_version_pb2.Version]]:
         """Keeps a version from being deleted and returns it, so that one call gives its immutable facts.
-        The same holder renews its pin. FAILED_PRECONDITION (VERSION_NOT_READY).
+        The same holder renews its pin. FAILED_PRECONDITION (VERSION_NOT_READY); INVALID_ARGUMENT (HOLDER_REQUIRED, BAD_TTL).
         """
 
     @_abc_1.abstractmethod

@@ -36,7 +36,6 @@ export type Counted =
   | "completions"
   | "feedback"
   | "feedback_waiting"
-  | "feedback_approved"
   | "workloads";
 
 /** A fact of the platform, as /events sends it. */
