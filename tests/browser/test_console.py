@@ -21,6 +21,7 @@ LINES = HOTLINE.read_text("utf-8").splitlines()[:48]
 STEPS = 60  # a tiny model takes many in a second, and the page has to be there while it trains
 QUESTION = "The lamp in front of number 9 has been dark for a week."
 CORRECTION = '{"department": "lighting", "urgency": "low", "reply": "We will repair the lamp."}'
+SLOW_BYTES_PER_SECOND = 16_000
 # Notes each new length of the answer that is being written.
 WATCH_ANSWER = """() => {
   window.lengths = [];
@@ -156,13 +157,21 @@ def _chat(page: Page) -> None:
     expect(page.locator(".page-actions .state")).to_have_text("Ready")
     page.get_by_label("Tokens in an answer").fill("160")
     page.evaluate(WATCH_ANSWER)
+    _receive_at_most(page, SLOW_BYTES_PER_SECOND)
     page.get_by_role("textbox", name="Question").fill(QUESTION)
     page.keyboard.press("Enter")
     answer = page.locator(".exchange-answer")
     expect(answer).to_have_attribute("aria-busy", "false")
     expect(page.locator(".exchange-figures")).to_contain_text("tokens")
+    _receive_at_most(page, -1)
     lengths = page.evaluate("window.lengths")
     assert len(lengths) > 1, f"the answer came in one piece: {lengths}"
+
+
+def _receive_at_most(page: Page, bytes_per_second: int) -> None:
+    """-1: as fast as it comes. A tiny model has said all before a browser draws twice."""
+    conditions = {"offline": False, "latency": 0, "downloadThroughput": bytes_per_second, "uploadThroughput": -1}
+    page.context.new_cdp_session(page).send("Network.emulateNetworkConditions", conditions)
 
 
 def _correct_the_answer(page: Page) -> None:
@@ -196,7 +205,7 @@ def _make_a_batch(page: Page) -> None:
 def test_a_wrong_key_is_told_so_and_stays_at_the_door(browser: Browser, running: Running) -> None:
     with at_the_door(browser, running.rest_url) as page:
         sign_in(page, "gyre_wrong")
-        expect(page.get_by_role("alert")).to_contain_text("This key is not known")
+        expect(page.get_by_role("alert")).to_contain_text("The key is not valid")
         expect(page).to_have_url(re.compile("/sign-in$"))
 
 
@@ -217,7 +226,7 @@ def test_deleting_asks_first(page: Page, gyre: Gyre) -> None:
 
 def test_an_empty_list_says_what_to_do(page: Page) -> None:
     _go(page, "Pipelines")
-    expect(page.locator(".nothing")).to_contain_text("No pipeline yet")
+    expect(page.locator(".nothing")).to_contain_text("No lap yet")
     expect(page.locator(".nothing").get_by_role("button")).to_be_visible()
 
 
@@ -249,6 +258,7 @@ def test_chinese_pages_hold_no_english_label(browser: Browser, running: Running,
     key = gyre.keys.create("ADMIN", "看图的人").secret
     with signed_in(browser, running.rest_url, key, "zh-CN") as page:
         expect(page.locator("html")).to_have_attribute("lang", "zh-CN")
+        expect(page.locator("nav a").last).to_be_visible()
         left = {}
         for link in page.locator("nav a").all():
             link.click()
@@ -259,7 +269,8 @@ def test_chinese_pages_hold_no_english_label(browser: Browser, running: Running,
 
 
 def _go(page: Page, title: str) -> None:
-    page.get_by_role("navigation").get_by_role("link", name=title, exact=True).click()
+    beside = re.compile(rf"^{title}( \d+)?$")  # how many wait there
+    page.get_by_role("navigation").get_by_role("link", name=beside).click()
     expect(page.get_by_role("heading", name=title, level=1)).to_be_visible()
 
 
