@@ -21,7 +21,7 @@ SIZE: ViewportSize = {"width": 1440, "height": 900}
 # For a machine that trains on all of its two cores meanwhile.
 PATIENCE_MS = 90_000
 # What a page shows while it waits for the server.
-LOADING = ".bone, .ant-skeleton, .ant-spin-spinning"
+LOADING = ".bone, .ant-skeleton, .ant-spin-spinning, .anticon-loading"
 
 
 @contextmanager

@@ -15,10 +15,42 @@ DICTIONARIES = Path(__file__).resolve().parents[2] / "services" / "console" / "s
 ENTRY = re.compile(r'^  "([^"]+)":\s*"((?:[^"\\]|\\.)*)",?$', re.MULTILINE)
 # What a Chinese engineer writes in Latin letters too.
 TECHNICAL = frozenset(
-    {"API", "CPU", "CSV", "DPO", "GB", "GGUF", "GPU", "Gyre", "ID", "JSON", "Lines", "LoRA", "ModelScope", "OpenAI"}
-    | {"Parquet", "SFT", "SPDX", "Safetensors", "SmolLM", "TAR", "URL", "UTF", "Wilson", "ZIP", "admin", "cpp", "cpu"}
+    {
+        "API",
+        "CPU",
+        "CSV",
+        "DPO",
+        "GB",
+        "GGUF",
+        "GPU",
+        "Gyre",
+        "ID",
+        "JSON",
+        "JSONL",
+        "Lines",
+        "LoRA",
+        "ModelScope",
+        "OpenAI",
+    }
+    | {
+        "Parquet",
+        "SFT",
+        "SPDX",
+        "Safetensors",
+        "Shift",
+        "SmolLM",
+        "TAR",
+        "URL",
+        "UTF",
+        "Wilson",
+        "ZIP",
+        "admin",
+        "cpp",
+        "cpu",
+    }
     | {"en", "http", "key", "kB", "KL", "llama", "MB", "UTC", "vLLM", "zh"}
 )
+SHORTENED_ID = re.compile(r"…[0-9A-Z]{6,8}\b")
 # Visible texts and spoken labels, each with whether it stands among data: cells, values, what people named or wrote.
 TEXTS = """() => {
   const data = 'td, dd, .mono, kbd, code, pre, [translate=no], [lang=en], .side-project, .chip, .version-list, '
@@ -49,7 +81,7 @@ def foreign_labels(page: Page) -> list[str]:
 
 
 def _latin_words(text: str) -> set[str]:
-    return set(re.findall(r"[A-Za-z]{2,}", text)) - TECHNICAL
+    return set(re.findall(r"[A-Za-z]{2,}", SHORTENED_ID.sub("", text))) - TECHNICAL
 
 
 @cache

@@ -10,7 +10,7 @@ import pytest
 from gyre_sdk.client import Gyre
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from tests.browser.browsing import PATIENCE_MS, at_the_door, chromium, sign_in, signed_in
+from tests.browser.browsing import LOADING, PATIENCE_MS, at_the_door, chromium, sign_in, signed_in
 from tests.browser.language import foreign_labels
 from tests.conftest import Running
 from tests.tiny import tiny_base
@@ -258,11 +258,14 @@ def test_chinese_pages_hold_no_english_label(browser: Browser, running: Running,
     key = gyre.keys.create("ADMIN", "看图的人").secret
     with signed_in(browser, running.rest_url, key, "zh-CN") as page:
         expect(page.locator("html")).to_have_attribute("lang", "zh-CN")
-        expect(page.locator("nav a").last).to_be_visible()
-        left = {}
-        for link in page.locator("nav a").all():
+        heading = page.get_by_role("heading", level=1)
+        expect(heading).to_be_visible()
+        left = {"home": foreign_labels(page)}
+        for link in page.locator("nav a").all()[1:]:
+            before = heading.inner_text()
             link.click()
-            expect(page.locator(".bone, .ant-skeleton").first).to_be_hidden()
+            expect(heading).not_to_have_text(before)
+            expect(page.locator(LOADING).first).to_be_hidden()
             left[page.url.rsplit("/", 1)[-1]] = foreign_labels(page)
         assert len(left) >= 12
         assert {name: labels for name, labels in left.items() if labels} == {}

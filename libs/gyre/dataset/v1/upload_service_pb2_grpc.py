@@ -49,8 +49,8 @@ class UploadServiceServicer:
 
     def UploadFile(self, request_iterator, context):
         """Stores one file: a header first, then chunks of at most 1 MiB. Nothing is kept of a stream that breaks off.
-        INVALID_ARGUMENT (HEADER_REQUIRED, FILE_NOT_USABLE with line, field and remedy, DIGEST_MISMATCH);
-        RESOURCE_EXHAUSTED (FILE_TOO_LARGE).
+        INVALID_ARGUMENT (HEADER_REQUIRED, DIGEST_MISMATCH, EMPTY_FILE, NO_ROW_UNDERSTOOD, or what else a version's
+        failure_reason may be, naming line, field and remedy); RESOURCE_EXHAUSTED (FILE_TOO_LARGE).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -36,8 +36,8 @@ class UploadServiceStub:
     def __new__(cls, channel: _aio.Channel) -> UploadServiceAsyncStub: ...
     UploadFile: _grpc.StreamUnaryMultiCallable[_upload_service_pb2.UploadFileRequest, _upload_pb2.Upload]
     """Stores one file: a header first, then chunks of at most 1 MiB. Nothing is kept of a stream that breaks off.
-    INVALID_ARGUMENT (HEADER_REQUIRED, FILE_NOT_USABLE with line, field and remedy, DIGEST_MISMATCH);
-    RESOURCE_EXHAUSTED (FILE_TOO_LARGE).
+    INVALID_ARGUMENT (HEADER_REQUIRED, DIGEST_MISMATCH, EMPTY_FILE, NO_ROW_UNDERSTOOD, or what else a version's
+    failure_reason may be, naming line, field and remedy); RESOURCE_EXHAUSTED (FILE_TOO_LARGE).
     """
 
 @_typing.type_check_only
@@ -47,8 +47,8 @@ class UploadServiceAsyncStub(UploadServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     UploadFile: _aio.StreamUnaryMultiCallable[_upload_service_pb2.UploadFileRequest, _upload_pb2.Upload]  # type: ignore[assignment]
     """Stores one file: a header first, then chunks of at most 1 MiB. Nothing is kept of a stream that breaks off.
-    INVALID_ARGUMENT (HEADER_REQUIRED, FILE_NOT_USABLE with line, field and remedy, DIGEST_MISMATCH);
-    RESOURCE_EXHAUSTED (FILE_TOO_LARGE).
+    INVALID_ARGUMENT (HEADER_REQUIRED, DIGEST_MISMATCH, EMPTY_FILE, NO_ROW_UNDERSTOOD, or what else a version's
+    failure_reason may be, naming line, field and remedy); RESOURCE_EXHAUSTED (FILE_TOO_LARGE).
     """
 
 class UploadServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -61,8 +61,8 @@ class UploadServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_upload_pb2.Upload, _abc.Awaitable[_upload_pb2.Upload]]:
         """Stores one file: a header first, then chunks of at most 1 MiB. Nothing is kept of a stream that breaks off.
-        INVALID_ARGUMENT (HEADER_REQUIRED, FILE_NOT_USABLE with line, field and remedy, DIGEST_MISMATCH);
-        RESOURCE_EXHAUSTED (FILE_TOO_LARGE).
+        INVALID_ARGUMENT (HEADER_REQUIRED, DIGEST_MISMATCH, EMPTY_FILE, NO_ROW_UNDERSTOOD, or what else a version's
+        failure_reason may be, naming line, field and remedy); RESOURCE_EXHAUSTED (FILE_TOO_LARGE).
         """
 
 def add_UploadServiceServicer_to_server(servicer: UploadServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

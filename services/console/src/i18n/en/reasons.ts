@@ -1,4 +1,6 @@
 export const reasons = {
+  "reason.BAD_TTL": "A hold on a version lasts at most 30 days",
+  "reason.HOLDER_REQUIRED": "A hold on a version must name its holder",
   "reason.UNREACHABLE": "The platform does not answer; it may be starting",
   "reason.UNAUTHENTICATED": "The key is not valid",
   "reason.INVALID_API_KEY": "The key is not valid",

@@ -2,6 +2,8 @@ import type { Translation } from "../dictionary";
 import type { reasons as source } from "../en/reasons";
 
 export const reasons: Translation<typeof source> = {
+  "reason.BAD_TTL": "对版本的占用最长 30 天",
+  "reason.HOLDER_REQUIRED": "占用版本时须写明占用者",
   "reason.UNREACHABLE": "平台没有响应，可能正在启动",
   "reason.UNAUTHENTICATED": "密钥无效",
   "reason.INVALID_API_KEY": "密钥无效",

@@ -1,4 +1,4 @@
-import { App, Button, Form, Input, InputNumber, Modal, Select } from "antd";
+import { App, Button, Form, Input, Modal, Select } from "antd";
 import { useEffect, useState } from "react";
 import { post } from "@/api/client";
 import { bare, lastPart, requestId } from "@/api/names";
@@ -8,6 +8,7 @@ import { useI18n } from "@/i18n";
 import { Empty } from "@/ui/Empty";
 import { FormDrawer } from "@/ui/FormDrawer";
 import { Copyable } from "@/ui/Id";
+import { NumberInput } from "@/ui/NumberInput";
 import { ResourceTable } from "@/ui/ResourceTable";
 import { State } from "@/ui/State";
 import { useConfirm } from "@/ui/useConfirm";
@@ -136,7 +137,7 @@ function CreateKeyDrawer({
         />
       </Form.Item>
       <Form.Item name="requests_per_minute" required label={t("keys.limit")} extra={t("keys.limitHint")}>
-        <InputNumber min={0} precision={0} style={{ width: 160 }} />
+        <NumberInput min={0} precision={0} style={{ width: 160 }} />
       </Form.Item>
     </FormDrawer>
   );

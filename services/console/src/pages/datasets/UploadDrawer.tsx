@@ -1,4 +1,4 @@
-import { App, Form, Input, InputNumber, Select } from "antd";
+import { App, Form, Input, Select } from "antd";
 import { useEffect, useState } from "react";
 import { useNavigate } from "react-router";
 import { post } from "@/api/client";
@@ -8,6 +8,7 @@ import type { Dataset, DatasetType, DatasetVersion, Upload } from "@/api/types";
 import { useI18n } from "@/i18n";
 import { FormDrawer, More } from "@/ui/FormDrawer";
 import { IdField } from "@/ui/IdField";
+import { NumberInput } from "@/ui/NumberInput";
 import { FileField } from "./FileField";
 
 interface Values {
@@ -80,10 +81,10 @@ export function UploadDrawer({ target, onClose }: { target: Dataset | "new" | nu
       <More title={t("form.more")}>
         <div className="form-grid">
           <Form.Item name="test_percent" required label={t("upload.split")} tooltip={t("upload.splitHint")}>
-            <InputNumber min={0} max={90} suffix="%" />
+            <NumberInput min={0} max={90} suffix="%" />
           </Form.Item>
           <Form.Item name="seed" required label={t("upload.seed")}>
-            <InputNumber min={0} precision={0} />
+            <NumberInput min={0} precision={0} />
           </Form.Item>
         </div>
       </More>

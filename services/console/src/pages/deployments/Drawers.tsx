@@ -1,5 +1,5 @@
 import { DeleteOutlined, PlusOutlined } from "@ant-design/icons";
-import { App, Button, Form, Input, InputNumber, Segmented } from "antd";
+import { App, Button, Form, Input, Segmented } from "antd";
 import { useEffect, useState } from "react";
 import { post } from "@/api/client";
 import { bare, lastPart, requestId } from "@/api/names";
@@ -8,6 +8,7 @@ import type { Deployment, TargetSpec } from "@/api/types";
 import { useI18n } from "@/i18n";
 import { FormDrawer } from "@/ui/FormDrawer";
 import { IdField } from "@/ui/IdField";
+import { NumberInput } from "@/ui/NumberInput";
 import { VariantPicker } from "@/ui/Pickers";
 
 interface CreateValues {
@@ -171,7 +172,7 @@ export function ShiftDrawer({ deployment, onClose }: { deployment: Deployment | 
                   }
                 </Form.Item>
                 <Form.Item name={[name, "weight_percent"]} noStyle>
-                  <InputNumber min={0} max={100} precision={0} suffix="%" aria-label={t("deployments.share")} />
+                  <NumberInput min={0} max={100} precision={0} suffix="%" aria-label={t("deployments.share")} />
                 </Form.Item>
                 <Button
                   type="text"

@@ -1,4 +1,4 @@
-import { App, Form, Input, InputNumber, Select } from "antd";
+import { App, Form, Input, Select } from "antd";
 import { useEffect, useState } from "react";
 import { useNavigate } from "react-router";
 import { post } from "@/api/client";
@@ -8,6 +8,7 @@ import type { Evaluation, Suite, Verdict } from "@/api/types";
 import { useI18n } from "@/i18n";
 import { FormDrawer, More } from "@/ui/FormDrawer";
 import { IdField } from "@/ui/IdField";
+import { NumberInput } from "@/ui/NumberInput";
 import { DatasetVersionPicker, SuitePicker, VariantPicker } from "@/ui/Pickers";
 import { GateRules, type RuleValues, toRule, USUAL_RULES } from "./GateRules";
 
@@ -137,10 +138,10 @@ export function SuiteDrawer({ open, onClose }: Opened) {
             <Select options={["TEST", "TRAIN"].map((one) => ({ value: `SPLIT_${one}`, label: word("split", one) }))} />
           </Form.Item>
           <Form.Item name="max_tokens" required label={t("suites.maxTokens")}>
-            <InputNumber min={1} max={4096} precision={0} />
+            <NumberInput min={1} max={4096} precision={0} />
           </Form.Item>
           <Form.Item name="max_rows" required label={t("suites.maxRows")} tooltip={t("suites.maxRowsHint")}>
-            <InputNumber min={0} precision={0} />
+            <NumberInput min={0} precision={0} />
           </Form.Item>
         </div>
       </More>

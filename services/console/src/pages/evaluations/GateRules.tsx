@@ -1,7 +1,8 @@
 import { DeleteOutlined, PlusOutlined } from "@ant-design/icons";
-import { Button, Form, Input, InputNumber, Select } from "antd";
+import { Button, Form, Input, Select } from "antd";
 import type { GateRule } from "@/api/types";
 import { useI18n } from "@/i18n";
+import { NumberInput } from "@/ui/NumberInput";
 import "./evaluations.css";
 
 /** A rule as people write it: the bound in percentage points. */
@@ -71,7 +72,7 @@ export function GateRules({ name }: { name: string | string[] }) {
                   />
                 </Form.Item>
                 <Form.Item name={[index, "points"]} noStyle>
-                  <InputNumber aria-label={t("verdicts.bound")} min={-100} max={100} prefix=">" />
+                  <NumberInput aria-label={t("verdicts.bound")} min={-100} max={100} prefix=">" />
                 </Form.Item>
                 <Button
                   type="text"

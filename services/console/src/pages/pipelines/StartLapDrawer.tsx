@@ -1,5 +1,5 @@
 import { DeleteOutlined, PlusOutlined } from "@ant-design/icons";
-import { App, AutoComplete, Button, Form, Input, InputNumber, Select, Switch } from "antd";
+import { App, AutoComplete, Button, Form, Input, Select, Switch } from "antd";
 import { type ReactNode, useEffect, useState } from "react";
 import { useNavigate } from "react-router";
 import { post } from "@/api/client";
@@ -10,6 +10,7 @@ import { useI18n } from "@/i18n";
 import { GateRules, USUAL_RULES } from "@/pages/evaluations/GateRules";
 import { HyperparameterFields } from "@/pages/runs/Hyperparameters";
 import { FormDrawer, More } from "@/ui/FormDrawer";
+import { NumberInput } from "@/ui/NumberInput";
 import { DatasetVersionPicker, ModelVersionPicker, SuitePicker } from "@/ui/Pickers";
 import { ensureModel, ModelNameField } from "@/ui/RegisterAs";
 import { type LapValues, toSpec } from "./spec";
@@ -135,7 +136,7 @@ function Learn() {
                     <DatasetVersionPicker aria-label={t("run.datasets")} allowClear />
                   </Form.Item>
                   <Form.Item name={[name, "max_rows"]} noStyle>
-                    <InputNumber min={0} precision={0} aria-label={t("suites.maxRows")} />
+                    <NumberInput min={0} precision={0} aria-label={t("suites.maxRows")} />
                   </Form.Item>
                   <Button
                     type="text"
@@ -177,7 +178,7 @@ function Serve() {
           <Select mode="tags" open={false} suffixIcon={null} tokenSeparators={[",", " "]} />
         </Form.Item>
         <Form.Item name="traffic_step_seconds" required label={t("pipelines.stepSeconds")}>
-          <InputNumber min={0} max={86_400} precision={0} />
+          <NumberInput min={0} max={86_400} precision={0} />
         </Form.Item>
       </div>
       <More title={t("form.more")}>
@@ -186,7 +187,7 @@ function Serve() {
             <Input maxLength={120} />
           </Form.Item>
           <Form.Item name="seed" required label={t("run.seed")}>
-            <InputNumber min={0} precision={0} />
+            <NumberInput min={0} precision={0} />
           </Form.Item>
         </div>
       </More>

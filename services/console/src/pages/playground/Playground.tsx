@@ -1,5 +1,5 @@
 import { ClearOutlined, SendOutlined } from "@ant-design/icons";
-import { Button, Input, InputNumber, Switch } from "antd";
+import { Button, Input, Switch } from "antd";
 import type { TextAreaRef } from "antd/es/input/TextArea";
 import { useEffect, useId, useRef, useState } from "react";
 import { Link, useSearchParams } from "react-router";
@@ -8,6 +8,7 @@ import { useList, useProject } from "@/api/queries";
 import type { Deployment } from "@/api/types";
 import { useI18n } from "@/i18n";
 import { Empty } from "@/ui/Empty";
+import { NumberInput } from "@/ui/NumberInput";
 import { Page, Panel } from "@/ui/Page";
 import { DeploymentPicker } from "@/ui/Pickers";
 import { State } from "@/ui/State";
@@ -109,7 +110,7 @@ function SettingsPanel({ settings, onChange }: { settings: Settings; onChange: (
         </div>
         <div className="setting">
           <label htmlFor={`${id}temperature`}>{t("playground.temperature")}</label>
-          <InputNumber
+          <NumberInput
             id={`${id}temperature`}
             min={0}
             max={2}
@@ -120,7 +121,7 @@ function SettingsPanel({ settings, onChange }: { settings: Settings; onChange: (
         </div>
         <div className="setting">
           <label htmlFor={`${id}tokens`}>{t("suites.maxTokens")}</label>
-          <InputNumber
+          <NumberInput
             id={`${id}tokens`}
             min={1}
             max={4096}

@@ -43,7 +43,7 @@ function NodeView({ node }: { node: Node }) {
   return (
     <article className="node">
       <header className="row">
-        <strong className="grow">
+        <strong className="grow" translate="no">
           {node.display_name || node.hostname} <span className="quiet">{lastPart(node.flavor)}</span>
         </strong>
         {node.simulated && <span className="chip wait">{t("nodes.simulated")}</span>}
@@ -94,7 +94,7 @@ function CardView({ card }: { card: Card }) {
   return (
     <div className={`card ${bare(card.state).toLowerCase()}`}>
       <div className="row">
-        <span className="grow ellipsis" title={card.uuid}>
+        <span className="grow ellipsis" title={card.uuid} translate="no">
           {card.model || lastPart(card.name)}
         </span>
         {card.simulated && <span className="chip wait">{t("nodes.simulated")}</span>}

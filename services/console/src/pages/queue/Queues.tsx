@@ -40,7 +40,7 @@ function QueueView({ queue }: { queue: Queue }) {
   return (
     <article className="node">
       <header className="row">
-        <strong className="grow">
+        <strong className="grow" translate="no">
           {queue.display_name || lastPart(queue.name)} <span className="quiet">{lastPart(queue.cluster_queue)}</span>
         </strong>
         <HoldButton queue={queue} />

@@ -1,6 +1,7 @@
-import { Form, InputNumber, Switch } from "antd";
+import { Form, Switch } from "antd";
 import type { Hyperparameters } from "@/api/types";
 import { useI18n } from "@/i18n";
+import { NumberInput } from "@/ui/NumberInput";
 import { Facts } from "@/ui/Page";
 
 type Name = keyof Hyperparameters;
@@ -44,7 +45,7 @@ export function HyperparameterFields({ of, main, under }: { of: Hyperparameters;
             rules={bounds && [{ required: true, message: word("form", "required") }]}
           >
             {bounds ? (
-              <InputNumber
+              <NumberInput
                 min={bounds.min}
                 max={bounds.max}
                 step={bounds.step}

@@ -1,5 +1,5 @@
 import { useQuery } from "@tanstack/react-query";
-import { App, Form, Input, InputNumber, Select } from "antd";
+import { App, Form, Input, Select } from "antd";
 import { useEffect, useState } from "react";
 import { useNavigate } from "react-router";
 import { post } from "@/api/client";
@@ -9,6 +9,7 @@ import type { Dataset, Estimate, Hyperparameters, Recipe, Run, RunSpec } from "@
 import { useI18n } from "@/i18n";
 import { formatBytes, formatCost, formatDuration } from "@/i18n/format";
 import { FormDrawer, More } from "@/ui/FormDrawer";
+import { NumberInput } from "@/ui/NumberInput";
 import { DatasetVersionPicker, ModelVersionPicker } from "@/ui/Pickers";
 import { ensureModel, ModelNameField } from "@/ui/RegisterAs";
 import { useTell } from "@/ui/Trouble";
@@ -95,10 +96,10 @@ export function StartRunDrawer({ open, onClose }: { open: boolean; onClose: () =
         )}
         <div className="form-grid">
           <Form.Item name="seed" required label={t("run.seed")}>
-            <InputNumber min={0} precision={0} />
+            <NumberInput min={0} precision={0} />
           </Form.Item>
           <Form.Item name="priority" required label={t("run.priority")} tooltip={t("run.priorityHint")}>
-            <InputNumber min={-100} max={100} precision={0} />
+            <NumberInput min={-100} max={100} precision={0} />
           </Form.Item>
         </div>
       </More>
