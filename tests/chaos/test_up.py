@@ -17,7 +17,6 @@ from tests.chaos import harness
 from tests.chaos.harness import until
 from tests.conftest import Running, start, stop
 
-pytestmark = pytest.mark.chaos_long
 MOST_IDLE_BYTES = 1_500_000_000
 
 
