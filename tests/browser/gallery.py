@@ -49,6 +49,7 @@ MODELS = {
     "patient": ("Patient", 1e-3, 90),
     "hasty": ("Hasty", 1e-3, 10),
 }
+ASKED = "patient"  # the one that answers, and that the laps make better
 KEYS = {"front desk": "VIEWER", "night shift": "REVIEWER", "trainer": "ENGINEER", "dashboard": "VIEWER"}
 SCORER = Scorer(kind=Scorer.KIND_EXACT_TEXT)
 # By how much a lap must gain (chrF, from 0 to 1) before it may serve: two that pass, three that are refused.
@@ -71,10 +72,12 @@ def fill(config: Config) -> str:
         base = tiny_base(gyre, Path(folder), _lines("hotline.en.jsonl") + _lines("hotline.zh.jsonl"))
     variants = _variants(gyre, [base, *_models(gyre, base, data["hotline"])])
     _suites_and_verdicts(gyre, variants, data)
-    _deployments(gyre, variants)
+    served = dict(zip(["tiny", *MODELS], variants, strict=True))
+    _deploy(gyre, {ASKED: served.pop(ASKED)})
     application = Gyre(config=replace(gyre.config, key=gyre.keys.create("VIEWER", "application").secret))
     batches = _feedback(gyre, application, data["new-department"])
     _pipelines(gyre, base, data["hotline"], batches)
+    _deploy(gyre, served)  # last: with five replicas no trainer finds room on two cores
     return project
 
 
@@ -152,12 +155,11 @@ def _suites_and_verdicts(gyre: Gyre, variants: list[str], data: dict[str, str]) 
         gyre.verdicts.create(candidate, baseline, rules)
 
 
-def _deployments(gyre: Gyre, variants: list[str]) -> None:
-    _say("deployments")
-    names = ["tiny", *MODELS]
-    for slug, variant in zip(names, variants, strict=True):
+def _deploy(gyre: Gyre, variants: dict[str, str]) -> None:
+    _say(f"deployments {', '.join(variants)}")
+    for slug, variant in variants.items():
         gyre.deployments.create(slug, [target(variant)], display_name=slug.capitalize())
-    for slug in names:
+    for slug in variants:
         gyre.deployments.wait_ready(slug, timeout=PATIENCE)
 
 
@@ -180,7 +182,7 @@ def _feedback(gyre: Gyre, application: Gyre, data: str) -> list[str]:
 def _corrected(application: Gyre, turns: Any) -> Feedback:
     *asked, wanted = turns
     question = [{"role": turn.role, "content": turn.content} for turn in asked]
-    *_, last = application.chat("patient", question, max_tokens=REPLY_TOKENS, temperature=0.0, ignore_eos=True)
+    *_, last = application.chat(ASKED, question, max_tokens=REPLY_TOKENS, temperature=0.0, ignore_eos=True)
     return application.feedback.submit(
         last.completion, "THUMBS_DOWN", correction=wanted.content, slice="new department"
     )
@@ -206,12 +208,12 @@ def _pipelines(gyre: Gyre, base: str, data: str, batches: list[str]) -> None:
             feedback_batch=batch,
             sft=TrainingStep(datasets=[ReplaySource(version=data, max_rows=16)], hyperparameters=settings),
             dpo=TrainingStep(hyperparameters=settings) if number == 1 else None,
-            register_as=f"projects/{project}/models/patient",
+            register_as=f"projects/{project}/models/{ASKED}",
             quantisations=["Q8_0"],
             suites=[f"projects/{project}/suites/hotline"],
             gate=GateSettings(rules=[GateRule(metric="text", min_lower_bound=bound)]),
             alias="champion",
-            deployment=f"projects/{project}/deployments/patient",
+            deployment=f"projects/{project}/deployments/{ASKED}",
             traffic_steps=[50, 100],
             traffic_step_seconds=1,
         )
