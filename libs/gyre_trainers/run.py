@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import tempfile
+import warnings
 from pathlib import Path
 from typing import Any, Final
 
@@ -39,6 +40,7 @@ METHODS: Final[dict[Method, str]] = {
 def main(argv: list[str]) -> int:
     """Trains what the spec at `argv[1]` says and returns the exit code."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
+    write_warnings_for_people()
     if len(argv) != 2:
         print("usage: python -m gyre_trainers.run SPEC", file=sys.stderr)
         return exits.BAD_INPUT
@@ -52,6 +54,13 @@ def main(argv: list[str]) -> int:
     except Stopped:
         log.info("stopped as asked")
         return exits.STOPPED
+
+
+def write_warnings_for_people() -> None:
+    """One line each, without the path of a library's file; what libraries plan to change is no news to who trains."""
+    logging.captureWarnings(True)
+    warnings.simplefilter("ignore", FutureWarning)
+    warnings.formatwarning = lambda message, category, *_: f"{category.__name__}: {message}"
 
 
 def attempt(spec: Spec) -> int:

@@ -6,6 +6,7 @@ What people wrote (names, rows, answers), ids and technical names that Chinese r
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
@@ -50,7 +51,7 @@ TECHNICAL = frozenset(
     }
     | {"en", "http", "key", "kB", "KL", "llama", "MB", "UTC", "vLLM", "zh"}
 )
-SHORTENED_ID = re.compile(r"…[0-9A-Z]{6,8}\b")
+ID = re.compile(r"…[0-9A-Z]{6,8}\b|\b[0-9A-HJKMNP-TV-Z]{26}\b|sha256:[0-9a-f]+")
 # Visible texts and spoken labels, each with whether it stands among data: cells, values, what people named or wrote.
 TEXTS = """() => {
   const data = 'td, dd, .mono, kbd, code, pre, [translate=no], [lang=en], .side-project, .chip, .version-list, '
@@ -74,14 +75,15 @@ TEXTS = """() => {
 }"""
 
 
-def foreign_labels(page: Page) -> list[str]:
-    """What a reader of Chinese would stumble over on `page`, as it is now."""
+def foreign_labels(page: Page, names: Iterable[str] = ()) -> list[str]:
+    """What a reader of Chinese would stumble over on `page`, as it is now, beside `names` that people gave."""
     found = {(text, bool(is_data)) for text, is_data in page.evaluate(TEXTS) if text}
-    return sorted(text for text, is_data in found if (text in _english() if is_data else _latin_words(text)))
+    known = TECHNICAL.union(*(_words(name) for name in names))
+    return sorted(text for text, is_data in found if (text in _english() if is_data else _words(text) - known))
 
 
-def _latin_words(text: str) -> set[str]:
-    return set(re.findall(r"[A-Za-z]{2,}", SHORTENED_ID.sub("", text))) - TECHNICAL
+def _words(text: str) -> set[str]:
+    return set(re.findall(r"[A-Za-z]{2,}", ID.sub("", text)))
 
 
 @cache

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from gyre_sdk.client import Gyre
@@ -36,6 +36,7 @@ LISTS = (
     "audit",
 )
 DETAILS = ("datasets", "runs", "pipelines", "models", "evaluations")
+TAB_OF_LIST = {"evaluations": 1}  # behind the comparison
 SINGLES = {"home": "", "playground": "playground"}
 LANGUAGES = {"en": "en-US", "zh": "zh-CN"}
 ROWS = "tbody tr.ant-table-row, .card-row"
@@ -49,6 +50,7 @@ class Album:
     """Where the pictures go, and what was wrong with what is on them."""
 
     folder: Path
+    names: frozenset[str]
     taken: list[str] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
 
@@ -59,7 +61,7 @@ class Album:
         self.taken.append(file)
         sys.stdout.write(f"docs/images/{file}\n")
         sys.stdout.flush()
-        if language == "zh" and (labels := foreign_labels(page)):
+        if language == "zh" and (labels := foreign_labels(page, self.names)):
             self.faults.append(f"{file} has English labels: {', '.join(labels)}")
 
 
@@ -88,7 +90,11 @@ class Tour:
         """The newest thing of each kind."""
         for name in DETAILS:
             self._open(f"/p/{project}/{name}")
-            self.page.locator("tbody tr.ant-table-row a[href^='/p/']").first.click()
+            if name in TAB_OF_LIST:
+                self.page.get_by_role("tab").nth(TAB_OF_LIST[name]).click()
+                self._settle()
+                self.album.take(self.page, f"{name}-list", self.language)
+            self.page.locator(f"tbody tr.ant-table-row a[href*='/{name}/']").first.click()
             self.page.wait_for_url(f"**/{name}/*")
             self._settle()
             self.album.take(self.page, f"{name}-one", self.language)
@@ -124,7 +130,7 @@ def main() -> int:
     project = os.environ.get("GYRE_PROJECT", "demo")
     full = gallery.fill(config)
     _make_empty(config)
-    album = Album(IMAGES)
+    album = Album(IMAGES, _given_names(config, project, full))
     IMAGES.mkdir(parents=True, exist_ok=True)
     with chromium() as browser:
         for language, locale in LANGUAGES.items():
@@ -146,6 +152,20 @@ def _photograph(
         tour.lists(projects)
         tour.details(projects[0])
         tour.trouble(projects[0])
+
+
+def _given_names(config: Config, *projects: str) -> frozenset[str]:
+    """How people called their things; a Chinese page shows that as it is."""
+    names = {"jsonl", "first administrator"}
+    for project in projects:
+        gyre = Gyre(config=replace(config, project=project))
+        suites = list(gyre.suites.list())
+        things = (gyre.datasets.list(), gyre.models.list(), gyre.deployments.list(), gyre.pipelines.list(), suites)
+        names.update(f"{one.display_name} {one.name.rsplit('/', 1)[-1]}" for kind in things for one in kind)
+        names.update(lap.spec.alias for lap in gyre.pipelines.list())
+        scores = (score for one in gyre.evaluations.list() for score in one.scores)
+        names.update(score.slice for score in scores)
+    return frozenset(names)
 
 
 def _make_empty(config: Config) -> None:
