@@ -89,7 +89,7 @@ async def test_a_damaged_checkpoint_is_passed_over_for_an_older_one(
 async def test_a_stop_is_obeyed_after_a_checkpoint_and_the_run_can_go_on(
     launch: Any, specs: Specs, scheduler: Any, objects: Path
 ) -> None:
-    spec = specs("stopped", "SFT", hyperparameters={"max_steps": 150})
+    spec = specs("stopped", "SFT", hyperparameters={"max_steps": 1000})
     first = await launch(spec)
 
     async def stepping() -> bool:
@@ -105,7 +105,7 @@ async def test_a_stop_is_obeyed_after_a_checkpoint_and_the_run_can_go_on(
     second = await launch(next_attempt(spec, 2))
 
     assert await second.code() == 0, second.log.read_text()
-    assert scheduler.completed[run_name("stopped")].steps == 150
+    assert scheduler.completed[run_name("stopped")].steps == 1000
     assert scheduler.beats[run_name("stopped")][-1].resumed_from_step == saved.step
 
 

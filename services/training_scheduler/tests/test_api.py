@@ -326,12 +326,13 @@ async def test_a_lost_reply_of_the_scheduler_makes_no_second_workload(runs: Any,
 async def published(context: Context, subject: str, event: Any) -> None:
     """`event` on its topic, as another service's relay would send it."""
     sent = events.envelope(subject, event, context.clock.now())
+    component = events.component_of(event.DESCRIPTOR)
+    await context.broker.ensure_topics(component)
     producer = context.broker.producer()
     await producer.start()
     try:
         headers = [(name, value.encode()) for name, value in sent.headers.items()]
-        topic = f"gyre.{events.component_of(event.DESCRIPTOR)}"
-        await producer.send_and_wait(topic, key=subject.encode(), value=sent.payload, headers=headers)
+        await producer.send_and_wait(f"gyre.{component}", key=subject.encode(), value=sent.payload, headers=headers)
     finally:
         await producer.stop()
 
