@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
+from typing import Any
 
+import grpc
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 from gyre.dataset.v1 import dataset_pb2, upload_pb2, upload_service_pb2
@@ -41,8 +44,7 @@ def make_router(context: Callable[[], Context]) -> APIRouter:
             parent=f"projects/{project}", filename=filename, type=_type(dataset_type)
         )
         with acting_as(identity):
-            stub = context().clients.stub(UploadServiceStub)
-            upload = await stub.UploadFile(_parts(request, header))
+            upload = await Sending(request, header, limit).to(context().clients.stub(UploadServiceStub))
         return Response(events.to_json(upload), media_type="application/json")
 
     return router
@@ -56,14 +58,31 @@ def _type(name: str) -> dataset_pb2.Dataset.Type.ValueType:
     return known[name or "TYPE_UNSPECIFIED"]
 
 
-async def _parts(
-    request: Request, header: upload_service_pb2.UploadHeader
-) -> AsyncIterator[upload_service_pb2.UploadFileRequest]:
-    """The first message says what it is, the others carry at most 1 MiB each.
+class Sending:
+    """A request's body on its way to the data set service, at most `limit` bytes of it."""
 
-    Whoever names no length is stopped by the data set service: an error raised in here would only cancel the call.
-    """
-    yield upload_service_pb2.UploadFileRequest(header=header)
-    async for received in request.stream():
-        for start in range(0, len(received), CHUNK):
-            yield upload_service_pb2.UploadFileRequest(chunk=received[start : start + CHUNK])
+    def __init__(self, request: Request, header: upload_service_pb2.UploadHeader, limit: int) -> None:
+        self._request, self._header, self._limit = request, header, limit
+        self._seen = 0
+
+    async def to(self, stub: Any) -> upload_pb2.Upload:
+        """Raises: FileTooLarge where more came than is allowed and no length was named that could have said so."""
+        try:
+            upload: upload_pb2.Upload = await stub.UploadFile(self._parts())
+            return upload
+        except (grpc.aio.AioRpcError, asyncio.CancelledError):
+            self._check_size()  # what `_parts` raises reaches nobody: gRPC cancels the call instead
+            raise
+
+    async def _parts(self) -> AsyncIterator[upload_service_pb2.UploadFileRequest]:
+        """The first message says what it is, the others carry at most 1 MiB each."""
+        yield upload_service_pb2.UploadFileRequest(header=self._header)
+        async for received in self._request.stream():
+            self._seen += len(received)
+            self._check_size()
+            for start in range(0, len(received), CHUNK):
+                yield upload_service_pb2.UploadFileRequest(chunk=received[start : start + CHUNK])
+
+    def _check_size(self) -> None:
+        if self._seen > self._limit:
+            raise FileTooLarge(filename=self._header.filename, limit_bytes=self._limit)
