@@ -75,9 +75,6 @@ class Broker:
         self._admin: AIOKafkaAdminClient | None = None
         self._lock = asyncio.Lock()
 
-    async def cluster_id(self) -> str:
-        return str((await self._metadata())["cluster_id"])
-
     async def layout(self, topics: Collection[str]) -> Layout:
         """The cluster, and what there is of `topics` by now."""
         metadata = await self._metadata()

@@ -64,7 +64,7 @@ class Kafka:
     async def _answers(self) -> bool:
         client = self.client()
         try:
-            return bool(await client.cluster_id())
+            return bool((await client.layout([])).cluster_id)
         except (KafkaError, OSError, TimeoutError):
             return False
         finally:

@@ -1,7 +1,7 @@
 """Between workers and the control plane of this machine: a Unix socket, spoken HTTP, 0600.
 
-Workers hand on feedback, ask about keys that are new to them, and report their load; so they need no database, no gRPC and no key of any service. The
-server is the one that also serves clients, with another handler.
+Workers hand on feedback, ask about keys that are new to them, and report their load; so they need no database, no
+gRPC and no key of any service. The server is the one that also serves clients, with another handler.
 """
 
 from __future__ import annotations

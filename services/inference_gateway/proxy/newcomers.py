@@ -1,7 +1,7 @@
 """Keys that a worker's snapshot lacks: made a moment ago, or wrong. The control plane says which.
 
-So a key works as soon as its maker has it, whatever the events are doing. What guessing costs us is bounded: a few
-questions a second, and none about a secret that was refused before.
+So a key works as soon as its maker has it, whatever the events are doing. What guessing costs us is bounded: two
+questions a second (a minute's worth may come at once), and none about a secret that was refused before.
 """
 
 from __future__ import annotations
