@@ -11,12 +11,12 @@ from gyre_sdk.client import Gyre
 from gyre_trainers.testing import texts_of, tiny_llama
 
 
-def tiny_base(gyre: Gyre, folder: Path, lines: Iterable[str]) -> str:
+def tiny_base(gyre: Gyre, folder: Path, lines: Iterable[str], hidden: int = 64) -> str:
     """Makes a tiny random Llama in `folder`, its tokenizer from the JSON `lines`, and imports it as `tiny`.
 
     Returns the name of the READY version.
     """
-    model = tiny_llama(folder / "model", texts_of(json.loads(line) for line in lines))
+    model = tiny_llama(folder / "model", texts_of(json.loads(line) for line in lines), hidden=hidden)
     archive = folder / "tiny.zip"
     with zipfile.ZipFile(archive, "w") as opened:
         for path in model.iterdir():

@@ -62,9 +62,16 @@ class Context:
             event.set()
 
 
+async def _nothing(context: Context) -> None:
+    return None
+
+
 @dataclass(frozen=True)
 class App:
-    """`servicers` are classes made with the Context; `extras` are servers beside gRPC, entered at start."""
+    """`servicers` are classes made with the Context; `extras` are servers beside gRPC, entered at start.
+
+    `warm_up` runs when all else does: health says SERVING after it.
+    """
 
     component: str
     settings: KitSettings
@@ -73,6 +80,7 @@ class App:
     reconcilers: Sequence[Reconciler] = ()
     roles: Mapping[str, Role] = field(default_factory=dict)
     extras: Sequence[Callable[[Context], AbstractAsyncContextManager[Any]]] = ()
+    warm_up: Callable[[Context], Awaitable[None]] = _nothing
 
 
 def run(app: App) -> None:
@@ -88,6 +96,7 @@ async def serve(app: App, stack: AsyncExitStack, clock: Clock | None = None) -> 
     await migrate.upgrade(context.db.url, app.component)  # 1 schema
     server = rpc.make_server(app.component, context.verifier, app.roles, context.metrics)
     status = rpc.add_servicers(server, [make(context) for make in app.servicers])  # 2 gRPC
+    await rpc.set_serving(status, False)
     server.add_insecure_port(app.settings.grpc_listen(app.component))
     await server.start()
     stack.push_async_callback(server.stop, DRAIN_SECONDS)
@@ -99,6 +108,7 @@ async def serve(app: App, stack: AsyncExitStack, clock: Clock | None = None) -> 
         await stack.enter_async_context(extra(context))
     for reconciler in app.reconcilers:  # 5 own work
         _background(stack, partial(reconciler.run, context), f"{app.component}.{reconciler.step.__name__}")
+    await app.warm_up(context)  # 6 what the first call needs
     await rpc.set_serving(status, True)
     stack.push_async_callback(rpc.set_serving, status, False)
     log.info("ready", extra={"service": app.component, "address": app.settings.grpc_listen(app.component)})

@@ -136,7 +136,7 @@ def make_server(component: str, verifier: Verifier, roles: Mapping[str, Role], m
 
 
 def add_servicers(server: grpc.aio.Server, servicers: Sequence[Any]) -> health.aio.HealthServicer:
-    """Adds the servicers, health and reflection. Health says NOT_SERVING until `app` sets it."""
+    """Adds the servicers, health and reflection. Health says SERVING from the first, unless it is told another state."""
     names = []
     for servicer in servicers:
         base = next(cls for cls in type(servicer).__mro__ if cls.__module__.endswith("_pb2_grpc"))

@@ -27,6 +27,7 @@ from services.inference_gateway.proxy.records import CompletionRecord
 from services.inference_gateway.proxy.settings import Paths, ProxySettings
 from services.inference_gateway.proxy.shipper import RecordsRefused
 from services.inference_gateway.reconcile import refresh_keys
+from services.inference_gateway.returning import returning
 
 RATINGS = {"thumbs_up": "THUMBS_UP", "up": "THUMBS_UP", "thumbs_down": "THUMBS_DOWN", "down": "THUMBS_DOWN"}
 FIELDS = ("completion_id", "rating", "correction", "comment", "slice", "user", "request_id")
@@ -52,7 +53,9 @@ async def serving_openai(context: Context) -> AsyncIterator[None]:
         registry=context.metrics.registry,
     )
     async with aiohttp.ClientSession() as http:
-        context.state |= {"http": http, "pool": pool, "paths": paths, "hidden": {}, "keys_lock": asyncio.Lock()}
+        context.state |= {"http": http, "pool": pool, "paths": paths, "hidden": {}}
+        context.state |= {"keys_lock": asyncio.Lock(), "publishing": asyncio.Lock()}
+        context.state["returning"] = await returning(context)
         async with pool:
             yield
 

@@ -15,6 +15,7 @@ from services.inference_gateway.reconcile import (
     follow_deployments,
     publish_routes,
     refresh_keys,
+    warm_up,
 )
 from services.inference_gateway.settings import Settings
 
@@ -31,6 +32,7 @@ app = App(
         Reconciler(attach_upstream, every=2.0),
     ],
     extras=[serving_openai],
+    warm_up=warm_up,
     roles={"DeleteCompletion": Role.REVIEWER},
 )
 

@@ -31,6 +31,7 @@ from services.inference_gateway.models import Deployment, KnownKey, KnownProject
 from services.inference_gateway.proxy.processes import ProxyPool
 from services.inference_gateway.proxy.snapshot import Snapshot, write_snapshot
 from services.inference_gateway.proxy.upstream_keys import upstream_key
+from services.inference_gateway.returning import Returning
 from services.inference_gateway.service import Sighting
 
 log = logging.getLogger(__name__)
@@ -41,7 +42,7 @@ HOME_PROJECT = "default"
 
 async def follow_deployments(context: Context) -> bool:
     """Looks at one deployment's targets, and applies what was seen."""
-    async with lease(context.db, Deployment, _has_targets(), again_in=RESTING) as claim:
+    async with lease(context.db, Deployment, _has_targets(), again_in=HURRYING) as claim:
         if claim is None:
             return False
         deployment: Deployment = claim.row
@@ -54,6 +55,9 @@ async def follow_deployments(context: Context) -> bool:
             await service.apply(session, row, seen)
             unsettled = row.shifting or any(sighting.state != TargetState.READY for sighting in seen.values())
         claim.again_in = HURRYING if unsettled else RESTING
+    returning: Returning = context.state["returning"]
+    for target_id, sighting in seen.items():
+        returning.saw(target_id, sighting.state)
     context.wake_event("publish_routes").set()
     return True
 
@@ -105,7 +109,8 @@ async def _look_at_replica(context: Context, deployment: Deployment, target: Tar
     if state != "RUNNING" or not workload.address:
         waiting = TargetState.PENDING if state == "QUEUED" else TargetState.STARTING
         return Sighting(waiting, failure_message=workload.waiting_reason)
-    if target.state == TargetState.READY and target.address == workload.address:
+    is_known = target.state == TargetState.READY and target.address == workload.address
+    if is_known and target.id not in context.state["returning"]:
         return Sighting(TargetState.READY)
     endpoint = Endpoint(f"http://{workload.address}/v1", last(deployment.name))
     return await _answered(context, target, endpoint, workload.address)
@@ -169,6 +174,23 @@ async def follow_aliases(context: Context) -> bool:
 
 async def publish_routes(context: Context) -> bool:
     """Writes the data plane's snapshot when anything in it changed."""
+    async with context.state["publishing"]:  # what was read first is written first
+        await _publish(context)
+    return False
+
+
+async def warm_up(context: Context) -> None:
+    """What `gyre up` waits for: the replicas that served before are back, and the workers know it."""
+    await context.state["returning"].wait(context.settings.warm_up_seconds)
+    await publish_routes(context)
+    pool: ProxyPool = context.state["pool"]
+    try:
+        await pool.until_revision(context.state["revision"])
+    except TimeoutError:
+        log.warning("the gateway's workers go by old routes still", extra={"revision": context.state["revision"]})
+
+
+async def _publish(context: Context) -> None:
     async with context.db.transaction() as session:
         keys, projects = await store.keys(session), await store.projects(session)
         deployments = await store.all_routes(session)
@@ -176,7 +198,7 @@ async def publish_routes(context: Context) -> bool:
     new = routes.make(revision, keys, projects, deployments)
     old: Snapshot | None = context.state.get("snapshot")
     if old is not None and replace(old, revision=revision) == new:
-        return False
+        return
     write_snapshot(context.state["paths"].snapshot, new)
     context.state |= {"snapshot": new, "revision": revision}
     hidden: dict[str, int] = context.state["hidden"]
@@ -184,7 +206,6 @@ async def publish_routes(context: Context) -> bool:
         for target in targets:
             if target.state == TargetState.DRAINING:
                 hidden.setdefault(target.id, revision)
-    return False
 
 
 async def refresh_keys(context: Context) -> bool:

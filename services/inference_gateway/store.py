@@ -43,6 +43,13 @@ async def targets_of(session: Session, deployment: str, *, lock: bool = False) -
     return (await session.scalars(query.order_by(Target.create_time, Target.name))).all()
 
 
+async def replicas_that_served(session: Session) -> Sequence[str]:
+    """Ids of launched targets that answered once and are to go on."""
+    gone = (TargetState.DRAINING, TargetState.FAILED, TargetState.STOPPED)
+    query = sa.select(Target.id).where(Target.workload != "", Target.ready_time.is_not(None), Target.state.not_in(gone))
+    return (await session.scalars(query)).all()
+
+
 async def shown_targets(session: Session, deployments: Sequence[str]) -> dict[str, list[Target]]:
     """Of several deployments at once."""
     query = sa.select(Target).where(Target.deployment.in_(deployments), Target.state != TargetState.STOPPED)

@@ -6,9 +6,7 @@ walks in other orders.
 
 from __future__ import annotations
 
-import json
 import random
-import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,11 +14,11 @@ from typing import Any
 import pytest
 from gyre_sdk import messages
 from gyre_sdk.client import Gyre
-from gyre_trainers.testing import texts_of, tiny_llama
 
 from tests.chaos import harness
 from tests.chaos.harness import Ledger, Witness, available, until
 from tests.conftest import Running, start, stop
+from tests.tiny import tiny_base
 
 HOTLINE = Path(__file__).resolve().parents[2] / "examples" / "hotline" / "hotline.en.jsonl"
 PROJECT, MODEL = "chaos", "survivor"
@@ -61,23 +59,11 @@ def material(gyre: Gyre, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
     rows = folder / "rows.jsonl"
     rows.write_text("\n".join(HOTLINE.read_text("utf-8").splitlines()[:120]) + "\n", "utf-8")
     version = gyre.datasets.import_file(rows, "calls", "SFT", licence="CC0-1.0", origin="written for Gyre")
-    gyre.models.create("tiny", licence="CC0-1.0", origin="made on the spot")
-    archive = _zipped_model(folder, rows)
-    base = gyre.models.import_version("tiny", gyre.datasets.upload(archive).uri)
+    base = tiny_base(gyre, folder, rows.read_text("utf-8").splitlines(), hidden=256)
     return {
         "data": gyre.datasets.wait_version(version.name, timeout=SETTLES_WITHIN).name,
-        "base": gyre.models.wait_version(base.name, timeout=SETTLES_WITHIN).name,
+        "base": base,
     }
-
-
-def _zipped_model(folder: Path, rows: Path) -> Path:
-    texts = texts_of(json.loads(line) for line in rows.read_text("utf-8").splitlines())
-    model = tiny_llama(folder / "model", texts, hidden=256)
-    archive = folder / "tiny.zip"
-    with zipfile.ZipFile(archive, "w") as opened:
-        for path in model.iterdir():
-            opened.write(path, path.name)
-    return archive
 
 
 @pytest.mark.timeout(1800)

@@ -5,9 +5,7 @@ Data → model → answer → feedback → review → better data → second mod
 
 from __future__ import annotations
 
-import json
 import time
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +20,9 @@ from gyre.training_scheduler.v1.run_pb2 import Hyperparameters
 from gyre_sdk import messages
 from gyre_sdk.client import Gyre
 from gyre_sdk.resources.serving import target
-from gyre_trainers.testing import texts_of, tiny_llama
 
 from tests.conftest import Running
+from tests.tiny import tiny_base
 
 HOTLINE = Path(__file__).resolve().parents[2] / "examples" / "hotline"
 PROJECT = "loop"
@@ -47,7 +45,7 @@ def lap1(gyre: Gyre, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]
         file, "hotline", "SFT", licence="CC0-1.0", origin="written for Gyre", split=SplitSettings(test_fraction=0.25)
     )
     version = gyre.datasets.wait_version(version.name, timeout=180)
-    base = _tiny_base(gyre, folder, file)
+    base = tiny_base(gyre, folder, file.read_text("utf-8").splitlines()[:-1])
     run = gyre.runs.create(
         display_name="lap 1",
         base=base,
@@ -71,18 +69,6 @@ def _some_rows(folder: Path) -> Path:
     path = folder / "rows.jsonl"
     path.write_text("\n".join([*lines, "{broken"]) + "\n", "utf-8")
     return path
-
-
-def _tiny_base(gyre: Gyre, folder: Path, rows: Path) -> str:
-    texts = texts_of(json.loads(line) for line in rows.read_text("utf-8").splitlines()[:-1])
-    model = tiny_llama(folder / "model", texts)
-    archive = folder / "tiny.zip"
-    with zipfile.ZipFile(archive, "w") as opened:
-        for path in model.iterdir():
-            opened.write(path, path.name)
-    gyre.models.create("tiny", licence="CC0-1.0", origin="made on the spot")
-    version = gyre.models.import_version("tiny", gyre.datasets.upload(archive).uri)
-    return gyre.models.wait_version(version.name, timeout=300).name
 
 
 def test_a_broken_line_is_refused_by_line_and_reason(gyre: Gyre, lap1: dict[str, Any]) -> None:
