@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 from gyre_kit.app import App, Context, run
 from gyre_kit.auth import Role
 from gyre_kit.reconcile import Reconciler
 
 from services.gpu_scheduler.api import NodeApi, QueueApi, WorkloadApi
+from services.gpu_scheduler.ends import Ends
 from services.gpu_scheduler.metrics import ADMISSION, Gauges
 from services.gpu_scheduler.reconcile import (
+    ENDS,
     admit,
     hear_of_node,
     launch,
+    look_at_once,
     stop,
     sweep,
     watch,
@@ -26,10 +30,14 @@ IDLE_SECONDS = 2.0  # each is woken when there is something for it
 
 @asynccontextmanager
 async def own_node(context: Context) -> AsyncIterator[None]:
-    """This machine is a node before the service says that it is ready."""
+    """This machine is a node before the service says that it is ready, and the ends of what runs on it are heard."""
     context.state[ADMISSION] = Gauges(context.metrics.registry)
     await hear_of_node(context)
-    yield
+    context.state[ENDS] = ends = Ends(partial(look_at_once, context))
+    try:
+        yield
+    finally:
+        ends.close()
 
 
 app = App(

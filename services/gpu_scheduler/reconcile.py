@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -16,12 +17,14 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import sqlalchemy as sa
 from gyre_kit.app import Context
 from gyre_kit.auth import Identity, Role
 from gyre_kit.reconcile import Claim, LeaseLost, lease
 from sqlmodel import col
 
 from services.gpu_scheduler import admission, launcher, nodes, service, store
+from services.gpu_scheduler.ends import Ends
 from services.gpu_scheduler.environment import worker_environment
 from services.gpu_scheduler.hardware import read_machine
 from services.gpu_scheduler.launcher import CREDENTIAL, Ended, Launcher, LaunchFailed, Order
@@ -29,11 +32,14 @@ from services.gpu_scheduler.metrics import ADMISSION, Gauges
 from services.gpu_scheduler.models import Attempt, Workload, WorkloadState
 from services.gpu_scheduler.processes import ProcessRef
 
+log = logging.getLogger(__name__)
 LOOK_AGAIN = 0.5  # seconds between two looks at one workload
 STOP_LOOK_AGAIN = 0.2
+HELD_LOOK_AGAIN = 0.1
 SAMPLE_SECONDS = 5.0
 RENEW_SECONDS = 30.0  # a token has at least 60 s left when its successor is signed
 LOCAL = Launcher()
+ENDS = "ends"  # where the context keeps the Ends of this process
 
 
 @dataclass(frozen=True)
@@ -101,12 +107,36 @@ async def watch(context: Context) -> bool:
             context.wake()
             return True
         await asyncio.to_thread(_renew_credential, context, work)
+        claim.again_in = _rest(context, work)
         if work.workload.state == WorkloadState.STARTING:
             await _when_ready(context, claim, work)
         elif _sample_is_due(context, work):
             await _sample(context, claim, work)
-    _look_again(context, watch, LOOK_AGAIN)
+    _look_again(context, watch, claim.again_in)
     return True
+
+
+def _rest(context: Context, work: Work) -> float:
+    """Seconds until the next look. Work that runs is left alone when the kernel tells its end."""
+    ends: Ends = context.state[ENDS]
+    is_settled = work.workload.state == WorkloadState.RUNNING and ends.follow(work.workload.name, work.leader)
+    return SAMPLE_SECONDS if is_settled else LOOK_AGAIN
+
+
+async def look_at_once(context: Context, workload: str) -> None:
+    """Makes one workload due; a look that is under way may have been a moment too early, so it is waited for."""
+    try:
+        while await _make_due(context, workload):  # noqa: ASYNC110 - another process may hold it
+            await asyncio.sleep(HELD_LOOK_AGAIN)
+    except (OSError, sa.exc.SQLAlchemyError) as error:
+        log.warning("the end of work will be seen at its next look", extra={"workload": workload, "error": str(error)})
+
+
+async def _make_due(context: Context, workload: str) -> bool:
+    async with context.db.transaction() as session:
+        is_held = await store.make_due(session, workload)
+    context.wake_event(watch.__name__).set()
+    return is_held
 
 
 async def stop(context: Context) -> bool:

@@ -29,6 +29,13 @@ from services.gpu_scheduler.models import (
 FILTERS = ("state", "kind", "owner", "queue", "node", "flavor")
 
 
+async def make_due(session: Session, workload: str) -> bool:
+    """Has work that runs looked at now. True if somebody looks at it this moment, and will put off the next look."""
+    living = col(Workload.state).in_([WorkloadState.STARTING, WorkloadState.RUNNING])
+    update = sa.update(Workload).where(col(Workload.name) == workload, living).values(due=None)
+    return await session.scalar(update.returning(col(Workload.lease_token))) is not None
+
+
 async def workload_page(
     session: Session, project: str, *, filter: str, query: str, page_size: int, page_token: str, order_by: str
 ) -> pages.Page[Workload]:

@@ -78,6 +78,20 @@ async def test_a_launch_whose_commit_was_lost_is_found_again_and_not_repeated(
         await cancel_all(workloads)
 
 
+async def test_the_end_of_work_that_runs_is_told_and_not_waited_for(
+    platform: Platform, app: App, workloads: WorkloadServiceStub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next look at it would be in an hour."""
+    monkeypatch.setattr(reconcile, "SAMPLE_SECONDS", 3600.0)
+    async with platform.serving(app):
+        name = await ensure(workloads, do="wait")
+        await until(workloads, name, "RUNNING")
+        for attempt in (1, 2):
+            os.kill(await worker_of(platform, name, attempt), signal.SIGKILL)
+            await until(workloads, name, "RUNNING", attempt=attempt + 1)
+        await cancel_all(workloads)
+
+
 async def claimed(context: Context, name: str) -> Claim[Workload]:
     async with context.db.transaction() as session:
         return Claim(await resources.get(session, Workload, name), token="", again_in=0.0)

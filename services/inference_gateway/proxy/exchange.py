@@ -17,7 +17,7 @@ from services.inference_gateway.proxy.attempt import Attempt, Refusal, TooSlow
 from services.inference_gateway.proxy.errors import ApiError
 from services.inference_gateway.proxy.pool import Pool, PoolFull
 from services.inference_gateway.proxy.reply import Reply
-from services.inference_gateway.proxy.snapshot import Deployment, Target
+from services.inference_gateway.proxy.snapshot import Deployment, Target, TargetState
 from services.inference_gateway.proxy.ssrf import UpstreamRefused
 from services.inference_gateway.proxy.upstream import ClosedEarly, ConnectFailed, UpstreamError
 
@@ -136,17 +136,19 @@ class Exchange:
         """What the client hears of a failure, and whether another engine may do better: where this one is down or
         full, not where the request itself was refused or took long."""
         self.gateway.metrics.attempts.labels(target.id, type(error).__name__).inc()
+        is_down = isinstance(error, (ConnectFailed, ClosedEarly)) or (
+            isinstance(error, Refusal) and error.status in (502, 503, 504)
+        )
+        if is_down:
+            self.gateway.router.failed(target)
+        if is_down and target.state is TargetState.UNHEALTHY:  # nobody said that it answers
+            return errors.not_ready(self.asking.model), True
         if isinstance(error, Refusal):
-            down = error.status in (502, 503, 504)
-            if down:
-                self.gateway.router.failed(target)
-            return errors.from_upstream(error.status, error.body), down or error.status == 429
+            return errors.from_upstream(error.status, error.body), is_down or error.status == 429
         if isinstance(error, TooSlow):
             return errors.upstream_timeout(error.detail), False
         if isinstance(error, PoolFull):
             return errors.overloaded(f"The engine behind this model is busy: {error.detail}."), True
-        if isinstance(error, (ConnectFailed, ClosedEarly)):
-            self.gateway.router.failed(target)
         return errors.upstream_failed(error.detail), True
 
     def _broken(self, failure: ApiError) -> None:

@@ -9,7 +9,7 @@ import openai
 import pytest
 
 from services.inference_gateway.proxy.routing import Router
-from services.inference_gateway.proxy.snapshot import Target
+from services.inference_gateway.proxy.snapshot import Target, TargetState
 from services.inference_gateway.proxy.tests import upstreams
 from services.inference_gateway.proxy.tests.support import deployment, eventually, free_port
 from services.inference_gateway.proxy.tests.test_completions import DONE, END, HELLO, ask, collect
@@ -62,6 +62,16 @@ async def test_another_engine_takes_over_before_the_first_byte(start, behaviour,
         else:
             text = (await ask(running)).choices[0].message.content
     assert text == "fine" and len(bad.requests) == 1
+
+
+@pytest.mark.parametrize("is_there", [False, True], ids=["no process yet", "loading"])
+async def test_an_engine_that_still_starts_is_called_so(start, is_there):
+    async with raw(says(LOADING)) as loading:
+        address = loading.address if is_there else f"127.0.0.1:{free_port()}"
+        running = await start(deployment(Target("t1", address=address, state=TargetState.UNHEALTHY)))
+        with pytest.raises(openai.InternalServerError, match="no engine that takes requests yet") as caught:
+            await ask(running)
+    assert (caught.value.status_code, caught.value.response.headers["retry-after"]) == (503, "5")
 
 
 async def test_an_engine_that_is_gone_stands_back_for_a_while(start):
