@@ -1,36 +1,27 @@
-"""Small real gRPC servers that stand in for the other services: they keep what they are asked for in dicts, and are as
-idempotent as the protos say. A test moves their states by hand, or lets them finish everything at once.
-"""
+"""Small real gRPC servicers that stand in for the other services, over a `World`; as idempotent as the protos say."""
 
 from __future__ import annotations
 
-import asyncio
-import json
-from collections import Counter
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import grpc
 from google.protobuf.empty_pb2 import Empty
-from gyre.dataset.v1 import dataset_pb2, dataset_service_pb2_grpc, version_pb2, version_service_pb2_grpc
+from gyre.dataset.v1 import dataset_service_pb2_grpc, version_pb2, version_service_pb2_grpc
 from gyre.evaluation.v1 import (
     evaluation_pb2,
     evaluation_service_pb2,
     evaluation_service_pb2_grpc,
-    suite_pb2,
     suite_service_pb2_grpc,
     verdict_pb2,
     verdict_service_pb2_grpc,
 )
-from gyre.feedback.v1 import batch_pb2, batch_service_pb2_grpc
+from gyre.feedback.v1 import batch_service_pb2_grpc
 from gyre.gpu_scheduler.v1 import (
     node_pb2,
     node_service_pb2,
     node_service_pb2_grpc,
     queue_pb2,
     queue_service_pb2_grpc,
-    workload_pb2,
     workload_service_pb2_grpc,
 )
 from gyre.inference_gateway.v1 import deployment_pb2, deployment_service_pb2_grpc
@@ -39,7 +30,6 @@ from gyre.model_registry.v1 import (
     alias_service_pb2_grpc,
     model_pb2,
     model_service_pb2_grpc,
-    variant_pb2,
     variant_service_pb2,
     variant_service_pb2_grpc,
 )
@@ -48,93 +38,21 @@ from gyre.model_registry.v1 import (
     version_service_pb2_grpc as registry_version_service_pb2_grpc,
 )
 from gyre_kit.errors import Precondition, to_status
-from gyre_kit.storage import ObjectStore, digest_of, uri_of
-from gyre_kit.testing import Platform
 
-PROJECT = "projects/acme"
-SHA = "sha256:" + "a" * 64
-Workload = workload_pb2.Workload
-Variant = variant_pb2.Variant
-Evaluation = evaluation_pb2.Evaluation
-Target = deployment_pb2.Target
+from services.training_scheduler.tests.world import (
+    PROJECT,
+    Evaluation,
+    Target,
+    Variant,
+    Workload,
+    World,
+    dataset_version,
+    model_version,
+)
 
 
 class ShiftInProgress(Precondition):
     """The last split is not in force yet."""
-
-
-class World:
-    """All that the other services hold. `auto` lets every long work end at once; `holding` names kinds that wait.
-
-    `lose` names calls whose first reply is lost after its effect: what a kill between call and note looks like.
-    """
-
-    def __init__(self) -> None:
-        self.store: ObjectStore | None = None
-        self.auto = False
-        self.holding: set[str] = set()
-        self.lose: set[str] = set()
-        self.made: Counter[str] = Counter()
-        self.calls: Counter[str] = Counter()
-        self.requests: dict[str, Any] = {}
-        self.datasets: dict[str, dataset_pb2.Dataset] = {}
-        self.dataset_versions: dict[str, version_pb2.Version] = {}
-        self.models: dict[str, model_pb2.Model] = {}
-        self.versions: dict[str, registry_version_pb2.Version] = {}
-        self.variants: dict[str, Variant] = {}
-        self.aliases: dict[str, alias_pb2.Alias] = {}
-        self.workloads: dict[str, Workload] = {}
-        self.nodes = [cpu_node()]
-        self.suites: dict[str, suite_pb2.Suite] = {}
-        self.evaluations: dict[str, Evaluation] = {}
-        self.verdicts: dict[str, verdict_pb2.Verdict] = {}
-        self.verdict_state = verdict_pb2.Verdict.STATE_PASSED
-        self.deployments: dict[str, deployment_pb2.Deployment] = {}
-        self.shifting = 0  # so many calls of ShiftTraffic meet another one in progress
-        self.splits: list[list[tuple[str, int]]] = []
-        self.batches: dict[str, batch_pb2.Batch] = {}
-        self.pins: dict[str, set[str]] = {}
-
-    def once(self, request_id: str, kind: str, make: Callable[[], Any]) -> Any:
-        """What an earlier call with this request id made, or what `make` makes now."""
-        assert request_id, f"{kind} was asked for without a request id"
-        key = f"{kind}/{request_id}"
-        if key not in self.requests:
-            self.made[kind] += 1
-            self.requests[key] = make()
-        return self.requests[key]
-
-    def finishes(self, kind: str) -> bool:
-        return self.auto and kind not in self.holding
-
-    async def finish_workload(self, name: str, attempt: int = 1) -> None:
-        """As a trainer that ends well: files, manifest, then exit 0."""
-        workload = self.workloads[name]
-        spec = json.loads(workload.spec.spec_json)
-        await put_result(self.store, spec["run"], attempt)
-        workload.state, workload.attempt = Workload.STATE_FINISHED, attempt
-        workload.usage.cost_microusd = 700
-
-
-def cpu_node(memory_bytes: int = 24 * 2**30) -> node_pb2.Node:
-    return node_pb2.Node(
-        name="nodes/here",
-        state=node_pb2.Node.STATE_READY,
-        flavor="flavors/cpu",
-        capacity=node_pb2.Resources(cpu_milli=2000, memory_bytes=memory_bytes),
-    )
-
-
-async def put_result(store: Any, run: str, attempt: int, *, steps: int = 60) -> str:
-    """model/ and manifest.json as the trainers write them; returns the manifest's digest."""
-    prefix = f"runs/{run.rsplit('/', 1)[-1]}/{attempt}"
-    weights = b"weights of " + run.encode()
-    await store.put(f"{prefix}/model/model.safetensors", weights)
-    entry = {"path": "model/model.safetensors", "size": len(weights), "sha256": digest_of(weights).split(":")[1]}
-    facts = {"kind": "result", "run": run, "attempt": attempt, "step": steps, "metrics": {"loss": 0.25}}
-    manifest = json.dumps(facts | {"files": [entry]}).encode()
-    await store.put(f"{prefix}/manifest.json", manifest)
-    return digest_of(manifest)
 
 
 async def found(table: dict[str, Any], name: str, context: Any) -> Any:
@@ -437,93 +355,3 @@ SERVICES: dict[str, list[tuple[Any, type[Fake]]]] = {
     "inference_gateway": [(deployment_service_pb2_grpc.add_DeploymentServiceServicer_to_server, Deployments)],
     "feedback": [(batch_service_pb2_grpc.add_BatchServiceServicer_to_server, Batches)],
 }
-
-
-class Wire(grpc.aio.ServerInterceptor):  # type: ignore[misc]
-    """Counts calls, and loses the first reply of those that a test names."""
-
-    def __init__(self, world: World) -> None:
-        self.world = world
-
-    async def intercept_service(self, continuation: Any, details: Any) -> Any:
-        handler = await continuation(details)
-        method = details.method.rsplit("/", 1)[-1]
-
-        async def call(request: Any, context: Any) -> Any:
-            self.world.calls[method] += 1
-            reply = await handler.unary_unary(request, context)
-            if method in self.world.lose:
-                self.world.lose.discard(method)
-                await context.abort(grpc.StatusCode.UNAVAILABLE, "the reply was lost")
-            return reply
-
-        return handler and handler._replace(unary_unary=call)
-
-
-@asynccontextmanager
-async def neighbours(platform: Platform, world: World) -> AsyncIterator[None]:
-    """The other six, at their addresses."""
-    settings = platform.settings()
-    world.store = ObjectStore.from_url(settings.object_store_url)
-    async with AsyncExitStack() as stack:
-        for component, servicers in SERVICES.items():
-            server = grpc.aio.server(interceptors=[Wire(world)], options=[("grpc.so_reuseport", 0)])
-            for add, fake in servicers:
-                add(fake(world), server)
-            server.add_insecure_port(settings.grpc_listen(component))
-            await server.start()
-            stack.push_async_callback(server.stop, None)
-        yield
-        await asyncio.sleep(0)
-
-
-def dataset_version(name: str, rows: int = 40) -> version_pb2.Version:
-    parts = name.split("/")
-    key = f"dataset/acme/{parts[3]}/{parts[5]}/train.parquet"
-    return version_pb2.Version(
-        name=name, state=version_pb2.Version.STATE_READY, train_count=rows, train_uri=uri_of(key), train_digest=SHA
-    )
-
-
-def model_version(name: str, architecture: str = "LlamaForCausalLM") -> registry_version_pb2.Version:
-    return registry_version_pb2.Version(
-        name=name,
-        state=registry_version_pb2.Version.STATE_READY,
-        uri="gyre://registry/base/manifest.json",
-        digest=SHA,
-        architecture=architecture,
-        parameter_count=135_000_000,
-    )
-
-
-BASE = f"{PROJECT}/models/smollm2/versions/1"
-SFT_ROWS = f"{PROJECT}/datasets/hotline/versions/1"
-PAIRS = f"{PROJECT}/datasets/hotline-preferences/versions/1"
-CORRECTIONS = f"{PROJECT}/datasets/corrections/versions/1"
-BATCH = f"{PROJECT}/batches/B1"
-SUITE = f"{PROJECT}/suites/heldout"
-DEPLOYMENT = f"{PROJECT}/deployments/hotline"
-OLD_VARIANT = f"{PROJECT}/models/hotline-old/versions/1/variants/q8-0"
-
-
-def populated() -> World:
-    """A base, rows of both types, a READY batch, a suite and a deployment that serves an old variant."""
-    world = World()
-    types = dataset_pb2.Dataset
-    for name, kind in (
-        ("hotline", types.TYPE_SFT),
-        ("corrections", types.TYPE_SFT),
-        ("hotline-preferences", types.TYPE_PREFERENCE),
-    ):
-        world.datasets[f"{PROJECT}/datasets/{name}"] = types(name=f"{PROJECT}/datasets/{name}", type=kind)
-    for name in (SFT_ROWS, PAIRS, CORRECTIONS):
-        world.dataset_versions[name] = dataset_version(name)
-    world.versions[BASE] = model_version(BASE)
-    world.suites[SUITE] = suite_pb2.Suite(name=SUITE)
-    world.batches[BATCH] = batch_pb2.Batch(
-        name=BATCH, state=batch_pb2.Batch.STATE_READY, sft_version=CORRECTIONS, preference_version=PAIRS
-    )
-    deployment = deployment_pb2.Deployment(name=DEPLOYMENT)
-    deployment.targets.add(id="old", variant=OLD_VARIANT, weight_percent=100, state=Target.STATE_READY)
-    world.deployments[DEPLOYMENT] = deployment
-    return world

@@ -14,7 +14,8 @@ from gyre_kit.testing import Platform
 
 from services.training_scheduler import main
 from services.training_scheduler.settings import Settings
-from services.training_scheduler.tests.fakes import BASE, SFT_ROWS, World, neighbours, populated
+from services.training_scheduler.tests.neighbours import neighbours
+from services.training_scheduler.tests.world import BASE, SFT_ROWS, World, populated
 
 
 def quick(platform: Platform, **changes: Any) -> App:

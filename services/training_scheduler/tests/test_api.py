@@ -21,8 +21,8 @@ from gyre_kit.rpc import Clients
 from gyre_kit.testing import ENGINEER, STRANGER, VIEWER, Platform, eventually, expect_rpc_error
 from gyre_trainers.spec import Spec
 
-from services.training_scheduler.tests.fakes import BASE, PAIRS, SFT_ROWS, World, cpu_node, populated, put_result
 from services.training_scheduler.tests.served import create_request, renew, serving
+from services.training_scheduler.tests.world import BASE, PAIRS, SFT_ROWS, World, cpu_node, populated, put_result
 
 Workload = workload_pb2.Workload
 Run = run_pb2.Run

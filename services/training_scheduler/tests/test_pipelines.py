@@ -21,7 +21,9 @@ from services.training_scheduler import stages
 from services.training_scheduler.models import STAGES
 from services.training_scheduler.stages.gate import has_rows
 from services.training_scheduler.stages.shift import split
-from services.training_scheduler.tests.fakes import (
+from services.training_scheduler.tests.neighbours import neighbours
+from services.training_scheduler.tests.served import quick, renew
+from services.training_scheduler.tests.world import (
     BASE,
     BATCH,
     CORRECTIONS,
@@ -31,10 +33,8 @@ from services.training_scheduler.tests.fakes import (
     SFT_ROWS,
     SUITE,
     World,
-    neighbours,
     populated,
 )
-from services.training_scheduler.tests.served import quick, renew
 
 Pipeline = pipeline_pb2.Pipeline
 Spec = pipeline_pb2.PipelineSpec
