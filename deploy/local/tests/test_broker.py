@@ -61,3 +61,12 @@ async def test_a_taken_port_is_named_with_the_remedy() -> None:
         with pytest.raises(ports.PortTaken, match=rf"{port} \(REST\).*GYRE_PORT_OFFSET"):
             await ports.ensure_free({"REST": port})
     await ports.ensure_free({"REST": port})
+
+
+async def test_a_port_from_which_somebody_talks_is_taken_too() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.socket() as talker:
+        talker.connect(listener.getsockname())
+        port = talker.getsockname()[1]
+        with pytest.raises(ports.PortTaken, match=rf"{port} \(REST\) by"):
+            await ports.ensure_free({"REST": port})
+    await ports.ensure_free({"REST": port})

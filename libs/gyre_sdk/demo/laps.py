@@ -36,7 +36,7 @@ def first_lap(story: Story) -> None:
     """SFT with LoRA, live; registered when it has succeeded."""
     show, plan = story.show, story.plan
     show.step("Lap 1: supervised fine-tuning with LoRA")
-    model = story.gyre.models.ensure(plan.slug, licence=plan.licence, origin="trained on this platform")
+    model = story.gyre.models.ensure(plan.slug, origin="trained on this platform")
     run = story.gyre.runs.create(
         display_name="Lap 1",
         method="SFT",

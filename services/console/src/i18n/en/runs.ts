@@ -40,6 +40,7 @@ export const runs = {
   "run.hyperparameters": "Hyperparameters",
   "run.checkpoints": "Checkpoints",
   "run.noCheckpoints": "None yet",
+  "run.noCheckpointKept": "None was kept",
   "run.atStep": "Step {step}",
   "yesNo.true": "Yes",
   "yesNo.false": "No",

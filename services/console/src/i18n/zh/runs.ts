@@ -43,6 +43,7 @@ export const runs: Translation<typeof source> = {
   "run.hyperparameters": "超参数",
   "run.checkpoints": "检查点",
   "run.noCheckpoints": "暂无",
+  "run.noCheckpointKept": "未保留",
   "run.atStep": "第 {step} 步",
   "yesNo.true": "是",
   "yesNo.false": "否",

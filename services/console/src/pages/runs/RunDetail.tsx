@@ -242,7 +242,7 @@ function Checkpoints({ run }: { run: Run }) {
           ])}
         />
       ) : (
-        <span className="quiet">{t("run.noCheckpoints")}</span>
+        <span className="quiet">{t(run.end_time ? "run.noCheckpointKept" : "run.noCheckpoints")}</span>
       )}
     </Panel>
   );
