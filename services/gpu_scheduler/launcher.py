@@ -54,13 +54,15 @@ class Order:
 class Ended:
     """How an attempt ended, and what it left.
 
-    No `code`: its processes vanished without a word, or there never were any. `error`: why it could not be launched.
+    No `code`: its processes vanished without a word, or there never were any. `asked_to_stop`: by a signal to its
+    group. `error`: why it could not be launched.
     `last_words` are for people alone. `result` is what a job left in result.json, `bad_result` why nobody can read it.
     """
 
     code: int | None = None
     cpu_seconds: float = 0.0
     peak_memory_bytes: int = 0
+    asked_to_stop: bool = False
     error: str = ""
     last_words: str = ""
     result: str = ""
@@ -238,6 +240,11 @@ def _claimant(folder: Path) -> ProcessRef | None:
 def _exit_record(folder: Path) -> Ended | None:
     try:
         record = json.loads((folder / shim.EXIT).read_text())
-        return Ended(int(record["code"]), float(record["cpu_seconds"]), int(record["peak_memory_bytes"]))
+        return Ended(
+            int(record["code"]),
+            float(record["cpu_seconds"]),
+            int(record["peak_memory_bytes"]),
+            asked_to_stop=bool(record.get("asked_to_stop")),
+        )
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None

@@ -39,11 +39,19 @@ class Backoff:
 
 
 def judge(
-    kind: str, code: int | None, *, faults: int, max_attempts: int, lived_seconds: float, backoff: Backoff
+    kind: str,
+    code: int | None,
+    *,
+    asked_to_stop: bool,
+    faults: int,
+    max_attempts: int,
+    lived_seconds: float,
+    backoff: Backoff,
 ) -> Outcome:
     """`code` None: it vanished without a word. `max_attempts` 0: a replica is started again without end.
 
-    Ended by SIGTERM that we did not send, the machine or the platform was being stopped: tried again, no fault counted.
+    Asked to stop, and not by us, the machine or the platform was being stopped: tried again at once, no fault counted.
+    Ended by a SIGTERM that it alone got: no fault either, but its sender may do it again.
     """
     serves = kind == "REPLICA"
     if code == DONE and not serves:
@@ -52,6 +60,8 @@ def judge(
         return Outcome(Next.FAIL, "BAD_SPEC", faults)
     if code == SUPERSEDED:
         return Outcome(Next.FAIL, "SUPERSEDED", faults)
+    if asked_to_stop:
+        return Outcome(Next.RETRY, faults=faults)
     if code in TERMINATED:
         return Outcome(Next.RETRY, faults=faults, wait_seconds=backoff.first)
     if serves and lived_seconds >= HEALTHY_SECONDS:

@@ -267,6 +267,7 @@ def _verdict(workload: Workload, attempt: Attempt, ended: Ended, settings: Setti
     return outcome.judge(
         workload.kind,
         _exit_code(ended),
+        asked_to_stop=ended.asked_to_stop,
         faults=workload.faults,
         max_attempts=workload.max_attempts or default_attempts,
         lived_seconds=(now - (attempt.launch_time or now)).total_seconds(),

@@ -4,8 +4,8 @@
 before it runs anything, so that an attempt is launched at most once, however often somebody tries. It outlives the
 service, and it ignores SIGTERM, which its group gets as a whole: the work decides how to stop.
 
-Files: `pid` {pid, started}, by which the work is found again (also by `gyre down`); `exit.json` {code, cpu_seconds,
-peak_memory_bytes, end_time}. Times are Unix seconds; a code below 0 is minus the signal's number.
+Files: `pid` {pid, started}, by which the work is found again (also by `gyre down`); `exit.json` {code,
+asked_to_stop, cpu_seconds, peak_memory_bytes, end_time}. Times are Unix seconds; a code below 0 is minus the signal's number.
 """
 
 from __future__ import annotations
@@ -63,13 +63,15 @@ def main(ready_fd: int, module: str) -> None:
     work.append(subprocess.Popen([sys.executable, "-P", "-m", module, SPEC]))
     if stops:
         work[0].send_signal(stops[0])
-    _leave_word(folder, work[0].wait())
+    code = work[0].wait()
+    _leave_word(folder, code, asked_to_stop=bool(stops))
 
 
-def _leave_word(folder: Path, code: int) -> None:
+def _leave_word(folder: Path, code: int, *, asked_to_stop: bool) -> None:
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     record = {
         "code": code,
+        "asked_to_stop": asked_to_stop,
         "cpu_seconds": used.ru_utime + used.ru_stime,
         "peak_memory_bytes": used.ru_maxrss * RUSAGE_UNIT,
         "end_time": time.time(),

@@ -87,6 +87,19 @@ def test_an_attempt_runs_in_its_folder_and_leaves_logs_and_its_exit_code(
     assert not (one.folder / CREDENTIAL).exists()
 
 
+@pytest.mark.parametrize("by_its_group", [True, False])
+def test_the_exit_record_tells_a_stop_of_the_whole_group_from_a_signal_to_the_work_alone(
+    launcher: Launcher, order: Callable[..., Order], by_its_group: bool
+) -> None:
+    one = order(do="wait")
+    leader = launcher.start(one)
+    until(lambda: is_waiting(one))
+    worker = int((one.folder / "runs").read_text().split()[0])
+    os.killpg(leader.pid, signal.SIGTERM) if by_its_group else os.kill(worker, signal.SIGTERM)
+    ended: Ended = until(lambda: launcher.look(one.folder, leader))
+    assert (ended.code, ended.asked_to_stop) == (-signal.SIGTERM, by_its_group)
+
+
 def test_the_runtime_finds_the_process_by_the_file_it_expects(launcher: Launcher, order: Callable[..., Order]) -> None:
     from deploy.local import workloads
 

@@ -5,8 +5,12 @@ import pytest
 from services.gpu_scheduler.outcome import Backoff, Next, Outcome, judge
 
 
-def after(code: int, kind: str = "TRAINER", *, faults: int = 0, most: int = 5, lived: float = 1.0) -> Outcome:
-    return judge(kind, code, faults=faults, max_attempts=most, lived_seconds=lived, backoff=Backoff())
+def after(
+    code: int, kind: str = "TRAINER", *, asked: bool = False, faults: int = 0, most: int = 5, lived: float = 1.0
+) -> Outcome:
+    return judge(
+        kind, code, asked_to_stop=asked, faults=faults, max_attempts=most, lived_seconds=lived, backoff=Backoff()
+    )
 
 
 def test_exit_code_0_finishes_a_trainer_and_a_job() -> None:
@@ -33,6 +37,15 @@ def test_an_infrastructure_fault_is_tried_again_until_the_attempts_are_used_up(c
 @pytest.mark.parametrize("code", [-15, 143])
 def test_a_shut_down_of_the_machine_costs_no_attempt(code: int) -> None:
     assert after(code, faults=4) == Outcome(Next.RETRY, faults=4, wait_seconds=1.0)
+
+
+@pytest.mark.parametrize(("kind", "code"), [("REPLICA", 0), ("REPLICA", 1), ("TRAINER", 143), ("JOB", -15)])
+def test_what_was_asked_to_stop_with_the_platform_goes_on_at_once_and_without_a_fault(kind: str, code: int) -> None:
+    assert after(code, kind, asked=True, faults=3) == Outcome(Next.RETRY, faults=3, wait_seconds=0.0)
+
+
+def test_what_ends_well_although_it_was_asked_to_stop_has_finished() -> None:
+    assert after(0, asked=True).next is Next.FINISH
 
 
 def test_a_replica_is_tried_without_end_and_a_healthy_minute_is_a_new_beginning() -> None:
