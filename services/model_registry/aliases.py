@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from gyre.model_registry.v1 import events_pb2
 from gyre_kit import resources
 from gyre_kit.auth import Identity, Role
 from gyre_kit.db import Session
-from gyre_kit.errors import Conflict, Denied, Precondition
+from gyre_kit.errors import Conflict, Denied, NotFound, Precondition
 from gyre_kit.names import parent_of, project_of, slug
 from gyre_kit.outbox import emit
 
@@ -19,6 +20,10 @@ from services.model_registry.service import ready_version
 
 class VersionMismatch(Conflict):
     """The alias points to another version than expected: read it again, then decide anew."""
+
+
+class AliasNotFound(NotFound):
+    """The alias pointed to nothing at that time: its moves say since when it does."""
 
 
 class VerdictRequired(Precondition):
@@ -84,6 +89,14 @@ async def move(session: Session, wanted: Move, *, by: Identity) -> Alias:
     await session.flush()
     await _write_down(session, alias, came_from, wanted)
     return alias
+
+
+async def resolve(session: Session, alias: str, time: datetime) -> AliasMove:
+    """The move that was in force at `time`. Raises: AliasNotFound."""
+    found = await store.move_in_force(session, alias, time)
+    if found is None:
+        raise AliasNotFound(alias=alias, time=time.isoformat())
+    return found
 
 
 def _check_expectation(alias: Alias | None, wanted: Move) -> None:

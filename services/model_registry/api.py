@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC
 from typing import Any
 
 from google.protobuf import empty_pb2
@@ -197,6 +198,12 @@ class AliasApi(AliasServiceServicer):
         async with self.db.transaction() as session:
             alias = await aliases.move(session, wanted, by=caller())
         return render(alias, alias_pb2.Alias)
+
+    async def ResolveAlias(self, request: alias_service_pb2.ResolveAliasRequest, _: Any) -> alias_pb2.AliasMove:
+        now = self.context.clock.now()
+        time = request.time.ToDatetime(tzinfo=UTC) if request.HasField("time") else now
+        async with self.db.transaction() as session:
+            return render(await aliases.resolve(session, request.name, time), alias_pb2.AliasMove)
 
     async def ListAliases(
         self, request: alias_service_pb2.ListAliasesRequest, _: Any

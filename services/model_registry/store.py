@@ -121,6 +121,12 @@ async def moves_of(session: Session, alias: str) -> int:
     return await session.scalar(sa.select(sa.func.count()).where(AliasMove.alias == alias)) or 0
 
 
+async def move_in_force(session: Session, alias: str, time: datetime) -> AliasMove | None:
+    query = sa.select(AliasMove).where(AliasMove.alias == alias, AliasMove.create_time <= time)
+    found: AliasMove | None = await session.scalar(query.order_by(AliasMove.number.desc()).limit(1))
+    return found
+
+
 async def pins_of(session: Session, version: str, now: datetime) -> Sequence[Pin]:
     return (await session.scalars(sa.select(Pin).where(Pin.version == version, Pin.expire_time > now))).all()
 

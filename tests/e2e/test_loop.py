@@ -6,6 +6,7 @@ Data → model → answer → feedback → review → better data → second mod
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from gyre.training_scheduler.v1.pipeline_pb2 import GateSettings, PipelineSpec, 
 from gyre.training_scheduler.v1.run_pb2 import Hyperparameters
 from gyre_sdk import messages
 from gyre_sdk.client import Gyre
+from gyre_sdk.errors import GyreError
 from gyre_sdk.resources.serving import target
 
 from tests.conftest import Running
@@ -104,6 +106,9 @@ def test_the_second_lap_turns_feedback_into_a_version_that_serves(
     assert messages.enum_name(passed, "state") == "SUCCEEDED", passed.failure_message
     aliases = {alias.name.rsplit("/", 1)[-1]: alias for alias in gyre.models.aliases("hotline")}
     assert aliases["champion"].version == passed.model_version
+    assert gyre.models.resolve_alias("hotline", "champion").to_version == passed.model_version
+    with pytest.raises(GyreError, match="pointed to nothing at that time"):
+        gyre.models.resolve_alias("hotline", "champion", datetime(2020, 1, 1, tzinfo=UTC))
     serving = [t for t in gyre.deployments.get("hotline").targets if t.weight_percent]
     assert [t.model_version for t in serving] == [passed.model_version]
 

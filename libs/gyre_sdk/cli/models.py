@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import click
 
 from gyre_sdk.cli.base import OPTIONS, GyreGroup, complete, connect
 from gyre_sdk.cli.commands import Columns, listing, made, showing
+from gyre_sdk.cli.when import When
 
 if TYPE_CHECKING:
     from gyre.model_registry.v1.lineage_pb2 import Lineage
@@ -173,6 +175,25 @@ def alias_(alias: str, version: str, verdict: str, gated: bool | None) -> None:
         target = variant.split("/variants/")[0] or gyre.models.version_name(version)
         model = target.split("/versions/")[0]
         output.show_item(gyre.models.move_alias(model, alias, target, **fields))
+
+
+@models.command()
+@click.argument("reference", metavar="MODEL@ALIAS")
+@click.option("--at", "time", type=When(), help="A past time. [default: now]")
+def resolve(reference: str, time: datetime | None) -> None:
+    """Say what an alias points to, or pointed to at a time, and who moved it there.
+
+    Examples:
+    gyre models resolve hotline@champion
+    gyre models resolve hotline@champion --at '2026-11-24 14:05'
+    """
+    from gyre_sdk.cli import output
+
+    model, at, alias = reference.partition("@")
+    if not at or not alias or alias.isdigit():
+        raise click.UsageError(f"{reference} names no alias; write MODEL@ALIAS, for instance {model}@champion.")
+    with connect() as gyre:
+        output.show_item(gyre.models.resolve_alias(model, alias, time))
 
 
 @models.command()

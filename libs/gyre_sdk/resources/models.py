@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from typing import Any
 
 from gyre.model_registry.v1.alias_pb2 import Alias, AliasMove
@@ -16,7 +17,7 @@ from gyre.model_registry.v1.variant_service_pb2 import CreateVariantRequest
 from gyre.model_registry.v1.version_pb2 import Version
 from gyre.model_registry.v1.version_service_pb2 import ImportVersionRequest, RegisterVersionRequest
 
-from gyre_sdk import messages
+from gyre_sdk import messages, names
 from gyre_sdk.collection import POLL_SECONDS, Collection, request_id
 from gyre_sdk.errors import TIMEOUT, GyreError
 
@@ -116,6 +117,15 @@ class Models(Collection[Model]):
 
     def alias_moves(self, model: str, alias: str) -> Iterator[AliasMove]:
         return self._all(AliasMove, f"{self.name(model)}/aliases/{alias}/moves", "moves")
+
+    def resolve_alias(self, model: str, alias: str, time: datetime | None = None) -> AliasMove:
+        """What the alias meant at `time` (with a zone; None means now), and who moved it there.
+
+        Raises: GyreError (ALIAS_NOT_FOUND) if it pointed to nothing then.
+        """
+        query = {"time": time.isoformat()} if time else {}
+        path = f"{names.path(self.name(model))}/aliases/{alias}:resolve"
+        return messages.parse(AliasMove, self._transport.call("GET", path, query=query))
 
     def move_alias(self, model: str, alias: str, version: str, **fields: Any) -> Alias:
         """`fields`: variant, verdict, expected_version, etag, gated."""

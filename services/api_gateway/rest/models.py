@@ -35,6 +35,7 @@ ROUTES = [
     Route("GET", f"{ONE_VERSION}/variants/{{variant}}", VariantServiceStub, "GetVariant", VARIANT),
     Route("GET", f"{ONE}/aliases", AliasServiceStub, "ListAliases", IN_MODEL),
     Route("POST", f"{ONE}/aliases/{{alias}}:move", AliasServiceStub, "MoveAlias", ALIAS),
+    Route("GET", f"{ONE}/aliases/{{alias}}:resolve", AliasServiceStub, "ResolveAlias", ALIAS),
     Route("GET", f"{ONE}/aliases/{{alias}}/moves", AliasServiceStub, "ListAliasMoves", {"parent": ALIAS["name"]}),
     Route("GET", "/projects/{project}/lineage", LineageServiceStub, "GetLineage"),
 ]

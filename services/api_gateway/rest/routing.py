@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from importlib import import_module
 from inspect import Parameter, Signature
 from typing import Any
@@ -18,12 +19,14 @@ from fastapi import APIRouter, Body, Query, Request
 from fastapi.responses import Response
 from google.protobuf.descriptor import FieldDescriptor, MethodDescriptor
 from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
 from gyre_kit import events
 from gyre_kit.app import Context
 from gyre_kit.auth import Identity, acting_as
 from gyre_kit.errors import Invalid, from_rpc
 from gyre_kit.schemas import request_model, response_model, to_message
 from opentelemetry import trace
+from pydantic import AwareDatetime
 
 from services.api_gateway import service
 from services.api_gateway.rest.problems import Problem
@@ -170,6 +173,9 @@ def _message(
 
 def _set_query(message: Message, name: str, value: Any) -> None:
     enum = message.DESCRIPTOR.fields_by_name[name].enum_type
+    if isinstance(value, datetime):
+        getattr(message, name).FromDatetime(value)
+        return
     if enum is None:
         setattr(message, name, value)
         return
@@ -184,9 +190,13 @@ class UnknownValue(Invalid):
 
 
 def _query_fields(request_class: type[Message], route: Route) -> dict[str, Any]:
-    fields = {}
+    fields: dict[str, Any] = {}
     for known in request_class.DESCRIPTOR.fields:
-        if known.name not in route.sets and not known.is_repeated and known.cpp_type in QUERY_TYPES:
+        if known.name in route.sets or known.is_repeated:
+            continue
+        if known.message_type is Timestamp.DESCRIPTOR:
+            fields[known.name] = AwareDatetime | None
+        elif known.cpp_type in QUERY_TYPES:
             fields[known.name] = QUERY_TYPES[known.cpp_type] | None
     return fields
 

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from gyre_kit.auth import Identity, Role
 from gyre_kit.db import Session
-from gyre_kit.testing import ENGINEER, PROJECT, outbox_of
+from gyre_kit.testing import ENGINEER, PROJECT, ManualClock, outbox_of
 
 from services.model_registry import aliases, service, store, variants
 from services.model_registry.models import Model, Variant, VariantState, Version, VersionState
@@ -95,6 +95,24 @@ async def test_a_repeated_move_is_written_down_once(session: Session) -> None:
     await aliases.move(session, wanted, by=ENGINEER)
     await aliases.move(session, wanted, by=ENGINEER)
     assert await store.moves_of(session, alias_of(model)) == 1
+
+
+async def test_an_alias_is_known_as_of_any_time(session: Session, clock: ManualClock) -> None:
+    model = await a_model(session)
+    first, second = [await a_ready_version(session, model) for _ in range(2)]
+    before = clock.now()
+    times = []
+    for version in (first, second, first):
+        clock.advance(seconds=60)
+        await aliases.move(session, aliases.Move(alias=alias_of(model), version=version.name), by=ENGINEER)
+        times.append(clock.now())
+    seen = [
+        (await aliases.resolve(session, alias_of(model), time + timedelta(seconds=30))).to_version for time in times
+    ]
+    assert seen == [first.name, second.name, first.name]
+    assert (await aliases.resolve(session, alias_of(model), times[1])).to_version == second.name
+    with pytest.raises(aliases.AliasNotFound):
+        await aliases.resolve(session, alias_of(model), before)
 
 
 async def test_a_gated_alias_moves_only_with_a_passing_verdict_on_that_variant(session: Session) -> None:

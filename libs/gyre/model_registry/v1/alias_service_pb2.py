@@ -22,26 +22,29 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from gyre.model_registry.v1 import alias_pb2 as gyre_dot_model__registry_dot_v1_dot_alias__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*gyre/model_registry/v1/alias_service.proto\x12\x16gyre.model_registry.v1\x1a\"gyre/model_registry/v1/alias.proto\"\xad\x01\n\x10MoveAliasRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0f\n\x07variant\x18\x03 \x01(\t\x12\x0c\n\x04\x65tag\x18\x04 \x01(\t\x12\x18\n\x10\x65xpected_version\x18\x05 \x01(\t\x12\x0f\n\x07verdict\x18\x06 \x01(\t\x12\x12\n\x05gated\x18\x07 \x01(\x08H\x00\x88\x01\x01\x12\x12\n\nrequest_id\x18\x08 \x01(\tB\x08\n\x06_gated\"K\n\x12ListAliasesRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"r\n\x13ListAliasesResponse\x12.\n\x07\x61liases\x18\x01 \x03(\x0b\x32\x1d.gyre.model_registry.v1.Alias\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x05\"N\n\x15ListAliasMovesRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"w\n\x16ListAliasMovesResponse\x12\x30\n\x05moves\x18\x01 \x03(\x0b\x32!.gyre.model_registry.v1.AliasMove\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x05\x32\xbd\x02\n\x0c\x41liasService\x12T\n\tMoveAlias\x12(.gyre.model_registry.v1.MoveAliasRequest\x1a\x1d.gyre.model_registry.v1.Alias\x12\x66\n\x0bListAliases\x12*.gyre.model_registry.v1.ListAliasesRequest\x1a+.gyre.model_registry.v1.ListAliasesResponse\x12o\n\x0eListAliasMoves\x12-.gyre.model_registry.v1.ListAliasMovesRequest\x1a..gyre.model_registry.v1.ListAliasMovesResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*gyre/model_registry/v1/alias_service.proto\x12\x16gyre.model_registry.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"gyre/model_registry/v1/alias.proto\"\xad\x01\n\x10MoveAliasRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0f\n\x07variant\x18\x03 \x01(\t\x12\x0c\n\x04\x65tag\x18\x04 \x01(\t\x12\x18\n\x10\x65xpected_version\x18\x05 \x01(\t\x12\x0f\n\x07verdict\x18\x06 \x01(\t\x12\x12\n\x05gated\x18\x07 \x01(\x08H\x00\x88\x01\x01\x12\x12\n\nrequest_id\x18\x08 \x01(\tB\x08\n\x06_gated\"M\n\x13ResolveAliasRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12(\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"K\n\x12ListAliasesRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"r\n\x13ListAliasesResponse\x12.\n\x07\x61liases\x18\x01 \x03(\x0b\x32\x1d.gyre.model_registry.v1.Alias\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x05\"N\n\x15ListAliasMovesRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"w\n\x16ListAliasMovesResponse\x12\x30\n\x05moves\x18\x01 \x03(\x0b\x32!.gyre.model_registry.v1.AliasMove\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x05\x32\x9d\x03\n\x0c\x41liasService\x12T\n\tMoveAlias\x12(.gyre.model_registry.v1.MoveAliasRequest\x1a\x1d.gyre.model_registry.v1.Alias\x12^\n\x0cResolveAlias\x12+.gyre.model_registry.v1.ResolveAliasRequest\x1a!.gyre.model_registry.v1.AliasMove\x12\x66\n\x0bListAliases\x12*.gyre.model_registry.v1.ListAliasesRequest\x1a+.gyre.model_registry.v1.ListAliasesResponse\x12o\n\x0eListAliasMoves\x12-.gyre.model_registry.v1.ListAliasMovesRequest\x1a..gyre.model_registry.v1.ListAliasMovesResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'gyre.model_registry.v1.alias_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_MOVEALIASREQUEST']._serialized_start=107
-  _globals['_MOVEALIASREQUEST']._serialized_end=280
-  _globals['_LISTALIASESREQUEST']._serialized_start=282
-  _globals['_LISTALIASESREQUEST']._serialized_end=357
-  _globals['_LISTALIASESRESPONSE']._serialized_start=359
-  _globals['_LISTALIASESRESPONSE']._serialized_end=473
-  _globals['_LISTALIASMOVESREQUEST']._serialized_start=475
-  _globals['_LISTALIASMOVESREQUEST']._serialized_end=553
-  _globals['_LISTALIASMOVESRESPONSE']._serialized_start=555
-  _globals['_LISTALIASMOVESRESPONSE']._serialized_end=674
-  _globals['_ALIASSERVICE']._serialized_start=677
-  _globals['_ALIASSERVICE']._serialized_end=994
+  _globals['_MOVEALIASREQUEST']._serialized_start=140
+  _globals['_MOVEALIASREQUEST']._serialized_end=313
+  _globals['_RESOLVEALIASREQUEST']._serialized_start=315
+  _globals['_RESOLVEALIASREQUEST']._serialized_end=392
+  _globals['_LISTALIASESREQUEST']._serialized_start=394
+  _globals['_LISTALIASESREQUEST']._serialized_end=469
+  _globals['_LISTALIASESRESPONSE']._serialized_start=471
+  _globals['_LISTALIASESRESPONSE']._serialized_end=585
+  _globals['_LISTALIASMOVESREQUEST']._serialized_start=587
+  _globals['_LISTALIASMOVESREQUEST']._serialized_end=665
+  _globals['_LISTALIASMOVESRESPONSE']._serialized_start=667
+  _globals['_LISTALIASMOVESRESPONSE']._serialized_end=786
+  _globals['_ALIASSERVICE']._serialized_start=789
+  _globals['_ALIASSERVICE']._serialized_end=1202
 # @@protoc_insertion_point(module_scope)

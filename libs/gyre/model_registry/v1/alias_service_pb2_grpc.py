@@ -41,6 +41,11 @@ class AliasServiceStub:
                 request_serializer=gyre_dot_model__registry_dot_v1_dot_alias__service__pb2.MoveAliasRequest.SerializeToString,
                 response_deserializer=gyre_dot_model__registry_dot_v1_dot_alias__pb2.Alias.FromString,
                 _registered_method=True)
+        self.ResolveAlias = channel.unary_unary(
+                '/gyre.model_registry.v1.AliasService/ResolveAlias',
+                request_serializer=gyre_dot_model__registry_dot_v1_dot_alias__service__pb2.ResolveAliasRequest.SerializeToString,
+                response_deserializer=gyre_dot_model__registry_dot_v1_dot_alias__pb2.AliasMove.FromString,
+                _registered_method=True)
         self.ListAliases = channel.unary_unary(
                 '/gyre.model_registry.v1.AliasService/ListAliases',
                 request_serializer=gyre_dot_model__registry_dot_v1_dot_alias__service__pb2.ListAliasesRequest.SerializeToString,
@@ -61,6 +66,14 @@ class AliasServiceServicer:
         """Points the alias to a version, creating it at the first move. ABORTED (ETAG_MISMATCH, VERSION_MISMATCH) if it moved
         meanwhile; FAILED_PRECONDITION (VERDICT_REQUIRED, VERDICT_NOT_PASSED, VERDICT_OF_ANOTHER_VARIANT,
         VERSION_NOT_READY); NOT_FOUND (MODEL_NOT_FOUND, VERSION_NOT_FOUND, VERDICT_NOT_FOUND).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResolveAlias(self, request, context):
+        """Answers what the alias meant at a time, by the move that was in force. NOT_FOUND (ALIAS_NOT_FOUND) if it pointed
+        to nothing then.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -87,6 +100,11 @@ def add_AliasServiceServicer_to_server(servicer, server):
                     servicer.MoveAlias,
                     request_deserializer=gyre_dot_model__registry_dot_v1_dot_alias__service__pb2.MoveAliasRequest.FromString,
                     response_serializer=gyre_dot_model__registry_dot_v1_dot_alias__pb2.Alias.SerializeToString,
+            ),
+            'ResolveAlias': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResolveAlias,
+                    request_deserializer=gyre_dot_model__registry_dot_v1_dot_alias__service__pb2.ResolveAliasRequest.FromString,
+                    response_serializer=gyre_dot_model__registry_dot_v1_dot_alias__pb2.AliasMove.SerializeToString,
             ),
             'ListAliases': grpc.unary_unary_rpc_method_handler(
                     servicer.ListAliases,
@@ -127,6 +145,33 @@ class AliasService:
             '/gyre.model_registry.v1.AliasService/MoveAlias',
             gyre_dot_model__registry_dot_v1_dot_alias__service__pb2.MoveAliasRequest.SerializeToString,
             gyre_dot_model__registry_dot_v1_dot_alias__pb2.Alias.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResolveAlias(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gyre.model_registry.v1.AliasService/ResolveAlias',
+            gyre_dot_model__registry_dot_v1_dot_alias__service__pb2.ResolveAliasRequest.SerializeToString,
+            gyre_dot_model__registry_dot_v1_dot_alias__pb2.AliasMove.FromString,
             options,
             channel_credentials,
             insecure,

@@ -39,6 +39,10 @@ class AliasServiceStub:
     meanwhile; FAILED_PRECONDITION (VERDICT_REQUIRED, VERDICT_NOT_PASSED, VERDICT_OF_ANOTHER_VARIANT,
     VERSION_NOT_READY); NOT_FOUND (MODEL_NOT_FOUND, VERSION_NOT_FOUND, VERDICT_NOT_FOUND).
     """
+    ResolveAlias: _grpc.UnaryUnaryMultiCallable[_alias_service_pb2.ResolveAliasRequest, _alias_pb2.AliasMove]
+    """Answers what the alias meant at a time, by the move that was in force. NOT_FOUND (ALIAS_NOT_FOUND) if it pointed
+    to nothing then.
+    """
     ListAliases: _grpc.UnaryUnaryMultiCallable[_alias_service_pb2.ListAliasesRequest, _alias_service_pb2.ListAliasesResponse]
     """Lists the aliases of a model by name."""
     ListAliasMoves: _grpc.UnaryUnaryMultiCallable[_alias_service_pb2.ListAliasMovesRequest, _alias_service_pb2.ListAliasMovesResponse]
@@ -53,6 +57,10 @@ class AliasServiceAsyncStub(AliasServiceStub):
     """Points the alias to a version, creating it at the first move. ABORTED (ETAG_MISMATCH, VERSION_MISMATCH) if it moved
     meanwhile; FAILED_PRECONDITION (VERDICT_REQUIRED, VERDICT_NOT_PASSED, VERDICT_OF_ANOTHER_VARIANT,
     VERSION_NOT_READY); NOT_FOUND (MODEL_NOT_FOUND, VERSION_NOT_FOUND, VERDICT_NOT_FOUND).
+    """
+    ResolveAlias: _aio.UnaryUnaryMultiCallable[_alias_service_pb2.ResolveAliasRequest, _alias_pb2.AliasMove]  # type: ignore[assignment]
+    """Answers what the alias meant at a time, by the move that was in force. NOT_FOUND (ALIAS_NOT_FOUND) if it pointed
+    to nothing then.
     """
     ListAliases: _aio.UnaryUnaryMultiCallable[_alias_service_pb2.ListAliasesRequest, _alias_service_pb2.ListAliasesResponse]  # type: ignore[assignment]
     """Lists the aliases of a model by name."""
@@ -71,6 +79,16 @@ class AliasServiceServicer(metaclass=_abc_1.ABCMeta):
         """Points the alias to a version, creating it at the first move. ABORTED (ETAG_MISMATCH, VERSION_MISMATCH) if it moved
         meanwhile; FAILED_PRECONDITION (VERDICT_REQUIRED, VERDICT_NOT_PASSED, VERDICT_OF_ANOTHER_VARIANT,
         VERSION_NOT_READY); NOT_FOUND (MODEL_NOT_FOUND, VERSION_NOT_FOUND, VERDICT_NOT_FOUND).
+        """
+
+    @_abc_1.abstractmethod
+    def ResolveAlias(
+        self,
+        request: _alias_service_pb2.ResolveAliasRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_alias_pb2.AliasMove, _abc.Awaitable[_alias_pb2.AliasMove]]:
+        """Answers what the alias meant at a time, by the move that was in force. NOT_FOUND (ALIAS_NOT_FOUND) if it pointed
+        to nothing then.
         """
 
     @_abc_1.abstractmethod
