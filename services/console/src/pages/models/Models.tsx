@@ -1,18 +1,15 @@
-import { DeleteOutlined, ImportOutlined, PlusOutlined } from "@ant-design/icons";
-import { Button, Tooltip } from "antd";
+import { ImportOutlined } from "@ant-design/icons";
+import { Button } from "antd";
 import { useState } from "react";
-import { Link } from "react-router";
-import { remove } from "@/api/client";
-import { lastPart, partOf } from "@/api/names";
-import { useChange, useMay, useProject } from "@/api/queries";
+import { partOf } from "@/api/names";
+import { useMay, useProject } from "@/api/queries";
 import type { Model } from "@/api/types";
 import { useI18n } from "@/i18n";
 import { Empty } from "@/ui/Empty";
 import { Page } from "@/ui/Page";
-import { type Column, ResourceTable } from "@/ui/ResourceTable";
-import { State } from "@/ui/State";
-import { useAskToRemove } from "@/ui/useConfirm";
-import { Bytes, Nothing, Time } from "@/ui/values";
+import { ResourceTable } from "@/ui/ResourceTable";
+import { useVersionedColumns } from "@/ui/useVersionedColumns";
+import { Nothing } from "@/ui/values";
 import { ImportDrawer } from "./ImportDrawer";
 
 export function Models() {
@@ -20,7 +17,16 @@ export function Models() {
   const project = useProject();
   const canWrite = useMay("ENGINEER");
   const [target, setTarget] = useState<Model | "new" | null>(null);
-  const columns = useColumns(setTarget);
+  const columns = useVersionedColumns<Model>({
+    collection: "models",
+    component: "model_registry",
+    own: [
+      { key: "type", title: t("column.type"), render: (row) => <Architecture model={row} /> },
+      { key: "aliases", title: t("models.aliases"), render: (row) => <Aliases model={row} /> },
+    ],
+    newVersion: t("models.newVersion"),
+    addVersion: setTarget,
+  });
   const add = canWrite && (
     <Button type="primary" icon={<ImportOutlined aria-hidden />} onClick={() => setTarget("new")}>
       {t("models.import")}
@@ -38,80 +44,6 @@ export function Models() {
       <ImportDrawer target={target} onClose={() => setTarget(null)} />
     </Page>
   );
-}
-
-function useColumns(addVersion: (model: Model) => void): Column<Model>[] {
-  const { t } = useI18n();
-  const project = useProject();
-  const canWrite = useMay("ENGINEER");
-  const ask = useAskToRemove();
-  const removal = useChange(["model_registry"], (model: Model) =>
-    remove(`/projects/${project}/models/${lastPart(model.name)}`),
-  );
-  return [
-    {
-      key: "id",
-      title: t("column.id"),
-      sort: "name",
-      render: (row) => <span className="mono">{lastPart(row.name)}</span>,
-    },
-    {
-      key: "name",
-      title: t("column.name"),
-      sort: "display_name",
-      render: (row) => (
-        <Link to={`/p/${project}/models/${lastPart(row.name)}`}>{row.display_name || lastPart(row.name)}</Link>
-      ),
-    },
-    { key: "type", title: t("column.type"), render: (row) => <Architecture model={row} /> },
-    { key: "aliases", title: t("models.aliases"), render: (row) => <Aliases model={row} /> },
-    { key: "size", title: t("column.size"), align: "right", render: (row) => <Bytes value={row.size_bytes} /> },
-    {
-      key: "status",
-      title: t("column.status"),
-      render: (row) => (row.latest_version_state ? <State value={row.latest_version_state} /> : <Nothing />),
-    },
-    { key: "licence", title: t("column.licence"), render: (row) => row.licence || <Nothing /> },
-    {
-      key: "created",
-      title: t("column.created"),
-      sort: "create_time",
-      render: (row) => <Time value={row.create_time} />,
-    },
-    {
-      key: "updated",
-      title: t("column.updated"),
-      sort: "update_time",
-      render: (row) => <Time value={row.update_time} />,
-    },
-    {
-      key: "actions",
-      title: t("column.actions"),
-      render: (row) =>
-        canWrite && (
-          <span className="row" style={{ gap: 0 }}>
-            <Tooltip title={t("models.newVersion")}>
-              <Button
-                type="text"
-                size="small"
-                icon={<PlusOutlined aria-hidden />}
-                aria-label={t("upload.newVersion", { what: row.display_name })}
-                onClick={() => addVersion(row)}
-              />
-            </Tooltip>
-            <Tooltip title={t("action.delete")}>
-              <Button
-                type="text"
-                size="small"
-                icon={<DeleteOutlined aria-hidden />}
-                aria-label={`${t("action.delete")} ${row.display_name}`}
-                onClick={() => ask.remove(row.display_name || lastPart(row.name), () => removal.mutateAsync(row))}
-              />
-            </Tooltip>
-          </span>
-        ),
-    },
-  ];
 }
 
 function Architecture({ model }: { model: Model }) {
