@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
-import socket
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,7 +12,7 @@ import psutil
 import pytest
 from gyre_kit import addresses
 
-from deploy.local import children
+from deploy.local import children, ports
 from tests.chaos import harness
 from tests.chaos.harness import until
 from tests.conftest import Running, start, stop
@@ -77,8 +77,7 @@ def test_down_leaves_nothing(victim: Running) -> None:
     done = victim.command("down")
     assert done.returncode == 0, done.stderr
     assert harness.processes_of(victim.home) == []
-    ports = children.service_ports(harness.settings_of(victim)).values()
-    assert [port for port in ports if not _is_free(port)] == []
+    assert asyncio.run(ports.taken_ports(children.service_ports(harness.settings_of(victim)))) == {}
     assert "Nothing was running" in victim.command("down").stdout
 
 
@@ -97,13 +96,3 @@ def test_one_process_serves_all_eight(victim: Running) -> None:
 def _part(running: Running, name: str) -> dict[str, Any]:
     report = running.status()
     return next(part for part in [*report["services"], report["broker"]] if part["name"] == name)
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-        return True
