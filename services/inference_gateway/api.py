@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import UTC
+from collections.abc import Sequence
+from datetime import UTC, timedelta
 from typing import Any
 
-from google.protobuf import empty_pb2
+from google.protobuf import duration_pb2, empty_pb2
 from gyre.inference_gateway.v1 import (
     completion_pb2,
     completion_service_pb2,
     deployment_pb2,
     deployment_service_pb2,
+    rollout_pb2,
 )
 from gyre.inference_gateway.v1.completion_service_pb2_grpc import CompletionServiceServicer
 from gyre.inference_gateway.v1.deployment_service_pb2_grpc import DeploymentServiceServicer
@@ -22,9 +24,11 @@ from gyre_kit.names import project_of
 from gyre_kit.render import render
 
 from services.inference_gateway import completions, lookups, service, store
-from services.inference_gateway.models import Completion, Deployment, Target
+from services.inference_gateway.models import Completion, Deployment, Rollout, Target
+from services.inference_gateway.rollouts import AT_ONCE, Plan
 
 LARGEST_BATCH = 500
+LONGEST_MESSAGE = 500
 
 
 class BatchTooLarge(Invalid):
@@ -67,16 +71,18 @@ class DeploymentApi(DeploymentServiceServicer):
     ) -> deployment_pb2.Deployment:
         async with self.db.transaction() as session:
             deployment = await service.existing(session, request.name)
-        return await self._reply(deployment)
+        return await self._shown(deployment)
 
     async def ListDeployments(
         self, request: deployment_service_pb2.ListDeploymentsRequest, _: Any
     ) -> deployment_service_pb2.ListDeploymentsResponse:
         async with self.db.transaction() as session:
             found = await store.deployment_page(session, request)
-            targets = await store.shown_targets(session, [row.name for row in found.rows])
+            names = [row.name for row in found.rows]
+            targets = await store.shown_targets(session, names)
+            rollouts = await store.newest_rollouts(session, names)
         return deployment_service_pb2.ListDeploymentsResponse(
-            deployments=[to_proto(row, targets[row.name]) for row in found.rows],
+            deployments=[to_proto(row, targets[row.name], rollouts.get(row.name)) for row in found.rows],
             next_page_token=found.next_page_token,
             total_size=found.total,
         )
@@ -99,16 +105,48 @@ class DeploymentApi(DeploymentServiceServicer):
         self, request: deployment_service_pb2.ShiftTrafficRequest, _: Any
     ) -> deployment_pb2.Deployment:
         wanted = [await lookups.look_up(self.context.clients, spec, request.name) for spec in request.targets]
+        plan = Plan(list(request.steps) or AT_ONCE.steps, request.step_time.ToTimedelta())
         async with self.db.transaction() as session:
             deployment = await service.shift(
-                session, request.name, wanted, etag=request.etag, request_id=request.request_id
+                session, request.name, wanted, plan, etag=request.etag, request_id=request.request_id
             )
         return await self._reply(deployment)
 
+    async def RollBack(self, request: deployment_service_pb2.RollBackRequest, _: Any) -> deployment_pb2.Deployment:
+        async with self.db.transaction() as session:
+            deployment = await service.roll_back(
+                session,
+                request.name,
+                message=request.message[:LONGEST_MESSAGE],
+                etag=request.etag,
+                request_id=request.request_id,
+            )
+        return await self._reply(deployment)
+
+    async def GetRollout(self, request: deployment_service_pb2.GetRolloutRequest, _: Any) -> rollout_pb2.Rollout:
+        async with self.db.transaction() as session:
+            return rollout_to_proto(await resources.get(session, Rollout, request.name))
+
+    async def ListRollouts(
+        self, request: deployment_service_pb2.ListRolloutsRequest, _: Any
+    ) -> deployment_service_pb2.ListRolloutsResponse:
+        async with self.db.transaction() as session:
+            found = await store.rollout_page(session, request)
+        return deployment_service_pb2.ListRolloutsResponse(
+            rollouts=[rollout_to_proto(row) for row in found.rows],
+            next_page_token=found.next_page_token,
+            total_size=found.total,
+        )
+
     async def _reply(self, deployment: Deployment) -> deployment_pb2.Deployment:
         self.context.wake()
+        return await self._shown(deployment)
+
+    async def _shown(self, deployment: Deployment) -> deployment_pb2.Deployment:
         async with self.db.transaction() as session:
-            return to_proto(deployment, list(await store.targets_of(session, deployment.name)))
+            targets = await store.targets_of(session, deployment.name)
+            rollouts = await store.newest_rollouts(session, [deployment.name])
+        return to_proto(deployment, targets, rollouts.get(deployment.name))
 
 
 class CompletionApi(CompletionServiceServicer):
@@ -154,9 +192,16 @@ class CompletionApi(CompletionServiceServicer):
         return empty_pb2.Empty()
 
 
-def to_proto(deployment: Deployment, targets: list[Target]) -> deployment_pb2.Deployment:
+def to_proto(deployment: Deployment, targets: Sequence[Target], rollout: Rollout | None) -> deployment_pb2.Deployment:
     shown = [render(target, deployment_pb2.Target) for target in targets]
-    return render(deployment, deployment_pb2.Deployment, targets=shown)
+    change = rollout_to_proto(rollout) if rollout else None
+    return render(deployment, deployment_pb2.Deployment, targets=shown, rollout=change)
+
+
+def rollout_to_proto(rollout: Rollout) -> rollout_pb2.Rollout:
+    step_time = duration_pb2.Duration()
+    step_time.FromTimedelta(timedelta(seconds=rollout.step_seconds))
+    return render(rollout, rollout_pb2.Rollout, step_time=step_time)
 
 
 def _from_proto(given: completion_pb2.Completion) -> Completion:

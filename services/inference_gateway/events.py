@@ -41,7 +41,7 @@ async def know_project(session: Session, event: ProjectChanged) -> None:
 async def remember_alias(session: Session, event: AliasMoved) -> None:
     """Deployments that follow the alias are shifted by the reconciler."""
     for deployment in await store.deployments_following(session, event.name):
-        deployment.alias_variant, deployment.due = event.to_variant, None
+        deployment.alias_variant, deployment.alias_refused, deployment.due = event.to_variant, "", None
 
 
 async def look_again_now(session: Session, event: Any) -> None:

@@ -24,6 +24,7 @@ from services.inference_gateway import completions, store
 from services.inference_gateway.proxy.control import FeedbackCall
 from services.inference_gateway.proxy.processes import ProxyPool
 from services.inference_gateway.proxy.records import CompletionRecord
+from services.inference_gateway.proxy.sessions import SessionLedger
 from services.inference_gateway.proxy.settings import Paths, ProxySettings
 from services.inference_gateway.proxy.shipper import RecordsRefused
 from services.inference_gateway.reconcile import refresh_keys
@@ -41,9 +42,9 @@ HTTP_STATUS = {
 @asynccontextmanager
 async def serving_openai(context: Context) -> AsyncIterator[None]:
     """The workers on the OpenAI port; returns when they answer."""
-    paths = Paths(context.settings.resolved_home)
+    paths, settings = Paths(context.settings.resolved_home), ProxySettings()
     pool = ProxyPool(
-        ProxySettings(),
+        settings,
         paths,
         context.settings.bind,
         context.settings.openai_port,
@@ -55,6 +56,7 @@ async def serving_openai(context: Context) -> AsyncIterator[None]:
     async with aiohttp.ClientSession() as http:
         context.state |= {"http": http, "pool": pool, "paths": paths, "hidden": {}}
         context.state |= {"keys_lock": asyncio.Lock(), "publishing": asyncio.Lock()}
+        context.state["sessions"] = SessionLedger(paths.sessions, settings.session_seconds)
         context.state["returning"] = await returning(context)
         async with pool:
             yield

@@ -18,7 +18,7 @@ from gyre_kit.rpc import Clients
 from services.inference_gateway.proxy.settings import ProxySettings
 from services.inference_gateway.proxy.ssrf import Policy, check_url
 from services.inference_gateway.proxy.ssrf import UpstreamRefused as Refused
-from services.inference_gateway.service import Wanted
+from services.inference_gateway.targets import Wanted
 
 PIN = timedelta(days=30)
 

@@ -33,7 +33,7 @@ D = DeploymentState
 
 
 class Deployment(Table, Resource, Leased, table=True):
-    """A name under which models are served. While `shifting`, its targets' `wanted_percent` is not in force yet."""
+    """A name under which models are served. `rollout` names the change of its split that is on the way, if any."""
 
     State: ClassVar[type[DeploymentState]] = DeploymentState
     TRANSITIONS: ClassVar[Mapping[DeploymentState, frozenset[DeploymentState]]] = {
@@ -48,9 +48,9 @@ class Deployment(Table, Resource, Leased, table=True):
     state: str = Field(default=DeploymentState.PENDING, index=True)
     alias: str = Field(default="", index=True)
     alias_variant: str = ""
+    alias_refused: str = ""  # what was rolled back; not followed again before the alias moves
     queue: str = ""
-    shifting: bool = False
-    shift_request: str = ""
+    rollout: str = ""
     failure_reason: str = ""
     failure_message: str = ""
 
@@ -59,6 +59,7 @@ class TargetState(StrEnum):
     PENDING = "PENDING"
     STARTING = "STARTING"
     READY = "READY"
+    STANDBY = "STANDBY"
     DRAINING = "DRAINING"
     FAILED = "FAILED"
     STOPPED = "STOPPED"
@@ -74,7 +75,8 @@ class Target(Table, Resource, table=True):
     TRANSITIONS: ClassVar[Mapping[TargetState, frozenset[TargetState]]] = {
         T.PENDING: frozenset({T.STARTING, T.READY, T.FAILED, T.DRAINING}),
         T.STARTING: frozenset({T.PENDING, T.READY, T.FAILED, T.DRAINING}),
-        T.READY: frozenset({T.PENDING, T.STARTING, T.FAILED, T.DRAINING}),
+        T.READY: frozenset({T.PENDING, T.STARTING, T.STANDBY, T.FAILED, T.DRAINING}),
+        T.STANDBY: frozenset({T.READY, T.STARTING, T.DRAINING}),
         T.FAILED: frozenset({T.DRAINING, T.READY, T.STARTING}),
         T.DRAINING: frozenset({T.STOPPED}),
         T.STOPPED: frozenset(),
@@ -89,7 +91,6 @@ class Target(Table, Resource, table=True):
     variant_uri: str = ""
     variant_digest: str = ""
     weight_percent: int = 0
-    wanted_percent: int = 0
     workload: str = ""
     address: str = ""
     upstream_url: str = ""
@@ -98,7 +99,52 @@ class Target(Table, Resource, table=True):
     failure_reason: str = ""
     failure_message: str = ""
     ready_time: datetime | None = Field(default=None, sa_type=DateTime(timezone=True))
+    standby_time: datetime | None = Field(default=None, sa_type=DateTime(timezone=True))
     drain_time: datetime | None = Field(default=None, sa_type=DateTime(timezone=True))
+
+
+class RolloutState(StrEnum):
+    RUNNING = "RUNNING"
+    SUCCEEDED = "SUCCEEDED"
+    FAILED = "FAILED"
+    ROLLED_BACK = "ROLLED_BACK"
+
+
+R = RolloutState
+
+
+class Rollout(Table, Resource, table=True):
+    """One change of a deployment's split. Its name is `{deployment}/rollouts/{number}`; shares are dicts as the proto
+    `Share` has them.
+    """
+
+    State: ClassVar[type[RolloutState]] = RolloutState
+    TRANSITIONS: ClassVar[Mapping[RolloutState, frozenset[RolloutState]]] = {
+        R.RUNNING: frozenset({R.SUCCEEDED, R.FAILED, R.ROLLED_BACK}),
+        R.SUCCEEDED: frozenset({R.ROLLED_BACK}),
+        R.FAILED: frozenset(),
+        R.ROLLED_BACK: frozenset(),
+    }
+    __table_args__ = (sa.UniqueConstraint("deployment", "number"), sa.UniqueConstraint("project", "request_id"))
+
+    state: str = Field(default=RolloutState.RUNNING, index=True)
+    deployment: str = Field(index=True)
+    number: int
+    before: list[dict[str, Any]] = Field(default_factory=list, sa_type=sa.JSON)
+    after: list[dict[str, Any]] = Field(default_factory=list, sa_type=sa.JSON)
+    steps: list[int] = Field(default_factory=list, sa_type=sa.JSON)
+    step_seconds: float = 0.0
+    step_times: list[str] = Field(default_factory=list, sa_type=sa.JSON)  # when each came into force, ISO 8601
+    reverts: str = ""
+    failure_reason: str = ""
+    failure_message: str = ""
+    end_time: datetime | None = Field(default=None, sa_type=DateTime(timezone=True))
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        """The steps that came into force, as the proto `RolloutStep` has them."""
+        times = map(datetime.fromisoformat, self.step_times)
+        return [{"percent": percent, "time": time} for percent, time in zip(self.steps, times, strict=False)]
 
 
 class Completion(Table, Resource, table=True):

@@ -29,15 +29,17 @@ from services.inference_gateway.engines.base import Endpoint, list_models
 from services.inference_gateway.engines.table import ENGINES
 from services.inference_gateway.models import Deployment, KnownKey, KnownProject, Target, TargetState
 from services.inference_gateway.proxy.processes import ProxyPool
+from services.inference_gateway.proxy.sessions import SessionLedger
 from services.inference_gateway.proxy.snapshot import Snapshot, write_snapshot
 from services.inference_gateway.proxy.upstream_keys import upstream_key
 from services.inference_gateway.returning import Returning
-from services.inference_gateway.service import Sighting
+from services.inference_gateway.targets import Sighting, short_version
 
 log = logging.getLogger(__name__)
 MODULE = "services.inference_gateway.engine"
 HURRYING, RESTING = 0.3, 2.0  # seconds between two looks at a deployment that changes, and at one that does not
 HOME_PROJECT = "default"
+SETTLED = (TargetState.READY, TargetState.STANDBY)
 
 
 async def follow_deployments(context: Context) -> bool:
@@ -53,7 +55,7 @@ async def follow_deployments(context: Context) -> bool:
         async with context.db.transaction() as session:
             row = await claim.reload(session)
             await service.apply(session, row, seen)
-            unsettled = row.shifting or any(sighting.state != TargetState.READY for sighting in seen.values())
+            unsettled = row.rollout or any(sighting.state not in SETTLED for sighting in seen.values())
         claim.again_in = HURRYING if unsettled else RESTING
     returning: Returning = context.state["returning"]
     for target_id, sighting in seen.items():
@@ -73,14 +75,33 @@ def _has_targets() -> Any:
 async def _look(context: Context, deployment: Deployment, target: Target) -> Sighting:
     if target.state == TargetState.DRAINING:
         return await _drain(context, target)
+    if target.state == TargetState.STANDBY:
+        return await _stand_by(context, deployment, target)
     if target.upstream_url:
         return await _ask_upstream(context, target)
     return await _look_at_replica(context, deployment, target)
 
 
+async def _stand_by(context: Context, deployment: Deployment, target: Target) -> Sighting:
+    """Kept warm for a while, and as long as sessions that began on it go on, but not for ever."""
+    settings = context.settings
+    sessions: SessionLedger = context.state["sessions"]
+    stood = (context.clock.now() - (target.standby_time or context.clock.now())).total_seconds()
+    if stood > settings.standby_seconds and (stood > settings.session_hold_seconds or not sessions.active(target.id)):
+        return Sighting(TargetState.DRAINING)
+    if target.upstream_url:
+        return Sighting(TargetState.STANDBY)
+    seen = await _look_at_replica(context, deployment, target)
+    if seen.state == TargetState.FAILED:
+        return Sighting(TargetState.DRAINING)
+    return replace(seen, state=TargetState.STANDBY)
+
+
 async def _look_at_replica(context: Context, deployment: Deployment, target: Target) -> Sighting:
     """Ready means: its workload runs, and it gave a real answer."""
     settings = context.settings
+    if target.state == TargetState.PENDING:
+        await lookups.pin(context.clients, target.model_version, deployment.name)
     spec = {
         "model_uri": target.variant_uri,
         "model_digest": target.variant_digest,
@@ -97,7 +118,7 @@ async def _look_at_replica(context: Context, deployment: Deployment, target: Tar
         queue=deployment.queue,
         priority=100,
         owner=deployment.name,
-        display_name=f"{last(deployment.name)}@{service.short_version(target)}",
+        display_name=f"{last(deployment.name)}@{short_version(target)}",
     )
     stub = context.clients.stub(WorkloadServiceStub)
     ensure = workload_service_pb2.EnsureWorkloadRequest(name=target.workload, spec=wanted)
@@ -109,7 +130,7 @@ async def _look_at_replica(context: Context, deployment: Deployment, target: Tar
     if state != "RUNNING" or not workload.address:
         waiting = TargetState.PENDING if state == "QUEUED" else TargetState.STARTING
         return Sighting(waiting, failure_message=workload.waiting_reason)
-    is_known = target.state == TargetState.READY and target.address == workload.address
+    is_known = target.state in SETTLED and target.address == workload.address
     if is_known and target.id not in context.state["returning"]:
         return Sighting(TargetState.READY)
     endpoint = Endpoint(f"http://{workload.address}/v1", last(deployment.name))
@@ -153,7 +174,9 @@ async def _drain(context: Context, target: Target) -> Sighting:
         else:
             if enum_name(workload, "state") not in ("CANCELLED", "FAILED", "FINISHED"):
                 return Sighting(TargetState.DRAINING)
-    if target.model_version:
+    async with context.db.transaction() as session:
+        is_last = target.model_version and not await store.serves_elsewhere(session, target)
+    if is_last:
         await lookups.unpin(context.clients, target.model_version, target.deployment)
     return Sighting(TargetState.STOPPED)
 

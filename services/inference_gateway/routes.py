@@ -6,11 +6,12 @@ from collections.abc import Iterable, Sequence
 
 from services.inference_gateway.models import Deployment, KnownKey, KnownProject, Target, TargetState
 from services.inference_gateway.proxy import snapshot
-from services.inference_gateway.service import short_version
+from services.inference_gateway.targets import short_version
 
 STATES = {
     TargetState.READY: snapshot.TargetState.READY,
     TargetState.STARTING: snapshot.TargetState.UNHEALTHY,
+    TargetState.STANDBY: snapshot.TargetState.STANDBY,
     TargetState.DRAINING: snapshot.TargetState.DRAINING,
 }
 

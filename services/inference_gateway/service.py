@@ -1,21 +1,25 @@
-"""Use cases: deployments, their split, and what becomes of their targets. Completions are in completions.py."""
+"""Use cases: deployments, and what becomes of them. How their split changes is in rollouts.py, what was asked and
+answered in completions.py.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from gyre.inference_gateway.v1 import deployment_pb2, events_pb2
 from gyre_kit import resources
 from gyre_kit.db import Session
-from gyre_kit.errors import AlreadyExists, Invalid, NotFound, Precondition
-from gyre_kit.names import last, new_id, project_of, slug
-from gyre_kit.outbox import emit
-from gyre_kit.render import enum_number
+from gyre_kit.errors import AlreadyExists, Invalid, NotFound
+from gyre_kit.names import slug
 from gyre_kit.states import transition
 
-from services.inference_gateway import store
-from services.inference_gateway.models import Deployment, DeploymentState, Target, TargetState
+from services.inference_gateway import rollouts, store
+from services.inference_gateway.models import Deployment, DeploymentState, Rollout, Target, TargetState
+from services.inference_gateway.rollouts import AT_ONCE, Plan
+from services.inference_gateway.targets import Sighting, Wanted, check_weights, drain, see
+
+COMING = (TargetState.PENDING, TargetState.STARTING)
+NOT_SERVING = (TargetState.STANDBY, TargetState.DRAINING)
 
 
 class DeploymentExists(AlreadyExists):
@@ -26,46 +30,8 @@ class TargetsRequired(Invalid):
     """A deployment needs at least one target, or an alias to follow."""
 
 
-class BadWeights(Invalid):
-    """The weights of a deployment's targets are 0 to 100 and sum to 100, and no target is named twice."""
-
-
 class FieldImmutable(Invalid):
     """Of a deployment only display_name and alias can be changed here; its split is changed by ShiftTraffic."""
-
-
-class ShiftInProgress(Precondition):
-    """Another split is coming into force; wait until it is, or its new target has failed."""
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """A target that is asked for, looked up: a variant to launch, or an upstream that runs."""
-
-    weight_percent: int
-    engine: str
-    variant: str = ""
-    model_version: str = ""
-    variant_uri: str = ""
-    variant_digest: str = ""
-    upstream_url: str = ""
-    upstream_model: str = ""
-    upstream_key_ref: str = ""
-
-    @property
-    def identity(self) -> tuple[str, str, str]:
-        return self.variant, self.upstream_url, self.upstream_model
-
-
-@dataclass(frozen=True)
-class Sighting:
-    """How a target was found just now; what is empty stays as it was."""
-
-    state: TargetState
-    address: str = ""
-    workload: str = ""
-    failure_reason: str = ""
-    failure_message: str = ""
 
 
 async def create(
@@ -84,12 +50,13 @@ async def create(
         return earlier
     if not wanted:
         raise TargetsRequired(field="targets")
-    _check(wanted)
+    check_weights(wanted)
     name = f"projects/{project}/deployments/{slug(deployment_id)}"
     existing: Deployment | None = await session.get(Deployment, name, with_for_update=True)
     if existing is not None and existing.state != DeploymentState.DELETED:
         raise DeploymentExists(name=name)
     if existing is not None:
+        await store.forget_rollouts(session, name)
         await session.delete(existing)
         await session.flush()
     deployment = Deployment(
@@ -98,13 +65,10 @@ async def create(
         display_name=display_name or deployment_id,
         alias=alias,
         queue=queue,
-        shifting=True,
         request_id=request_id or None,
     )
     session.add(deployment)
-    for each in wanted:
-        session.add(_target(deployment, each))
-    await session.flush()
+    await rollouts.begin(session, deployment, wanted)
     return deployment
 
 
@@ -121,29 +85,37 @@ async def update(session: Session, given: deployment_pb2.Deployment, fields: Seq
 
 
 async def shift(
-    session: Session, name: str, wanted: Sequence[Wanted], *, etag: str = "", request_id: str = ""
+    session: Session,
+    name: str,
+    wanted: Sequence[Wanted],
+    plan: Plan = AT_ONCE,
+    *,
+    etag: str = "",
+    request_id: str = "",
 ) -> Deployment:
-    """Asks for a split; it comes into force when every target in it is READY.
+    """Asks for a split; it comes into force step by step when every target in it is READY.
 
-    Raises: NotFound; BadWeights; EtagMismatch; ShiftInProgress.
+    Raises: NotFound; BadWeights; BadSteps; EtagMismatch; ShiftInProgress.
     """
-    _check(wanted)
+    check_weights(wanted)
+    plan.check()
     deployment = await existing(session, name)
-    resources.check_etag(deployment, etag)
-    if request_id and deployment.shift_request == request_id:
+    if await resources.by_request(session, Rollout, deployment.project, request_id):
         return deployment
-    if deployment.shifting:
-        raise ShiftInProgress(name=name)
-    targets = [t for t in await store.targets_of(session, name, lock=True) if t.state != TargetState.DRAINING]
-    known = {(t.variant, t.upstream_url, t.upstream_model): t for t in targets}
-    for target in targets:
-        target.wanted_percent = 0
-    for each in wanted:
-        target = known.get(each.identity) or _target(deployment, each)
-        target.wanted_percent = each.weight_percent
-        session.add(target)
-    deployment.shifting, deployment.shift_request, deployment.due = True, request_id, None
-    await session.flush()
+    resources.check_etag(deployment, etag)
+    await rollouts.begin(session, deployment, wanted, plan, request_id=request_id)
+    return deployment
+
+
+async def roll_back(
+    session: Session, name: str, *, message: str = "", etag: str = "", request_id: str = ""
+) -> Deployment:
+    """Raises: NotFound; EtagMismatch; NothingToRollBack."""
+    deployment = await existing(session, name)
+    if await resources.by_request(session, Rollout, deployment.project, request_id):
+        return deployment
+    resources.check_etag(deployment, etag)
+    await rollouts.roll_back(session, deployment, message, request_id)
     return deployment
 
 
@@ -152,8 +124,8 @@ async def delete(session: Session, name: str, etag: str) -> Deployment:
     deployment = await existing(session, name)
     resources.check_etag(deployment, etag)
     for target in await store.targets_of(session, name, lock=True):
-        await _drain(session, target)
-    deployment.shifting, deployment.due = False, None
+        await drain(session, target)
+    deployment.rollout, deployment.due = "", None
     await transition(session, deployment, DeploymentState.DELETED)
     return deployment
 
@@ -167,53 +139,23 @@ async def existing(session: Session, name: str) -> Deployment:
 
 
 async def apply(session: Session, deployment: Deployment, seen: dict[str, Sighting]) -> None:
-    """1 what was seen of each target, 2 the split that was waited for, 3 the state that follows."""
+    """1 what was seen of each target, 2 the split that is on its way, 3 the state that follows."""
     targets = await store.targets_of(session, deployment.name, lock=True)
     for target in targets:
         if target.id in seen:
-            await _see(session, target, seen[target.id])
+            await see(session, target, seen[target.id])
     if deployment.state == DeploymentState.DELETED:
         return
-    if deployment.shifting:
-        await _settle(session, deployment, targets)
-    await _conclude(session, deployment, [target for target in targets if target.state != TargetState.DRAINING])
-
-
-async def _see(session: Session, target: Target, seen: Sighting) -> None:
-    target.address = seen.address or target.address
-    target.workload = seen.workload or target.workload
-    target.failure_reason, target.failure_message = seen.failure_reason, seen.failure_message
-    if target.state == seen.state or (target.state == TargetState.DRAINING and seen.state != TargetState.STOPPED):
-        return
-    if seen.state == TargetState.READY:
-        target.ready_time = session.clock.now()
-    await transition(session, target, seen.state)
-
-
-async def _settle(session: Session, deployment: Deployment, targets: Sequence[Target]) -> None:
-    """The new split comes into force as a whole, when all of it can answer; a failed target calls it off."""
-    wanted = [target for target in targets if target.wanted_percent]
-    if any(target.state == TargetState.FAILED for target in wanted):
-        deployment.shifting = False
-        return
-    if not all(target.state == TargetState.READY for target in wanted):
-        return
-    for target in targets:
-        target.weight_percent = target.wanted_percent
-        if not target.wanted_percent:
-            await _drain(session, target)
-    deployment.shifting = False
-    await session.flush()
-    shifted = events_pb2.TrafficShifted(name=deployment.name, shares=_shares(wanted))
-    shifted.shift_time.FromDatetime(session.clock.now())
-    await emit(session, deployment.name, shifted)
+    if deployment.rollout:
+        await rollouts.advance(session, deployment, targets)
+    await _conclude(session, deployment, [target for target in targets if target.state not in NOT_SERVING])
 
 
 async def _conclude(session: Session, deployment: Deployment, targets: Sequence[Target]) -> None:
     """The deployment's state follows from its targets."""
     serving = [target for target in targets if target.weight_percent]
     ready = [target for target in serving if target.state == TargetState.READY]
-    coming = [target for target in targets if target.state in (TargetState.PENDING, TargetState.STARTING)]
+    coming = [target for target in targets if target.state in COMING]
     if ready:
         state = DeploymentState.READY if len(ready) == len(serving) else DeploymentState.DEGRADED
     else:
@@ -229,7 +171,7 @@ def _state_event(
     session: Session, deployment: Deployment, state: DeploymentState, ready: Sequence[Target]
 ) -> events_pb2.DeploymentReady | events_pb2.DeploymentFailed | None:
     if state == DeploymentState.READY:
-        event = events_pb2.DeploymentReady(name=deployment.name, shares=_shares(ready))
+        event = events_pb2.DeploymentReady(name=deployment.name, shares=rollouts.event_shares(ready))
         event.ready_time.FromDatetime(session.clock.now())
         return event
     if state == DeploymentState.FAILED:
@@ -237,55 +179,3 @@ def _state_event(
         failed.fail_time.FromDatetime(session.clock.now())
         return failed
     return None
-
-
-def _shares(targets: Sequence[Target]) -> list[events_pb2.TrafficShare]:
-    return [
-        events_pb2.TrafficShare(
-            target=target.id,
-            engine=enum_number(deployment_pb2.Engine.DESCRIPTOR, target.engine),
-            model_version=target.model_version,
-            variant=target.variant,
-            weight_percent=target.weight_percent,
-        )
-        for target in targets
-    ]
-
-
-async def _drain(session: Session, target: Target) -> None:
-    target.weight_percent = target.wanted_percent = 0
-    if target.state not in (TargetState.DRAINING, TargetState.STOPPED):
-        target.drain_time = session.clock.now()
-        await transition(session, target, TargetState.DRAINING)
-
-
-def _target(deployment: Deployment, wanted: Wanted) -> Target:
-    target_id = new_id()
-    return Target(
-        name=f"{deployment.name}/targets/{target_id}",
-        project=deployment.project,
-        id=target_id,
-        deployment=deployment.name,
-        engine=wanted.engine,
-        model_version=wanted.model_version,
-        variant=wanted.variant,
-        variant_uri=wanted.variant_uri,
-        variant_digest=wanted.variant_digest,
-        wanted_percent=wanted.weight_percent,
-        workload=f"projects/{project_of(deployment.name)}/workloads/{target_id}" if wanted.variant else "",
-        upstream_url=wanted.upstream_url,
-        upstream_model=wanted.upstream_model,
-        upstream_key_ref=wanted.upstream_key_ref,
-    )
-
-
-def _check(wanted: Sequence[Wanted]) -> None:
-    weights = [each.weight_percent for each in wanted]
-    repeated = len({each.identity for each in wanted}) < len(wanted)
-    if repeated or sum(weights) != 100 or min(weights) < 1:
-        raise BadWeights(field="targets", weights="+".join(map(str, weights)))
-
-
-def short_version(target: Target) -> str:
-    """What a client writes after `@`: the number of the version."""
-    return last(target.model_version) if target.model_version else ""

@@ -17,4 +17,10 @@ class Settings(KitSettings):
     warm_up_seconds: float = Field(
         12.0, ge=0, description="How long a start waits for the replicas that served before to answer again."
     )
+    standby_seconds: float = Field(
+        1800.0, ge=0, description="How long a target that was replaced stays warm, so that a roll-back takes no time."
+    )
+    session_hold_seconds: float = Field(
+        14_400.0, ge=0, description="How long sessions that go on keep a target that was replaced, at most."
+    )
     drain_seconds: float = Field(60.0, ge=0, description="How long a target that was left out may finish answers.")

@@ -17,6 +17,8 @@ from services.inference_gateway.models import (
     DeploymentState,
     KnownKey,
     KnownProject,
+    Rollout,
+    RolloutState,
     Target,
     TargetState,
 )
@@ -45,9 +47,25 @@ async def targets_of(session: Session, deployment: str, *, lock: bool = False) -
 
 async def replicas_that_served(session: Session) -> Sequence[str]:
     """Ids of launched targets that answered once and are to go on."""
-    gone = (TargetState.DRAINING, TargetState.FAILED, TargetState.STOPPED)
+    gone = (TargetState.STANDBY, TargetState.DRAINING, TargetState.FAILED, TargetState.STOPPED)
     query = sa.select(Target.id).where(Target.workload != "", Target.ready_time.is_not(None), Target.state.not_in(gone))
     return (await session.scalars(query)).all()
+
+
+async def targets_by_id(session: Session, ids: Sequence[str]) -> dict[str, Target]:
+    """Stopped ones too."""
+    return {target.id: target for target in await session.scalars(sa.select(Target).where(Target.id.in_(ids)))}
+
+
+async def serves_elsewhere(session: Session, target: Target) -> bool:
+    """Whether another target of its deployment holds on to the same version."""
+    other = sa.select(Target.id).where(
+        Target.deployment == target.deployment,
+        Target.model_version == target.model_version,
+        Target.id != target.id,
+        Target.state != TargetState.STOPPED,
+    )
+    return (await session.scalar(other.limit(1))) is not None
 
 
 async def shown_targets(session: Session, deployments: Sequence[str]) -> dict[str, list[Target]]:
@@ -57,6 +75,46 @@ async def shown_targets(session: Session, deployments: Sequence[str]) -> dict[st
     for target in await session.scalars(query.order_by(Target.create_time, Target.name)):
         found[target.deployment].append(target)
     return found
+
+
+async def rollout(session: Session, name: str) -> Rollout:
+    return await resources.get(session, Rollout, name, lock=True)
+
+
+async def next_rollout_number(session: Session, deployment: str) -> int:
+    """Counted from 1 in each deployment, whose row the caller has locked."""
+    newest = await session.scalar(sa.select(sa.func.max(Rollout.number)).where(Rollout.deployment == deployment))
+    return (newest or 0) + 1
+
+
+async def last_forward_rollout(session: Session, deployment: str) -> Rollout | None:
+    """The newest that is in force and took nothing back."""
+    query = sa.select(Rollout).where(
+        Rollout.deployment == deployment, Rollout.state == RolloutState.SUCCEEDED, Rollout.reverts == ""
+    )
+    found: Rollout | None = await session.scalar(query.order_by(Rollout.number.desc()).limit(1).with_for_update())
+    return found
+
+
+async def newest_rollouts(session: Session, deployments: Sequence[str]) -> dict[str, Rollout]:
+    """Of several deployments at once."""
+    newest = (
+        sa.select(Rollout)
+        .where(Rollout.deployment.in_(deployments))
+        .order_by(Rollout.deployment, Rollout.number.desc())
+        .distinct(Rollout.deployment)
+    )
+    return {row.deployment: row for row in await session.scalars(newest)}
+
+
+async def rollout_page(session: Session, request: Any) -> pages.Page[Rollout]:
+    query = sa.select(Rollout).where(Rollout.deployment == request.parent)
+    return await pages.page(session, query, table=Rollout, page_size=request.page_size, page_token=request.page_token)
+
+
+async def forget_rollouts(session: Session, deployment: str) -> None:
+    """For a deployment whose name is taken anew."""
+    await session.execute(sa.delete(Rollout).where(Rollout.deployment == deployment))
 
 
 async def all_routes(session: Session) -> list[tuple[Deployment, Sequence[Target]]]:
@@ -81,7 +139,8 @@ async def first_behind_its_alias(session: Session) -> Deployment | None:
     )
     query = sa.select(Deployment).where(
         Deployment.alias_variant != "",
-        Deployment.shifting.is_(False),
+        Deployment.alias_variant != Deployment.alias_refused,
+        Deployment.rollout == "",
         Deployment.state != DeploymentState.DELETED,
         ~sa.exists(there),
     )

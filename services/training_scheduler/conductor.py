@@ -19,6 +19,7 @@ from services.training_scheduler.lap import Lap, Outcome, StageResult, failed, w
 from services.training_scheduler.models import PIPELINE_ENDED, Pipeline, PipelineState, RunState
 from services.training_scheduler.stages import FUNCTIONS
 from services.training_scheduler.stages.evaluate import stop_evaluations
+from services.training_scheduler.stages.shift import take_back
 
 log = logging.getLogger(__name__)
 LEASE_SECONDS = 10  # after a kill a lap goes on no later than this
@@ -94,4 +95,5 @@ async def _stop_work(context: Context, lap: Lap) -> bool:
                 await service.cancel(session, run.name)
     if runs:
         context.wake()
+    await take_back(context, lap)
     return await stop_evaluations(context, lap) and not runs

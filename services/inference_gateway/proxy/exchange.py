@@ -17,6 +17,7 @@ from services.inference_gateway.proxy.attempt import Attempt, Refusal, TooSlow
 from services.inference_gateway.proxy.errors import ApiError
 from services.inference_gateway.proxy.pool import Pool, PoolFull
 from services.inference_gateway.proxy.reply import Reply
+from services.inference_gateway.proxy.routing import VERSION_HEADER, Wish
 from services.inference_gateway.proxy.snapshot import Deployment, Target, TargetState
 from services.inference_gateway.proxy.ssrf import UpstreamRefused
 from services.inference_gateway.proxy.upstream import ClosedEarly, ConnectFailed, UpstreamError
@@ -31,13 +32,13 @@ class Exchange:
     """`answer` and `target` tell afterwards what came of it; `status` is what the client got (499: it left)."""
 
     def __init__(
-        self, gateway: Gateway, reply: Reply, asking: Asking, deployment: Deployment, version: str, trace: str
+        self, gateway: Gateway, reply: Reply, asking: Asking, deployment: Deployment, wish: Wish, trace: str
     ) -> None:
         self.gateway = gateway
         self.reply = reply
         self.asking = asking
         self.deployment = deployment
-        self.version = version
+        self.wish = wish
         self.trace = trace
         self.id = gateway.new_id(asking.operation)
         self.headers = {"x-request-id": self.id}
@@ -65,7 +66,7 @@ class Exchange:
         while len(tried) < self.gateway.settings.max_attempts:
             if tried:
                 self._look_again()
-            target = self.gateway.router.choose(self.deployment, self.version, tried)
+            target = self.gateway.router.choose(self.deployment, self.wish, tried)
             if target is None:
                 break
             tried.append(target.id)
@@ -163,12 +164,17 @@ class Exchange:
 
     def begin_stream(self) -> None:
         headers = {"content-type": STREAM_TYPE, "cache-control": "no-cache", "x-accel-buffering": "no"}
-        self.reply.start(200, headers | self.headers)
+        self.reply.start(200, headers | self._told())
 
     def send_whole(self, raw: bytes) -> None:
         """Raises: Garbage."""
         body, self.answer = answering.rewrite_reply(raw, self.id, self.public_model)
-        self.reply.send(200, body, self.headers)
+        self.reply.send(200, body, self._told())
+
+    def _told(self) -> dict[str, str]:
+        """Headers of an answer: which version gave it, beside what every reply has."""
+        version = self.target.version if self.target else ""
+        return self.headers | {VERSION_HEADER: version} if version else self.headers
 
 
 class _Stale(UpstreamError):

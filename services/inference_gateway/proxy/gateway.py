@@ -20,6 +20,7 @@ from services.inference_gateway.proxy.newcomers import Newcomers
 from services.inference_gateway.proxy.pool import Pools
 from services.inference_gateway.proxy.records import CompletionRecord, RecordQueue
 from services.inference_gateway.proxy.reply import Reply
+from services.inference_gateway.proxy.sessions import SessionLedger
 from services.inference_gateway.proxy.settings import ProxySettings
 from services.inference_gateway.proxy.snapshot import ALL_PROJECTS, Deployment, Key, Snapshot
 from services.inference_gateway.proxy.ssrf import UpstreamRefused
@@ -42,12 +43,13 @@ class Gateway:
         records: RecordQueue,
         control: ControlClient,
         clock: Callable[[], float] = time.monotonic,
+        sessions: SessionLedger | None = None,
     ) -> None:
         self.settings = settings
         self.metrics = metrics
         self.clock = clock
         self.pools = Pools(settings, clock)
-        self.router = routing.Router(clock)
+        self.router = routing.Router(clock, sessions)
         self.snapshot: Snapshot | None = None
         self.draining = False
         self._records = records
@@ -114,7 +116,7 @@ class Gateway:
 
     async def model(self, request: Request, reply: Reply) -> None:
         name = request.path[len(MODELS) + 1 :]
-        deployment, version = routing.resolve(self._routes(), self._project(request), name)
+        deployment, version = routing.resolve(self._routes(), self._project(request), name, {})
         reply.send(200, json.dumps(_model(deployment) | {"id": name if version else deployment.name}).encode())
 
     async def chat(self, request: Request, reply: Reply) -> None:
@@ -142,8 +144,8 @@ class Gateway:
         snapshot, project = self._routes(), self._project(request)
         limits = self._limiter.take(key.name, key.requests_per_minute)
         ask = asking.parse(operation, request.body)
-        deployment, version = routing.resolve(snapshot, project, ask.model)
-        exchange = Exchange(self, reply, ask, deployment, version, request.headers.get("traceparent", ""))
+        deployment, wish = routing.resolve(snapshot, project, ask.model, request.headers)
+        exchange = Exchange(self, reply, ask, deployment, wish, request.headers.get("traceparent", ""))
         exchange.headers |= limits
         error_type = "cancelled"
         try:

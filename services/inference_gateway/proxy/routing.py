@@ -1,14 +1,22 @@
-"""Which target answers: a share of new requests each, those that fail stand back for a while."""
+"""Which target answers: a share of new requests each, those that fail stand back for a while.
+
+A request may wish for a version, or belong to a session, which stays with the target that it began on.
+"""
 
 from __future__ import annotations
 
+import logging
 import random
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from services.inference_gateway.proxy import errors
+from services.inference_gateway.proxy.sessions import Session, SessionLedger, position, session_of
 from services.inference_gateway.proxy.snapshot import Deployment, Snapshot, Target, TargetState
+
+log = logging.getLogger(__name__)
+SESSION_HEADER, VERSION_HEADER = "x-session-id", "x-gyre-version"
 
 FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 30.0
@@ -20,52 +28,109 @@ class _Failures:
     until: float = 0.0
 
 
-def resolve(snapshot: Snapshot, project: str, model: str) -> tuple[Deployment, str]:
-    """The deployment that `model` means in `project`, and the version that it pins ("" for none).
+@dataclass(slots=True)
+class Wish:
+    """What a request says about who is to answer it. `began`: its session has seen no answer before this one."""
+
+    version: str = ""
+    session: Session | None = None
+    began: bool = False
+
+
+def resolve(snapshot: Snapshot, project: str, model: str, headers: Mapping[str, str]) -> tuple[Deployment, Wish]:
+    """The deployment that `model` means in `project`, and what the request wishes: a version (`name@version`, or the
+    header) comes before a session.
 
     Raises: ApiError 404 that lists what there is.
     """
-    deployment = snapshot.deployments.get((project, model))
-    if deployment is not None:
-        return deployment, ""
-    name, at, version = model.rpartition("@")
-    deployment = snapshot.deployments.get((project, name)) if at else None
+    name, version = model, headers.get(VERSION_HEADER, "")
+    deployment = snapshot.deployments.get((project, name))
+    if deployment is None and "@" in model:
+        name, _, version = model.rpartition("@")
+        deployment = snapshot.deployments.get((project, name))
     if deployment is None:
         raise errors.unknown_model(model, [each.name for each in snapshot.models_of(project)])
-    versions = sorted({each.version for each in deployment.targets if each.state is not TargetState.DRAINING})
-    if version not in versions:
-        raise errors.unknown_version(name, version, [f"{name}@{each}" for each in versions if each])
-    return deployment, version
+    if version or name != model:
+        versions = sorted({each.version for each in deployment.targets if each.state is not TargetState.DRAINING})
+        if version not in versions:
+            raise errors.unknown_version(name, version, [f"{name}@{each}" for each in versions if each])
+        return deployment, Wish(version)
+    given = headers.get(SESSION_HEADER, "")
+    return deployment, Wish(session=session_of(project, name, given) if given else None)
 
 
 class Router:
     """Keeps what this worker has learnt of targets: how many requests run on each, and which failed of late."""
 
-    def __init__(self, clock: Callable[[], float], random_: random.Random | None = None) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], float],
+        sessions: SessionLedger | None = None,
+        random_: random.Random | None = None,
+    ) -> None:
         self._clock = clock
+        self._sessions = sessions
         self._random = random_ or random.Random()
         self._failures: dict[str, _Failures] = {}
         self.in_flight: dict[str, int] = {}
 
-    def choose(self, deployment: Deployment, version: str, tried: Collection[str]) -> Target | None:
+    def choose(self, deployment: Deployment, wish: Wish, tried: Collection[str]) -> Target | None:
         """A target for a new request, or None if there is none that was not tried.
 
-        A pinned version is served whatever its weight. Healthy targets come first; if there are none, those that
-        stand back or are called unhealthy are tried, for a wrong suspicion must not turn into an outage.
+        A version that is wished for is served whatever its weight, and so is the target that a session began on.
         """
-        usable = [
+        if wish.session and self._sessions is not None:
+            return self._of_session(deployment, wish, wish.session, self._sessions, tried)
+        return self._pick(self._usable(deployment, wish.version, tried), self._random.random())
+
+    def _of_session(
+        self, deployment: Deployment, wish: Wish, session: Session, ledger: SessionLedger, tried: Collection[str]
+    ) -> Target | None:
+        """The one it has. Another one only where that is gone from the routes, or has not answered it even once: an
+        engine that is away for a moment is no reason to show a conversation a second version.
+        """
+        there = {each.id: each for each in deployment.targets if each.state is not TargetState.DRAINING}
+
+        def keep_or_pick(before: str) -> str:
+            if before in there and not (wish.began and before in tried):
+                return before
+            wish.began = True
+            new = self._pick(self._usable(deployment, "", tried), position(session))
+            return new.id if new else ""
+
+        known = ledger.target_of(session)
+        if known not in there or (wish.began and known in tried):
+            try:
+                known = ledger.claim(session, keep_or_pick)
+            except OSError as error:
+                log.error("a session cannot be kept", extra={"reason": str(error)})
+                known = keep_or_pick("")
+        return there.get(known) if known not in tried else None
+
+    def _usable(self, deployment: Deployment, version: str, tried: Collection[str]) -> list[Target]:
+        return [
             each
             for each in deployment.targets
             if each.state is not TargetState.DRAINING
             and each.id not in tried
             and (each.version == version if version else each.weight > 0)
         ]
+
+    def _pick(self, usable: Sequence[Target], at: float) -> Target | None:
+        """By weight; `at`, in [0, 1), says where in all of it. Healthy targets come first; if there are none, those
+        that stand back or are called unhealthy are tried, for a wrong suspicion must not turn into an outage.
+        """
         now = self._clock()
-        healthy = [each for each in usable if each.state is TargetState.READY and not self._paused(each, now)]
+        healthy = [each for each in usable if each.state is not TargetState.UNHEALTHY and not self._paused(each, now)]
         candidates = healthy or usable
         if len(candidates) <= 1:
             return candidates[0] if candidates else None
-        return self._random.choices(candidates, [max(each.weight, 1) for each in candidates])[0]
+        left = at * sum(max(each.weight, 1) for each in candidates)
+        for each in candidates:
+            left -= max(each.weight, 1)
+            if left < 0:
+                return each
+        return candidates[-1]
 
     @contextmanager
     def running(self, target: Target) -> Iterator[None]:

@@ -48,6 +48,8 @@ class ProxySettings(BaseSettings):
     record_flush_seconds: float = Field(0.05, gt=0, description="How long a completion waits for its batch.")
     spool_max_bytes: int = Field(1024 * MIB, ge=MIB, description="Completions on disk that wait for the control plane.")
 
+    session_seconds: float = Field(3600, gt=0, description="How long a session (x-session-id) may be quiet and go on.")
+
     drain_seconds: float = Field(30, ge=0, description="What running answers get when a worker is stopped.")
     snapshot_poll_seconds: float = Field(0.1, gt=0, description="How often the snapshot file is looked at.")
     status_seconds: float = Field(0.5, gt=0, description="How often a worker tells the control plane its load.")
@@ -62,6 +64,7 @@ class Paths:
         self.spool = self.folder / "spool"
         self.dead = self.folder / "spool-refused"
         self.metrics = self.folder / "metrics"
+        self.sessions = self.folder / "sessions"
         self.control = self.folder / "control.sock"
 
     def create(self) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType
@@ -23,6 +23,7 @@ FORMAT = 1
 class TargetState(StrEnum):
     READY = "READY"
     UNHEALTHY = "UNHEALTHY"  # asked only when nothing else is left
+    STANDBY = "STANDBY"  # goes on with its sessions, and answers who asks for its version
     DRAINING = "DRAINING"  # gets no new requests
 
 
@@ -187,10 +188,6 @@ class SnapshotFile:
         except ValueError:
             self.failures += 1
             raise
-
-
-def draining(target: Target) -> Target:
-    return replace(target, state=TargetState.DRAINING)
 
 
 def _fields(row: Any) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from services.inference_gateway.proxy.gateway import Gateway
 from services.inference_gateway.proxy.metrics import Metrics
 from services.inference_gateway.proxy.records import RecordQueue, SpoolWriter
 from services.inference_gateway.proxy.server import Server
+from services.inference_gateway.proxy.sessions import SessionLedger
 from services.inference_gateway.proxy.settings import Paths, ProxySettings
 from services.inference_gateway.proxy.snapshot import SnapshotFile
 
@@ -42,7 +43,8 @@ class Worker:
         self._records = RecordQueue(settings, lambda outcome: self._metrics.records.labels(outcome).inc())
         self._writer = SpoolWriter(self._records, paths.spool, settings)
         self._snapshots = SnapshotFile(paths.snapshot)
-        self._gateway = Gateway(settings, self._metrics, self._records, self._control)
+        sessions = SessionLedger(paths.sessions, settings.session_seconds)
+        self._gateway = Gateway(settings, self._metrics, self._records, self._control, sessions=sessions)
         self._server = Server(self._gateway, settings)
         self._changed = asyncio.Event()
         self.stop = asyncio.Event()

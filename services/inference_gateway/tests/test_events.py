@@ -14,15 +14,14 @@ from gyre_kit.testing import PROJECT
 from services.inference_gateway import routes, service, store
 from services.inference_gateway.main import app
 from services.inference_gateway.models import Deployment
+from services.inference_gateway.targets import Wanted
 
 ALIAS = f"projects/{PROJECT}/models/hotline/aliases/champion"
 VARIANT = f"projects/{PROJECT}/models/hotline/versions/2/variants/q8-0"
 
 
 async def a_deployment(session: Session) -> Deployment:
-    wanted = service.Wanted(
-        weight_percent=100, engine="LLAMA_CPP", variant="projects/acme/models/m/versions/1/variants/q"
-    )
+    wanted = Wanted(weight_percent=100, engine="LLAMA_CPP", variant="projects/acme/models/m/versions/1/variants/q")
     return await service.create(session, PROJECT, "hotline", [wanted], alias=ALIAS)
 
 
@@ -42,12 +41,22 @@ async def test_a_revoked_key_leaves_the_routes(session: Session) -> None:
 
 async def test_a_deployment_that_follows_an_alias_is_found_behind_it(session: Session) -> None:
     deployment = await a_deployment(session)
-    deployment.shifting = False
+    deployment.rollout = ""
     await app.handlers[AliasMoved](session, AliasMoved(name=ALIAS, to_variant=VARIANT))
     await session.flush()
     behind = await store.first_behind_its_alias(session)
     assert behind is not None
     assert (behind.name, behind.alias_variant) == (deployment.name, VARIANT)
+
+
+async def test_what_was_rolled_back_is_followed_again_only_when_the_alias_moves(session: Session) -> None:
+    deployment = await a_deployment(session)
+    deployment.rollout, deployment.alias_variant, deployment.alias_refused = "", VARIANT, VARIANT
+    await session.flush()
+    assert await store.first_behind_its_alias(session) is None
+    await app.handlers[AliasMoved](session, AliasMoved(name=ALIAS, to_variant=VARIANT))
+    await session.flush()
+    assert await store.first_behind_its_alias(session) is not None
 
 
 @pytest.mark.parametrize("kind", [WorkloadStarted, WorkloadFinished, WorkloadFailed])

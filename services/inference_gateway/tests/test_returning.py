@@ -10,7 +10,7 @@ from gyre_kit.testing import PROJECT
 from services.inference_gateway import service, store
 from services.inference_gateway.models import TargetState
 from services.inference_gateway.returning import Returning
-from services.inference_gateway.service import Sighting, Wanted
+from services.inference_gateway.targets import Sighting, Wanted
 
 VERSION = f"projects/{PROJECT}/models/returning/versions/1"
 VARIANT = Wanted(100, "LLAMA_CPP", variant=f"{VERSION}/variants/q8-0", model_version=VERSION)

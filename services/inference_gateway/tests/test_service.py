@@ -6,7 +6,7 @@ from gyre_kit.testing import PROJECT, outbox_of
 
 from services.inference_gateway import service, store
 from services.inference_gateway.models import Deployment, DeploymentState, Target, TargetState
-from services.inference_gateway.service import Sighting, Wanted
+from services.inference_gateway.targets import BadWeights, Sighting, Wanted, short_version
 
 
 def variant(number: int, percent: int) -> Wanted:
@@ -15,7 +15,7 @@ def variant(number: int, percent: int) -> Wanted:
 
 
 async def targets(session: Session, deployment: Deployment) -> dict[str, Target]:
-    return {service.short_version(each): each for each in await store.targets_of(session, deployment.name)}
+    return {short_version(each): each for each in await store.targets_of(session, deployment.name)}
 
 
 async def see(session: Session, deployment: Deployment, **states: TargetState) -> None:
@@ -33,47 +33,13 @@ async def ready(session: Session) -> Deployment:
 async def test_a_deployment_is_ready_when_its_target_answers(session: Session) -> None:
     deployment = await ready(session)
     assert deployment.state == DeploymentState.READY
-    assert [kind for kind, _ in await outbox_of(session)] == ["TrafficShifted", "DeploymentReady"]
-
-
-async def test_a_new_split_waits_until_the_new_target_answers(session: Session) -> None:
-    deployment = await ready(session)
-    await service.shift(session, deployment.name, [variant(2, 30), variant(1, 70)])
-    await see(session, deployment, v2=TargetState.STARTING)
-    assert {v: t.weight_percent for v, t in (await targets(session, deployment)).items()} == {"1": 100, "2": 0}
-    await see(session, deployment, v2=TargetState.READY)
-    assert {v: t.weight_percent for v, t in (await targets(session, deployment)).items()} == {"1": 70, "2": 30}
-
-
-async def test_what_is_left_out_drains_only_when_the_new_split_is_in_force(session: Session) -> None:
-    deployment = await ready(session)
-    await service.shift(session, deployment.name, [variant(2, 100)])
-    assert (await targets(session, deployment))["1"].state == TargetState.READY
-    await see(session, deployment, v2=TargetState.READY)
-    assert (await targets(session, deployment))["1"].state == TargetState.DRAINING
-    assert deployment.state == DeploymentState.READY
-
-
-async def test_a_new_target_that_fails_calls_the_shift_off(session: Session) -> None:
-    deployment = await ready(session)
-    await service.shift(session, deployment.name, [variant(2, 100)])
-    await see(session, deployment, v2=TargetState.FAILED)
-    found = await targets(session, deployment)
-    assert (found["1"].weight_percent, found["1"].state, deployment.shifting) == (100, TargetState.READY, False)
-
-
-async def test_one_shift_at_a_time_but_the_same_one_may_be_asked_for_again(session: Session) -> None:
-    deployment = await ready(session)
-    await service.shift(session, deployment.name, [variant(2, 100)], request_id="a")
-    await service.shift(session, deployment.name, [variant(2, 100)], request_id="a")
-    with pytest.raises(service.ShiftInProgress):
-        await service.shift(session, deployment.name, [variant(3, 100)], request_id="b")
+    assert [kind for kind, _ in await outbox_of(session)] == ["TrafficShifted", "RolloutFinished", "DeploymentReady"]
 
 
 @pytest.mark.parametrize("split", [[(1, 60), (2, 60)], [(1, 50), (1, 50)], [(1, 100), (2, 0)]])
 async def test_weights_that_make_no_sense_are_refused(session: Session, split: list[tuple[int, int]]) -> None:
     deployment = await ready(session)
-    with pytest.raises(service.BadWeights):
+    with pytest.raises(BadWeights):
         await service.shift(session, deployment.name, [variant(*each) for each in split])
 
 

@@ -24,7 +24,12 @@ from gyre.gpu_scheduler.v1 import (
     queue_service_pb2_grpc,
     workload_service_pb2_grpc,
 )
-from gyre.inference_gateway.v1 import deployment_pb2, deployment_service_pb2_grpc
+from gyre.inference_gateway.v1 import (
+    deployment_pb2,
+    deployment_service_pb2,
+    deployment_service_pb2_grpc,
+    rollout_pb2,
+)
 from gyre.model_registry.v1 import (
     alias_pb2,
     alias_service_pb2_grpc,
@@ -42,13 +47,14 @@ from gyre_kit.errors import Precondition, to_status
 from services.training_scheduler.tests.world import (
     PROJECT,
     Evaluation,
-    Target,
     Variant,
     Workload,
     World,
     dataset_version,
     model_version,
 )
+
+Rollout = rollout_pb2.Rollout
 
 
 class ShiftInProgress(Precondition):
@@ -287,14 +293,13 @@ class Verdicts(Fake, verdict_service_pb2_grpc.VerdictServiceServicer):
 
 class Deployments(Fake, deployment_service_pb2_grpc.DeploymentServiceServicer):
     async def GetDeployment(self, request: Any, context: Any) -> Any:
-        return self._now(await found(self.world.deployments, request.name, context))
+        return await found(self.world.deployments, request.name, context)
 
     async def CreateDeployment(self, request: Any, context: Any) -> Any:
         def make() -> deployment_pb2.Deployment:
             deployment = deployment_pb2.Deployment(name=f"{request.parent}/deployments/{request.deployment_id}")
             self.world.deployments[deployment.name] = deployment
-            self._apply(deployment, request.targets)
-            return deployment
+            return self._begin(deployment, request.targets, [100])
 
         return self.world.once(request.request_id, "deployment", make)
 
@@ -304,26 +309,43 @@ class Deployments(Fake, deployment_service_pb2_grpc.DeploymentServiceServicer):
             self.world.shifting -= 1
             status = to_status(ShiftInProgress(name=request.name), "inference_gateway")
             await context.abort_with_status(status)
-        return self.world.once(request.request_id, "shift", lambda: self._apply(deployment, request.targets))
+        return self.world.once(
+            request.request_id, "shift", lambda: self._begin(deployment, request.targets, request.steps)
+        )
 
-    def _apply(self, deployment: deployment_pb2.Deployment, targets: Any) -> deployment_pb2.Deployment:
+    async def RollBack(self, request: Any, context: Any) -> Any:
+        deployment = await found(self.world.deployments, request.name, context)
+        deployment.rollout.state = Rollout.STATE_ROLLED_BACK
+        return deployment
+
+    async def GetRollout(self, request: Any, context: Any) -> Any:
+        deployment = await found(self.world.deployments, request.name.partition("/rollouts/")[0], context)
+        return self._now(deployment)
+
+    async def ListRollouts(self, request: Any, context: Any) -> Any:
+        deployment = self.world.deployments.get(request.parent)
+        rollouts = [self._now(deployment)] if deployment and deployment.HasField("rollout") else []
+        return deployment_service_pb2.ListRolloutsResponse(rollouts=rollouts)
+
+    def _begin(self, deployment: deployment_pb2.Deployment, targets: Any, steps: Any) -> deployment_pb2.Deployment:
         self.world.splits.append([(it.variant, it.weight_percent) for it in targets])
-        wanted = {it.variant: it.weight_percent for it in targets}
-        for target in deployment.targets:
-            if target.variant not in wanted:
-                target.state, target.weight_percent = Target.STATE_DRAINING, 0
-            else:
-                target.weight_percent = wanted.pop(target.variant)
-        for variant, weight in wanted.items():
-            state = Target.STATE_STARTING
-            deployment.targets.add(id=variant, variant=variant, weight_percent=weight, state=state)
+        self.world.steps.append(list(steps))
+        before = [rollout_pb2.Share(variant=it.variant, weight_percent=it.weight_percent) for it in deployment.targets]
+        deployment.rollout.CopyFrom(
+            Rollout(
+                name=f"{deployment.name}/rollouts/{len(self.world.splits)}",
+                state=Rollout.STATE_RUNNING,
+                before=before,
+                after=[rollout_pb2.Share(variant=it.variant, weight_percent=it.weight_percent) for it in targets],
+            )
+        )
         return deployment
 
-    def _now(self, deployment: deployment_pb2.Deployment) -> deployment_pb2.Deployment:
-        for target in deployment.targets:
-            if self.world.finishes("target") and target.state == Target.STATE_STARTING:
-                target.state = Target.STATE_READY
-        return deployment
+    def _now(self, deployment: deployment_pb2.Deployment) -> rollout_pb2.Rollout:
+        rollout = deployment.rollout
+        if self.world.finishes("target") and rollout.state == Rollout.STATE_RUNNING:
+            rollout.state = Rollout.STATE_SUCCEEDED
+        return rollout
 
 
 class Batches(Fake, batch_service_pb2_grpc.BatchServiceServicer):

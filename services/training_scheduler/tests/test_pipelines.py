@@ -8,7 +8,7 @@ import grpc
 import pytest
 from gyre.evaluation.v1 import evaluation_pb2, verdict_pb2
 from gyre.feedback.v1 import batch_pb2
-from gyre.inference_gateway.v1 import deployment_pb2, deployment_service_pb2
+from gyre.inference_gateway.v1 import rollout_pb2
 from gyre.model_registry.v1 import version_pb2
 from gyre.training_scheduler.v1 import pipeline_pb2, pipeline_service_pb2, run_service_pb2
 from gyre.training_scheduler.v1.pipeline_service_pb2_grpc import PipelineServiceStub
@@ -20,7 +20,6 @@ from gyre_kit.testing import ENGINEER, STRANGER, Platform, eventually, expect_rp
 from services.training_scheduler import stages
 from services.training_scheduler.models import STAGES
 from services.training_scheduler.stages.gate import has_rows
-from services.training_scheduler.stages.shift import split
 from services.training_scheduler.tests.neighbours import neighbours
 from services.training_scheduler.tests.served import quick, renew
 from services.training_scheduler.tests.world import (
@@ -40,7 +39,6 @@ Pipeline = pipeline_pb2.Pipeline
 Spec = pipeline_pb2.PipelineSpec
 Step = pipeline_pb2.TrainingStep
 Source = pipeline_pb2.ReplaySource
-TargetSpec = deployment_service_pb2.TargetSpec
 MODEL = "projects/acme/models/hotline"
 VERSION = f"{MODEL}/versions/1"
 SERVED = f"{VERSION}/variants/q8-0"
@@ -97,6 +95,11 @@ class Served:
             return stage_of(await self.get(pipeline), stage).state == pipeline_pb2.Stage.STATE_RUNNING
 
         await eventually(check, seconds=20)
+
+    async def rollout(self) -> rollout_pb2.Rollout | None:
+        """The one that runs, as the fake gateway holds it: a test may change it."""
+        rollout = self.world.deployments[DEPLOYMENT].rollout
+        return rollout if rollout.state == rollout_pb2.Rollout.STATE_RUNNING else None
 
     async def cancel(self, pipeline: Pipeline) -> None:
         with acting_as(ENGINEER):
@@ -255,7 +258,7 @@ async def test_an_effect_whose_note_was_lost_is_not_repeated(served: Served, cal
     served.world.lose = set(calls)
     await served.reached(pipeline, "SUCCEEDED")
     assert dict(served.world.made) == EVERYTHING_ONCE
-    assert served.world.splits[-1] == [(SERVED, 100)] and len(served.world.splits) == 3
+    assert served.world.splits == [[(SERVED, 100)]]
 
 
 EVERYTHING_ONCE = {
@@ -267,7 +270,7 @@ EVERYTHING_ONCE = {
     "evaluation": 2,
     "verdict": 1,
     "alias_move": 1,
-    "shift": 3,
+    "shift": 1,
 }
 
 
@@ -303,27 +306,36 @@ async def test_a_failed_measurement_stops_the_others(served: Served) -> None:
     assert evaluations[1].state == evaluation_pb2.Evaluation.STATE_CANCELLED
 
 
-async def test_a_target_that_fails_gives_the_traffic_back(served: Served) -> None:
+async def test_the_gateway_goes_the_steps_one_change_after_another(served: Served) -> None:
+    served.world.shifting = 2
+    await served.reached(await served.create(), "SUCCEEDED")
+    assert served.world.steps == [[10, 50, 100]]
+
+
+async def test_a_rollout_that_fails_fails_the_lap_with_its_reason(served: Served) -> None:
     served.world.holding = {"target"}
     pipeline = await served.create()
     await served.waits_in(pipeline, "shift")
+    rollout = await eventually(served.rollout)
+    rollout.state, rollout.failure_reason = type(rollout).STATE_FAILED, "TARGET_FAILED"
+    assert (await served.reached(pipeline, "FAILED")).failure_reason == "TARGET_FAILED"
 
-    async def asked() -> Any:
-        return next((it for it in served.world.deployments[DEPLOYMENT].targets if it.variant == SERVED), None)
 
-    target = await eventually(asked)
-    served.world.shifting = 2
-    target.state, target.failure_reason = deployment_pb2.Target.STATE_FAILED, "CRASHED"
-    failed = await served.reached(pipeline, "FAILED")
-    assert failed.failure_reason == "TARGET_UNHEALTHY"
-    assert served.world.splits[-1] == [(OLD_VARIANT, 100)]
+async def test_a_cancelled_lap_takes_its_rollout_back(served: Served) -> None:
+    served.world.holding = {"target"}
+    pipeline = await served.create()
+    await served.waits_in(pipeline, "shift")
+    rollout = await eventually(served.rollout)
+    await served.cancel(pipeline)
+    await served.reached(pipeline, "CANCELLED")
+    assert rollout.state == type(rollout).STATE_ROLLED_BACK
 
 
 async def test_a_deployment_that_is_missing_is_made(served: Served) -> None:
     new = "projects/acme/deployments/new"
     await served.reached(await served.create(deployment=new), "SUCCEEDED")
-    assert [(it.variant, it.weight_percent) for it in served.world.deployments[new].targets] == [(SERVED, 100)]
-    assert served.world.made["shift"] == 0
+    assert served.world.splits == [[(SERVED, 100)]]
+    assert (served.world.made["deployment"], served.world.made["shift"]) == (1, 0)
 
 
 @pytest.mark.parametrize("kind", list(WAITS))
@@ -413,15 +425,6 @@ async def test_laps_of_another_project_are_not_found(served: Served) -> None:
 
 def test_each_stage_has_its_function() -> None:
     assert tuple(stages.FUNCTIONS) == STAGES
-
-
-def test_the_old_ones_share_the_rest_as_they_did() -> None:
-    old = [TargetSpec(variant="a", weight_percent=70), TargetSpec(variant="b", weight_percent=30)]
-    shares = [(it.variant, it.weight_percent) for it in split(old, "new", 33)]
-    assert shares == [("new", 33), ("a", 47), ("b", 20)]
-    assert [(it.variant, it.weight_percent) for it in split(old, "new", 100)] == [("new", 100)]
-    assert [(it.variant, it.weight_percent) for it in split(old, "new", 0)] == [("a", 70), ("b", 30)]
-    assert [(it.variant, it.weight_percent) for it in split([], "new", 10)] == [("new", 100)]
 
 
 def test_a_rule_for_all_but_one_slice_wants_rows_beside_it() -> None:

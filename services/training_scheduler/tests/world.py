@@ -72,6 +72,7 @@ class World:
         self.deployments: dict[str, deployment_pb2.Deployment] = {}
         self.shifting = 0  # so many calls of ShiftTraffic meet another one in progress
         self.splits: list[list[tuple[str, int]]] = []
+        self.steps: list[list[int]] = []
         self.batches: dict[str, batch_pb2.Batch] = {}
         self.pins: dict[str, set[str]] = {}
 

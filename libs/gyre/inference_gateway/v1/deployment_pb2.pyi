@@ -9,6 +9,7 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from gyre.inference_gateway.v1 import rollout_pb2 as _rollout_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -95,6 +96,7 @@ class Deployment(_message.Message):
     TARGETS_FIELD_NUMBER: _builtins.int
     ALIAS_FIELD_NUMBER: _builtins.int
     QUEUE_FIELD_NUMBER: _builtins.int
+    ROLLOUT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`projects/{project}/deployments/{slug}`."""
     display_name: _builtins.str
@@ -115,6 +117,10 @@ class Deployment(_message.Message):
     def targets(self) -> _containers.RepeatedCompositeFieldContainer[Global___Target]:
         """Draining ones included."""
 
+    @_builtins.property
+    def rollout(self) -> _rollout_pb2.Rollout:
+        """The newest change of its split, in force or on the way."""
+
     def __init__(
         self,
         *,
@@ -130,10 +136,11 @@ class Deployment(_message.Message):
         targets: _abc.Iterable[Global___Target] | None = ...,
         alias: _builtins.str = ...,
         queue: _builtins.str = ...,
+        rollout: _rollout_pb2.Rollout | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "rollout", b"rollout", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["alias", b"alias", "create_time", b"create_time", "created_by", b"created_by", "display_name", b"display_name", "etag", b"etag", "failure_message", b"failure_message", "failure_reason", b"failure_reason", "name", b"name", "queue", b"queue", "state", b"state", "targets", b"targets", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alias", b"alias", "create_time", b"create_time", "created_by", b"created_by", "display_name", b"display_name", "etag", b"etag", "failure_message", b"failure_message", "failure_reason", b"failure_reason", "name", b"name", "queue", b"queue", "rollout", b"rollout", "state", b"state", "targets", b"targets", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -161,6 +168,8 @@ class Target(_message.Message):
         """Gets no new requests; stops when the running ones are done."""
         STATE_FAILED: Target._State.ValueType  # 5
         STATE_STOPPED: Target._State.ValueType  # 6
+        STATE_STANDBY: Target._State.ValueType  # 7
+        """Replaced, and kept warm for a while: sessions that began on it go on there, and a roll-back takes no time."""
 
     class State(_State, metaclass=_StateEnumTypeWrapper): ...
     STATE_UNSPECIFIED: Target.State.ValueType  # 0
@@ -173,6 +182,8 @@ class Target(_message.Message):
     """Gets no new requests; stops when the running ones are done."""
     STATE_FAILED: Target.State.ValueType  # 5
     STATE_STOPPED: Target.State.ValueType  # 6
+    STATE_STANDBY: Target.State.ValueType  # 7
+    """Replaced, and kept warm for a while: sessions that began on it go on there, and a roll-back takes no time."""
 
     ID_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
@@ -188,6 +199,7 @@ class Target(_message.Message):
     FAILURE_REASON_FIELD_NUMBER: _builtins.int
     FAILURE_MESSAGE_FIELD_NUMBER: _builtins.int
     READY_TIME_FIELD_NUMBER: _builtins.int
+    STANDBY_TIME_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Unique within the deployment; ULID."""
     state: Global___Target.State.ValueType
@@ -212,6 +224,10 @@ class Target(_message.Message):
     failure_message: _builtins.str
     @_builtins.property
     def ready_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def standby_time(self) -> _timestamp_pb2.Timestamp:
+        """Since when it stands by; unset where it does not."""
+
     def __init__(
         self,
         *,
@@ -229,10 +245,11 @@ class Target(_message.Message):
         failure_reason: _builtins.str = ...,
         failure_message: _builtins.str = ...,
         ready_time: _timestamp_pb2.Timestamp | None = ...,
+        standby_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["ready_time", b"ready_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ready_time", b"ready_time", "standby_time", b"standby_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "engine", b"engine", "failure_message", b"failure_message", "failure_reason", b"failure_reason", "id", b"id", "model_version", b"model_version", "ready_time", b"ready_time", "state", b"state", "upstream_key_ref", b"upstream_key_ref", "upstream_model", b"upstream_model", "upstream_url", b"upstream_url", "variant", b"variant", "weight_percent", b"weight_percent", "workload", b"workload"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "engine", b"engine", "failure_message", b"failure_message", "failure_reason", b"failure_reason", "id", b"id", "model_version", b"model_version", "ready_time", b"ready_time", "standby_time", b"standby_time", "state", b"state", "upstream_key_ref", b"upstream_key_ref", "upstream_model", b"upstream_model", "upstream_url", b"upstream_url", "variant", b"variant", "weight_percent", b"weight_percent", "workload", b"workload"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

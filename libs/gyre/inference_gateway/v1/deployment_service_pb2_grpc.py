@@ -5,6 +5,7 @@ import warnings
 
 from gyre.inference_gateway.v1 import deployment_pb2 as gyre_dot_inference__gateway_dot_v1_dot_deployment__pb2
 from gyre.inference_gateway.v1 import deployment_service_pb2 as gyre_dot_inference__gateway_dot_v1_dot_deployment__service__pb2
+from gyre.inference_gateway.v1 import rollout_pb2 as gyre_dot_inference__gateway_dot_v1_dot_rollout__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -66,6 +67,21 @@ class DeploymentServiceStub:
                 request_serializer=gyre_dot_inference__gateway_dot_v1_dot_deployment__service__pb2.ShiftTrafficRequest.SerializeToString,
                 response_deserializer=gyre_dot_inference__gateway_dot_v1_dot_deployment__pb2.Deployment.FromString,
                 _registered_method=True)
+        self.RollBack = channel.unary_unary(
+                '/gyre.inference_gateway.v1.DeploymentService/RollBack',
+                request_serializer=gyre_dot_inference__gateway_dot_v1_dot_deployment__service__pb2.RollBackRequest.SerializeToString,
+                response_deserializer=gyre_dot_inference__gateway_dot_v1_dot_deployment__pb2.Deployment.FromString,
+                _registered_method=True)
+        self.GetRollout = channel.unary_unary(
+                '/gyre.inference_gateway.v1.DeploymentService/GetRollout',
+                request_serializer=gyre_dot_inference__gateway_dot_v1_dot_deployment__service__pb2.GetRolloutRequest.SerializeToString,
+                response_deserializer=gyre_dot_inference__gateway_dot_v1_dot_rollout__pb2.Rollout.FromString,
+                _registered_method=True)
+        self.ListRollouts = channel.unary_unary(
+                '/gyre.inference_gateway.v1.DeploymentService/ListRollouts',
+                request_serializer=gyre_dot_inference__gateway_dot_v1_dot_deployment__service__pb2.ListRolloutsRequest.SerializeToString,
+                response_deserializer=gyre_dot_inference__gateway_dot_v1_dot_deployment__service__pb2.ListRolloutsResponse.FromString,
+                _registered_method=True)
 
 
 class DeploymentServiceServicer:
@@ -110,9 +126,32 @@ class DeploymentServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ShiftTraffic(self, request, context):
-        """Sets the whole split. A target that is new comes up first: until it is READY the split stays as it was. One that is
-        left out drains. INVALID_ARGUMENT (BAD_WEIGHTS, UPSTREAM_REFUSED); NOT_FOUND (VARIANT_NOT_FOUND);
-        FAILED_PRECONDITION (VARIANT_NOT_READY, SHIFT_IN_PROGRESS); ABORTED (ETAG_MISMATCH).
+        """Sets the whole split, at once or in steps: begins a rollout. A target that is new comes up first: until it is READY
+        the split stays as it was. One that is left out stands by for a while, then drains. INVALID_ARGUMENT (BAD_WEIGHTS,
+        BAD_STEPS, UPSTREAM_REFUSED); NOT_FOUND (VARIANT_NOT_FOUND); FAILED_PRECONDITION (VARIANT_NOT_READY,
+        SHIFT_IN_PROGRESS); ABORTED (ETAG_MISMATCH).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RollBack(self, request, context):
+        """Takes back the rollout that runs, or else the newest that succeeded: in force at once where the targets of before
+        stand by still, else when they are up again. FAILED_PRECONDITION (NOTHING_TO_ROLL_BACK); ABORTED (ETAG_MISMATCH).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetRollout(self, request, context):
+        """NOT_FOUND (ROLLOUT_NOT_FOUND).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListRollouts(self, request, context):
+        """Lists the rollouts of a deployment, newest first.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -150,6 +189,21 @@ def add_DeploymentServiceServicer_to_server(servicer, server):
                     servicer.ShiftTraffic,
                     request_deserializer=gyre_dot_inference__gateway_dot_v1_dot_deployment__service__pb2.ShiftTrafficRequest.FromString,
                     response_serializer=gyre_dot_inference__gateway_dot_v1_dot_deployment__pb2.Deployment.SerializeToString,
+            ),
+            'RollBack': grpc.unary_unary_rpc_method_handler(
+                    servicer.RollBack,
+                    request_deserializer=gyre_dot_inference__gateway_dot_v1_dot_deployment__service__pb2.RollBackRequest.FromString,
+                    response_serializer=gyre_dot_inference__gateway_dot_v1_dot_deployment__pb2.Deployment.SerializeToString,
+            ),
+            'GetRollout': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetRollout,
+                    request_deserializer=gyre_dot_inference__gateway_dot_v1_dot_deployment__service__pb2.GetRolloutRequest.FromString,
+                    response_serializer=gyre_dot_inference__gateway_dot_v1_dot_rollout__pb2.Rollout.SerializeToString,
+            ),
+            'ListRollouts': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListRollouts,
+                    request_deserializer=gyre_dot_inference__gateway_dot_v1_dot_deployment__service__pb2.ListRolloutsRequest.FromString,
+                    response_serializer=gyre_dot_inference__gateway_dot_v1_dot_deployment__service__pb2.ListRolloutsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -315,6 +369,87 @@ class DeploymentService:
             '/gyre.inference_gateway.v1.DeploymentService/ShiftTraffic',
             gyre_dot_inference__gateway_dot_v1_dot_deployment__service__pb2.ShiftTrafficRequest.SerializeToString,
             gyre_dot_inference__gateway_dot_v1_dot_deployment__pb2.Deployment.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RollBack(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gyre.inference_gateway.v1.DeploymentService/RollBack',
+            gyre_dot_inference__gateway_dot_v1_dot_deployment__service__pb2.RollBackRequest.SerializeToString,
+            gyre_dot_inference__gateway_dot_v1_dot_deployment__pb2.Deployment.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetRollout(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gyre.inference_gateway.v1.DeploymentService/GetRollout',
+            gyre_dot_inference__gateway_dot_v1_dot_deployment__service__pb2.GetRolloutRequest.SerializeToString,
+            gyre_dot_inference__gateway_dot_v1_dot_rollout__pb2.Rollout.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListRollouts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gyre.inference_gateway.v1.DeploymentService/ListRollouts',
+            gyre_dot_inference__gateway_dot_v1_dot_deployment__service__pb2.ListRolloutsRequest.SerializeToString,
+            gyre_dot_inference__gateway_dot_v1_dot_deployment__service__pb2.ListRolloutsResponse.FromString,
             options,
             channel_credentials,
             insecure,

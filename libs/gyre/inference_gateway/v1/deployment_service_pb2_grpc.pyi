@@ -7,6 +7,7 @@ from collections import abc as _abc
 from grpc import aio as _aio
 from gyre.inference_gateway.v1 import deployment_pb2 as _deployment_pb2
 from gyre.inference_gateway.v1 import deployment_service_pb2 as _deployment_service_pb2
+from gyre.inference_gateway.v1 import rollout_pb2 as _rollout_pb2
 import abc as _abc_1
 import grpc as _grpc
 import sys
@@ -48,10 +49,19 @@ class DeploymentServiceStub:
     DeleteDeployment: _grpc.UnaryUnaryMultiCallable[_deployment_service_pb2.DeleteDeploymentRequest, _deployment_pb2.Deployment]
     """Drains and stops every target. ABORTED (ETAG_MISMATCH)."""
     ShiftTraffic: _grpc.UnaryUnaryMultiCallable[_deployment_service_pb2.ShiftTrafficRequest, _deployment_pb2.Deployment]
-    """Sets the whole split. A target that is new comes up first: until it is READY the split stays as it was. One that is
-    left out drains. INVALID_ARGUMENT (BAD_WEIGHTS, UPSTREAM_REFUSED); NOT_FOUND (VARIANT_NOT_FOUND);
-    FAILED_PRECONDITION (VARIANT_NOT_READY, SHIFT_IN_PROGRESS); ABORTED (ETAG_MISMATCH).
+    """Sets the whole split, at once or in steps: begins a rollout. A target that is new comes up first: until it is READY
+    the split stays as it was. One that is left out stands by for a while, then drains. INVALID_ARGUMENT (BAD_WEIGHTS,
+    BAD_STEPS, UPSTREAM_REFUSED); NOT_FOUND (VARIANT_NOT_FOUND); FAILED_PRECONDITION (VARIANT_NOT_READY,
+    SHIFT_IN_PROGRESS); ABORTED (ETAG_MISMATCH).
     """
+    RollBack: _grpc.UnaryUnaryMultiCallable[_deployment_service_pb2.RollBackRequest, _deployment_pb2.Deployment]
+    """Takes back the rollout that runs, or else the newest that succeeded: in force at once where the targets of before
+    stand by still, else when they are up again. FAILED_PRECONDITION (NOTHING_TO_ROLL_BACK); ABORTED (ETAG_MISMATCH).
+    """
+    GetRollout: _grpc.UnaryUnaryMultiCallable[_deployment_service_pb2.GetRolloutRequest, _rollout_pb2.Rollout]
+    """NOT_FOUND (ROLLOUT_NOT_FOUND)."""
+    ListRollouts: _grpc.UnaryUnaryMultiCallable[_deployment_service_pb2.ListRolloutsRequest, _deployment_service_pb2.ListRolloutsResponse]
+    """Lists the rollouts of a deployment, newest first."""
 
 @_typing.type_check_only
 class DeploymentServiceAsyncStub(DeploymentServiceStub):
@@ -72,10 +82,19 @@ class DeploymentServiceAsyncStub(DeploymentServiceStub):
     DeleteDeployment: _aio.UnaryUnaryMultiCallable[_deployment_service_pb2.DeleteDeploymentRequest, _deployment_pb2.Deployment]  # type: ignore[assignment]
     """Drains and stops every target. ABORTED (ETAG_MISMATCH)."""
     ShiftTraffic: _aio.UnaryUnaryMultiCallable[_deployment_service_pb2.ShiftTrafficRequest, _deployment_pb2.Deployment]  # type: ignore[assignment]
-    """Sets the whole split. A target that is new comes up first: until it is READY the split stays as it was. One that is
-    left out drains. INVALID_ARGUMENT (BAD_WEIGHTS, UPSTREAM_REFUSED); NOT_FOUND (VARIANT_NOT_FOUND);
-    FAILED_PRECONDITION (VARIANT_NOT_READY, SHIFT_IN_PROGRESS); ABORTED (ETAG_MISMATCH).
+    """Sets the whole split, at once or in steps: begins a rollout. A target that is new comes up first: until it is READY
+    the split stays as it was. One that is left out stands by for a while, then drains. INVALID_ARGUMENT (BAD_WEIGHTS,
+    BAD_STEPS, UPSTREAM_REFUSED); NOT_FOUND (VARIANT_NOT_FOUND); FAILED_PRECONDITION (VARIANT_NOT_READY,
+    SHIFT_IN_PROGRESS); ABORTED (ETAG_MISMATCH).
     """
+    RollBack: _aio.UnaryUnaryMultiCallable[_deployment_service_pb2.RollBackRequest, _deployment_pb2.Deployment]  # type: ignore[assignment]
+    """Takes back the rollout that runs, or else the newest that succeeded: in force at once where the targets of before
+    stand by still, else when they are up again. FAILED_PRECONDITION (NOTHING_TO_ROLL_BACK); ABORTED (ETAG_MISMATCH).
+    """
+    GetRollout: _aio.UnaryUnaryMultiCallable[_deployment_service_pb2.GetRolloutRequest, _rollout_pb2.Rollout]  # type: ignore[assignment]
+    """NOT_FOUND (ROLLOUT_NOT_FOUND)."""
+    ListRollouts: _aio.UnaryUnaryMultiCallable[_deployment_service_pb2.ListRolloutsRequest, _deployment_service_pb2.ListRolloutsResponse]  # type: ignore[assignment]
+    """Lists the rollouts of a deployment, newest first."""
 
 class DeploymentServiceServicer(metaclass=_abc_1.ABCMeta):
     """Deployments: what is served under which name."""
@@ -129,9 +148,36 @@ class DeploymentServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _deployment_service_pb2.ShiftTrafficRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_deployment_pb2.Deployment, _abc.Awaitable[_deployment_pb2.Deployment]]:
-        """Sets the whole split. A target that is new comes up first: until it is READY the split stays as it was. One that is
-        left out drains. INVALID_ARGUMENT (BAD_WEIGHTS, UPSTREAM_REFUSED); NOT_FOUND (VARIANT_NOT_FOUND);
-        FAILED_PRECONDITION (VARIANT_NOT_READY, SHIFT_IN_PROGRESS); ABORTED (ETAG_MISMATCH).
+        """Sets the whole split, at once or in steps: begins a rollout. A target that is new comes up first: until it is READY
+        the split stays as it was. One that is left out stands by for a while, then drains. INVALID_ARGUMENT (BAD_WEIGHTS,
+        BAD_STEPS, UPSTREAM_REFUSED); NOT_FOUND (VARIANT_NOT_FOUND); FAILED_PRECONDITION (VARIANT_NOT_READY,
+        SHIFT_IN_PROGRESS); ABORTED (ETAG_MISMATCH).
         """
+
+    @_abc_1.abstractmethod
+    def RollBack(
+        self,
+        request: _deployment_service_pb2.RollBackRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_deployment_pb2.Deployment, _abc.Awaitable[_deployment_pb2.Deployment]]:
+        """Takes back the rollout that runs, or else the newest that succeeded: in force at once where the targets of before
+        stand by still, else when they are up again. FAILED_PRECONDITION (NOTHING_TO_ROLL_BACK); ABORTED (ETAG_MISMATCH).
+        """
+
+    @_abc_1.abstractmethod
+    def GetRollout(
+        self,
+        request: _deployment_service_pb2.GetRolloutRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_rollout_pb2.Rollout, _abc.Awaitable[_rollout_pb2.Rollout]]:
+        """NOT_FOUND (ROLLOUT_NOT_FOUND)."""
+
+    @_abc_1.abstractmethod
+    def ListRollouts(
+        self,
+        request: _deployment_service_pb2.ListRolloutsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_deployment_service_pb2.ListRolloutsResponse, _abc.Awaitable[_deployment_service_pb2.ListRolloutsResponse]]:
+        """Lists the rollouts of a deployment, newest first."""
 
 def add_DeploymentServiceServicer_to_server(servicer: DeploymentServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -10,6 +10,7 @@ from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from gyre.inference_gateway.v1 import completion_pb2 as _completion_pb2
 from gyre.inference_gateway.v1 import deployment_pb2 as _deployment_pb2
+from gyre.inference_gateway.v1 import rollout_pb2 as _rollout_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -110,6 +111,47 @@ class TrafficShifted(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___TrafficShifted: _TypeAlias = TrafficShifted  # noqa: Y015
+
+@_typing.final
+class RolloutFinished(_message.Message):
+    """A change of the split came to its end."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    DEPLOYMENT_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    FAILURE_REASON_FIELD_NUMBER: _builtins.int
+    REVERTS_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Aggregate: `projects/{project}/deployments/{slug}/rollouts/{number}`."""
+    deployment: _builtins.str
+    state: _rollout_pb2.Rollout.State.ValueType
+    """SUCCEEDED, FAILED or ROLLED_BACK."""
+    failure_reason: _builtins.str
+    """For programs; empty when SUCCEEDED."""
+    reverts: _builtins.str
+    """The rollout that this one took back; empty for one that went forward."""
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        deployment: _builtins.str = ...,
+        state: _rollout_pb2.Rollout.State.ValueType = ...,
+        failure_reason: _builtins.str = ...,
+        reverts: _builtins.str = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deployment", b"deployment", "end_time", b"end_time", "failure_reason", b"failure_reason", "name", b"name", "reverts", b"reverts", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RolloutFinished: _TypeAlias = RolloutFinished  # noqa: Y015
 
 @_typing.final
 class TrafficShare(_message.Message):

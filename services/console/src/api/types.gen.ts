@@ -165,7 +165,15 @@ export type TargetState =
   | "STATE_READY"
   | "STATE_DRAINING"
   | "STATE_FAILED"
-  | "STATE_STOPPED";
+  | "STATE_STOPPED"
+  | "STATE_STANDBY";
+
+export type RolloutState =
+  | "STATE_UNSPECIFIED"
+  | "STATE_RUNNING"
+  | "STATE_SUCCEEDED"
+  | "STATE_FAILED"
+  | "STATE_ROLLED_BACK";
 
 export type ModelState =
   | "STATE_UNSPECIFIED"
@@ -707,6 +715,7 @@ export interface Deployment {
   targets: Target[];
   alias: string;
   queue: string;
+  rollout?: Rollout | null;
 }
 
 export interface Target {
@@ -724,6 +733,7 @@ export interface Target {
   failure_reason: string;
   failure_message: string;
   ready_time?: string | null;
+  standby_time?: string | null;
 }
 
 export interface TargetSpec {
@@ -733,6 +743,34 @@ export interface TargetSpec {
   upstream_url: string;
   upstream_model: string;
   upstream_key_ref: string;
+}
+
+export interface Rollout {
+  name: string;
+  state: RolloutState;
+  create_time?: string | null;
+  created_by: string;
+  end_time?: string | null;
+  before: Share[];
+  after: Share[];
+  steps: number[];
+  step_time?: string | null;
+  history: RolloutStep[];
+  reverts: string;
+  failure_reason: string;
+  failure_message: string;
+}
+
+export interface Share {
+  target: string;
+  weight_percent: number;
+  variant: string;
+  upstream_model: string;
+}
+
+export interface RolloutStep {
+  percent: number;
+  time?: string | null;
 }
 
 export interface Alias {

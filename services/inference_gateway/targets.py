@@ -1,0 +1,148 @@
+"""What is asked for and what is seen of the engines behind a deployment."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gyre_kit.db import Session
+from gyre_kit.errors import Invalid
+from gyre_kit.names import last, new_id, project_of
+from gyre_kit.states import transition
+
+from services.inference_gateway.models import Deployment, Target, TargetState
+
+LEAVING = (TargetState.DRAINING, TargetState.STOPPED)
+
+
+class BadWeights(Invalid):
+    """The weights of a deployment's targets are 0 to 100 and sum to 100, and no target is named twice."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A target that is asked for, looked up: a variant to launch, or an upstream that runs."""
+
+    weight_percent: int
+    engine: str
+    variant: str = ""
+    model_version: str = ""
+    variant_uri: str = ""
+    variant_digest: str = ""
+    upstream_url: str = ""
+    upstream_model: str = ""
+    upstream_key_ref: str = ""
+
+    @property
+    def identity(self) -> tuple[str, str, str]:
+        return self.variant, self.upstream_url, self.upstream_model
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """How a target was found just now; what is empty stays as it was."""
+
+    state: TargetState
+    address: str = ""
+    workload: str = ""
+    failure_reason: str = ""
+    failure_message: str = ""
+
+
+def check_weights(wanted: Sequence[Wanted]) -> None:
+    """Raises: BadWeights."""
+    weights = [each.weight_percent for each in wanted]
+    repeated = len({each.identity for each in wanted}) < len(wanted)
+    if repeated or sum(weights) != 100 or min(weights) < 1:
+        raise BadWeights(field="targets", weights="+".join(map(str, weights)))
+
+
+def new_target(deployment: Deployment, wanted: Wanted) -> Target:
+    target_id = new_id()
+    return Target(
+        name=f"{deployment.name}/targets/{target_id}",
+        project=deployment.project,
+        id=target_id,
+        deployment=deployment.name,
+        engine=wanted.engine,
+        model_version=wanted.model_version,
+        variant=wanted.variant,
+        variant_uri=wanted.variant_uri,
+        variant_digest=wanted.variant_digest,
+        workload=f"projects/{project_of(deployment.name)}/workloads/{target_id}" if wanted.variant else "",
+        upstream_url=wanted.upstream_url,
+        upstream_model=wanted.upstream_model,
+        upstream_key_ref=wanted.upstream_key_ref,
+    )
+
+
+def wanted_again(target: Target, weight_percent: int) -> Wanted:
+    """What one asked for to get `target`."""
+    return Wanted(
+        weight_percent=weight_percent,
+        engine=target.engine,
+        variant=target.variant,
+        model_version=target.model_version,
+        variant_uri=target.variant_uri,
+        variant_digest=target.variant_digest,
+        upstream_url=target.upstream_url,
+        upstream_model=target.upstream_model,
+        upstream_key_ref=target.upstream_key_ref,
+    )
+
+
+def identity(target: Target) -> tuple[str, str, str]:
+    return target.variant, target.upstream_url, target.upstream_model
+
+
+def share(target: Target, weight_percent: int) -> dict[str, Any]:
+    """As a rollout keeps it, and the proto `Share` has it."""
+    return {
+        "target": target.id,
+        "weight_percent": weight_percent,
+        "variant": target.variant,
+        "upstream_model": target.upstream_model,
+    }
+
+
+async def see(session: Session, target: Target, seen: Sighting) -> None:
+    """Takes over what was seen; a target that leaves only ever stops."""
+    target.address = seen.address or target.address
+    target.workload = seen.workload or target.workload
+    target.failure_reason, target.failure_message = seen.failure_reason, seen.failure_message
+    if target.state == seen.state or (target.state == TargetState.DRAINING and seen.state != TargetState.STOPPED):
+        return
+    if seen.state == TargetState.DRAINING:
+        await drain(session, target)
+        return
+    if seen.state == TargetState.READY:
+        target.ready_time = session.clock.now()
+    await transition(session, target, seen.state)
+
+
+async def stand_by(session: Session, target: Target) -> None:
+    """It gets nothing new, and stays warm. What does not answer has nothing to stay warm for."""
+    if target.state != TargetState.READY:
+        await drain(session, target)
+        return
+    target.weight_percent, target.standby_time = 0, session.clock.now()
+    await transition(session, target, TargetState.STANDBY)
+
+
+async def come_back(session: Session, target: Target) -> None:
+    """Ready at once if it answered when it was last looked at."""
+    target.standby_time = None
+    await transition(session, target, TargetState.STARTING if target.failure_message else TargetState.READY)
+
+
+async def drain(session: Session, target: Target) -> None:
+    target.weight_percent = 0
+    if target.state not in LEAVING:
+        target.drain_time = session.clock.now()
+        await transition(session, target, TargetState.DRAINING)
+
+
+def short_version(target: Target) -> str:
+    """What a client writes after `@`: the number of the version."""
+    return last(target.model_version) if target.model_version else ""
