@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import click
 
 from gyre_sdk.cli.base import OPTIONS, GyreGroup, complete, connect
-from gyre_sdk.cli.commands import Columns, listing, showing
+from gyre_sdk.cli.commands import Columns, listing, made, showing
 
 if TYPE_CHECKING:
     from gyre.inference_gateway.v1.deployment_pb2 import Deployment
     from gyre.inference_gateway.v1.deployment_service_pb2 import TargetSpec
+    from gyre.inference_gateway.v1.rollout_pb2 import Rollout, Share
 
     from gyre_sdk.client import Gyre
 
@@ -21,6 +23,16 @@ COLUMNS: Columns = [
     ("TRAFFIC", lambda o: lambda item: _split(item)),
     ("FOLLOWS", lambda o: o.short("alias")),
     ("UPDATED", lambda o: o.age("update_time")),
+    ("WHY", lambda o: o.text("failure_message")),
+]
+ROLLOUT_COLUMNS: Columns = [
+    ("#", lambda o: lambda item: item.name.rpartition("/")[2]),
+    ("STATE", lambda o: o.state()),
+    ("FROM", lambda o: lambda item: _shares(item.before)),
+    ("TO", lambda o: lambda item: _shares(item.after)),
+    ("STEPS", lambda o: lambda item: ", ".join(f"{step} %" for step in item.steps)),
+    ("BEGAN", lambda o: o.age("create_time")),
+    ("BY", lambda o: o.short("created_by")),
     ("WHY", lambda o: o.text("failure_message")),
 ]
 
@@ -70,20 +82,57 @@ def create(
 @deployments.command()
 @click.argument("name", shell_complete=complete("deployments"))
 @click.argument("shares", nargs=-1, required=True, metavar="MODEL@VERSION:VARIANT=PERCENT...")
+@click.option("--steps", default="100", show_default=True, metavar="5,25,100", help="Per cents of the way, one by one.")
+@click.option(
+    "--step-seconds", default=60.0, show_default=True, type=click.FloatRange(0), help="A step is held so long."
+)
 @click.option("--wait/--no-wait", default=True, show_default=True)
-def shift(name: str, shares: tuple[str, ...], wait: bool) -> None:
-    """Set the whole traffic split; what is left out drains. The shares sum to 100.
+def shift(name: str, shares: tuple[str, ...], steps: str, step_seconds: float, wait: bool) -> None:
+    """Set the whole traffic split; what is left out stands by for a while, then drains. The shares sum to 100.
 
     Examples:
+    gyre deployments shift hotline hotline-bot@2:q8-0=100 --steps 5,25,100 --step-seconds 300
     gyre deployments shift hotline hotline-bot@1:q8-0=90 hotline-bot@2:q8-0=10
-    gyre deployments shift hotline hotline-bot@2:q8-0=100
     """
     from gyre_sdk.resources.serving import target
 
+    parsed = [_share(term) for term in shares]
+    going = _steps(steps)
     with connect() as gyre:
-        parsed = [_share(term) for term in shares]
         targets = [target(gyre.models.variant_name(variant), weight) for variant, weight in parsed]
-        _show(gyre, gyre.deployments.shift(name, targets), wait)
+        deployment = gyre.deployments.shift(name, targets, steps=going, step_seconds=step_seconds)
+        _follow(gyre, deployment, wait)
+
+
+@deployments.command()
+@click.argument("name", shell_complete=complete("deployments"))
+@click.option("-m", "--message", default="", help="Why, for those who look at it later.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@click.option("--wait/--no-wait", default=True, show_default=True)
+def rollback(name: str, message: str, yes: bool, wait: bool) -> None:
+    """Take back the rollout on the way, or else the newest one: in force at once where the old target stands by still.
+
+    Sessions that began on what is taken back move to what was there before.
+
+    Examples:
+    gyre deployments rollback hotline -m "answers in French"
+    """
+    if not yes:
+        click.confirm(f"Roll {name} back to the split before?", abort=True, err=True)
+    with connect() as gyre:
+        _follow(gyre, gyre.deployments.roll_back(name, message), wait)
+
+
+@deployments.command()
+@click.argument("name", shell_complete=complete("deployments"))
+@click.option("-n", "--limit", default=20, show_default=True, type=click.IntRange(1, 500), help="At most so many.")
+def rollouts(name: str, limit: int) -> None:
+    """How the split of a deployment changed, newest first."""
+    from gyre_sdk.cli import output
+
+    with connect() as gyre:
+        page = gyre.deployments.rollouts(name, page_size=limit)
+    output.show_items("rollouts", page.items, made(ROLLOUT_COLUMNS), page.total_size)
 
 
 @deployments.command()
@@ -111,6 +160,48 @@ def _show(gyre: Gyre, deployment: Deployment, wait: bool) -> None:
     short = names.short(deployment.name)
     click.secho(f"{short} is ready: {_split(deployment)}", fg="green")
     click.echo(f"Ask it: gyre chat {short}, or model {short!r} at {gyre.config.openai_url}")
+
+
+def _follow(gyre: Gyre, deployment: Deployment, wait: bool) -> None:
+    """A change of the split until it is in force."""
+    from gyre_sdk.cli import output, progress
+
+    rollout = deployment.rollout
+    if wait:
+        with progress.Watching(_rollout_line, lambda item: _percent(item) / 100) as watching:
+            rollout = gyre.deployments.wait_rollout(rollout.name, on_update=watching)
+        deployment = gyre.deployments.get(deployment.name)
+    if OPTIONS.json or not wait:
+        output.show_item(deployment)
+        return
+    click.secho(f"In force: {_split(deployment)}", fg="green")
+
+
+def _rollout_line(rollout: Rollout) -> str:
+    from gyre_sdk import messages
+
+    state = messages.enum_name(rollout, "state")
+    if state == "RUNNING" and not rollout.history:
+        return "new targets come up"
+    return f"{state} · {_percent(rollout)} % of the way" if state == "RUNNING" else state
+
+
+def _percent(rollout: Rollout) -> int:
+    return rollout.history[-1].percent if rollout.history else 0
+
+
+def _shares(shares: Iterable[Share]) -> str:
+    from gyre_sdk import names
+
+    parts = (f"{names.short(each.variant) or each.upstream_model} {each.weight_percent} %" for each in shares)
+    return ", ".join(parts) or "nothing"
+
+
+def _steps(given: str) -> list[int]:
+    try:
+        return [int(step) for step in given.split(",")]
+    except ValueError:
+        raise click.UsageError(f"--steps are per cents like 5,25,100, not {given!r}.") from None
 
 
 def _split(deployment: Deployment) -> str:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from datetime import timedelta
 from typing import Any
 
 from gyre.inference_gateway.v1.completion_pb2 import Completion
 from gyre.inference_gateway.v1.deployment_pb2 import Deployment
 from gyre.inference_gateway.v1.deployment_service_pb2 import (
     CreateDeploymentRequest,
+    RollBackRequest,
     ShiftTrafficRequest,
     TargetSpec,
 )
+from gyre.inference_gateway.v1.rollout_pb2 import Rollout
 
-from gyre_sdk.collection import Collection, request_id
+from gyre_sdk.collection import Collection, Page, request_id
 
 
 class Deployments(Collection[Deployment]):
@@ -30,10 +33,36 @@ class Deployments(Collection[Deployment]):
         """Drains and stops every target."""
         self._delete(self.name(name), etag)
 
-    def shift(self, name: str, targets: Iterable[TargetSpec], etag: str = "") -> Deployment:
-        """Sets the whole split; what is left out drains."""
-        request = ShiftTrafficRequest(targets=list(targets), etag=etag, request_id=request_id())
+    def shift(
+        self,
+        name: str,
+        targets: Iterable[TargetSpec],
+        etag: str = "",
+        *,
+        steps: Iterable[int] = (),
+        step_seconds: float = 0.0,
+    ) -> Deployment:
+        """Sets the whole split, at once or in `steps` (per cents of the way, each held for `step_seconds`); what is
+        left out stands by for a while.
+        """
+        request = ShiftTrafficRequest(targets=list(targets), etag=etag, steps=steps, request_id=request_id())
+        request.step_time.FromTimedelta(timedelta(seconds=step_seconds))
         return self._post(Deployment, self.name(name), request, "shift")
+
+    def roll_back(self, name: str, message: str = "", etag: str = "") -> Deployment:
+        """Takes back the rollout on the way, or else the newest one. Raises: GyreError if there is none."""
+        request = RollBackRequest(message=message, etag=etag, request_id=request_id())
+        return self._post(Deployment, self.name(name), request, "rollBack")
+
+    def rollouts(self, name: str, page_token: str = "", page_size: int = 50) -> Page[Rollout]:
+        """How its split changed, newest first."""
+        return self._page(Rollout, f"{self.name(name)}/rollouts", "rollouts", page_token, page_size)
+
+    def wait_rollout(
+        self, name: str, timeout: float | None = None, on_update: Callable[[Rollout], None] | None = None
+    ) -> Rollout:
+        """Until the new split is in force, or was rolled back. Raises: GyreError if a new target broke."""
+        return self._wait(lambda: self._get(Rollout, name), ("SUCCEEDED", "ROLLED_BACK"), timeout, on_update, True)
 
     def wait_ready(
         self, name: str, timeout: float | None = 120, on_update: Callable[[Deployment], None] | None = None

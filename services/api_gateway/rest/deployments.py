@@ -9,6 +9,8 @@ from services.api_gateway.rest.routing import Route
 
 IN_PROJECT = {"parent": "projects/{project}"}
 DEPLOYMENT = {"name": "projects/{project}/deployments/{deployment}"}
+IN_DEPLOYMENT = {"parent": "projects/{project}/deployments/{deployment}"}
+ROLLOUT = {"name": "projects/{project}/deployments/{deployment}/rollouts/{rollout}"}
 COMPLETION = {"name": "projects/{project}/completions/{completion}"}
 LIST, ONE = "/projects/{project}/deployments", "/projects/{project}/deployments/{deployment}"
 COMPLETIONS = "/projects/{project}/completions"
@@ -20,6 +22,9 @@ ROUTES = [
     Route("PATCH", ONE, DeploymentServiceStub, "UpdateDeployment", DEPLOYMENT, resource="deployment"),
     Route("DELETE", ONE, DeploymentServiceStub, "DeleteDeployment", DEPLOYMENT),
     Route("POST", f"{ONE}:shift", DeploymentServiceStub, "ShiftTraffic", DEPLOYMENT),
+    Route("POST", f"{ONE}:rollBack", DeploymentServiceStub, "RollBack", DEPLOYMENT),
+    Route("GET", f"{ONE}/rollouts", DeploymentServiceStub, "ListRollouts", IN_DEPLOYMENT),
+    Route("GET", f"{ONE}/rollouts/{{rollout}}", DeploymentServiceStub, "GetRollout", ROLLOUT),
     Route("GET", COMPLETIONS, CompletionServiceStub, "ListCompletions", IN_PROJECT),
     Route("GET", f"{COMPLETIONS}/{{completion}}", CompletionServiceStub, "GetCompletion", COMPLETION),
     Route("DELETE", f"{COMPLETIONS}/{{completion}}", CompletionServiceStub, "DeleteCompletion", COMPLETION),

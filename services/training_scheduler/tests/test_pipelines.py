@@ -174,11 +174,7 @@ async def test_a_lap_goes_from_corrections_to_served(served: Served) -> None:
     assert set(parents.dataset_versions) == {mix.name, PAIRS}
     alias = world.aliases[f"{MODEL}/aliases/production"]
     assert (alias.version, alias.variant) == (VERSION, SERVED)
-    assert world.splits == [
-        [(SERVED, 10), (OLD_VARIANT, 90)],
-        [(SERVED, 50), (OLD_VARIANT, 50)],
-        [(SERVED, 100)],
-    ]
+    assert (world.splits, world.steps) == ([[(SERVED, 100)]], [[10, 50, 100]])
     assert done.cost_microusd == 2 * 700 + 2 * 5
 
 

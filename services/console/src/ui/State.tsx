@@ -27,6 +27,8 @@ const TONES: Record<string, Tone> = {
   CANCELLING: "wait",
   STOPPING: "wait",
   DRAINING: "wait",
+  STANDBY: "off",
+  ROLLED_BACK: "bad",
   RELEASING: "wait",
   DEGRADED: "wait",
   HELD: "wait",

@@ -94,6 +94,7 @@ export const operate = {
   "rpc.UpdateDeployment": "Changed a deployment",
   "rpc.DeleteDeployment": "Deleted a deployment",
   "rpc.ShiftTraffic": "Shifted traffic",
+  "rpc.RollBack": "Rolled traffic back",
   "rpc.DeleteCompletion": "Deleted an answer",
   "rpc.SubmitFeedback": "Gave feedback",
   "rpc.ClaimFeedback": "Took feedback into review",

@@ -30,6 +30,8 @@ export const words = {
   "state.SKIPPED": "Left out",
   "state.PASSED": "Passed",
   "state.DRAINING": "Draining",
+  "state.STANDBY": "Standing by",
+  "state.ROLLED_BACK": "Rolled back",
   "state.LOST": "Lost",
   "state.FREE": "Free",
   "state.BUSY": "In use",

@@ -97,6 +97,7 @@ export const operate: Translation<typeof source> = {
   "rpc.UpdateDeployment": "修改部署",
   "rpc.DeleteDeployment": "删除部署",
   "rpc.ShiftTraffic": "切换流量",
+  "rpc.RollBack": "回滚流量",
   "rpc.DeleteCompletion": "删除回答",
   "rpc.SubmitFeedback": "提交反馈",
   "rpc.ClaimFeedback": "认领反馈",

@@ -33,6 +33,8 @@ export const words: Translation<typeof source> = {
   "state.SKIPPED": "已跳过",
   "state.PASSED": "通过",
   "state.DRAINING": "排空中",
+  "state.STANDBY": "待命",
+  "state.ROLLED_BACK": "已回滚",
   "state.LOST": "失联",
   "state.FREE": "空闲",
   "state.BUSY": "使用中",

@@ -1,9 +1,9 @@
-import { CommentOutlined, DeleteOutlined, PlusOutlined, SwapOutlined } from "@ant-design/icons";
+import { CommentOutlined, DeleteOutlined, PlusOutlined, RollbackOutlined, SwapOutlined } from "@ant-design/icons";
 import { Button, Tooltip } from "antd";
 import { useState } from "react";
 import { Link, useSearchParams } from "react-router";
-import { remove } from "@/api/client";
-import { lastPart } from "@/api/names";
+import { post, remove } from "@/api/client";
+import { lastPart, requestId } from "@/api/names";
 import { useChange, useMay, useProject } from "@/api/queries";
 import type { Deployment } from "@/api/types";
 import { useI18n } from "@/i18n";
@@ -12,9 +12,10 @@ import { Copyable, Ref } from "@/ui/Id";
 import { Page } from "@/ui/Page";
 import { ResourceTable } from "@/ui/ResourceTable";
 import { State } from "@/ui/State";
-import { useAskToRemove } from "@/ui/useConfirm";
+import { useAskToRemove, useConfirm } from "@/ui/useConfirm";
 import { Nothing, Time } from "@/ui/values";
 import { CreateDeploymentDrawer, ShiftDrawer } from "./Drawers";
+import { canRollBack, isRunning, Rollouts } from "./Rollouts";
 import { Targets, TrafficBar } from "./Targets";
 import "./deployments.css";
 
@@ -38,10 +39,15 @@ export function Deployments() {
         path={`/projects/${project}/deployments`}
         field="deployments"
         rowKey={(one) => one.name}
-        refetchInterval={4000}
+        refetchInterval={2000}
         empty={<Empty title={t("deployments.empty")} hint={t("deployments.emptyHint")} action={add} />}
         expandable={{
-          expandedRowRender: (one) => <Targets deployment={one} />,
+          expandedRowRender: (one) => (
+            <div className="stack-s">
+              <Targets deployment={one} />
+              <Rollouts deployment={one} />
+            </div>
+          ),
           defaultExpandedRowKeys: opened ? [`projects/${project}/deployments/${opened}`] : [],
         }}
         columns={[
@@ -56,7 +62,12 @@ export function Deployments() {
             key: "traffic",
             title: t("deployments.traffic"),
             width: 260,
-            render: (one) => <TrafficBar targets={one.targets} />,
+            render: (one) => (
+              <>
+                <TrafficBar targets={one.targets} />
+                {isRunning(one) && <span className="quiet">{t("deployments.underway")}</span>}
+              </>
+            ),
           },
           {
             key: "alias",
@@ -100,6 +111,18 @@ function Actions({ deployment, onShift }: { deployment: Deployment; onShift: () 
   const mayWrite = useMay("ENGINEER");
   const ask = useAskToRemove();
   const id = lastPart(deployment.name);
+  const confirm = useConfirm();
+  const back = useChange(["inference_gateway", "gpu_scheduler"], () =>
+    post<Deployment>(`/${deployment.name}:rollBack`, { request_id: requestId() }),
+  );
+  const askBack = () =>
+    confirm({
+      title: t("deployments.rollBackTitle", { what: id }),
+      hint: t("deployments.rollBackHint"),
+      confirm: t("deployments.rollBack"),
+      done: t("deployments.rolledBack", { what: id }),
+      act: () => back.mutateAsync(undefined),
+    });
   const removal = useChange(["inference_gateway", "gpu_scheduler"], () => remove(`/${deployment.name}`));
   return (
     <span className="row" style={{ gap: 0 }}>
@@ -121,6 +144,16 @@ function Actions({ deployment, onShift }: { deployment: Deployment; onShift: () 
               icon={<SwapOutlined aria-hidden />}
               aria-label={`${t("deployments.shift")} ${id}`}
               onClick={onShift}
+            />
+          </Tooltip>
+          <Tooltip title={t("deployments.rollBack")}>
+            <Button
+              type="text"
+              size="small"
+              icon={<RollbackOutlined aria-hidden />}
+              aria-label={`${t("deployments.rollBack")} ${id}`}
+              disabled={!canRollBack(deployment)}
+              onClick={askBack}
             />
           </Tooltip>
           <Tooltip title={t("action.delete")}>

@@ -1,5 +1,5 @@
 import { DeleteOutlined, PlusOutlined } from "@ant-design/icons";
-import { App, Button, Form, Input, Segmented } from "antd";
+import { App, Button, Form, Input, Segmented, Select } from "antd";
 import { useEffect, useState } from "react";
 import { post } from "@/api/client";
 import { bare, lastPart, requestId } from "@/api/names";
@@ -102,18 +102,22 @@ export function CreateDeploymentDrawer({ open, onClose }: { open: boolean; onClo
 
 interface ShiftValues {
   targets: TargetSpec[];
+  steps: string[];
+  step_seconds: number;
 }
 
-/** The whole split afterwards; what is left out drains. The last one can be taken back as long as its targets are there. */
+/** The whole split afterwards, at once or in steps; what is left out stands by, so that it can be taken back. */
 export function ShiftDrawer({ deployment, onClose }: { deployment: Deployment | null; onClose: () => void }) {
   const { t } = useI18n();
   const { message } = App.useApp();
   const [form] = Form.useForm<ShiftValues>();
   const shift = useChange(
     ["inference_gateway", "gpu_scheduler"],
-    async ({ name, targets, etag }: { name: string; targets: TargetSpec[]; etag?: string }) =>
+    async ({ name, etag, values }: { name: string; etag?: string; values: ShiftValues }) =>
       post<Deployment>(`/${name}:shift`, {
-        targets: targets.map((target) => ({ ...target, weight_percent: target.weight_percent ?? 0 })),
+        targets: values.targets.map((target) => ({ ...target, weight_percent: target.weight_percent ?? 0 })),
+        steps: values.steps.map(Number),
+        step_time: `${values.step_seconds}s`,
         etag,
       }),
   );
@@ -128,25 +132,14 @@ export function ShiftDrawer({ deployment, onClose }: { deployment: Deployment | 
       title={t("deployments.shiftTitle", { what: deployment ? lastPart(deployment.name) : "" })}
       lead={t("deployments.shiftLead")}
       submitText={t("deployments.shift")}
-      initialValues={{ targets: now }}
+      initialValues={{ targets: now, steps: ["100"], step_seconds: 60 }}
       disabled={sum !== 100}
       note={sum !== 100 && <span style={{ color: "var(--wait)" }}>{t("deployments.sum", { sum })}</span>}
       size={620}
-      onSubmit={async ({ targets }) => {
+      onSubmit={async (values) => {
         if (!deployment) return;
-        await shift.mutateAsync({ name: deployment.name, targets, etag: deployment.etag });
-        const back = () => shift.mutate({ name: deployment.name, targets: now });
-        message.success({
-          content: (
-            <span>
-              {t("deployments.shifted")}{" "}
-              <Button type="link" size="small" onClick={back}>
-                {t("action.undo")}
-              </Button>
-            </span>
-          ),
-          duration: 8,
-        });
+        await shift.mutateAsync({ name: deployment.name, etag: deployment.etag, values });
+        message.success(t("deployments.shifted"));
       }}
     >
       <Form.List name="targets">
@@ -192,13 +185,21 @@ export function ShiftDrawer({ deployment, onClose }: { deployment: Deployment | 
           </div>
         )}
       </Form.List>
+      <div className="form-grid">
+        <Form.Item name="steps" label={t("pipelines.steps")} tooltip={t("deployments.stepsHint")}>
+          <Select mode="tags" open={false} suffixIcon={null} tokenSeparators={[",", " "]} />
+        </Form.Item>
+        <Form.Item name="step_seconds" required label={t("pipelines.stepSeconds")}>
+          <NumberInput min={0} max={604_800} precision={0} />
+        </Form.Item>
+      </div>
     </FormDrawer>
   );
 }
 
 function toSpecs({ targets }: Deployment): TargetSpec[] {
   return targets
-    .filter((target) => !["DRAINING", "STOPPED", "FAILED"].includes(bare(target.state)) || target.weight_percent > 0)
+    .filter((target) => ["PENDING", "STARTING", "READY"].includes(bare(target.state)) || target.weight_percent > 0)
     .map(({ variant, engine, weight_percent, upstream_url, upstream_model, upstream_key_ref }) => ({
       variant,
       engine,
