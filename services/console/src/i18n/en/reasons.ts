@@ -77,6 +77,7 @@ export const reasons = {
   "reason.BAD_WEIGHTS": "The shares must sum to 100",
   "reason.BAD_STEPS": "Steps must rise and end at 100",
   "reason.NOTHING_TO_ROLL_BACK": "There is no earlier split to go back to",
+  "reason.ROLLOUT_NOT_FOUND": "There is no such change of the split",
   "reason.TARGET_FAILED": "A new target broke",
   "reason.ROLLED_BACK": "It was rolled back",
   "reason.TARGETS_REQUIRED": "Choose something to serve",

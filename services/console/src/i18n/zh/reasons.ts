@@ -80,6 +80,7 @@ export const reasons: Translation<typeof source> = {
   "reason.BAD_WEIGHTS": "流量占比之和须为 100",
   "reason.BAD_STEPS": "步骤须递增并以 100 结束",
   "reason.NOTHING_TO_ROLL_BACK": "没有可回滚的分配",
+  "reason.ROLLOUT_NOT_FOUND": "没有该流量变更记录",
   "reason.TARGET_FAILED": "新目标出现故障",
   "reason.ROLLED_BACK": "已被回滚",
   "reason.TARGETS_REQUIRED": "请选择要部署的内容",

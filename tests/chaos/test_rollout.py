@@ -1,0 +1,164 @@
+"""Traffic moves from one version to the next while sessions talk and processes die: no session sees two versions, and
+the way back is short.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Event
+
+import pytest
+from gyre_sdk import messages
+from gyre_sdk.client import Gyre
+from gyre_sdk.resources.serving import target
+
+from tests.chaos import harness
+from tests.chaos.harness import available, until
+from tests.conftest import Running, start, stop
+from tests.tiny import tiny_base
+
+HOTLINE = Path(__file__).resolve().parents[2] / "examples" / "hotline" / "hotline.en.jsonl"
+OUT = harness.OUT / "rollout.txt"
+SESSIONS, TALKERS = 20, 2
+STEPS = (30, 60, 100)
+AWAY = (502, 503)  # with the gateway or an engine away; a client tries again
+
+
+@pytest.fixture(scope="module")
+def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """Serves version 1 of a tiny model as `tiny`; version 2 is ready to be served."""
+    running = start()
+    try:
+        gyre, folder = running.client(), tmp_path_factory.mktemp("rollout")
+        tiny_base(gyre, folder, HOTLINE.read_text("utf-8").splitlines()[:60])
+        second = gyre.models.import_version("tiny", gyre.datasets.upload(folder / "tiny.zip").uri)
+        gyre.models.wait_version(second.name, timeout=300)
+        gyre.deployments.create("tiny", [target(variant_of(gyre, 1))])
+        variant_of(gyre, 2)
+        gyre.deployments.wait_ready("tiny", timeout=300)
+        yield running
+    finally:
+        stop(running)
+
+
+def variant_of(gyre: Gyre, version: int) -> str:
+    made = gyre.models.create_variant(f"tiny@{version}", "Q8_0")
+    return gyre.models.wait_variant(made.name, timeout=300).name
+
+
+def test_no_session_sees_two_versions_though_gateway_and_registry_are_killed(platform: Running) -> None:
+    gyre = platform.client()
+    with talking(platform) as seen:
+        until(lambda: len(seen) == SESSIONS, "every session has begun", 120)
+        deployment = gyre.deployments.shift("tiny", [target(variant_of(gyre, 2))], steps=STEPS, step_seconds=3)
+        rollout = deployment.rollout.name
+        until(lambda: percent_of(gyre) >= STEPS[0], "the first step", 120)
+        kill(platform, "inference_gateway", "model_registry")
+        talk(platform, "began-between", seen)
+        gyre.deployments.wait_rollout(rollout, timeout=240)
+        for number in range(20):
+            talk(platform, f"late-{number}", seen)
+        count = sum(map(len, seen.values()))
+        until(lambda: sum(map(len, seen.values())) >= count + 2 * SESSIONS, "all go on", 120)
+    versions = {session: set(answers) for session, answers in seen.items()}
+    assert {session: found for session, found in versions.items() if len(found) > 1} == {}
+    assert {version for name, found in versions.items() if name.startswith("session") for version in found} == {"1"}
+    assert {version for name, found in versions.items() if name.startswith("late") for version in found} == {"2"}
+
+
+def test_a_roll_back_is_in_force_at_once_by_the_replica_that_stood_by(platform: Running) -> None:
+    gyre = platform.client()
+    before = {item.variant: (item.id, item.address) for item in gyre.deployments.get("tiny").targets}
+    seen: dict[str, list[str]] = {}
+    talk(platform, "will-move", seen)
+    assert seen["will-move"] == ["2"]
+    began = time.monotonic()
+    deployment = gyre.deployments.roll_back("tiny", "the answers are worse")
+    until(lambda: ask(platform, f"new-{time.monotonic()}") == "1", "the old version answers", 60)
+    took = time.monotonic() - began
+    OUT.parent.mkdir(exist_ok=True)
+    OUT.write_text(f"a new session is answered by the old version {took:.2f} s after the roll-back was asked for\n")
+    print(OUT.read_text())
+    (serving,) = [item for item in deployment.targets if item.weight_percent]
+    assert (serving.id, serving.address) == before[variant_of(gyre, 1)]
+    assert messages.enum_name(deployment.rollout, "state") == "SUCCEEDED"
+    talk(platform, "will-move", seen)
+    assert seen["will-move"] == ["2", "1"]
+
+
+@contextmanager
+def talking(platform: Running) -> Iterator[dict[str, list[str]]]:
+    """Sessions that ask again and again as long as the block runs; yields who was answered by which versions."""
+    seen: dict[str, list[str]] = {}
+    over = Event()
+
+    def talks(first: int) -> None:
+        while not over.is_set():
+            for number in range(first, SESSIONS, TALKERS):
+                if not over.is_set():
+                    talk(platform, f"session-{number}", seen)
+
+    with ThreadPoolExecutor(TALKERS) as threads:
+        ends = [threads.submit(talks, first) for first in range(TALKERS)]
+        try:
+            yield seen
+        finally:
+            over.set()
+        for end in ends:
+            end.result(timeout=120)
+
+
+def talk(platform: Running, session: str, seen: dict[str, list[str]]) -> None:
+    """One question, asked until it is answered: the platform may be away meanwhile."""
+    version = until(lambda: ask(platform, session), f"an answer for {session}", 120)
+    seen.setdefault(session, []).append(version)
+
+
+def ask(platform: Running, session: str) -> str | None:
+    """The version that answered; None if nothing did."""
+    body = {"model": "tiny", "messages": [{"role": "user", "content": "a lamp"}], "max_tokens": 2}
+    headers = {
+        "authorization": f"Bearer {platform.admin_key}",
+        "openai-project": "default",
+        "content-type": "application/json",
+        "x-session-id": session,
+    }
+    request = urllib.request.Request(f"{platform.openai_url}/chat/completions", json.dumps(body).encode(), headers)
+    try:
+        with urllib.request.urlopen(request, timeout=60) as reply:
+            reply.read()
+            return str(reply.headers["x-gyre-version"])
+    except urllib.error.HTTPError as error:
+        assert error.code in AWAY, error.read()
+    except (OSError, ConnectionError):
+        pass
+    return None
+
+
+def percent_of(gyre: Gyre) -> int:
+    history = gyre.deployments.get("tiny").rollout.history
+    return history[-1].percent if history else 0
+
+
+def kill(platform: Running, *names: str) -> None:
+    before = harness.pids(platform)
+    for name in names:
+        os.kill(before[name], signal.SIGKILL)
+
+    def is_back() -> bool:
+        now = harness.pids(platform)
+        return all(now[name] not in (0, before[name]) for name in names) and harness.is_ready(platform)
+
+    until(is_back, f"{names} are back", harness.BACK_WITHIN)
+    until(lambda: available(lambda: platform.client().deployments.get("tiny")), "the gateway answers", 60)
+    for name in names:
+        print(f"{name} killed: pid {before[name]} → {harness.pids(platform)[name]}")
