@@ -23,7 +23,7 @@ from gyre_kit.errors import Denied, Invalid
 from gyre_kit.names import project_of
 from gyre_kit.render import render
 
-from services.inference_gateway import completions, lookups, service, store
+from services.inference_gateway import completions, lookups, reconcile, service, store
 from services.inference_gateway.models import Completion, Deployment, Rollout, Target
 from services.inference_gateway.rollouts import AT_ONCE, Plan
 
@@ -121,6 +121,7 @@ class DeploymentApi(DeploymentServiceServicer):
                 etag=request.etag,
                 request_id=request.request_id,
             )
+        await reconcile.workers_know(self.context)
         return await self._reply(deployment)
 
     async def GetRollout(self, request: deployment_service_pb2.GetRolloutRequest, _: Any) -> rollout_pb2.Rollout:

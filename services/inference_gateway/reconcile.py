@@ -205,6 +205,11 @@ async def publish_routes(context: Context) -> bool:
 async def warm_up(context: Context) -> None:
     """What `gyre up` waits for: the replicas that served before are back, and the workers know it."""
     await context.state["returning"].wait(context.settings.warm_up_seconds)
+    await workers_know(context)
+
+
+async def workers_know(context: Context) -> None:
+    """Returns when the workers go by the routes of now, or after some seconds."""
     await publish_routes(context)
     pool: ProxyPool = context.state["pool"]
     try:

@@ -65,6 +65,7 @@ def test_no_session_sees_two_versions_though_gateway_and_registry_are_killed(pla
         kill(platform, "inference_gateway", "model_registry")
         talk(platform, "began-between", seen)
         gyre.deployments.wait_rollout(rollout, timeout=240)
+        until(lambda: ask(platform, f"new-{time.monotonic()}") == "2", "the workers go by the new split", 30)
         for number in range(20):
             talk(platform, f"late-{number}", seen)
         count = sum(map(len, seen.values()))
