@@ -1,5 +1,6 @@
-"""Traffic moves from one version to the next while sessions talk and processes die: no session sees two versions, and
-the way back is short.
+"""A model that is served, and what may happen to it: traffic moves to the next version while sessions talk and
+processes die, it is rolled back, the platform goes down and up. No session sees two versions, the way back is short,
+and after `gyre up` the first call of each kind succeeds at the first try.
 """
 
 from __future__ import annotations
@@ -13,10 +14,14 @@ import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 
+import openai
 import pytest
+from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
+from gyre_kit.addresses import topic
 from gyre_sdk import messages
 from gyre_sdk.client import Gyre
 from gyre_sdk.resources.serving import target
@@ -30,24 +35,41 @@ HOTLINE = Path(__file__).resolve().parents[2] / "examples" / "hotline" / "hotlin
 OUT = harness.OUT / "rollout.txt"
 SESSIONS, TALKERS = 20, 2
 STEPS = (30, 60, 100)
+TIMES = 2
 AWAY = (502, 503)  # with the gateway or an engine away; a client tries again
 
 
+@dataclass(frozen=True)
+class Served:
+    """A platform that serves version 1 of a tiny model as `tiny`, with version 2 ready to be served, and rows."""
+
+    platform: Running
+    base: str
+    data: str
+
+
 @pytest.fixture(scope="module")
-def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """Serves version 1 of a tiny model as `tiny`; version 2 is ready to be served."""
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     running = start()
     try:
-        gyre, folder = running.client(), tmp_path_factory.mktemp("rollout")
-        tiny_base(gyre, folder, HOTLINE.read_text("utf-8").splitlines()[:60])
+        gyre, folder = running.client(), tmp_path_factory.mktemp("served")
+        rows = folder / "rows.jsonl"
+        rows.write_text("\n".join(HOTLINE.read_text("utf-8").splitlines()[:60]) + "\n", "utf-8")
+        data = gyre.datasets.import_file(rows, "calls", "SFT", licence="CC0-1.0", origin="written for Gyre")
+        base = tiny_base(gyre, folder, rows.read_text("utf-8").splitlines())
         second = gyre.models.import_version("tiny", gyre.datasets.upload(folder / "tiny.zip").uri)
-        gyre.models.wait_version(second.name, timeout=300)
         gyre.deployments.create("tiny", [target(variant_of(gyre, 1))])
+        gyre.models.wait_version(second.name, timeout=300)
         variant_of(gyre, 2)
         gyre.deployments.wait_ready("tiny", timeout=300)
-        yield running
+        yield Served(running, base, gyre.datasets.wait_version(data.name, timeout=120).name)
     finally:
         stop(running)
+
+
+@pytest.fixture
+def platform(served: Served) -> Running:
+    return served.platform
 
 
 def variant_of(gyre: Gyre, version: int) -> str:
@@ -94,6 +116,29 @@ def test_a_roll_back_is_in_force_at_once_by_the_replica_that_stood_by(platform: 
     assert messages.enum_name(deployment.rollout, "state") == "SUCCEEDED"
     talk(platform, "will-move", seen)
     assert seen["will-move"] == ["2", "1"]
+
+
+@pytest.mark.parametrize("time_", range(TIMES))
+def test_the_first_chat_run_and_event_after_up_succeed_at_once(served: Served, time_: int) -> None:
+    platform = served.platform
+    down = platform.command("down")
+    assert down.returncode == 0, down.stderr
+    began = time.monotonic()
+    up = platform.command("up", "--timeout", "120", timeout=150)
+    assert up.returncode == 0, up.stderr
+    print(f"up after {time.monotonic() - began:.1f} s: {up.stdout.splitlines()[0]}")
+    client = openai.OpenAI(base_url=platform.openai_url, api_key=platform.admin_key, max_retries=0)
+    client = client.with_options(default_headers={"OpenAI-Project": "default"})
+    chat = client.chat.completions.create(
+        model="tiny", messages=[{"role": "user", "content": "a broken lamp"}], max_tokens=4
+    )
+    assert chat.usage is not None
+    assert chat.usage.prompt_tokens > 0
+    run = platform.client().runs.create(
+        display_name=f"first {time_}", base=served.base, datasets=[served.data], hyperparameters={"max_steps": 1}
+    )
+    assert first_event_about(platform, run.name) == "gyre.training_scheduler.v1.RunQueued"
+    platform.client().runs.cancel(run.name)
 
 
 @contextmanager
@@ -163,3 +208,20 @@ def kill(platform: Running, *names: str) -> None:
     until(lambda: available(lambda: platform.client().deployments.get("tiny")), "the gateway answers", 60)
     for name in names:
         print(f"{name} killed: pid {before[name]} → {harness.pids(platform)[name]}")
+
+
+def first_event_about(platform: Running, subject: str, seconds: float = 30) -> str:
+    """Its type, as a downstream team reads it."""
+    consumer = Consumer({"bootstrap.servers": platform.kafka, "group.id": "downstream", "session.timeout.ms": 6000})
+    consumer.assign([TopicPartition(topic("training_scheduler"), 0, OFFSET_BEGINNING)])
+    deadline = time.monotonic() + seconds
+    try:
+        while time.monotonic() < deadline:
+            message = consumer.poll(1.0)
+            if message is not None and not message.error():
+                headers = dict(message.headers() or [])
+                if headers["ce_subject"] == subject.encode():
+                    return str(headers["ce_type"].decode())
+    finally:
+        consumer.close()
+    raise AssertionError(f"no event about {subject} within {seconds:g} s")
