@@ -23,9 +23,10 @@ from gyre_kit.errors import Denied, Invalid
 from gyre_kit.names import project_of
 from gyre_kit.render import render
 
-from services.inference_gateway import completions, lookups, reconcile, service, store
+from services.inference_gateway import completions, guard, lookups, reconcile, service, store
 from services.inference_gateway.models import Completion, Deployment, Rollout, Target
 from services.inference_gateway.rollouts import AT_ONCE, Plan
+from services.inference_gateway.watching import MEASURES
 
 LARGEST_BATCH = 500
 LONGEST_MESSAGE = 500
@@ -105,7 +106,7 @@ class DeploymentApi(DeploymentServiceServicer):
         self, request: deployment_service_pb2.ShiftTrafficRequest, _: Any
     ) -> deployment_pb2.Deployment:
         wanted = [await lookups.look_up(self.context.clients, spec, request.name) for spec in request.targets]
-        plan = Plan(list(request.steps) or AT_ONCE.steps, request.step_time.ToTimedelta())
+        plan = _plan(request)
         async with self.db.transaction() as session:
             deployment = await service.shift(
                 session, request.name, wanted, plan, etag=request.etag, request_id=request.request_id
@@ -202,7 +203,25 @@ def to_proto(deployment: Deployment, targets: Sequence[Target], rollout: Rollout
 def rollout_to_proto(rollout: Rollout) -> rollout_pb2.Rollout:
     step_time = duration_pb2.Duration()
     step_time.FromTimedelta(timedelta(seconds=rollout.step_seconds))
-    return render(rollout, rollout_pb2.Rollout, step_time=step_time)
+    evidence = [guard.from_json(each) for each in rollout.evidence]
+    alarm_at = len(evidence) / rollout.guard["false_alarm"]
+    shown = [_evidence(each, alarm_at) for each in evidence]
+    return render(rollout, rollout_pb2.Rollout, step_time=step_time, evidence=shown)
+
+
+def _evidence(evidence: guard.Evidence, alarm_at: float) -> dict[str, Any]:
+    new, old = evidence.new, evidence.old
+    counts = {"new_bad": new.bad, "new_count": new.all, "old_bad": old.bad, "old_count": old.all}
+    return counts | {"measure": evidence.measure, "e_value": evidence.e_value, "alarm_at": alarm_at}
+
+
+def _plan(request: deployment_service_pb2.ShiftTrafficRequest) -> Plan:
+    """What is left out is as the proto says."""
+    steps, step_time = list(request.steps) or AT_ONCE.steps, request.step_time.ToTimedelta()
+    if not request.HasField("guard"):
+        return Plan(steps, step_time)
+    watched = [measure for measure in MEASURES if getattr(request.guard, measure)]
+    return Plan(steps, step_time, watched, request.guard.false_alarm or guard.FALSE_ALARM)
 
 
 def _from_proto(given: completion_pb2.Completion) -> Completion:

@@ -6,6 +6,7 @@ from typing import Any
 
 from gyre.api_gateway.v1 import key_pb2, project_pb2
 from gyre.api_gateway.v1.events_pb2 import KeyChanged, ProjectChanged
+from gyre.feedback.v1.events_pb2 import FeedbackSubmitted
 from gyre.gpu_scheduler.v1.events_pb2 import WorkloadFailed, WorkloadFinished, WorkloadStarted
 from gyre.model_registry.v1.events_pb2 import AliasMoved
 from gyre_kit.db import Session
@@ -44,6 +45,14 @@ async def remember_alias(session: Session, event: AliasMoved) -> None:
         deployment.alias_variant, deployment.alias_refused, deployment.due = event.to_variant, "", None
 
 
+async def note_rating(session: Session, event: FeedbackSubmitted) -> None:
+    """Counted for the target that answered: a rollout is judged by it. What was not kept cannot be told apart."""
+    rating = enum_name(event, "rating")
+    if rating in ("THUMBS_UP", "THUMBS_DOWN"):
+        completion = f"projects/{project_of(event.name)}/completions/{last(event.completion)}"
+        await store.count_rating(session, completion, liked=rating == "THUMBS_UP")
+
+
 async def look_again_now(session: Session, event: Any) -> None:
     await store.due_for_workload(session, event.name)
 
@@ -52,6 +61,7 @@ HANDLERS: dict[Any, Handler] = {
     KeyChanged: know_key,
     ProjectChanged: know_project,
     AliasMoved: remember_alias,
+    FeedbackSubmitted: note_rating,
     WorkloadStarted: look_again_now,
     WorkloadFinished: look_again_now,
     WorkloadFailed: look_again_now,

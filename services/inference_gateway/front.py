@@ -29,6 +29,7 @@ from services.inference_gateway.proxy.settings import Paths, ProxySettings
 from services.inference_gateway.proxy.shipper import RecordsRefused
 from services.inference_gateway.reconcile import refresh_keys
 from services.inference_gateway.returning import returning
+from services.inference_gateway.watching import Watch
 
 RATINGS = {"thumbs_up": "THUMBS_UP", "up": "THUMBS_UP", "thumbs_down": "THUMBS_DOWN", "down": "THUMBS_DOWN"}
 FIELDS = ("completion_id", "rating", "correction", "comment", "slice", "user", "request_id")
@@ -55,7 +56,7 @@ async def serving_openai(context: Context) -> AsyncIterator[None]:
     )
     async with aiohttp.ClientSession() as http:
         context.state |= {"http": http, "pool": pool, "paths": paths, "hidden": {}}
-        context.state |= {"keys_lock": asyncio.Lock(), "publishing": asyncio.Lock()}
+        context.state |= {"keys_lock": asyncio.Lock(), "publishing": asyncio.Lock(), "watch": Watch()}
         context.state["sessions"] = SessionLedger(paths.sessions, settings.session_seconds)
         context.state["returning"] = await returning(context)
         async with pool:

@@ -96,6 +96,8 @@ class Target(Table, Resource, table=True):
     upstream_url: str = ""
     upstream_model: str = ""
     upstream_key_ref: str = ""
+    liked: int = 0
+    disliked: int = 0
     failure_reason: str = ""
     failure_message: str = ""
     ready_time: datetime | None = Field(default=None, sa_type=DateTime(timezone=True))
@@ -135,6 +137,8 @@ class Rollout(Table, Resource, table=True):
     steps: list[int] = Field(default_factory=list, sa_type=sa.JSON)
     step_seconds: float = 0.0
     step_times: list[str] = Field(default_factory=list, sa_type=sa.JSON)  # when each came into force, ISO 8601
+    guard: dict[str, Any] = Field(default_factory=dict, sa_type=sa.JSON)
+    evidence: list[dict[str, Any]] = Field(default_factory=list, sa_type=sa.JSON)
     reverts: str = ""
     failure_reason: str = ""
     failure_message: str = ""

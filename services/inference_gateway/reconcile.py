@@ -33,7 +33,9 @@ from services.inference_gateway.proxy.sessions import SessionLedger
 from services.inference_gateway.proxy.snapshot import Snapshot, write_snapshot
 from services.inference_gateway.proxy.upstream_keys import upstream_key
 from services.inference_gateway.returning import Returning
+from services.inference_gateway.rollouts import NO_NEWS
 from services.inference_gateway.targets import Sighting, short_version
+from services.inference_gateway.watching import Watch
 
 log = logging.getLogger(__name__)
 MODULE = "services.inference_gateway.engine"
@@ -52,9 +54,12 @@ async def follow_deployments(context: Context) -> bool:
             targets = await store.targets_of(session, deployment.name)
         with within_project(deployment.project):
             seen = {target.id: await _look(context, deployment, target) for target in targets}
+        watch: Watch = context.state["watch"]
+        pool: ProxyPool = context.state["pool"]
+        news = watch.news(deployment.rollout, targets, pool.outcomes) if deployment.rollout else NO_NEWS
         async with context.db.transaction() as session:
             row = await claim.reload(session)
-            await service.apply(session, row, seen)
+            await service.apply(session, row, seen, news)
             unsettled = row.rollout or any(sighting.state not in SETTLED for sighting in seen.values())
         claim.again_in = HURRYING if unsettled else RESTING
     returning: Returning = context.state["returning"]
@@ -222,6 +227,7 @@ async def _publish(context: Context) -> None:
     async with context.db.transaction() as session:
         keys, projects = await store.keys(session), await store.projects(session)
         deployments = await store.all_routes(session)
+    context.state["watch"].forget_others(deployment.rollout for deployment, _ in deployments)
     revision = max(context.state.get("revision", 0) + 1, int(context.clock.now().timestamp() * 1000))
     new = routes.make(revision, keys, projects, deployments)
     old: Snapshot | None = context.state.get("snapshot")

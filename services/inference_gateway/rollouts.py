@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import pairwise
+from types import MappingProxyType
 from typing import Any
 
 from gyre.inference_gateway.v1 import deployment_pb2, events_pb2, rollout_pb2
@@ -19,7 +20,8 @@ from gyre_kit.outbox import emit
 from gyre_kit.render import enum_number
 from gyre_kit.states import transition
 
-from services.inference_gateway import store
+from services.inference_gateway import guard, store, watching
+from services.inference_gateway.guard import Evidence
 from services.inference_gateway.models import Deployment, Rollout, RolloutState, Target, TargetState
 from services.inference_gateway.targets import (
     LEAVING,
@@ -32,13 +34,19 @@ from services.inference_gateway.targets import (
     stand_by,
     wanted_again,
 )
+from services.inference_gateway.watching import News
 
 LONGEST_STEP = timedelta(days=7)
+NO_NEWS: Mapping[str, News] = MappingProxyType({})
 Weights = Mapping[str, int]
 
 
 class BadSteps(Invalid):
     """Steps are per cents of the way to the new split: 1 to 100, rising, the last one 100; held for at most a week."""
+
+
+class BadGuard(Invalid):
+    """The chance of a false alarm is over 0 and at most 0.5."""
 
 
 class ShiftInProgress(Precondition):
@@ -51,19 +59,28 @@ class NothingToRollBack(Precondition):
 
 @dataclass(frozen=True)
 class Plan:
-    """How fast: per cents of the way, and how long each but the last is held."""
+    """How fast: per cents of the way, and how long each but the last is held; and what is watched meanwhile."""
 
     steps: Sequence[int] = field(default=(100,))
     step_time: timedelta = timedelta()
+    watched: Sequence[str] = watching.MEASURES
+    false_alarm: float = guard.FALSE_ALARM
 
     def check(self) -> None:
-        """Raises: BadSteps."""
+        """Raises: BadSteps; BadGuard."""
         steps = list(self.steps)
         rising = all(first < second for first, second in pairwise(steps))
         if not steps or not rising or steps[0] < 1 or steps[-1] != 100:
             raise BadSteps(field="steps", given=",".join(map(str, steps))[:80])
         if not timedelta() <= self.step_time <= LONGEST_STEP:
             raise BadSteps(field="step_time", given=f"{self.step_time.total_seconds():g} s")
+        if not 0 < self.false_alarm <= 0.5:
+            raise BadGuard(field="guard.false_alarm", given=f"{self.false_alarm:g}")
+
+    @property
+    def guard(self) -> dict[str, Any]:
+        """As a rollout keeps it."""
+        return {measure: measure in self.watched for measure in watching.MEASURES} | {"false_alarm": self.false_alarm}
 
 
 AT_ONCE = Plan()
@@ -107,6 +124,7 @@ async def begin(
         after=after,
         steps=list(plan.steps) if before else [100],
         step_seconds=plan.step_time.total_seconds(),
+        guard=plan.guard,
         reverts=reverts,
         request_id=request_id or None,
     )
@@ -116,8 +134,10 @@ async def begin(
     return rollout
 
 
-async def advance(session: Session, deployment: Deployment, targets: Sequence[Target]) -> None:
-    """1 does anything break, 2 can all answer, 3 is the next step due, 4 put it in force, 5 is it the last one."""
+async def advance(
+    session: Session, deployment: Deployment, targets: Sequence[Target], news: Mapping[str, News] = NO_NEWS
+) -> None:
+    """1 does anything break, 2 is it worse, 3 can all answer, 4 is the next step due, 5 put it in force, 6 the last?"""
     rollout = await store.rollout(session, deployment.rollout)
     new = _of(targets, rollout.after)
     broken = next((target for target in new if target.state == TargetState.FAILED), None)
@@ -125,6 +145,12 @@ async def advance(session: Session, deployment: Deployment, targets: Sequence[Ta
         message = f"{broken.failure_reason}: {broken.failure_message}"
         await _back_to_before(session, deployment, rollout, targets)
         await _finish(session, deployment, rollout, RolloutState.FAILED, "TARGET_FAILED", message)
+        return
+    if rollout.step_times and (worse := _worse(rollout, news)):
+        _refuse_alias(deployment, rollout)
+        await _back_to_before(session, deployment, rollout, targets)
+        reason = f"WORSE_{worse.measure.upper()}"
+        await _finish(session, deployment, rollout, RolloutState.ROLLED_BACK, reason, guard.sentence(worse))
         return
     if not all(target.state == TargetState.READY for target in new):
         return
@@ -179,6 +205,13 @@ def between(before: Weights, after: Weights, percent: int) -> dict[str, int]:
     for name in sorted(names, key=lambda name: exact[name] % 100, reverse=True)[:left]:
         weights[name] += 1
     return weights
+
+
+def _worse(rollout: Rollout, news: Mapping[str, News]) -> Evidence | None:
+    """The measure by which the new version is worse than it may be, if there is one; notes what was seen."""
+    evidences = watching.weigh(rollout, news)
+    rollout.evidence = [guard.to_json(each) for each in evidences]
+    return guard.alarm(evidences, rollout.guard["false_alarm"])
 
 
 def _is_due(rollout: Rollout, now: datetime) -> bool:

@@ -4,7 +4,7 @@ answered in completions.py.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from gyre.inference_gateway.v1 import deployment_pb2, events_pb2
 from gyre_kit import resources
@@ -17,6 +17,7 @@ from services.inference_gateway import rollouts, store
 from services.inference_gateway.models import Deployment, DeploymentState, Rollout, Target, TargetState
 from services.inference_gateway.rollouts import AT_ONCE, Plan
 from services.inference_gateway.targets import Sighting, Wanted, check_weights, drain, see
+from services.inference_gateway.watching import News
 
 COMING = (TargetState.PENDING, TargetState.STARTING)
 NOT_SERVING = (TargetState.STANDBY, TargetState.DRAINING)
@@ -95,7 +96,7 @@ async def shift(
 ) -> Deployment:
     """Asks for a split; it comes into force step by step when every target in it is READY.
 
-    Raises: NotFound; BadWeights; BadSteps; EtagMismatch; ShiftInProgress.
+    Raises: NotFound; BadWeights; BadSteps; BadGuard; EtagMismatch; ShiftInProgress.
     """
     check_weights(wanted)
     plan.check()
@@ -138,7 +139,12 @@ async def existing(session: Session, name: str) -> Deployment:
     return deployment
 
 
-async def apply(session: Session, deployment: Deployment, seen: dict[str, Sighting]) -> None:
+async def apply(
+    session: Session,
+    deployment: Deployment,
+    seen: Mapping[str, Sighting],
+    news: Mapping[str, News] = rollouts.NO_NEWS,
+) -> None:
     """1 what was seen of each target, 2 the split that is on its way, 3 the state that follows."""
     targets = await store.targets_of(session, deployment.name, lock=True)
     for target in targets:
@@ -147,7 +153,7 @@ async def apply(session: Session, deployment: Deployment, seen: dict[str, Sighti
     if deployment.state == DeploymentState.DELETED:
         return
     if deployment.rollout:
-        await rollouts.advance(session, deployment, targets)
+        await rollouts.advance(session, deployment, targets, news)
     await _conclude(session, deployment, [target for target in targets if target.state not in NOT_SERVING])
 
 

@@ -57,6 +57,13 @@ async def targets_by_id(session: Session, ids: Sequence[str]) -> dict[str, Targe
     return {target.id: target for target in await session.scalars(sa.select(Target).where(Target.id.in_(ids)))}
 
 
+async def count_rating(session: Session, completion: str, *, liked: bool) -> None:
+    """For the target that gave the completion; for none if that was not kept."""
+    column = Target.liked if liked else Target.disliked
+    answered = sa.select(Completion.target).where(Completion.name == completion).scalar_subquery()
+    await session.execute(sa.update(Target).where(Target.id == answered).values({column: column + 1}))
+
+
 async def serves_elsewhere(session: Session, target: Target) -> bool:
     """Whether another target of its deployment holds on to the same version."""
     other = sa.select(Target.id).where(

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from gyre_sdk.client import Gyre
 
+MEASURES = ("errors", "latency", "feedback")
+REFUSED = 4  # as a pipeline that its gate refused
 COLUMNS: Columns = [
     ("NAME", lambda o: o.short()),
     ("STATE", lambda o: o.state()),
@@ -86,22 +88,30 @@ def create(
 @click.option(
     "--step-seconds", default=60.0, show_default=True, type=click.FloatRange(0), help="A step is held so long."
 )
+@click.option("--watch", default=",".join(MEASURES), show_default=True, help="Roll back by itself on these; or none.")
 @click.option("--wait/--no-wait", default=True, show_default=True)
-def shift(name: str, shares: tuple[str, ...], steps: str, step_seconds: float, wait: bool) -> None:
+def shift(name: str, shares: tuple[str, ...], steps: str, step_seconds: float, watch: str, wait: bool) -> None:
     """Set the whole traffic split; what is left out stands by for a while, then drains. The shares sum to 100.
+
+    While steps are held, the new version is compared with the one before: if more of its answers fail, are slow or are
+    disliked, the traffic goes back by itself. Exit code 4 says that it did.
 
     Examples:
     gyre deployments shift hotline hotline-bot@2:q8-0=100 --steps 5,25,100 --step-seconds 300
     gyre deployments shift hotline hotline-bot@1:q8-0=90 hotline-bot@2:q8-0=10
     """
+    from gyre_sdk import messages
     from gyre_sdk.resources.serving import target
 
     parsed = [_share(term) for term in shares]
-    going = _steps(steps)
+    going, watched = _steps(steps), _measures(watch)
     with connect() as gyre:
         targets = [target(gyre.models.variant_name(variant), weight) for variant, weight in parsed]
-        deployment = gyre.deployments.shift(name, targets, steps=going, step_seconds=step_seconds)
-        _follow(gyre, deployment, wait)
+        deployment = gyre.deployments.shift(name, targets, steps=going, step_seconds=step_seconds, watch=watched)
+        rollout = _follow(gyre, deployment, wait)
+    if messages.enum_name(rollout, "state") == "ROLLED_BACK":
+        click.secho(f"Rolled back: {rollout.failure_message}", fg="red", err=True)
+        raise click.exceptions.Exit(REFUSED)
 
 
 @deployments.command()
@@ -162,8 +172,8 @@ def _show(gyre: Gyre, deployment: Deployment, wait: bool) -> None:
     click.echo(f"Ask it: gyre chat {short}, or model {short!r} at {gyre.config.openai_url}")
 
 
-def _follow(gyre: Gyre, deployment: Deployment, wait: bool) -> None:
-    """A change of the split until it is in force."""
+def _follow(gyre: Gyre, deployment: Deployment, wait: bool) -> Rollout:
+    """A change of the split until it is in force, or taken back."""
     from gyre_sdk.cli import output, progress
 
     rollout = deployment.rollout
@@ -173,8 +183,9 @@ def _follow(gyre: Gyre, deployment: Deployment, wait: bool) -> None:
         deployment = gyre.deployments.get(deployment.name)
     if OPTIONS.json or not wait:
         output.show_item(deployment)
-        return
-    click.secho(f"In force: {_split(deployment)}", fg="green")
+    else:
+        click.secho(f"In force: {_split(deployment)}", fg="green")
+    return rollout
 
 
 def _rollout_line(rollout: Rollout) -> str:
@@ -202,6 +213,13 @@ def _steps(given: str) -> list[int]:
         return [int(step) for step in given.split(",")]
     except ValueError:
         raise click.UsageError(f"--steps are per cents like 5,25,100, not {given!r}.") from None
+
+
+def _measures(given: str) -> list[str]:
+    measures = [] if given == "none" else given.split(",")
+    if wrong := [measure for measure in measures if measure not in MEASURES]:
+        raise click.UsageError(f"--watch knows {', '.join(MEASURES)} and none, not {wrong[0]!r}.")
+    return measures
 
 
 def _split(deployment: Deployment) -> str:

@@ -14,7 +14,7 @@ from gyre.inference_gateway.v1.deployment_service_pb2 import (
     ShiftTrafficRequest,
     TargetSpec,
 )
-from gyre.inference_gateway.v1.rollout_pb2 import Rollout
+from gyre.inference_gateway.v1.rollout_pb2 import Guard, Rollout
 
 from gyre_sdk.collection import Collection, Page, request_id
 
@@ -41,12 +41,14 @@ class Deployments(Collection[Deployment]):
         *,
         steps: Iterable[int] = (),
         step_seconds: float = 0.0,
+        watch: Iterable[str] = ("errors", "latency", "feedback"),
     ) -> Deployment:
         """Sets the whole split, at once or in `steps` (per cents of the way, each held for `step_seconds`); what is
-        left out stands by for a while.
+        left out stands by for a while. A new version that is worse by what is `watch`ed is rolled back by itself.
         """
         request = ShiftTrafficRequest(targets=list(targets), etag=etag, steps=steps, request_id=request_id())
         request.step_time.FromTimedelta(timedelta(seconds=step_seconds))
+        request.guard.CopyFrom(Guard(**dict.fromkeys(watch, True)))
         return self._post(Deployment, self.name(name), request, "shift")
 
     def roll_back(self, name: str, message: str = "", etag: str = "") -> Deployment:

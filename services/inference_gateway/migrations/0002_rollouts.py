@@ -33,6 +33,8 @@ def upgrade() -> None:
         sa.Column("steps", sa.JSON(), nullable=False),
         sa.Column("step_seconds", sa.Float(), nullable=False),
         sa.Column("step_times", sa.JSON(), nullable=False),
+        sa.Column("guard", sa.JSON(), nullable=False),
+        sa.Column("evidence", sa.JSON(), nullable=False),
         sa.Column("reverts", sa.Text(), nullable=False),
         sa.Column("failure_reason", sa.Text(), nullable=False),
         sa.Column("failure_message", sa.Text(), nullable=False),
@@ -48,6 +50,9 @@ def upgrade() -> None:
     for column in ("alias_refused", "rollout"):
         op.add_column("deployment", sa.Column(column, sa.Text(), nullable=False, server_default=""), schema=SCHEMA)
         op.alter_column("deployment", column, server_default=None, schema=SCHEMA)
+    for column in ("liked", "disliked"):
+        op.add_column("target", sa.Column(column, sa.Integer(), nullable=False, server_default="0"), schema=SCHEMA)
+        op.alter_column("target", column, server_default=None, schema=SCHEMA)
     op.add_column("target", sa.Column("standby_time", sa.DateTime(timezone=True), nullable=True), schema=SCHEMA)
     # A split that is on its way counts as in force: who has a share of it and does not answer yet is asked last.
     op.execute("SELECT set_config('gyre.project', '*', true)")

@@ -12,11 +12,12 @@ import logging
 import os
 import socket
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from services.inference_gateway.proxy import errors
+from services.inference_gateway.proxy.outcomes import Outcomes, from_json
 from services.inference_gateway.proxy.reply import Reply
 from services.inference_gateway.proxy.server import Server
 from services.inference_gateway.proxy.settings import ProxySettings
@@ -40,11 +41,14 @@ class FeedbackCall:
 
 @dataclass(frozen=True, slots=True)
 class WorkerStatus:
-    """What a worker says of itself: the revision of its routes, and requests running on each target."""
+    """What a worker says of itself: the revision of its routes, and of each target the requests running on it and what
+    came of those before, since the worker began.
+    """
 
     pid: int
     revision: int
     in_flight: Mapping[str, int]
+    outcomes: Mapping[str, Outcomes] = field(default_factory=dict)
 
 
 # Returns status and JSON of the answer. May raise ApiError.
@@ -143,7 +147,8 @@ class ControlServer:
 
     async def handle(self, request: Request, reply: Reply) -> None:
         if request.path == "/status":
-            self._on_status(WorkerStatus(**json.loads(request.body)))
+            said = json.loads(request.body)
+            self._on_status(WorkerStatus(**said | {"outcomes": from_json(said["outcomes"])}))
             reply.send(200, b"{}")
             return
         if request.path == "/key":

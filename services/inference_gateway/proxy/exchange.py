@@ -20,7 +20,7 @@ from services.inference_gateway.proxy.reply import Reply
 from services.inference_gateway.proxy.routing import VERSION_HEADER, Wish
 from services.inference_gateway.proxy.snapshot import Deployment, Target, TargetState
 from services.inference_gateway.proxy.ssrf import UpstreamRefused
-from services.inference_gateway.proxy.upstream import ClosedEarly, ConnectFailed, UpstreamError
+from services.inference_gateway.proxy.upstream import ClosedEarly, ConnectFailed, Garbage, UpstreamError
 
 if TYPE_CHECKING:
     from services.inference_gateway.proxy.gateway import Gateway
@@ -71,9 +71,10 @@ class Exchange:
                 break
             tried.append(target.id)
             self.target, self.answer, another = target, Answer(), True
+            asked = self.gateway.clock()
             try:
                 await self._ask(target)
-                self.gateway.router.succeeded(target)
+                self.gateway.router.succeeded(target, self.gateway.clock() - asked)
                 return
             except UpstreamRefused as error:
                 failure = errors.upstream_misconfigured(str(error))
@@ -142,6 +143,8 @@ class Exchange:
         )
         if is_down:
             self.gateway.router.failed(target)
+        if is_down or isinstance(error, Garbage | TooSlow) or (isinstance(error, Refusal) and error.status >= 500):
+            self.gateway.router.outcomes.failed(target.id)
         if is_down and target.state is TargetState.UNHEALTHY:  # nobody said that it answers
             return errors.not_ready(self.asking.model), True
         if isinstance(error, Refusal):

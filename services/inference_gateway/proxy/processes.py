@@ -21,6 +21,7 @@ import socket
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -31,6 +32,7 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 from prometheus_client.registry import Collector
 
 from services.inference_gateway.proxy.control import ControlServer, FeedbackSink, KeyQuestion, WorkerStatus
+from services.inference_gateway.proxy.outcomes import Outcomes
 from services.inference_gateway.proxy.server import BACKLOG, bind
 from services.inference_gateway.proxy.settings import Paths, ProxySettings
 from services.inference_gateway.proxy.shipper import Record, Shipper
@@ -70,6 +72,7 @@ class ProxyPool:
         self._control = ControlServer(self._control_path, settings, on_feedback, knows_key, self._heard)
         self._shipper = Shipper(paths.spool, paths.dead, record, settings, registry)
         self._statuses: dict[int, WorkerStatus] = {}
+        self.outcomes: defaultdict[str, Outcomes] = defaultdict(Outcomes)  # by target, of all workers there were
         self._news = asyncio.Event()
         self._processes: dict[int, asyncio.subprocess.Process] = {}
         self._tasks: list[asyncio.Task[None]] = []
@@ -157,6 +160,10 @@ class ProxyPool:
 
     def _heard(self, status: WorkerStatus) -> None:
         if status.pid in self.pids:
+            before = self._statuses.get(status.pid)
+            for target, outcomes in status.outcomes.items():
+                known = before.outcomes.get(target, Outcomes()) if before else Outcomes()
+                self.outcomes[target] += outcomes - known
             self._statuses[status.pid] = status
             self._news.set()
 

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from services.inference_gateway.proxy import errors
+from services.inference_gateway.proxy.outcomes import Counting
 from services.inference_gateway.proxy.sessions import Session, SessionLedger, position, session_of
 from services.inference_gateway.proxy.snapshot import Deployment, Snapshot, Target, TargetState
 
@@ -73,6 +74,7 @@ class Router:
         self._random = random_ or random.Random()
         self._failures: dict[str, _Failures] = {}
         self.in_flight: dict[str, int] = {}
+        self.outcomes = Counting()
 
     def choose(self, deployment: Deployment, wish: Wish, tried: Collection[str]) -> Target | None:
         """A target for a new request, or None if there is none that was not tried.
@@ -141,12 +143,14 @@ class Router:
         finally:
             self.in_flight[target.id] -= 1
 
-    def succeeded(self, target: Target) -> None:
+    def succeeded(self, target: Target, seconds: float) -> None:
+        """It answered, `seconds` after it was asked."""
+        self.outcomes.answered(target.id, seconds)
         if self._failures:
             self._failures.pop(target.id, None)
 
     def failed(self, target: Target) -> None:
-        """It stands back for a second, and twice as long each time that it fails again."""
+        """It is down: it stands back for a second, and twice as long each time that it fails again."""
         failures = self._failures.setdefault(target.id, _Failures())
         failures.count += 1
         pause = min(FIRST_PAUSE_SECONDS * 2 ** min(failures.count - 1, 10), LONGEST_PAUSE_SECONDS)
@@ -156,6 +160,7 @@ class Router:
         """Drops what is known of targets that no snapshot names any more and on which nothing runs."""
         self._failures = {each: value for each, value in self._failures.items() if each in targets}
         self.in_flight = {each: count for each, count in self.in_flight.items() if count or each in targets}
+        self.outcomes.forget_others(targets)
 
     def _paused(self, target: Target, now: float) -> bool:
         failures = self._failures.get(target.id)

@@ -98,6 +98,7 @@ class Worker:
                 "pid": os.getpid(),
                 "revision": snapshot.revision if snapshot else 0,
                 "in_flight": {target: count for target, count in self._gateway.router.in_flight.items() if count},
+                "outcomes": self._gateway.router.outcomes.as_json(),
             }
             with suppress(ControlFailed):  # it restarts, or this worker is about to end
                 await self._control.call("/status", json.dumps(status).encode())

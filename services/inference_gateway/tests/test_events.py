@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 from gyre.api_gateway.v1 import key_pb2, project_pb2
 from gyre.api_gateway.v1.events_pb2 import KeyChanged, ProjectChanged
+from gyre.feedback.v1 import feedback_pb2
+from gyre.feedback.v1.events_pb2 import FeedbackSubmitted
 from gyre.gpu_scheduler.v1.events_pb2 import WorkloadFailed, WorkloadFinished, WorkloadStarted
 from gyre.model_registry.v1.events_pb2 import AliasMoved
 from gyre_kit.db import Session
@@ -13,7 +15,7 @@ from gyre_kit.testing import PROJECT
 
 from services.inference_gateway import routes, service, store
 from services.inference_gateway.main import app
-from services.inference_gateway.models import Deployment
+from services.inference_gateway.models import Completion, Deployment
 from services.inference_gateway.targets import Wanted
 
 ALIAS = f"projects/{PROJECT}/models/hotline/aliases/champion"
@@ -68,3 +70,22 @@ async def test_news_of_a_replica_makes_its_deployment_due_at_once(session: Sessi
     await app.handlers[kind](session, kind(name=target.workload))
     await session.refresh(deployment)
     assert deployment.due is None
+
+
+@pytest.mark.parametrize(("rating", "counted"), [("THUMBS_UP", (1, 0)), ("THUMBS_DOWN", (0, 1)), ("NONE", (0, 0))])
+async def test_a_rating_is_counted_for_the_target_that_answered(
+    session: Session, rating: str, counted: tuple[int, int]
+) -> None:
+    deployment = await a_deployment(session)
+    (target,) = await store.targets_of(session, deployment.name)
+    name = f"projects/{PROJECT}/completions/chatcmpl-1"
+    session.add(Completion(name=name, project=PROJECT, deployment=deployment.name, target=target.id))
+    await session.flush()
+    event = FeedbackSubmitted(
+        name=f"projects/{PROJECT}/feedback/f",
+        completion="chatcmpl-1",
+        rating=feedback_pb2.Feedback.Rating.Value(f"RATING_{rating}"),
+    )
+    await app.handlers[FeedbackSubmitted](session, event)
+    await session.refresh(target)
+    assert (target.liked, target.disliked) == counted

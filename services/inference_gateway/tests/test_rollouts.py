@@ -10,8 +10,10 @@ from gyre_kit.testing import PROJECT, outbox_of
 
 from services.inference_gateway import rollouts, service, store
 from services.inference_gateway.models import Deployment, Rollout, RolloutState, Target, TargetState
+from services.inference_gateway.proxy.outcomes import BUCKETS, Outcomes
 from services.inference_gateway.rollouts import Plan, between
 from services.inference_gateway.targets import Sighting, Wanted, short_version
+from services.inference_gateway.watching import News, Tally, Watch
 
 Split = dict[str, int]
 
@@ -172,6 +174,69 @@ async def test_a_replica_that_does_not_answer_has_nothing_to_stand_by_for(sessio
     await service.shift(session, deployment.name, [variant(2, 100)])
     await see(session, deployment, v1=TargetState.STARTING, v2=TargetState.READY)
     assert (await targets(session, deployment))["1"].state == TargetState.DRAINING
+
+
+def came(found: dict[str, Target], old: Tally, new: Tally) -> dict[str, News]:
+    """Since the last look, and in all: enough of the old version to tell what is slow."""
+    usual = Tally(Outcomes(0, (100, *[0] * (BUCKETS - 1))))
+    return {found["1"].id: News(old, usual), found["2"].id: News(new, new)}
+
+
+def answered(quick: int, slow: int = 0, failed: int = 0) -> Tally:
+    return Tally(Outcomes(failed, (quick, *[0] * (BUCKETS - 2), slow)))
+
+
+GOOD = answered(9)
+WORSE = [
+    ("errors", answered(1, failed=2)),
+    ("latency", answered(1, slow=2)),
+    ("feedback", Tally(GOOD.outcomes, liked=1, disliked=8)),
+]
+
+
+@pytest.mark.parametrize(("measure", "new"), WORSE, ids=[measure for measure, _ in WORSE])
+async def test_a_version_that_is_worse_is_rolled_back_by_itself_and_says_why(
+    session: Session, measure: str, new: Tally
+) -> None:
+    deployment = await serving(session, 1)
+    deployment.alias_variant = variant(2, 100).variant
+    await service.shift(session, deployment.name, [variant(2, 100)], Plan((10, 100), timedelta(hours=1)))
+    await see(session, deployment, v2=TargetState.READY)
+    found = await targets(session, deployment)
+    old = Tally(answered(90).outcomes, liked=20)
+    for _ in range(20):
+        if deployment.rollout:
+            await service.apply(session, deployment, {}, came(found, old, new))
+    rollout = await newest(session, deployment)
+    assert (rollout.state, rollout.failure_reason) == (RolloutState.ROLLED_BACK, f"WORSE_{measure.upper()}")
+    assert "of the new version" in rollout.failure_message
+    assert await split(session, deployment) == {"1": 100}
+    assert deployment.alias_refused == deployment.alias_variant
+
+
+@pytest.mark.parametrize("watched", [("errors", "latency", "feedback"), ()])
+async def test_a_version_that_is_as_good_goes_on_and_so_does_any_that_is_not_watched(
+    session: Session, watched: tuple[str, ...]
+) -> None:
+    deployment = await serving(session, 1)
+    plan = Plan((10, 100), timedelta(hours=1), watched)
+    await service.shift(session, deployment.name, [variant(2, 100)], plan)
+    await see(session, deployment, v2=TargetState.READY)
+    found = await targets(session, deployment)
+    new = GOOD if watched else answered(0, failed=9)
+    for _ in range(50):
+        await service.apply(session, deployment, {}, came(found, answered(90), new))
+    assert await split(session, deployment) == {"1": 90, "2": 10}
+
+
+async def test_a_watch_tells_what_came_since_it_looked_last(session: Session) -> None:
+    found = list((await targets(session, await serving(session, 1, 2))).values())
+    counts = {each.id: Outcomes(5) for each in found}
+    first, second = Watch(), Watch()
+    assert all(news.since == Tally() for news in first.news("r", found, counts).values())
+    more = {each.id: Outcomes(7) for each in found}
+    assert all(news.since == Tally(Outcomes(2)) for news in first.news("r", found, more).values())
+    assert all(news.since == Tally() for news in second.news("r", found, more).values())
 
 
 @pytest.mark.parametrize(

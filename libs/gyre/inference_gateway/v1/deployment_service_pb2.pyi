@@ -251,6 +251,7 @@ class ShiftTrafficRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     STEPS_FIELD_NUMBER: _builtins.int
     STEP_TIME_FIELD_NUMBER: _builtins.int
+    GUARD_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`projects/{project}/deployments/{slug}`."""
     etag: _builtins.str
@@ -269,6 +270,10 @@ class ShiftTrafficRequest(_message.Message):
     def step_time(self) -> _duration_pb2.Duration:
         """How long each step but the last is held; at most a week."""
 
+    @_builtins.property
+    def guard(self) -> _rollout_pb2.Guard:
+        """Unset means that errors, latency and feedback are watched; one without any watches nothing."""
+
     def __init__(
         self,
         *,
@@ -278,10 +283,11 @@ class ShiftTrafficRequest(_message.Message):
         request_id: _builtins.str = ...,
         steps: _abc.Iterable[_builtins.int] | None = ...,
         step_time: _duration_pb2.Duration | None = ...,
+        guard: _rollout_pb2.Guard | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["step_time", b"step_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["guard", b"guard", "step_time", b"step_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "name", b"name", "request_id", b"request_id", "step_time", b"step_time", "steps", b"steps", "targets", b"targets"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "guard", b"guard", "name", b"name", "request_id", b"request_id", "step_time", b"step_time", "steps", b"steps", "targets", b"targets"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

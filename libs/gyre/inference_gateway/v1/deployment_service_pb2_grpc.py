@@ -128,7 +128,7 @@ class DeploymentServiceServicer:
     def ShiftTraffic(self, request, context):
         """Sets the whole split, at once or in steps: begins a rollout. A target that is new comes up first: until it is READY
         the split stays as it was. One that is left out stands by for a while, then drains. INVALID_ARGUMENT (BAD_WEIGHTS,
-        BAD_STEPS, UPSTREAM_REFUSED); NOT_FOUND (VARIANT_NOT_FOUND); FAILED_PRECONDITION (VARIANT_NOT_READY,
+        BAD_STEPS, BAD_GUARD, UPSTREAM_REFUSED); NOT_FOUND (VARIANT_NOT_FOUND); FAILED_PRECONDITION (VARIANT_NOT_READY,
         SHIFT_IN_PROGRESS); ABORTED (ETAG_MISMATCH).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

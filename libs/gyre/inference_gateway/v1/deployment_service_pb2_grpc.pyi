@@ -51,7 +51,7 @@ class DeploymentServiceStub:
     ShiftTraffic: _grpc.UnaryUnaryMultiCallable[_deployment_service_pb2.ShiftTrafficRequest, _deployment_pb2.Deployment]
     """Sets the whole split, at once or in steps: begins a rollout. A target that is new comes up first: until it is READY
     the split stays as it was. One that is left out stands by for a while, then drains. INVALID_ARGUMENT (BAD_WEIGHTS,
-    BAD_STEPS, UPSTREAM_REFUSED); NOT_FOUND (VARIANT_NOT_FOUND); FAILED_PRECONDITION (VARIANT_NOT_READY,
+    BAD_STEPS, BAD_GUARD, UPSTREAM_REFUSED); NOT_FOUND (VARIANT_NOT_FOUND); FAILED_PRECONDITION (VARIANT_NOT_READY,
     SHIFT_IN_PROGRESS); ABORTED (ETAG_MISMATCH).
     """
     RollBack: _grpc.UnaryUnaryMultiCallable[_deployment_service_pb2.RollBackRequest, _deployment_pb2.Deployment]
@@ -84,7 +84,7 @@ class DeploymentServiceAsyncStub(DeploymentServiceStub):
     ShiftTraffic: _aio.UnaryUnaryMultiCallable[_deployment_service_pb2.ShiftTrafficRequest, _deployment_pb2.Deployment]  # type: ignore[assignment]
     """Sets the whole split, at once or in steps: begins a rollout. A target that is new comes up first: until it is READY
     the split stays as it was. One that is left out stands by for a while, then drains. INVALID_ARGUMENT (BAD_WEIGHTS,
-    BAD_STEPS, UPSTREAM_REFUSED); NOT_FOUND (VARIANT_NOT_FOUND); FAILED_PRECONDITION (VARIANT_NOT_READY,
+    BAD_STEPS, BAD_GUARD, UPSTREAM_REFUSED); NOT_FOUND (VARIANT_NOT_FOUND); FAILED_PRECONDITION (VARIANT_NOT_READY,
     SHIFT_IN_PROGRESS); ABORTED (ETAG_MISMATCH).
     """
     RollBack: _aio.UnaryUnaryMultiCallable[_deployment_service_pb2.RollBackRequest, _deployment_pb2.Deployment]  # type: ignore[assignment]
@@ -150,7 +150,7 @@ class DeploymentServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_deployment_pb2.Deployment, _abc.Awaitable[_deployment_pb2.Deployment]]:
         """Sets the whole split, at once or in steps: begins a rollout. A target that is new comes up first: until it is READY
         the split stays as it was. One that is left out stands by for a while, then drains. INVALID_ARGUMENT (BAD_WEIGHTS,
-        BAD_STEPS, UPSTREAM_REFUSED); NOT_FOUND (VARIANT_NOT_FOUND); FAILED_PRECONDITION (VARIANT_NOT_READY,
+        BAD_STEPS, BAD_GUARD, UPSTREAM_REFUSED); NOT_FOUND (VARIANT_NOT_FOUND); FAILED_PRECONDITION (VARIANT_NOT_READY,
         SHIFT_IN_PROGRESS); ABORTED (ETAG_MISMATCH).
         """
 

@@ -26,7 +26,7 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'gyre/inference_gateway/v1/rollout.proto\x12\x19gyre.inference_gateway.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xcf\x04\n\x07Rollout\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x37\n\x05state\x18\x02 \x01(\x0e\x32(.gyre.inference_gateway.v1.Rollout.State\x12/\n\x0b\x63reate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\ncreated_by\x18\x04 \x01(\t\x12,\n\x08\x65nd_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x06\x62\x65\x66ore\x18\x06 \x03(\x0b\x32 .gyre.inference_gateway.v1.Share\x12/\n\x05\x61\x66ter\x18\x07 \x03(\x0b\x32 .gyre.inference_gateway.v1.Share\x12\r\n\x05steps\x18\x08 \x03(\x05\x12,\n\tstep_time\x18\t \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x37\n\x07history\x18\n \x03(\x0b\x32&.gyre.inference_gateway.v1.RolloutStep\x12\x0f\n\x07reverts\x18\x0b \x01(\t\x12\x16\n\x0e\x66\x61ilure_reason\x18\x0c \x01(\t\x12\x17\n\x0f\x66\x61ilure_message\x18\r \x01(\t\"o\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x11\n\rSTATE_RUNNING\x10\x01\x12\x13\n\x0fSTATE_SUCCEEDED\x10\x02\x12\x10\n\x0cSTATE_FAILED\x10\x03\x12\x15\n\x11STATE_ROLLED_BACK\x10\x04\"X\n\x05Share\x12\x0e\n\x06target\x18\x01 \x01(\t\x12\x16\n\x0eweight_percent\x18\x02 \x01(\x05\x12\x0f\n\x07variant\x18\x03 \x01(\t\x12\x16\n\x0eupstream_model\x18\x04 \x01(\t\"H\n\x0bRolloutStep\x12\x0f\n\x07percent\x18\x01 \x01(\x05\x12(\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestampb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'gyre/inference_gateway/v1/rollout.proto\x12\x19gyre.inference_gateway.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb7\x05\n\x07Rollout\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x37\n\x05state\x18\x02 \x01(\x0e\x32(.gyre.inference_gateway.v1.Rollout.State\x12/\n\x0b\x63reate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\ncreated_by\x18\x04 \x01(\t\x12,\n\x08\x65nd_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x06\x62\x65\x66ore\x18\x06 \x03(\x0b\x32 .gyre.inference_gateway.v1.Share\x12/\n\x05\x61\x66ter\x18\x07 \x03(\x0b\x32 .gyre.inference_gateway.v1.Share\x12\r\n\x05steps\x18\x08 \x03(\x05\x12,\n\tstep_time\x18\t \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x37\n\x07history\x18\n \x03(\x0b\x32&.gyre.inference_gateway.v1.RolloutStep\x12\x0f\n\x07reverts\x18\x0b \x01(\t\x12\x16\n\x0e\x66\x61ilure_reason\x18\x0c \x01(\t\x12\x17\n\x0f\x66\x61ilure_message\x18\r \x01(\t\x12/\n\x05guard\x18\x0e \x01(\x0b\x32 .gyre.inference_gateway.v1.Guard\x12\x35\n\x08\x65vidence\x18\x0f \x03(\x0b\x32#.gyre.inference_gateway.v1.Evidence\"o\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x11\n\rSTATE_RUNNING\x10\x01\x12\x13\n\x0fSTATE_SUCCEEDED\x10\x02\x12\x10\n\x0cSTATE_FAILED\x10\x03\x12\x15\n\x11STATE_ROLLED_BACK\x10\x04\"O\n\x05Guard\x12\x0e\n\x06\x65rrors\x18\x01 \x01(\x08\x12\x0f\n\x07latency\x18\x02 \x01(\x08\x12\x10\n\x08\x66\x65\x65\x64\x62\x61\x63k\x18\x03 \x01(\x08\x12\x13\n\x0b\x66\x61lse_alarm\x18\x04 \x01(\x01\"\x86\x01\n\x08\x45vidence\x12\x0f\n\x07measure\x18\x01 \x01(\t\x12\x0f\n\x07new_bad\x18\x02 \x01(\x03\x12\x11\n\tnew_count\x18\x03 \x01(\x03\x12\x0f\n\x07old_bad\x18\x04 \x01(\x03\x12\x11\n\told_count\x18\x05 \x01(\x03\x12\x0f\n\x07\x65_value\x18\x06 \x01(\x01\x12\x10\n\x08\x61larm_at\x18\x07 \x01(\x01\"X\n\x05Share\x12\x0e\n\x06target\x18\x01 \x01(\t\x12\x16\n\x0eweight_percent\x18\x02 \x01(\x05\x12\x0f\n\x07variant\x18\x03 \x01(\t\x12\x16\n\x0eupstream_model\x18\x04 \x01(\t\"H\n\x0bRolloutStep\x12\x0f\n\x07percent\x18\x01 \x01(\x05\x12(\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestampb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,11 +34,15 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'gyre.inference_gateway.v1.r
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_ROLLOUT']._serialized_start=136
-  _globals['_ROLLOUT']._serialized_end=727
-  _globals['_ROLLOUT_STATE']._serialized_start=616
-  _globals['_ROLLOUT_STATE']._serialized_end=727
-  _globals['_SHARE']._serialized_start=729
-  _globals['_SHARE']._serialized_end=817
-  _globals['_ROLLOUTSTEP']._serialized_start=819
-  _globals['_ROLLOUTSTEP']._serialized_end=891
+  _globals['_ROLLOUT']._serialized_end=831
+  _globals['_ROLLOUT_STATE']._serialized_start=720
+  _globals['_ROLLOUT_STATE']._serialized_end=831
+  _globals['_GUARD']._serialized_start=833
+  _globals['_GUARD']._serialized_end=912
+  _globals['_EVIDENCE']._serialized_start=915
+  _globals['_EVIDENCE']._serialized_end=1049
+  _globals['_SHARE']._serialized_start=1051
+  _globals['_SHARE']._serialized_end=1139
+  _globals['_ROLLOUTSTEP']._serialized_start=1141
+  _globals['_ROLLOUTSTEP']._serialized_end=1213
 # @@protoc_insertion_point(module_scope)

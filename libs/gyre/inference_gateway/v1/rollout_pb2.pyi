@@ -67,6 +67,8 @@ class Rollout(_message.Message):
     REVERTS_FIELD_NUMBER: _builtins.int
     FAILURE_REASON_FIELD_NUMBER: _builtins.int
     FAILURE_MESSAGE_FIELD_NUMBER: _builtins.int
+    GUARD_FIELD_NUMBER: _builtins.int
+    EVIDENCE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`projects/{project}/deployments/{slug}/rollouts/{number}`, counted from 1."""
     state: Global___Rollout.State.ValueType
@@ -98,6 +100,14 @@ class Rollout(_message.Message):
     def history(self) -> _containers.RepeatedCompositeFieldContainer[Global___RolloutStep]:
         """Steps that came into force, in order."""
 
+    @_builtins.property
+    def guard(self) -> Global___Guard:
+        """What is watched while steps are held."""
+
+    @_builtins.property
+    def evidence(self) -> _containers.RepeatedCompositeFieldContainer[Global___Evidence]:
+        """What it saw so far, a measure each."""
+
     def __init__(
         self,
         *,
@@ -114,14 +124,91 @@ class Rollout(_message.Message):
         reverts: _builtins.str = ...,
         failure_reason: _builtins.str = ...,
         failure_message: _builtins.str = ...,
+        guard: Global___Guard | None = ...,
+        evidence: _abc.Iterable[Global___Evidence] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time", "step_time", b"step_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time", "guard", b"guard", "step_time", b"step_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before", "create_time", b"create_time", "created_by", b"created_by", "end_time", b"end_time", "failure_message", b"failure_message", "failure_reason", b"failure_reason", "history", b"history", "name", b"name", "reverts", b"reverts", "state", b"state", "step_time", b"step_time", "steps", b"steps"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before", "create_time", b"create_time", "created_by", b"created_by", "end_time", b"end_time", "evidence", b"evidence", "failure_message", b"failure_message", "failure_reason", b"failure_reason", "guard", b"guard", "history", b"history", "name", b"name", "reverts", b"reverts", "state", b"state", "step_time", b"step_time", "steps", b"steps"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Rollout: _TypeAlias = Rollout  # noqa: Y015
+
+@_typing.final
+class Guard(_message.Message):
+    """Rolls back by itself when the new version is worse than the one before. Looked at all the time, for its test may be."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ERRORS_FIELD_NUMBER: _builtins.int
+    LATENCY_FIELD_NUMBER: _builtins.int
+    FEEDBACK_FIELD_NUMBER: _builtins.int
+    FALSE_ALARM_FIELD_NUMBER: _builtins.int
+    errors: _builtins.bool
+    """More answers fail: 1 point more is borne."""
+    latency: _builtins.bool
+    """More answers are slower than nine in ten of the version before: 10 points more are borne."""
+    feedback: _builtins.bool
+    """More rated answers are disliked: 5 points more are borne."""
+    false_alarm: _builtins.float
+    """Chance that a version that is no worse is rolled back, over the whole rollout: 0 to 0.5; 0 means 0.01."""
+    def __init__(
+        self,
+        *,
+        errors: _builtins.bool = ...,
+        latency: _builtins.bool = ...,
+        feedback: _builtins.bool = ...,
+        false_alarm: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["errors", b"errors", "false_alarm", b"false_alarm", "feedback", b"feedback", "latency", b"latency"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Guard: _TypeAlias = Guard  # noqa: Y015
+
+@_typing.final
+class Evidence(_message.Message):
+    """Counts of one measure on both sides, and how strongly they speak against the new version."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MEASURE_FIELD_NUMBER: _builtins.int
+    NEW_BAD_FIELD_NUMBER: _builtins.int
+    NEW_COUNT_FIELD_NUMBER: _builtins.int
+    OLD_BAD_FIELD_NUMBER: _builtins.int
+    OLD_COUNT_FIELD_NUMBER: _builtins.int
+    E_VALUE_FIELD_NUMBER: _builtins.int
+    ALARM_AT_FIELD_NUMBER: _builtins.int
+    measure: _builtins.str
+    """`errors`, `latency` or `feedback`."""
+    new_bad: _builtins.int
+    new_count: _builtins.int
+    old_bad: _builtins.int
+    old_count: _builtins.int
+    e_value: _builtins.float
+    """Under "no worse" its expectation is at most 1; at `alarm_at` the rollout is rolled back."""
+    alarm_at: _builtins.float
+    def __init__(
+        self,
+        *,
+        measure: _builtins.str = ...,
+        new_bad: _builtins.int = ...,
+        new_count: _builtins.int = ...,
+        old_bad: _builtins.int = ...,
+        old_count: _builtins.int = ...,
+        e_value: _builtins.float = ...,
+        alarm_at: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alarm_at", b"alarm_at", "e_value", b"e_value", "measure", b"measure", "new_bad", b"new_bad", "new_count", b"new_count", "old_bad", b"old_bad", "old_count", b"old_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Evidence: _TypeAlias = Evidence  # noqa: Y015
 
 @_typing.final
 class Share(_message.Message):

@@ -759,6 +759,25 @@ export interface Rollout {
   reverts: string;
   failure_reason: string;
   failure_message: string;
+  guard?: Guard | null;
+  evidence: Evidence[];
+}
+
+export interface Guard {
+  errors: boolean;
+  latency: boolean;
+  feedback: boolean;
+  false_alarm: number;
+}
+
+export interface Evidence {
+  measure: string;
+  new_bad: string;
+  new_count: string;
+  old_bad: string;
+  old_count: string;
+  e_value: number;
+  alarm_at: number;
 }
 
 export interface Share {

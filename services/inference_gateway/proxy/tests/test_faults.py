@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 import httpx
 import openai
 import pytest
 
+from services.inference_gateway.proxy.outcomes import Outcomes, from_json
 from services.inference_gateway.proxy.routing import Router
 from services.inference_gateway.proxy.snapshot import Target, TargetState
 from services.inference_gateway.proxy.tests import upstreams
@@ -264,3 +266,25 @@ async def test_a_client_that_reads_nothing_is_dropped(start):
             await engine.gone.wait()
         await eventually(lambda: not running.server.connections)
         writer.close()
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "failed"),
+    [
+        (says(close=True), 1),
+        (says(whole(500, {"error": {"message": "out of memory"}})), 1),
+        (says(whole(200, b"[]")), 1),
+        (says(whole(400, {"error": {"message": "too long"}})), 0),
+        (says(whole(429, {"error": {"message": "slow down"}})), 0),
+    ],
+    ids=["closes", "breaks", "garbage", "a bad request", "busy"],
+)
+async def test_what_came_of_requests_is_counted_by_target(start, behaviour, failed):
+    async with raw(behaviour) as bad, raw(answers("fine")) as good:
+        running = await start(two(bad.address, good.address))
+        with suppress(openai.APIStatusError):
+            await ask(running)
+        counts = from_json(running.gateway.router.outcomes.as_json())
+        assert counts.get("bad", Outcomes()).failed == failed
+        assert counts.get("bad", Outcomes()).all == failed
+        assert counts.get("good", Outcomes()).failed == 0

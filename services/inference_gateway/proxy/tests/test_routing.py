@@ -49,7 +49,7 @@ def test_a_failed_target_stands_back_and_comes_back():
     chosen.failed(b)
     clock.now += 1.1
     assert chosen.choose(subject, Wish(), ()).id == "a"  # twice as long the second time
-    chosen.succeeded(b)
+    chosen.succeeded(b, 0.1)
     assert chosen.choose(subject, Wish(), ()).id == "b"
 
 
