@@ -15,8 +15,10 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import count
 from pathlib import Path
-from threading import Event
+from threading import Event, Thread
 
 import openai
 import pytest
@@ -36,7 +38,7 @@ OUT = harness.OUT / "rollout.txt"
 SESSIONS, TALKERS = 20, 2
 STEPS = (30, 60, 100)
 TIMES = 2
-AWAY = (502, 503)  # with the gateway or an engine away; a client tries again
+AWAY = (500, 502, 503)  # with the gateway or an engine away or broken; a client tries again
 
 
 @dataclass(frozen=True)
@@ -90,8 +92,8 @@ def test_no_session_sees_two_versions_though_gateway_and_registry_are_killed(pla
         until(lambda: ask(platform, f"new-{time.monotonic()}") == "2", "the workers go by the new split", 30)
         for number in range(20):
             talk(platform, f"late-{number}", seen)
-        count = sum(map(len, seen.values()))
-        until(lambda: sum(map(len, seen.values())) >= count + 2 * SESSIONS, "all go on", 120)
+        answers = sum(map(len, seen.values()))
+        until(lambda: sum(map(len, seen.values())) >= answers + 2 * SESSIONS, "all go on", 120)
     versions = {session: set(answers) for session, answers in seen.items()}
     assert {session: found for session, found in versions.items() if len(found) > 1} == {}
     assert {version for name, found in versions.items() if name.startswith("session") for version in found} == {"1"}
@@ -116,6 +118,22 @@ def test_a_roll_back_is_in_force_at_once_by_the_replica_that_stood_by(platform: 
     assert messages.enum_name(deployment.rollout, "state") == "SUCCEEDED"
     talk(platform, "will-move", seen)
     assert seen["will-move"] == ["2", "1"]
+
+
+def test_a_version_that_fails_more_often_is_rolled_back_by_itself(platform: Running) -> None:
+    gyre = platform.client()
+    with engine(fails_every=0) as good, engine(fails_every=2) as bad:
+        gyre.deployments.create("guarded", [target(upstream_url=good, upstream_model="m")])
+        gyre.deployments.wait_ready("guarded", timeout=60)
+        split = [target(upstream_url=bad, upstream_model="m")]
+        rollout = gyre.deployments.shift("guarded", split, steps=(50, 100), step_seconds=600).rollout.name
+        until(lambda: percent_of(gyre, "guarded") == 50, "the first step", 60)
+        until(lambda: ask(platform, "", "guarded") and not is_running(gyre), "the roll-back", 120)
+        ended = gyre.deployments.wait_rollout(rollout, timeout=5)
+    assert (messages.enum_name(ended, "state"), ended.failure_reason) == ("ROLLED_BACK", "WORSE_ERRORS")
+    print(ended.failure_message)
+    serving = [item.upstream_url for item in gyre.deployments.get("guarded").targets if item.weight_percent]
+    assert serving == [good]
 
 
 @pytest.mark.parametrize("time_", range(TIMES))
@@ -169,9 +187,9 @@ def talk(platform: Running, session: str, seen: dict[str, list[str]]) -> None:
     seen.setdefault(session, []).append(version)
 
 
-def ask(platform: Running, session: str) -> str | None:
+def ask(platform: Running, session: str, model: str = "tiny") -> str | None:
     """The version that answered; None if nothing did."""
-    body = {"model": "tiny", "messages": [{"role": "user", "content": "a lamp"}], "max_tokens": 2}
+    body = {"model": model, "messages": [{"role": "user", "content": "a lamp"}], "max_tokens": 2}
     headers = {
         "authorization": f"Bearer {platform.admin_key}",
         "openai-project": "default",
@@ -182,7 +200,7 @@ def ask(platform: Running, session: str) -> str | None:
     try:
         with urllib.request.urlopen(request, timeout=60) as reply:
             reply.read()
-            return str(reply.headers["x-gyre-version"])
+            return str(reply.headers.get("x-gyre-version", "none"))
     except urllib.error.HTTPError as error:
         assert error.code in AWAY, error.read()
     except (OSError, ConnectionError):
@@ -190,9 +208,55 @@ def ask(platform: Running, session: str) -> str | None:
     return None
 
 
-def percent_of(gyre: Gyre) -> int:
-    history = gyre.deployments.get("tiny").rollout.history
+def percent_of(gyre: Gyre, deployment: str = "tiny") -> int:
+    history = gyre.deployments.get(deployment).rollout.history
     return history[-1].percent if history else 0
+
+
+def is_running(gyre: Gyre) -> bool:
+    return messages.enum_name(gyre.deployments.get("guarded").rollout, "state") == "RUNNING"
+
+
+@contextmanager
+def engine(fails_every: int) -> Iterator[str]:
+    """An OpenAI-compatible engine that somebody runs already, and that breaks at every so-manieth request (0: never)."""
+    asked = count(1)
+
+    class Answers(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            self._send(200, {"object": "list", "data": [{"id": "m", "object": "model"}]})
+
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["content-length"]))
+            if fails_every and next(asked) % fails_every == 0:
+                self._send(500, {"error": {"message": "out of memory"}})
+                return
+            message = {"role": "assistant", "content": "fine"}
+            usage = {"prompt_tokens": 3, "completion_tokens": 1, "total_tokens": 4}
+            choice = {"index": 0, "message": message, "finish_reason": "stop"}
+            self._send(200, {"id": "x", "model": "m", "choices": [choice], "usage": usage})
+
+        def _send(self, status: int, body: dict[str, object]) -> None:
+            raw = json.dumps(body).encode()
+            self.send_response(status)
+            self.send_header("content-type", "application/json")
+            self.send_header("content-length", str(len(raw)))
+            self.end_headers()
+            self.wfile.write(raw)
+
+        def log_message(self, *_: object) -> None:
+            """Nobody reads it."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answers) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/v1"
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def kill(platform: Running, *names: str) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gyre_sdk.cli.base import OPTIONS, GyreGroup, complete, connect
+from gyre_sdk.cli.base import OPTIONS, Exit, GyreGroup, complete, connect
 from gyre_sdk.cli.commands import Columns, listing, made, showing
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from gyre_sdk.client import Gyre
 
 MEASURES = ("errors", "latency", "feedback")
-REFUSED = 4  # as a pipeline that its gate refused
 COLUMNS: Columns = [
     ("NAME", lambda o: o.short()),
     ("STATE", lambda o: o.state()),
@@ -111,7 +110,7 @@ def shift(name: str, shares: tuple[str, ...], steps: str, step_seconds: float, w
         rollout = _follow(gyre, deployment, wait)
     if messages.enum_name(rollout, "state") == "ROLLED_BACK":
         click.secho(f"Rolled back: {rollout.failure_message}", fg="red", err=True)
-        raise click.exceptions.Exit(REFUSED)
+        raise click.exceptions.Exit(Exit.REFUSED)
 
 
 @deployments.command()
