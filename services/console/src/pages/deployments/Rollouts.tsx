@@ -34,6 +34,7 @@ export function Rollouts({ deployment }: { deployment: Deployment }) {
         { title: t("deployments.from"), render: (_, one) => <Shares of={one.before} /> },
         { title: t("deployments.to"), render: (_, one) => <Shares of={one.after} /> },
         { title: t("deployments.steps"), render: (_, one) => <StepLine rollout={one} /> },
+        { title: t("deployments.watched"), render: (_, one) => <EvidenceLines rollout={one} /> },
         { title: t("column.status"), render: (_, one) => <State value={one.state} why={one.failure_message} /> },
         { title: t("deployments.began"), render: (_, one) => <Time value={one.create_time} /> },
         { title: t("deployments.ended"), render: (_, one) => <Time value={one.end_time} /> },
@@ -65,6 +66,32 @@ function Shares({ of }: { of: Share[] }) {
         })
         .join(" · ")}
     </span>
+  );
+}
+
+/** What the guard saw of both versions; a measure without answers yet says so. */
+function EvidenceLines({ rollout }: { rollout: Rollout }) {
+  const { t, word, language } = useI18n();
+  if (!rollout.evidence.length) return <Nothing />;
+  const share = (bad: string, count: string) => formatPercent(language, Number(bad) / Math.max(Number(count), 1), 1);
+  return (
+    <ul className="evidence">
+      {rollout.evidence.map((one) => (
+        <li key={one.measure}>
+          {word("measure", one.measure)}{" "}
+          {Number(one.new_count) && Number(one.old_count) ? (
+            <span className="num">
+              {t("deployments.newAndOld", {
+                new: share(one.new_bad, one.new_count),
+                old: share(one.old_bad, one.old_count),
+              })}
+            </span>
+          ) : (
+            <span className="quiet">{t("deployments.noAnswersYet")}</span>
+          )}
+        </li>
+      ))}
+    </ul>
   );
 }
 
