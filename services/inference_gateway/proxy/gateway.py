@@ -9,9 +9,9 @@ from collections.abc import Awaitable, Callable
 from hashlib import sha256
 from typing import Any
 
-from services.inference_gateway.proxy import answering, asking, errors, routing, ulid, upstream_keys
-from services.inference_gateway.proxy.asking import CHAT, TEXT
+from services.inference_gateway.proxy import answering, dialects, errors, routing, upstream_keys
 from services.inference_gateway.proxy.control import ControlClient, ControlFailed
+from services.inference_gateway.proxy.dialects import Dialect
 from services.inference_gateway.proxy.errors import ApiError
 from services.inference_gateway.proxy.exchange import Exchange
 from services.inference_gateway.proxy.limits import RateLimiter
@@ -118,10 +118,16 @@ class Gateway:
         reply.send(200, json.dumps(_model(deployment) | {"id": name if version else deployment.name}).encode())
 
     async def chat(self, request: Request, reply: Reply) -> None:
-        await self._complete(CHAT, request, reply)
+        await self._complete(dialects.CHAT, request, reply)
 
     async def text(self, request: Request, reply: Reply) -> None:
-        await self._complete(TEXT, request, reply)
+        await self._complete(dialects.TEXT, request, reply)
+
+    async def embeddings(self, request: Request, reply: Reply) -> None:
+        await self._complete(dialects.EMBEDDINGS, request, reply)
+
+    async def responses(self, request: Request, reply: Reply) -> None:
+        await self._complete(dialects.RESPONSES, request, reply)
 
     async def feedback(self, request: Request, reply: Reply) -> None:
         """Handed to the control plane as it came, with who said it."""
@@ -136,14 +142,14 @@ class Gateway:
 
     # -- completions -------------------------------------------------------------------------------------------------
 
-    async def _complete(self, operation: str, request: Request, reply: Reply) -> None:
+    async def _complete(self, dialect: Dialect, request: Request, reply: Reply) -> None:
         """1 limit, 2 parse, 3 route, 4 ask, 5 note."""
         key = _known(request)
         snapshot, project = self._routes(), self._project(request)
         limits = self._limiter.take(key.name, key.requests_per_minute)
-        ask = asking.parse(operation, request.body)
+        ask = dialect.parse(request.body)
         deployment, version = routing.resolve(snapshot, project, ask.model)
-        exchange = Exchange(self, reply, ask, deployment, version, request.headers.get("traceparent", ""))
+        exchange = Exchange(self, reply, dialect, ask, deployment, version, request.headers.get("traceparent", ""))
         exchange.headers |= limits
         error_type = "cancelled"
         try:
@@ -151,13 +157,14 @@ class Gateway:
             error_type = answering.UPSTREAM_ERROR if exchange.answer.finish_reason == answering.UPSTREAM_ERROR else ""
         except ApiError as error:
             error_type = error.code
+            error.headers = exchange.headers | error.headers
             raise
         except asyncio.CancelledError:
             exchange.answer.finish_reason = answering.CLIENT_CLOSED
             raise
         finally:
             self._note(exchange, request, project, error_type)
-            if reply.started and snapshot.keeps_completions(project):
+            if reply.started and ask.may_keep and snapshot.keeps_completions(project):
                 self._record(exchange, request, key)
 
     def _note(self, exchange: Exchange, request: Request, project: str, error_type: str) -> None:
@@ -206,9 +213,6 @@ class Gateway:
         )
 
     # -- small things ------------------------------------------------------------------------------------------------
-
-    def new_id(self, operation: str) -> str:
-        return f"{'chatcmpl' if operation == CHAT else 'cmpl'}-{ulid.new()}"
 
     def upstream_key(self, ref: str) -> str:
         """The key that a deployment names. Raises: UpstreamRefused."""
@@ -261,6 +265,8 @@ class Gateway:
 ROUTES: dict[str, dict[str, Answerer]] = {
     "/v1/chat/completions": {"POST": Gateway.chat},
     "/v1/completions": {"POST": Gateway.text},
+    "/v1/embeddings": {"POST": Gateway.embeddings},
+    "/v1/responses": {"POST": Gateway.responses},
     "/v1/feedback": {"POST": Gateway.feedback},
     MODELS: {"GET": Gateway.models},
     "/health": {"GET": Gateway.health, "HEAD": Gateway.health},
