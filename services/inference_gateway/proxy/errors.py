@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
+from services.inference_gateway.proxy import wire
+
 INVALID = "invalid_request_error"
 AUTHENTICATION = "authentication_error"
 PERMISSION = "permission_error"
@@ -35,7 +37,7 @@ class ApiError(Exception):
         self.message = message
         self.kind = kind
         self.param = param
-        self.headers = dict(headers or {})
+        self.headers = wire.request_id() | dict(headers or {})
         self.close = close
 
     def body(self) -> bytes:

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from hashlib import sha256
 from typing import Any
 
-from services.inference_gateway.proxy import answering, dialects, errors, routing, upstream_keys
+from services.inference_gateway.proxy import answering, dialects, errors, routing, upstream_keys, wire
 from services.inference_gateway.proxy.control import ControlClient, ControlFailed
 from services.inference_gateway.proxy.dialects import Dialect
 from services.inference_gateway.proxy.errors import ApiError
@@ -110,12 +110,16 @@ class Gateway:
 
     async def models(self, request: Request, reply: Reply) -> None:
         listed = [_model(each) for each in self._routes().models_of(self._project(request)) if each.targets]
-        reply.send(200, json.dumps({"object": "list", "data": listed}).encode())
+        reply.send(200, json.dumps({"object": "list", "data": listed}).encode(), wire.request_id())
 
     async def model(self, request: Request, reply: Reply) -> None:
         name = request.path[len(MODELS) + 1 :]
         deployment, version = routing.resolve(self._routes(), self._project(request), name)
-        reply.send(200, json.dumps(_model(deployment) | {"id": name if version else deployment.name}).encode())
+        reply.send(
+            200,
+            json.dumps(_model(deployment) | {"id": name if version else deployment.name}).encode(),
+            wire.request_id(),
+        )
 
     async def chat(self, request: Request, reply: Reply) -> None:
         await self._complete(dialects.CHAT, request, reply)
@@ -138,7 +142,7 @@ class Gateway:
             status, body = await self._control.call("/feedback", request.body, envelope)
         except ControlFailed as error:
             raise errors.overloaded(f"Feedback cannot be taken now ({error}).") from error
-        reply.send(status, body)
+        reply.send(status, body, wire.request_id())
 
     # -- completions -------------------------------------------------------------------------------------------------
 
@@ -147,8 +151,12 @@ class Gateway:
         key = _known(request)
         snapshot, project = self._routes(), self._project(request)
         limits = self._limiter.take(key.name, key.requests_per_minute)
-        ask = dialect.parse(request.body)
-        deployment, version = routing.resolve(snapshot, project, ask.model)
+        try:
+            ask = dialect.parse(request.body)
+            deployment, version = routing.resolve(snapshot, project, ask.model)
+        except ApiError as error:
+            error.headers |= limits
+            raise
         exchange = Exchange(self, reply, dialect, ask, deployment, version, request.headers.get("traceparent", ""))
         exchange.headers |= limits
         error_type = "cancelled"
@@ -157,7 +165,7 @@ class Gateway:
             error_type = answering.UPSTREAM_ERROR if exchange.answer.finish_reason == answering.UPSTREAM_ERROR else ""
         except ApiError as error:
             error_type = error.code
-            error.headers = exchange.headers | error.headers
+            error.headers |= exchange.headers
             raise
         except asyncio.CancelledError:
             exchange.answer.finish_reason = answering.CLIENT_CLOSED
