@@ -240,9 +240,9 @@ class ClientConnection(asyncio.Protocol):
         except ApiError as error:
             self._answer_error(error, reply)
         except Exception:
-            error = errors.internal()
-            log.exception("a request failed", extra={"path": request.path, "id": error.headers[wire.REQUEST_ID]})
-            self._answer_error(error, reply)
+            failed = errors.internal()
+            log.exception("a request failed", extra={"path": request.path, "id": failed.headers[wire.REQUEST_ID]})
+            self._answer_error(failed, reply)
         finally:
             self._release()
             self._task, self._reply = None, None
