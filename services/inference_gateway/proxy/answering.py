@@ -35,6 +35,11 @@ class Answer:
     def text(self) -> str:
         return "".join(self.pieces)
 
+    def settle(self) -> None:
+        """Where an answer broke off before its usage came, each piece that went out counts as the token that it is."""
+        if not self.total_tokens and self.first_token:
+            self.completion_tokens = self.total_tokens = len(self.pieces)
+
     def read_usage(self, usage: Any) -> None:
         if isinstance(usage, dict):
             self.prompt_tokens = count(usage.get("prompt_tokens"))

@@ -171,6 +171,7 @@ class Gateway:
             exchange.answer.finish_reason = answering.CLIENT_CLOSED
             raise
         finally:
+            exchange.answer.settle()
             self._note(exchange, request, project, error_type)
             if reply.started and ask.may_keep and snapshot.keeps_completions(project):
                 self._record(exchange, request, key)
