@@ -16,6 +16,11 @@ PERMISSION = "permission_error"
 RATE_LIMIT = "rate_limit_error"
 SERVER = "server_error"
 
+# llama.cpp answers 500 to both, though the client caused them: a chat with an embedding model, and a text for
+# embedding that is longer than its batch.
+NO_CHAT = "does not support logits"
+TOO_LONG = "is too large to process"
+
 
 class ApiError(Exception):
     """An answer other than 200. `close`: the connection cannot be used on, for the request was not read to its end."""
@@ -160,8 +165,8 @@ def not_supported(detail: str) -> ApiError:
     """The client named the wrong kind of model: asking again, or another replica of it, is no use."""
     said = f" It says: {detail[:300]}" if detail else ""
     message = (
-        f"The model behind this deployment cannot do this.{said} Name a deployment that can: for /v1/embeddings, one "
-        "that serves an embedding model."
+        f"The model behind this deployment cannot do this.{said} Name a deployment that can: an embedding model for "
+        "/v1/embeddings, a chat model for all else."
     )
     return bad_request("not_supported_by_model", message, "model")
 
@@ -197,8 +202,10 @@ def from_upstream(status: int, body: bytes) -> ApiError:
         return upstream_misconfigured("it refused the gateway's credentials (upstream_key_ref)")
     if status == 404:
         return upstream_misconfigured(f"it knows no such path or model ({message[:300] or 'no details'})")
-    if status == 501:
+    if status == 501 or NO_CHAT in message:
         return not_supported(message)
+    if TOO_LONG in message:
+        return bad_request("context_length_exceeded", message, "input")
     if status == 429:
         text = message or "The engine behind this model takes no more requests now. Try again later."
         return ApiError(429, code or "rate_limit_exceeded", text, kind=RATE_LIMIT, headers={"retry-after": "1"})

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 
+import aiohttp
 import httpx
 import openai
 import pytest
 
+from services.inference_gateway.engines.base import Endpoint
+from services.inference_gateway.engines.table import ENGINES
+from services.inference_gateway.gguf import makes_embeddings
 from services.inference_gateway.proxy.snapshot import Target
-from services.inference_gateway.proxy.tests.support import KEY, deployment
+from services.inference_gateway.proxy.tests import bert
+from services.inference_gateway.proxy.tests.support import KEY, deployment, model_file
 from services.inference_gateway.proxy.tests.upstreams import raw, says, whole
 
 VECTORS = {
@@ -53,7 +58,7 @@ async def test_another_input_is_refused(start, given):
 
 async def test_a_chat_model_says_that_it_makes_no_embeddings(start, engine):
     running = await start(deployment(Target("t1", address=engine)))
-    with pytest.raises(openai.BadRequestError, match="serves an embedding model") as caught:
+    with pytest.raises(openai.BadRequestError, match="an embedding model for") as caught:
         await running.client().embeddings.create(model="hotline", input="hello")
     assert (caught.value.code, caught.value.param) == ("not_supported_by_model", "model")
 
@@ -63,3 +68,34 @@ async def test_a_reply_without_vectors_is_a_502(start):
         running = await start(deployment(Target("t1", address=engine.address)))
         with pytest.raises(openai.InternalServerError, match="has no `data`"):
             await running.client().embeddings.create(model="hotline", input="hello")
+
+
+async def test_a_replica_of_an_embedding_model_serves_embeddings(start, embedder):
+    running = await start(deployment(Target("t1", address=embedder)))
+    client = running.client()
+    one, two = (await client.embeddings.create(model="hotline", input=["hello", "bye"])).data
+    assert len(one.embedding) == bert.WIDTH and one.embedding != two.embedding
+    floats = await client.embeddings.create(model="hotline", input="hello", encoding_format="float")
+    assert floats.data[0].embedding == pytest.approx(one.embedding, abs=1e-6)
+    assert floats.usage.prompt_tokens == len("hello") + 2  # a letter each, [CLS] and [SEP]
+    assert sum(each * each for each in one.embedding) == pytest.approx(1, abs=1e-3)
+    for letters, why in ((500, "context size"), (5000, "too large")):
+        with pytest.raises(openai.BadRequestError, match=why):
+            await client.embeddings.create(model="hotline", input="a " * letters)
+    with pytest.raises(openai.BadRequestError, match="a chat model for all else"):
+        await client.responses.create(model="hotline", input="hello")
+
+
+async def test_the_adapter_finds_both_kinds_of_model_ready(engine, embedder):
+    async with aiohttp.ClientSession() as http:
+        for address in (engine, embedder):
+            health = await ENGINES["llama_cpp"].health(http, Endpoint(f"http://{address}/v1", "any"))
+            assert health.ready, health.detail
+
+
+def test_a_header_that_breaks_off_is_told(tmp_path):
+    whole = bert.tiny_bert(tmp_path / "whole.gguf").read_bytes()
+    (tmp_path / "half.gguf").write_bytes(whole[:30])
+    with pytest.raises(ValueError, match=r"header of half\.gguf"):
+        makes_embeddings(tmp_path / "half.gguf")
+    assert makes_embeddings(tmp_path / "whole.gguf") and not makes_embeddings(model_file())
