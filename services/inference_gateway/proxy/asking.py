@@ -94,7 +94,7 @@ def parse_embeddings(body: bytes) -> Asking:
     """Raises: ApiError 400 that names the field."""
     fields = load(body)
     given = fields.get("input")
-    if not _is_text(given) and not (isinstance(given, list) and given and (_alike(given) or all(map(_alike, given)))):
+    if not _is_one(given) and not (isinstance(given, list) and given and all(map(_is_one, given))):
         what = "`input` must be a text, a list of texts, a list of token ids, or a list of such lists; none empty."
         raise bad_request("invalid_type", what, "input")
     return Asking(EMBEDDINGS, body, fields, named_model(fields), stream=False, wants_usage=False)
@@ -127,15 +127,11 @@ def is_stream(fields: dict[str, Any]) -> bool:
     return bool(stream)
 
 
-def _is_text(value: Any) -> bool:
+def _is_one(value: Any) -> bool:
+    """A text, or one as token ids; not empty."""
+    if isinstance(value, list):
+        return bool(value) and all(type(each) is int and each >= 0 for each in value)
     return isinstance(value, str) and value != ""
-
-
-def _alike(value: Any) -> bool:
-    """A text, or a list of texts or of token ids."""
-    if not isinstance(value, list):
-        return _is_text(value)
-    return bool(value) and (all(map(_is_text, value)) or all(type(each) is int and each >= 0 for each in value))
 
 
 def _check_messages(messages: Any) -> None:

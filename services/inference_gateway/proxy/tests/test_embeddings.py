@@ -48,7 +48,7 @@ async def test_base64_passes_untouched_to_a_client_that_decodes_it(start):
     assert answer.data[0].embedding == [0.5, -1.0]
 
 
-@pytest.mark.parametrize("given", ["", [], [[]], ["a", 1], [1.5], [True], [-1], [["a"], 1], {}, None, 5])
+@pytest.mark.parametrize("given", ["", [], [[]], ["a", 1], [1.5], [True], [-1], [["a"], 1], [["a"]], {}, None, 5])
 async def test_another_input_is_refused(start, given):
     running = await start(deployment(Target("t1", address="127.0.0.1:9")))
     async with httpx.AsyncClient(base_url=running.url, headers={"authorization": f"Bearer {KEY}"}) as http:
