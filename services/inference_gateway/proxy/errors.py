@@ -47,7 +47,7 @@ class ApiError(Exception):
 
     def body(self) -> bytes:
         error = {"message": self.message, "type": self.kind, "param": self.param, "code": self.code}
-        return json.dumps({"error": error}, ensure_ascii=False).encode()
+        return json.dumps({"error": error}, ensure_ascii=False).encode("utf-8", "replace")  # it may quote half a pair
 
 
 def bad_request(code: str, message: str, param: str | None = None, close: bool = False) -> ApiError:

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from hashlib import sha256
 from typing import Any
 
-from services.inference_gateway.proxy import answering, dialects, errors, routing, upstream_keys, wire
+from services.inference_gateway.proxy import answering, asking, dialects, errors, routing, upstream_keys, wire
 from services.inference_gateway.proxy.control import ControlClient, ControlFailed
 from services.inference_gateway.proxy.dialects import Dialect
 from services.inference_gateway.proxy.errors import ApiError
@@ -137,6 +137,7 @@ class Gateway:
         """Handed to the control plane as it came, with who said it."""
         key = _known(request)
         self._limiter.take(key.name, key.requests_per_minute)
+        asking.load(request.body)  # what is no object of bounded depth is refused here, as everywhere
         envelope = {"project": self._project(request), "api_key": key.name, "role": key.role}
         try:
             status, body = await self._control.call("/feedback", request.body, envelope)

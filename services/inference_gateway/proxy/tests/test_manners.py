@@ -205,3 +205,36 @@ async def test_unknown_fields_reach_the_engine_which_may_know_them(start):
         running = await start(deployment(Target("t1", address=engine.address)))
         await ask(running, extra_body={"min_p": 0.1, "nobody_knows": [None]})
     assert engine.bodies()[0]["min_p"] == 0.1 and engine.bodies()[0]["nobody_knows"] == [None]
+
+
+@pytest.mark.parametrize("path", ["chat/completions", "completions", "embeddings", "responses", "feedback"])
+@pytest.mark.parametrize(
+    ("body", "says_what"),
+    [(b"{", "valid JSON"), (b"\xff{}", "valid JSON"), (b"[]", "not an object"), (b"1" * 5000, "valid JSON"),
+     (b'{"a":' * 500 + b"1" + b"}" * 500, "levels"), (b'{"a":' * 100_000, "valid JSON")],
+    ids=["broken", "not utf-8", "a list", "a long number", "deep", "very deep"],
+)  # fmt: skip
+async def test_no_path_takes_what_is_no_plain_object(start, path, body, says_what):
+    running = await start(deployment(Target("t1", address="127.0.0.1:9")))
+    request = post(body).replace(b"/v1/chat/completions", b"/v1/" + path.encode())
+    answer = await running.raw(request)
+    assert statuses(answer) == [400] and says_what in error_of(answer)["message"]
+    assert not running.feedback
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"model": "\ud800"}, {"model": "hotline@\ud800"}, {"model": "a\r\nx-evil: 1"}, {"model": "\0"},
+     {"messages": [{"role": "\ud800", "content": "\ud800\0"}]}, {"user": "\ud83d"}],
+)  # fmt: skip
+@pytest.mark.parametrize("path", ["chat/completions", "responses"])
+async def test_halves_of_characters_and_line_breaks_break_nothing(start, path, fields):
+    async with raw(upstreams.answers()) as engine:
+        running = await start(deployment(Target("t1", version="1", address=engine.address)))
+        asked = {"model": "hotline", "messages": HELLO} | fields
+        if path == "responses":
+            asked["input"] = asked.pop("messages")
+        request = post(json.dumps(asked).encode()).replace(b"/v1/chat/completions", b"/v1/" + path.encode())
+        answer = await running.raw(request)
+    assert statuses(answer)[0] in (200, 400, 404) and b"\r\nx-evil" not in answer
+    json.loads(answer.partition(b"\r\n\r\n")[2])
