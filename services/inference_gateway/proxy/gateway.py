@@ -8,6 +8,7 @@ import time
 from collections.abc import Awaitable, Callable
 from hashlib import sha256
 from typing import Any
+from urllib.parse import unquote
 
 from services.inference_gateway.proxy import answering, asking, dialects, errors, routing, upstream_keys, wire
 from services.inference_gateway.proxy.control import ControlClient, ControlFailed
@@ -113,7 +114,7 @@ class Gateway:
         reply.send(200, json.dumps({"object": "list", "data": listed}).encode(), wire.request_id())
 
     async def model(self, request: Request, reply: Reply) -> None:
-        name = request.path[len(MODELS) + 1 :]
+        name = unquote(request.path[len(MODELS) + 1 :])
         deployment, version = routing.resolve(self._routes(), self._project(request), name)
         reply.send(
             200,
