@@ -44,7 +44,7 @@ demo: setup ## Run the whole loop twice on a real model, and show what came of i
 	$(BIN)/gyre demo $(ARGS)
 
 test: setup tools ## Run every test but benchmarks and the long chaos runs
-	$(BIN)/python -m pytest -m "not benchmark and not chaos_long" $(ARGS)
+	$(BIN)/python -m pytest -m "not benchmark and not chaos_long and not peers" $(ARGS)
 
 test-all: setup tools ## Run everything, benchmarks and long chaos runs too
 	$(BIN)/python -m pytest $(ARGS)

@@ -1,4 +1,4 @@
-"""Writes the parts of docs/ that follow from code: openapi.json, the tables of settings and of commands. Run by `make gen`."""
+"""Writes what in docs/ follows from code: both OpenAPI documents, the tables of settings and commands (`make gen`)."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ DOCS = Path(__file__).parent
 
 def main() -> None:
     write("openapi.json", json.dumps(openapi(), indent=1, ensure_ascii=False) + "\n")
+    write("gateway-openapi.json", json.dumps(gateway_openapi(), indent=1, ensure_ascii=False) + "\n")
     write("reference/settings.md", settings())
     write("reference/cli.md", cli_reference.page())
 
@@ -29,6 +30,12 @@ def openapi() -> dict[str, Any]:
         raise RuntimeError("only the document is made here")
 
     return make_app(no_platform).openapi()
+
+
+def gateway_openapi() -> dict[str, Any]:
+    from services.inference_gateway.proxy.openapi import document
+
+    return document()
 
 
 def settings() -> str:

@@ -1,4 +1,5 @@
-"""Main of a replica: `python -m services.inference_gateway.engine SPEC` serves one GGUF by llama.cpp (xllamacpp).
+"""Main of a replica: `python -m services.inference_gateway.engine SPEC` serves one GGUF by llama.cpp (xllamacpp): a chat
+model, or one that makes embeddings, as its own header says.
 
 SPEC is a JSON file; see `Spec`. The launcher adds `host`, `port` and `object_store`. Ready means that it gave a real
 answer, which is when `ready.json` appears beside SPEC. SIGTERM drains: the gateway sends nothing new to a replica that
@@ -23,6 +24,8 @@ from typing import Any
 
 from gyre_kit.storage import ObjectStore, digest_of_file, key_of
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from services.inference_gateway.gguf import makes_embeddings
 
 EXIT_BAD_SPEC = 64
 EXIT_NO_ANSWER = 70
@@ -74,14 +77,15 @@ def main(spec_file: Path) -> int:
     try:
         spec = Spec.model_validate_json(spec_file.read_bytes())
         model = _weights(spec, spec_file.parent)
+        embeds = makes_embeddings(model)
     except (OSError, ValidationError, ValueError) as error:
         return _fail(EXIT_BAD_SPEC, f"the spec cannot be used: {error}")
     try:
-        server = _serve(spec, model)
+        server = _serve(spec, model, embeds)
     except RuntimeError as error:
         return _fail(EXIT_BAD_SPEC, f"llama.cpp cannot load {model.name}: {error}")
     base = f"http://{spec.host}:{spec.port}"
-    if not _answers(base):
+    if not _answers(base, embeds):
         return _fail(EXIT_NO_ANSWER, f"{model.name} was loaded and does not answer")
     _write_ready(spec_file.parent / "ready.json", base, model)
     stop.wait()
@@ -97,15 +101,12 @@ def _weights(spec: Spec, folder: Path) -> Path:
     else:
         store = ObjectStore.from_url(spec.object_store)
         path = asyncio.run(store.fetch(key_of(spec.model_uri), folder))
-    with path.open("rb") as file:
-        if file.read(4) != b"GGUF":
-            raise ValueError(f"{path.name} is no GGUF file")
     if spec.model_digest and (found := digest_of_file(path)) != spec.model_digest:
         raise ValueError(f"{path.name} has digest {found}, not {spec.model_digest}")
     return path
 
 
-def _serve(spec: Spec, model: Path) -> Any:
+def _serve(spec: Spec, model: Path, embeds: bool) -> Any:
     """Loads the weights and listens; the server runs in threads of its own. Raises: RuntimeError."""
     from xllamacpp import CommonAdapterLoraInfo, CommonParams, Server
 
@@ -119,6 +120,9 @@ def _serve(spec: Spec, model: Path) -> Any:
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = spec.threads
     params.endpoint_metrics = params.endpoint_slots = True
     params.ui = False
+    if embeds:  # a text is computed in one go, so the batch must hold it
+        params.embedding = True
+        params.n_batch = params.n_ubatch = spec.context_size
     adapters = []
     for each in spec.adapters:
         adapter = CommonAdapterLoraInfo()
@@ -128,10 +132,12 @@ def _serve(spec: Spec, model: Path) -> Any:
     return Server(params)
 
 
-def _answers(base: str) -> bool:
-    """One token, asked as a client would."""
+def _answers(base: str, embeds: bool) -> bool:
+    """One vector, or one token, asked as a client would."""
     question = {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1, "temperature": 0}
     try:
+        if embeds:
+            return bool(_json(f"{base}/v1/embeddings", {"input": "Hi"}, ANSWER_SECONDS)["data"])
         return bool(_json(f"{base}/v1/chat/completions", question, ANSWER_SECONDS)["choices"])
     except (OSError, ValueError, KeyError):
         return False

@@ -118,6 +118,8 @@ def _parse(call: FeedbackCall) -> feedback_service_pb2.SubmitFeedbackRequest:
     for field in FIELDS:
         if field in body and body[field] is not None and not isinstance(body[field], str):
             raise ValueError(f"{field} must be a string.")
+        if not _is_storable(body.get(field) or ""):
+            raise ValueError(f"{field} holds a character that cannot be kept: NUL, or half of a surrogate pair.")
     rating = body.get("rating") or ""
     if rating and rating not in RATINGS:
         raise ValueError(f"rating is one of {', '.join(RATINGS)}.")
@@ -131,6 +133,10 @@ def _parse(call: FeedbackCall) -> feedback_service_pb2.SubmitFeedbackRequest:
         submitter=body.get("user") or "",
         request_id=body.get("request_id") or "",
     )
+
+
+def _is_storable(text: str) -> bool:
+    return "\0" not in text and not any("\ud800" <= each <= "\udfff" for each in text)
 
 
 def _problem(status: int, message: str, code: str) -> tuple[int, Any]:

@@ -12,6 +12,7 @@ GENERATED = (
     "libs/gyre",
     "docs/asyncapi.yaml",
     "docs/openapi.json",
+    "docs/gateway-openapi.json",
     "docs/reference/settings.md",
     "docs/reference/cli.md",
     "services/console/src/api/types.gen.ts",

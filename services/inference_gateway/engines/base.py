@@ -87,17 +87,27 @@ class HotAdapters(Protocol):
 
 async def ask_one_token(http: aiohttp.ClientSession, endpoint: Endpoint) -> Health:
     """Ready means: it answers. A health path that says yes while the model cannot be asked proves nothing."""
-    started = time.monotonic()
     body = {"model": endpoint.model, "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1, "temperature": 0}
-    url = f"{endpoint.base_url.rstrip('/')}/chat/completions"
+    return await _ask(http, endpoint, "/chat/completions", body, "choices")
+
+
+async def ask_one_vector(http: aiohttp.ClientSession, endpoint: Endpoint) -> Health:
+    """The same of a model that makes embeddings."""
+    return await _ask(http, endpoint, "/embeddings", {"model": endpoint.model, "input": "Hi"}, "data")
+
+
+async def _ask(
+    http: aiohttp.ClientSession, endpoint: Endpoint, path: str, body: dict[str, Any], expected: str
+) -> Health:
+    started = time.monotonic()
+    url = endpoint.base_url.rstrip("/") + path
     try:
         async with asyncio.timeout(HEALTH_SECONDS):
             async with http.post(url, json=body, headers=endpoint.headers(), allow_redirects=False) as reply:
                 if reply.status != 200:
                     return Health(False, f"it answered {reply.status}: {(await reply.text())[:300]}")
-                choices = (await reply.json(content_type=None)).get("choices")
-                if not choices:
-                    return Health(False, "its reply has no `choices`")
+                if not (await reply.json(content_type=None)).get(expected):
+                    return Health(False, f"its reply has no `{expected}`")
     except TimeoutError:
         return Health(False, f"no answer within {HEALTH_SECONDS:g} s")
     except (aiohttp.ClientError, OSError, ValueError, AttributeError) as error:

@@ -9,6 +9,7 @@ from services.inference_gateway.engines.base import (
     Health,
     Load,
     ask_one_token,
+    ask_one_vector,
     metric_sum,
     read_metrics,
 )
@@ -30,7 +31,8 @@ class LlamaCpp:
                     return Health(False, f"it loads the model ({reply.status})")
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             return Health(False, f"it cannot be reached: {error or 'no answer'}")
-        return await ask_one_token(http, endpoint)
+        vector = await ask_one_vector(http, endpoint)  # a chat model refuses it (501) before it computes anything
+        return vector if vector.ready else await ask_one_token(http, endpoint)
 
     async def load(self, http: aiohttp.ClientSession, endpoint: Endpoint) -> Load:
         text = await read_metrics(http, endpoint)

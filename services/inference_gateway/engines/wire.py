@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+# By OpenTelemetry's name of the operation.
+PATHS = MappingProxyType({"chat": "/chat/completions", "text_completion": "/completions", "embeddings": "/embeddings"})
 
 
 @dataclass(frozen=True, slots=True)
 class Wire:
-    chat_path: str = "/chat/completions"
-    text_path: str = "/completions"
+    paths: Mapping[str, str] = field(default_factory=lambda: PATHS)
     stream_usage: bool = True
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from services.inference_gateway.proxy import errors
 from services.inference_gateway.proxy.asking import ID, MODEL, string_spans, swap
 from services.inference_gateway.proxy.upstream import Garbage
 
@@ -34,15 +35,20 @@ class Answer:
     def text(self) -> str:
         return "".join(self.pieces)
 
+    def settle(self) -> None:
+        """Where an answer broke off before its usage came, each piece that went out counts as the token that it is."""
+        if not self.total_tokens and self.first_token:
+            self.completion_tokens = self.total_tokens = len(self.pieces)
+
     def read_usage(self, usage: Any) -> None:
         if isinstance(usage, dict):
-            self.prompt_tokens = _count(usage.get("prompt_tokens"))
-            self.completion_tokens = _count(usage.get("completion_tokens"))
-            self.total_tokens = _count(usage.get("total_tokens")) or self.prompt_tokens + self.completion_tokens
+            self.prompt_tokens = count(usage.get("prompt_tokens"))
+            self.completion_tokens = count(usage.get("completion_tokens"))
+            self.total_tokens = count(usage.get("total_tokens")) or self.prompt_tokens + self.completion_tokens
 
 
-def rewrite_reply(raw: bytes, completion_id: str, model: str) -> tuple[bytes, Answer]:
-    """A reply that is not streamed. Raises: Garbage if it is no completion."""
+def read_reply(raw: bytes) -> tuple[dict[str, Any], Answer]:
+    """A completion that is not streamed. Raises: Garbage if it is none."""
     fields = _object(raw)
     choices = fields.get("choices")
     if not isinstance(choices, list):
@@ -55,7 +61,25 @@ def rewrite_reply(raw: bytes, completion_id: str, model: str) -> tuple[bytes, An
             text = message.get("content") if isinstance(message, dict) else choice.get("text")
             answer.pieces.append(text if isinstance(text, str) else "")
             answer.finish_reason = str(choice.get("finish_reason") or "")
+    return fields, answer
+
+
+def rewrite_reply(raw: bytes, completion_id: str, model: str) -> tuple[bytes, Answer]:
+    """Raises: Garbage if it is no completion."""
+    fields, answer = read_reply(raw)
     return _renamed(raw, fields, completion_id, model), answer
+
+
+def rewrite_embeddings(raw: bytes, model: str) -> tuple[bytes, Answer]:
+    """Vectors pass as the engine gives them (floats or base64). Raises: Garbage if there are none."""
+    fields = _object(raw)
+    if not isinstance(fields.get("data"), list):
+        raise Garbage("its reply has no `data`")
+    answer = Answer(finish_reason="stop")
+    answer.read_usage(fields.get("usage"))
+    old = fields.get("model")
+    patched = swap(raw, string_spans(raw, MODEL), old, model) if isinstance(old, str) else None
+    return patched or json.dumps(fields | {"model": model}, separators=(",", ":")).encode(), answer
 
 
 class StreamRewriter:
@@ -96,7 +120,22 @@ class StreamRewriter:
         if not self.answer.finish_reason:
             raise Garbage("its stream stopped before the answer was at its end")
         self.finished = True
-        return rest + b"data: [DONE]\n\n"
+        return rest + self._end_piece()
+
+    def broken_off(self, message: str, code: str) -> bytes:
+        """How a stream that broke says so: OpenAI's clients raise on it."""
+        error = {"message": message, "type": "server_error", "param": None, "code": code}
+        return b"data: " + json.dumps({"error": error}).encode() + b"\n\n"
+
+    # -- what is sent on: another form of stream has its own ---------------------------------------------------------
+
+    def _piece(self, payload: bytes, fields: dict[str, Any]) -> bytes:
+        return b"data: " + self._swap(payload, fields) + b"\n\n"
+
+    def _end_piece(self) -> bytes:
+        return b"data: [DONE]\n\n"
+
+    # -- below -------------------------------------------------------------------------------------------------------
 
     def _event(self, event: bytes) -> bytes:
         event = event.lstrip(b"\n")
@@ -105,16 +144,16 @@ class StreamRewriter:
         payload = event[5:].strip()
         if payload == DONE:
             self.finished = True
-            return event + b"\n\n"
+            return self._end_piece()
         fields = _object(payload)
         if "error" in fields:
             self.finished, self.answer.finish_reason = True, UPSTREAM_ERROR
-            return event + b"\n\n"
+            message, code, _ = errors.details(payload)
+            return self.broken_off(message or "The engine behind this model failed.", code or UPSTREAM_ERROR)
         try:
-            wanted = self._read(fields)
+            return self._piece(payload, fields) if self._read(fields) else b""
         except (AttributeError, TypeError) as error:
             raise Garbage("its stream is not one of completions") from error
-        return b"data: " + self._swap(payload, fields) + b"\n\n" if wanted else b""
 
     def _read(self, fields: dict[str, Any]) -> bool:
         """Takes from one piece what is worth knowing. False for a usage piece that nobody asked for."""
@@ -146,12 +185,6 @@ class StreamRewriter:
             if self._swaps:
                 return payload
         return _renamed(payload, fields, self._id, self._model)
-
-
-def error_event(message: str, code: str) -> bytes:
-    """How a stream that broke says so: OpenAI's clients raise on it."""
-    error = {"message": message, "type": "server_error", "param": None, "code": code}
-    return b"data: " + json.dumps({"error": error}).encode() + b"\n\n"
 
 
 def _learn(payload: bytes, completion_id: str, model: str) -> list[tuple[bytes, bytes]]:
@@ -187,5 +220,6 @@ def _object(raw: bytes) -> dict[str, Any]:
     return fields
 
 
-def _count(value: Any) -> int:
+def count(value: Any) -> int:
+    """What an engine counted; 0 for what can be no count."""
     return value if isinstance(value, int) and 0 <= value < 2**31 else 0

@@ -11,10 +11,13 @@ import re
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
+from services.inference_gateway.proxy import bounds
 from services.inference_gateway.proxy.errors import bad_request, invalid_json
 
+# `gen_ai.operation.name` of OpenTelemetry; `engines/wire.py` has the path of each.
 CHAT = "chat"
 TEXT = "text_completion"
+EMBEDDINGS = "embeddings"
 
 # A key that is spelt with escapes (`"mod\u0065l"`) could hide from the pattern: such a body is written anew.
 ESCAPED_LETTER = re.compile(rb"\\u00[67]")
@@ -23,7 +26,7 @@ USAGE_OPTION = b'"stream_options":{"include_usage":true},'
 
 @dataclass(slots=True)
 class Asking:
-    """One completion request. `operation` is CHAT or TEXT; `model` still has its `@version`, if the client gave one."""
+    """What one request asks of an engine. `model` still has its `@version`, if the client gave one."""
 
     operation: str
     raw: bytes
@@ -31,6 +34,11 @@ class Asking:
     model: str
     stream: bool
     wants_usage: bool
+
+    @property
+    def may_keep(self) -> bool:
+        """False for what is no text, and where the client itself says `store: false`."""
+        return self.operation != EMBEDDINGS and self.fields.get("store") is not False
 
     def body_for(self, upstream_model: str, stream_usage: bool) -> bytes:
         """What the engine gets. `stream_usage`: it knows `stream_options`."""
@@ -67,26 +75,63 @@ class Asking:
         return {name: value for name, value in self.fields.items() if name not in ("messages", "prompt")}
 
 
-def parse(operation: str, body: bytes) -> Asking:
+def parse_chat(body: bytes) -> Asking:
     """Raises: ApiError 400 that names the field."""
-    fields = _load(body)
-    model = fields.get("model")
-    if not isinstance(model, str) or not model:
-        raise bad_request("model_required", "Say which model: `model` is the name of a deployment.", "model")
-    if operation == CHAT:
-        _check_messages(fields.get("messages"))
-    elif "prompt" not in fields:
+    fields = load(body)
+    _check_messages(fields.get("messages"))
+    return completion(CHAT, body, fields)
+
+
+def parse_text(body: bytes) -> Asking:
+    """Raises: ApiError 400 that names the field."""
+    fields = load(body)
+    if "prompt" not in fields:
         raise bad_request("prompt_required", "`prompt` is missing: give the text to continue.", "prompt")
-    stream = fields.get("stream")
-    if stream is not None and not isinstance(stream, bool):
-        raise bad_request("invalid_type", "`stream` must be true or false.", "stream")
+    return completion(TEXT, body, fields)
+
+
+def parse_embeddings(body: bytes) -> Asking:
+    """Raises: ApiError 400 that names the field."""
+    fields = load(body)
+    given = fields.get("input")
+    if not _is_one(given) and not (isinstance(given, list) and given and all(map(_is_one, given))):
+        what = "`input` must be a text, a list of texts, a list of token ids, or a list of such lists; none empty."
+        raise bad_request("invalid_type", what, "input")
+    return Asking(EMBEDDINGS, body, fields, named_model(fields), stream=False, wants_usage=False)
+
+
+def completion(operation: str, raw: bytes, fields: dict[str, Any]) -> Asking:
+    """What chat and text completions have in common. Raises: ApiError 400 that names the field."""
+    stream = is_stream(fields)
     options = fields.get("stream_options")
     if options is not None and not isinstance(options, dict):
         raise bad_request("invalid_type", "`stream_options` must be an object.", "stream_options")
     if options is not None and not stream:
         raise bad_request("invalid_value", "`stream_options` goes with `stream: true` only.", "stream_options")
+    bounds.check(fields)
     wants_usage = bool(options and options.get("include_usage"))
-    return Asking(operation, body, fields, model, bool(stream), wants_usage)
+    return Asking(operation, raw, fields, named_model(fields), stream, wants_usage)
+
+
+def named_model(fields: dict[str, Any]) -> str:
+    model = fields.get("model")
+    if not isinstance(model, str) or not model:
+        raise bad_request("model_required", "Say which model: `model` is the name of a deployment.", "model")
+    return model
+
+
+def is_stream(fields: dict[str, Any]) -> bool:
+    stream = fields.get("stream")
+    if stream is not None and not isinstance(stream, bool):
+        raise bad_request("invalid_type", "`stream` must be true or false.", "stream")
+    return bool(stream)
+
+
+def _is_one(value: Any) -> bool:
+    """A text, or one as token ids; not empty."""
+    if isinstance(value, list):
+        return bool(value) and all(type(each) is int and each >= 0 for each in value)
+    return isinstance(value, str) and value != ""
 
 
 def _check_messages(messages: Any) -> None:
@@ -99,7 +144,8 @@ def _check_messages(messages: Any) -> None:
             raise bad_request("invalid_message", f"`{where}` must be an object with `role` and `content`.", where)
 
 
-def _load(body: bytes) -> dict[str, Any]:
+def load(body: bytes) -> dict[str, Any]:
+    """The object in a body. Raises: ApiError 400 that says where it goes wrong."""
     if not body:
         raise invalid_json("it is empty")
     try:
@@ -112,6 +158,7 @@ def _load(body: bytes) -> dict[str, Any]:
         raise invalid_json(str(error)[:200]) from error
     if not isinstance(fields, dict):
         raise invalid_json("it is not an object")
+    bounds.check_depth(body, fields)
     return fields
 
 

@@ -77,10 +77,7 @@ class Attempt:
             if kind != "text/event-stream":
                 self.on_error(Garbage(f"it answered a stream request with {kind or 'no content type'}"))
                 return
-            wants_usage, limit = exchange.asking.wants_usage, self._settings.max_response_bytes
-            clock = exchange.gateway.clock
-            self._rewriter = StreamRewriter(exchange.id, exchange.public_model, wants_usage, clock, limit)
-            exchange.answer = self._rewriter.answer
+            self._rewriter = exchange.rewriter()
 
     def on_body(self, data: bytes) -> None:
         if self._done.done():

@@ -240,8 +240,9 @@ class ClientConnection(asyncio.Protocol):
         except ApiError as error:
             self._answer_error(error, reply)
         except Exception:
-            log.exception("a request failed", extra={"path": request.path})
-            self._answer_error(errors.internal(), reply)
+            failed = errors.internal()
+            log.exception("a request failed", extra={"path": request.path, "id": failed.headers[wire.REQUEST_ID]})
+            self._answer_error(failed, reply)
         finally:
             self._release()
             self._task, self._reply = None, None

@@ -156,7 +156,7 @@ class ControlServer:
             return
         said = {name: request.headers.get(_header(name), "") for name in ("project", "api_key", "role")}
         status, answer = await self._on_feedback(FeedbackCall(**said, body=request.body))
-        reply.send(status, json.dumps(answer, ensure_ascii=False).encode())
+        reply.send(status, json.dumps(answer).encode())
 
 
 def _header(name: str) -> str:

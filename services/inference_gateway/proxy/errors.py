@@ -8,11 +8,18 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
+from services.inference_gateway.proxy import wire
+
 INVALID = "invalid_request_error"
 AUTHENTICATION = "authentication_error"
 PERMISSION = "permission_error"
 RATE_LIMIT = "rate_limit_error"
 SERVER = "server_error"
+
+# llama.cpp answers 500 to both, though the client caused them: a chat with an embedding model, and a text for
+# embedding that is longer than its batch.
+NO_CHAT = "does not support logits"
+TOO_LONG = "is too large to process"
 
 
 class ApiError(Exception):
@@ -35,12 +42,12 @@ class ApiError(Exception):
         self.message = message
         self.kind = kind
         self.param = param
-        self.headers = dict(headers or {})
+        self.headers = wire.request_id() | dict(headers or {})
         self.close = close
 
     def body(self) -> bytes:
         error = {"message": self.message, "type": self.kind, "param": self.param, "code": self.code}
-        return json.dumps({"error": error}, ensure_ascii=False).encode()
+        return json.dumps({"error": error}, ensure_ascii=False).encode("utf-8", "replace")  # it may quote half a pair
 
 
 def bad_request(code: str, message: str, param: str | None = None, close: bool = False) -> ApiError:
@@ -95,8 +102,8 @@ def unknown_path(path: str) -> ApiError:
     return ApiError(
         404,
         "unknown_url",
-        f"There is nothing at {path[:200]}. This endpoint serves /v1/models, /v1/chat/completions, /v1/completions "
-        "and /v1/feedback; is the base URL right (…/v1)?",
+        f"There is nothing at {path[:200]}. This endpoint serves /v1/models, /v1/chat/completions, /v1/completions, "
+        "/v1/responses, /v1/embeddings and /v1/feedback; is the base URL right (…/v1)?",
     )
 
 
@@ -154,6 +161,16 @@ def not_ready(model: str) -> ApiError:
     return ApiError(503, "deployment_not_ready", message, kind=SERVER, headers={"retry-after": "5"})
 
 
+def not_supported(detail: str) -> ApiError:
+    """The client named the wrong kind of model: asking again, or another replica of it, is no use."""
+    said = f" It says: {detail[:300]}" if detail else ""
+    message = (
+        f"The model behind this deployment cannot do this.{said} Name a deployment that can: an embedding model for "
+        "/v1/embeddings, a chat model for all else."
+    )
+    return bad_request("not_supported_by_model", message, "model")
+
+
 def internal() -> ApiError:
     return ApiError(500, "internal_error", "Something in the gateway broke; its log says what. Try again.", kind=SERVER)
 
@@ -180,11 +197,15 @@ def upstream_timeout(detail: str) -> ApiError:
 
 def from_upstream(status: int, body: bytes) -> ApiError:
     """An engine's refusal, reshaped. What the client caused stays a 4xx; what we caused by set-up becomes a 502."""
-    message, code, param = _details(body)
+    message, code, param = details(body)
     if status in (401, 403):
         return upstream_misconfigured("it refused the gateway's credentials (upstream_key_ref)")
     if status == 404:
         return upstream_misconfigured(f"it knows no such path or model ({message[:300] or 'no details'})")
+    if status == 501 or NO_CHAT in message:
+        return not_supported(message)
+    if TOO_LONG in message:
+        return bad_request("context_length_exceeded", message, "input")
     if status == 429:
         text = message or "The engine behind this model takes no more requests now. Try again later."
         return ApiError(429, code or "rate_limit_exceeded", text, kind=RATE_LIMIT, headers={"retry-after": "1"})
@@ -193,7 +214,7 @@ def from_upstream(status: int, body: bytes) -> ApiError:
     return upstream_failed(f"it answered {status}" + (f" ({message[:300]})" if message else ""))
 
 
-def _details(body: bytes) -> tuple[str, str, str | None]:
+def details(body: bytes) -> tuple[str, str, str | None]:
     """message, code, param of an OpenAI-like error; llama.cpp's numeric code gives way to its type."""
     try:
         error = json.loads(body)["error"]

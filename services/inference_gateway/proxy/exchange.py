@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 from services.inference_gateway.engines.wire import OPENAI, WIRES
 from services.inference_gateway.proxy import answering, errors, wire
-from services.inference_gateway.proxy.answering import Answer
-from services.inference_gateway.proxy.asking import CHAT, Asking
+from services.inference_gateway.proxy.answering import Answer, StreamRewriter
+from services.inference_gateway.proxy.asking import Asking
 from services.inference_gateway.proxy.attempt import Attempt, Refusal, TooSlow
+from services.inference_gateway.proxy.dialects import Dialect
 from services.inference_gateway.proxy.errors import ApiError
 from services.inference_gateway.proxy.pool import Pool, PoolFull
 from services.inference_gateway.proxy.reply import Reply
@@ -32,24 +33,28 @@ class Exchange:
     """`answer` and `target` tell afterwards what came of it; `status` is what the client got (499: it left)."""
 
     def __init__(
-        self, gateway: Gateway, reply: Reply, asking: Asking, deployment: Deployment, wish: Wish, trace: str
+        self,
+        gateway: Gateway,
+        reply: Reply,
+        dialect: Dialect,
+        asking: Asking,
+        deployment: Deployment,
+        wish: Wish,
+        trace: str,
     ) -> None:
         self.gateway = gateway
         self.reply = reply
+        self.dialect = dialect
         self.asking = asking
         self.deployment = deployment
         self.wish = wish
         self.trace = trace
-        self.id = gateway.new_id(asking.operation)
+        self.id = dialect.new_id()
         self.headers = {"x-request-id": self.id}
         self.target: Target | None = None
         self.answer = Answer()
+        self._rewriter: StreamRewriter | None = None
         self.started = gateway.clock()
-
-    @property
-    def public_model(self) -> str:
-        """What the answer calls the model: the name that was asked for."""
-        return self.asking.model
 
     async def run(self) -> None:
         """Raises: ApiError where nothing went out yet; an answer that broke off later says so itself."""
@@ -118,7 +123,7 @@ class Exchange:
     def _request(self, target: Target, pool: Pool, base_path: str) -> bytes:
         """The bytes for one engine: our own headers, for the client's key and cookies are none of its business."""
         engine = WIRES.get(target.engine, OPENAI)
-        path = base_path + (engine.chat_path if self.asking.operation == CHAT else engine.text_path)
+        path = base_path + engine.paths[self.asking.operation]
         body = self.asking.body_for(target.upstream_model or self.deployment.name, engine.stream_usage)
         lines = [
             f"POST {path} HTTP/1.1",
@@ -159,9 +164,11 @@ class Exchange:
         """Before the first byte an error like any other; after it, an event of the stream, and a cut connection."""
         if not self.reply.started:
             raise failure
+        if self.reply.ended:  # the time was over just as the last byte went out
+            return
         self.answer.finish_reason = answering.UPSTREAM_ERROR
         self.reply.close_after()
-        self.reply.end(answering.error_event(failure.message, failure.code))
+        self.reply.end(self._rewriter.broken_off(failure.message, failure.code) if self._rewriter else b"")
 
     # -- what an attempt calls ---------------------------------------------------------------------------------------
 
@@ -169,9 +176,17 @@ class Exchange:
         headers = {"content-type": STREAM_TYPE, "cache-control": "no-cache", "x-accel-buffering": "no"}
         self.reply.start(200, headers | self._told())
 
+    def rewriter(self) -> StreamRewriter:
+        """Of a stream that begins."""
+        self._rewriter = self.dialect.stream(
+            self.id, self.asking, self.gateway.clock, self.gateway.settings.max_response_bytes
+        )
+        self.answer = self._rewriter.answer
+        return self._rewriter
+
     def send_whole(self, raw: bytes) -> None:
         """Raises: Garbage."""
-        body, self.answer = answering.rewrite_reply(raw, self.id, self.public_model)
+        body, self.answer = self.dialect.whole(raw, self.id, self.asking)
         self.reply.send(200, body, self._told())
 
     def _told(self) -> dict[str, str]:

@@ -8,10 +8,11 @@ import time
 from collections.abc import Awaitable, Callable
 from hashlib import sha256
 from typing import Any
+from urllib.parse import unquote
 
-from services.inference_gateway.proxy import answering, asking, errors, routing, ulid, upstream_keys
-from services.inference_gateway.proxy.asking import CHAT, TEXT
+from services.inference_gateway.proxy import answering, asking, dialects, errors, routing, upstream_keys, wire
 from services.inference_gateway.proxy.control import ControlClient, ControlFailed
+from services.inference_gateway.proxy.dialects import Dialect
 from services.inference_gateway.proxy.errors import ApiError
 from services.inference_gateway.proxy.exchange import Exchange
 from services.inference_gateway.proxy.limits import RateLimiter
@@ -112,40 +113,51 @@ class Gateway:
 
     async def models(self, request: Request, reply: Reply) -> None:
         listed = [_model(each) for each in self._routes().models_of(self._project(request)) if each.targets]
-        reply.send(200, json.dumps({"object": "list", "data": listed}).encode())
+        reply.send(200, json.dumps({"object": "list", "data": listed}).encode(), wire.request_id())
 
     async def model(self, request: Request, reply: Reply) -> None:
-        name = request.path[len(MODELS) + 1 :]
-        deployment, version = routing.resolve(self._routes(), self._project(request), name, {})
-        reply.send(200, json.dumps(_model(deployment) | {"id": name if version else deployment.name}).encode())
+        name = unquote(request.path[len(MODELS) + 1 :])
+        deployment, _ = routing.resolve(self._routes(), self._project(request), name, {})
+        reply.send(200, json.dumps(_model(deployment) | {"id": name}).encode(), wire.request_id())
 
     async def chat(self, request: Request, reply: Reply) -> None:
-        await self._complete(CHAT, request, reply)
+        await self._complete(dialects.CHAT, request, reply)
 
     async def text(self, request: Request, reply: Reply) -> None:
-        await self._complete(TEXT, request, reply)
+        await self._complete(dialects.TEXT, request, reply)
+
+    async def embeddings(self, request: Request, reply: Reply) -> None:
+        await self._complete(dialects.EMBEDDINGS, request, reply)
+
+    async def responses(self, request: Request, reply: Reply) -> None:
+        await self._complete(dialects.RESPONSES, request, reply)
 
     async def feedback(self, request: Request, reply: Reply) -> None:
         """Handed to the control plane as it came, with who said it."""
         key = _known(request)
         self._limiter.take(key.name, key.requests_per_minute)
+        asking.load(request.body)  # what is no object of bounded depth is refused here, as everywhere
         envelope = {"project": self._project(request), "api_key": key.name, "role": key.role}
         try:
             status, body = await self._control.call("/feedback", request.body, envelope)
         except ControlFailed as error:
             raise errors.overloaded(f"Feedback cannot be taken now ({error}).") from error
-        reply.send(status, body)
+        reply.send(status, body, wire.request_id())
 
     # -- completions -------------------------------------------------------------------------------------------------
 
-    async def _complete(self, operation: str, request: Request, reply: Reply) -> None:
+    async def _complete(self, dialect: Dialect, request: Request, reply: Reply) -> None:
         """1 limit, 2 parse, 3 route, 4 ask, 5 note."""
         key = _known(request)
         snapshot, project = self._routes(), self._project(request)
         limits = self._limiter.take(key.name, key.requests_per_minute)
-        ask = asking.parse(operation, request.body)
-        deployment, wish = routing.resolve(snapshot, project, ask.model, request.headers)
-        exchange = Exchange(self, reply, ask, deployment, wish, request.headers.get("traceparent", ""))
+        try:
+            ask = dialect.parse(request.body)
+            deployment, wish = routing.resolve(snapshot, project, ask.model, request.headers)
+        except ApiError as error:
+            error.headers |= limits
+            raise
+        exchange = Exchange(self, reply, dialect, ask, deployment, wish, request.headers.get("traceparent", ""))
         exchange.headers |= limits
         error_type = "cancelled"
         try:
@@ -153,13 +165,15 @@ class Gateway:
             error_type = answering.UPSTREAM_ERROR if exchange.answer.finish_reason == answering.UPSTREAM_ERROR else ""
         except ApiError as error:
             error_type = error.code
+            error.headers |= exchange.headers
             raise
         except asyncio.CancelledError:
             exchange.answer.finish_reason = answering.CLIENT_CLOSED
             raise
         finally:
+            exchange.answer.settle()
             self._note(exchange, request, project, error_type)
-            if reply.started and snapshot.keeps_completions(project):
+            if reply.started and ask.may_keep and snapshot.keeps_completions(project):
                 self._record(exchange, request, key)
 
     def _note(self, exchange: Exchange, request: Request, project: str, error_type: str) -> None:
@@ -208,9 +222,6 @@ class Gateway:
         )
 
     # -- small things ------------------------------------------------------------------------------------------------
-
-    def new_id(self, operation: str) -> str:
-        return f"{'chatcmpl' if operation == CHAT else 'cmpl'}-{ulid.new()}"
 
     def upstream_key(self, ref: str) -> str:
         """The key that a deployment names. Raises: UpstreamRefused."""
@@ -263,6 +274,8 @@ class Gateway:
 ROUTES: dict[str, dict[str, Answerer]] = {
     "/v1/chat/completions": {"POST": Gateway.chat},
     "/v1/completions": {"POST": Gateway.text},
+    "/v1/embeddings": {"POST": Gateway.embeddings},
+    "/v1/responses": {"POST": Gateway.responses},
     "/v1/feedback": {"POST": Gateway.feedback},
     MODELS: {"GET": Gateway.models},
     "/health": {"GET": Gateway.health, "HEAD": Gateway.health},

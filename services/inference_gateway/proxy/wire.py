@@ -6,11 +6,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from http import HTTPStatus
 
+from services.inference_gateway.proxy import ulid
 from services.inference_gateway.proxy.snapshot import Key
 
 REASONS = {status.value: status.phrase for status in HTTPStatus} | {499: "Client Closed Request"}
 JSON = "application/json; charset=utf-8"
 LAST_CHUNK = b"0\r\n\r\n"
+REQUEST_ID = "x-request-id"
 
 
 @dataclass(slots=True)
@@ -33,6 +35,11 @@ class Request:
         if scheme.lower() == "bearer":
             return token.strip()
         return self.headers.get("api-key", "").strip()
+
+
+def request_id() -> dict[str, str]:
+    """The header by which people talk about one answer, where it is no completion with an id of its own."""
+    return {REQUEST_ID: f"req_{ulid.new()}"}
 
 
 def head(status: int, headers: Iterable[tuple[str, str]]) -> bytes:

@@ -7,7 +7,7 @@ import json
 import os
 import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from services.inference_gateway.proxy.records import RecordQueue
 from services.inference_gateway.proxy.server import Server, bind
 from services.inference_gateway.proxy.settings import ProxySettings
 from services.inference_gateway.proxy.snapshot import Deployment
+from services.inference_gateway.proxy.tests.bert import tiny_bert
 from services.inference_gateway.proxy.tests.support import Running, eventually, free_port, model_file, snapshot_of
 
 Start = Callable[..., Any]
@@ -62,9 +63,22 @@ async def start(tmp_path: Path) -> AsyncIterator[Start]:
 @pytest.fixture(scope="session")
 async def engine(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
     """host:port of a real llama.cpp server with a real model, started as a replica is."""
-    folder = tmp_path_factory.mktemp("engine")
+    async with replica(tmp_path_factory.mktemp("engine"), model_file()) as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+async def embedder(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
+    """The same with a tiny random BERT, which makes embeddings and nothing else."""
+    folder = tmp_path_factory.mktemp("embedder")
+    async with replica(folder, tiny_bert(folder / "bert.gguf")) as address:
+        yield address
+
+
+@asynccontextmanager
+async def replica(folder: Path, model: Path) -> AsyncIterator[str]:
     port = free_port()
-    spec = {"port": port, "model_path": str(model_file()), "parallel": 2, "context_size": 1024, "threads": 1}
+    spec = {"port": port, "model_path": str(model), "parallel": 2, "context_size": 1024, "threads": 1}
     (folder / "spec.json").write_text(json.dumps(spec))
     log = (folder / "log").open("wb")
     command = [sys.executable, "-m", "services.inference_gateway.engine", "spec.json"]

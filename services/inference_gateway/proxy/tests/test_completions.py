@@ -39,6 +39,14 @@ async def test_the_list_of_models_is_the_deployments_of_the_keys_project(start):
         await running.client().models.retrieve("third")
 
 
+@pytest.mark.parametrize("spelt", ["hotline@3", "hotline%403", "%68otline@3"])
+async def test_a_pinned_model_is_found_however_its_name_is_spelt_in_the_path(start, spelt):
+    running = await start(deployment(Target("t1", version="3")))
+    async with httpx.AsyncClient(headers={"authorization": "Bearer gyre-test-key"}) as http:
+        reply = await http.get(f"{running.url}/v1/models/{spelt}")
+    assert reply.status_code == 200 and reply.json()["id"] == "hotline@3"
+
+
 async def test_an_answer_has_our_id_and_the_name_that_was_asked_for_and_is_otherwise_the_engines(start):
     async with raw(upstreams.answers("good morning")) as engine:
         running = await start(deployment(Target("t1", version="3", address=engine.address, upstream_model="weights")))

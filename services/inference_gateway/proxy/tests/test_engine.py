@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import struct
 import sys
 from pathlib import Path
 
@@ -29,13 +30,15 @@ async def launch(folder: Path, **spec: object) -> asyncio.subprocess.Process:
         ({"port": 1}, "give either model_path or model_uri"),
         ({"port": 1, "model_path": "nothing.gguf"}, "No such file"),
         ({"port": 1, "model_path": "spec.json"}, "no GGUF file"),
+        ({"port": 1, "model_path": "half.gguf"}, "header of half.gguf cannot be read"),
         ({"port": 1, "model_path": "bad.gguf"}, "cannot load bad.gguf"),
         ({"port": 1, "model_path": "bad.gguf", "model_digest": "sha256:0"}, "not sha256:0"),
         ({"port": 1, "model_uri": "gyre://a/b.gguf"}, "model_uri needs object_store"),
     ],
 )
 async def test_a_bad_spec_or_model_ends_with_64_and_says_what_is_wrong(tmp_path, spec, says):
-    (tmp_path / "bad.gguf").write_bytes(b"GGUF and then nothing")
+    (tmp_path / "bad.gguf").write_bytes(b"GGUF" + struct.pack("<IQQ", 3, 0, 0))
+    (tmp_path / "half.gguf").write_bytes(b"GGUF and then nothing")
     process = await launch(tmp_path, **spec)
     _, said = await process.communicate()
     assert process.returncode == 64 and says in said.decode(), said.decode()[-1000:]

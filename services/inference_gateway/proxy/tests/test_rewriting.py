@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.inference_gateway.proxy.answering import StreamRewriter, rewrite_reply
-from services.inference_gateway.proxy.asking import CHAT, parse
+from services.inference_gateway.proxy.asking import parse_chat
 from services.inference_gateway.proxy.tests.upstreams import piece
 from services.inference_gateway.proxy.upstream import Garbage
 
@@ -17,7 +17,7 @@ MESSAGES = '"messages": [{"role": "user", "content": "hi"}]'
 
 
 def handed_on(text: str, upstream_model: str = "weights") -> bytes:
-    return parse(CHAT, text.encode()).body_for(upstream_model, stream_usage=True)
+    return parse_chat(text.encode()).body_for(upstream_model, stream_usage=True)
 
 
 def rewriter(wants_usage: bool = False, max_event: int = 10_000) -> StreamRewriter:
@@ -84,7 +84,7 @@ def test_whatever_the_body_the_engine_reads_the_same_but_for_model_and_usage(
     fields.pop("stream_options", None)
     body = json.dumps(fields, ensure_ascii=ascii_, indent=indent).encode("utf-8", "surrogatepass")
     expected = fields | {"model": "weights"} | ({"stream_options": {"include_usage": True}} if stream else {})
-    assert json.loads(parse(CHAT, body).body_for("weights", stream_usage=True)) == expected
+    assert json.loads(parse_chat(body).body_for("weights", stream_usage=True)) == expected
 
 
 @given(text=st.text(), spaced=st.booleans(), cuts=st.lists(st.integers(1, 40), max_size=30))
