@@ -144,6 +144,7 @@ export const words = {
   "relation.trained_on": "trained on",
   "relation.based_on": "based on",
   "relation.converted_to": "converted to",
+  "relation.calibrated_on": "calibrated",
   "relation.derived": "became",
   "relation.gathered": "gathered into",
   "relation.said_about": "was judged in",

@@ -147,6 +147,7 @@ export const words: Translation<typeof source> = {
   "relation.trained_on": "训练数据",
   "relation.based_on": "基于",
   "relation.converted_to": "转换为",
+  "relation.calibrated_on": "校准数据",
   "relation.derived": "派生出",
   "relation.gathered": "汇集为",
   "relation.said_about": "评价见",
