@@ -88,6 +88,7 @@ class Evaluation(Table, Resource, Numbered, Leased, table=True):
     latency_p95_ms: float = 0.0
     tokens_per_second: float = 0.0
     cost_microusd: int = Field(default=0, sa_type=BigInteger)
+    cost: dict[str, Any] = Field(default_factory=dict, sa_type=sa.JSON)
     failure_reason: str = ""
     failure_message: str = ""
     start_time: datetime | None = Field(default=None, sa_type=DateTime(timezone=True))
