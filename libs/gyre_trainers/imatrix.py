@@ -58,9 +58,9 @@ def measure(folder: Path, rows: Sequence[Row]) -> Importance:
         return add
 
     for module_name, module in model.named_modules():
-        if isinstance(module, torch.nn.Linear) and module is not model.get_output_embeddings():
-            if name := names.get_name(module_name):
-                module.register_forward_pre_hook(watch(f"{name}.weight"))
+        weighed = isinstance(module, torch.nn.Linear) and module is not model.get_output_embeddings()
+        if weighed and (name := names.get_name(module_name)):
+            module.register_forward_pre_hook(watch(f"{name}.weight"))
     tokens = 0
     with torch.inference_mode():
         for row in rows:

@@ -16,7 +16,12 @@ from gyre_trainers.exits import BadInput
 from gyre_trainers.imatrix import Importance
 
 ROWS: list[Row] = [
-    {"messages": [{"role": "user", "content": "the bus was late"}, {"role": "assistant", "content": "a crew will come"}]}
+    {
+        "messages": [
+            {"role": "user", "content": "the bus was late"},
+            {"role": "assistant", "content": "a crew will come"},
+        ]
+    }
 ]
 
 

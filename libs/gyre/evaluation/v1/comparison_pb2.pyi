@@ -165,18 +165,18 @@ class Candidate(_message.Message):
     class _StateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Candidate._State.ValueType], _builtins.type):
         DESCRIPTOR: _descriptor.EnumDescriptor
         STATE_UNSPECIFIED: Candidate._State.ValueType  # 0
-        STATE_WAITING: Candidate._State.ValueType  # 1
-        """Waits for its turn: one is measured at a time, or they would slow one another."""
-        STATE_QUANTISING: Candidate._State.ValueType  # 2
+        STATE_QUANTISING: Candidate._State.ValueType  # 1
+        STATE_WAITING: Candidate._State.ValueType  # 2
+        """Ready to be measured: one at a time, or they would slow one another."""
         STATE_EVALUATING: Candidate._State.ValueType  # 3
         STATE_MEASURED: Candidate._State.ValueType  # 4
         STATE_FAILED: Candidate._State.ValueType  # 5
 
     class State(_State, metaclass=_StateEnumTypeWrapper): ...
     STATE_UNSPECIFIED: Candidate.State.ValueType  # 0
-    STATE_WAITING: Candidate.State.ValueType  # 1
-    """Waits for its turn: one is measured at a time, or they would slow one another."""
-    STATE_QUANTISING: Candidate.State.ValueType  # 2
+    STATE_QUANTISING: Candidate.State.ValueType  # 1
+    STATE_WAITING: Candidate.State.ValueType  # 2
+    """Ready to be measured: one at a time, or they would slow one another."""
     STATE_EVALUATING: Candidate.State.ValueType  # 3
     STATE_MEASURED: Candidate.State.ValueType  # 4
     STATE_FAILED: Candidate.State.ValueType  # 5
