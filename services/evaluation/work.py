@@ -175,7 +175,7 @@ def ask(base_url: str, messages: list[dict[str, str]], max_tokens: int) -> dict[
 def measure_cost(running: Engine, rows: list[dict[str, Any]], spec: Spec) -> dict[str, Any]:
     log.info("measuring memory, time to first token and perplexity")
     limits = {"max_tokens": spec.max_tokens, "parallel": spec.parallel, "threads": spec.threads}
-    return probes.measure(*running, rows, **limits)
+    return probes.measure(running.base_url, running.pid, rows, **limits)
 
 
 def judged(spec: Spec, row: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
