@@ -119,17 +119,16 @@ async def _look_at_evaluation(context: Context, comparison: Comparison, candidat
     if evaluation.state != EvaluationState.SUCCEEDED:
         reason = evaluation.failure_reason or evaluation.state
         return _failed(reason, evaluation.failure_message or f"Evaluation {evaluation.number} was stopped.")
-    flavor, hour_microusd = await _price(context, evaluation)
-    return comparisons.figures(evaluation, comparison.metric, flavor, hour_microusd)
+    flavor, core_hour_microusd = await _price(context, evaluation)
+    return comparisons.figures(evaluation, comparison.metric, flavor, core_hour_microusd)
 
 
-async def _price(context: Context, evaluation: Evaluation) -> tuple[str, float]:
-    """The flavor that an evaluation ran on, and what the cores that its engine computed with cost there for an hour."""
+async def _price(context: Context, evaluation: Evaluation) -> tuple[str, int]:
+    """The flavor that an evaluation ran on, and the price of one of its cores for an hour, millionths of a dollar."""
     request = workload_service_pb2.GetWorkloadRequest(name=evaluation.workload)
     workload = await context.clients.stub(WorkloadServiceStub).GetWorkload(request)
     known = await context.clients.stub(NodeServiceStub).ListFlavors(node_service_pb2.ListFlavorsRequest(page_size=500))
-    core = next((it.cpu_hour_microusd for it in known.flavors if it.name == workload.flavor), 0)
-    return workload.flavor, evaluation.cost["threads"] * core
+    return workload.flavor, next((it.cpu_hour_microusd for it in known.flavors if it.name == workload.flavor), 0)
 
 
 async def _conclude(context: Context, claim: Claim[Comparison]) -> None:

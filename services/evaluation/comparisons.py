@@ -81,16 +81,16 @@ async def note(session: Session, comparison: Comparison, candidates: Sequence[Ca
         await transition(session, comparison, EvaluationState.RUNNING)
 
 
-def figures(evaluation: Evaluation, metric: str, flavor: str, hour_microusd: float) -> Candidate:
-    """What a SUCCEEDED evaluation adds to its candidate. `hour_microusd` is the price of all that the engine uses."""
-    speed = evaluation.tokens_per_second
+def figures(evaluation: Evaluation, metric: str, flavor: str, core_hour_microusd: int) -> Candidate:
+    """What a SUCCEEDED evaluation adds to its candidate. Priced is the CPU time that the engine took for its tokens."""
+    core_hours = evaluation.cost["cpu_seconds_per_token"] * 1e6 / HOUR
     return {
         "state": "MEASURED",
         "score": next(it for it in evaluation.scores if not it["slice"] and it["metric"] == metric),
         "cost": evaluation.cost,
-        "tokens_per_second": speed,
+        "tokens_per_second": evaluation.tokens_per_second,
         "flavor": flavor,
-        "million_tokens_microusd": round(hour_microusd / HOUR * 1e6 / speed) if speed else 0,
+        "million_tokens_microusd": round(core_hours * core_hour_microusd),
     }
 
 

@@ -35,7 +35,7 @@ class Timing(NamedTuple):
 
 
 def measure(base_url: str, pid: int, rows: list[Row], *, max_tokens: int, parallel: int, threads: int) -> Row:
-    """The fields of CostFigures. `pid` is the engine's."""
+    """The fields of CostFigures but for CPU time. `pid` is the engine's."""
     timings = [time_answer(base_url, row["messages"][:-1], max_tokens) for row in _spread(rows, PROBE_ROWS)]
     asked = _spread(rows, PERPLEXITY_ROWS)
     with ThreadPoolExecutor(parallel) as pool:
@@ -51,6 +51,12 @@ def measure(base_url: str, pid: int, rows: list[Row], *, max_tokens: int, parall
         "perplexity_rows": len(asked),
         "threads": threads,
     }
+
+
+def cpu_seconds(pid: int) -> float:
+    """What the process has computed so far."""
+    times = psutil.Process(pid).cpu_times()
+    return float(times.user + times.system)
 
 
 def time_answer(base_url: str, messages: list[dict[str, str]], max_tokens: int) -> Timing:

@@ -71,15 +71,17 @@ def main(argv: list[str]) -> int:
         store = ObjectStore.from_url(spec.object_store)
         rows = asyncio.run(read_rows(store, spec))  # 1 what is asked
         with engine(spec, spec_file.parent) as running:  # 2 who answers
-            started = time.perf_counter()
+            started, cpu_before = time.perf_counter(), probes.cpu_seconds(running.pid)
             answers = ask_all(running.base_url, rows, spec)  # 3 ask
-            seconds = time.perf_counter() - started
+            seconds, cpu = time.perf_counter() - started, probes.cpu_seconds(running.pid) - cpu_before
             cost = measure_cost(running, rows, spec) if spec.measure_cost else {}
         results = [judged(spec, row, answer) for row, answer in zip(rows, answers, strict=True)]  # 4 score
         summary = asyncio.run(publish(store, spec, results, answers, seconds))  # 5 keep
     except (BadSpec, ValidationError, FileNotFoundError) as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_BAD_SPEC
+    if cost:
+        cost["cpu_seconds_per_token"] = cpu / max(1, sum(answer["tokens"] for answer in answers))
     write_result(spec_file, summary | {"cost": cost})
     return 0
 

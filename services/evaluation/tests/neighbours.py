@@ -48,6 +48,7 @@ class World:
     async def finished(self, spec: dict[str, Any]) -> dict[str, Any]:
         """What a job leaves, for the quantisation that its spec names by the model's URI."""
         quantisation = spec["model_uri"].rsplit("/", 1)[-1]
+        cost = {"memory_bytes": 5, "perplexity": 1.5, "cpu_seconds_per_token": 1 / self.speed[quantisation]}
         rows = [_row(index, right=index < self.right[quantisation]) for index in range(ROWS)]
         path = self.folder / "results.parquet"
         pq.write_table(pa.Table.from_pylist(rows, work.SCHEMA), path)
@@ -59,7 +60,7 @@ class World:
             "latency_p50_ms": 1.0,
             "latency_p95_ms": 2.0,
             "tokens_per_second": self.speed[quantisation],
-            "cost": {"memory_bytes": 5, "perplexity": 1.5, "threads": 1} if spec["measure_cost"] else {},
+            "cost": cost if spec["measure_cost"] else {},
         }
 
 

@@ -71,6 +71,7 @@ async def test_cost_and_perplexity_are_asked_of_the_same_engine(tmp_path: Path) 
     assert cost["memory_bytes"] > bundled.wheel_file().stat().st_size
     assert 0 < cost["time_to_first_token_p50_ms"] <= cost["time_to_first_token_p95_ms"]
     assert cost["single_tokens_per_second"] > 0
+    assert 0 < cost["cpu_seconds_per_token"] < 1
     assert (cost["perplexity_rows"], cost["threads"]) == (8, 1)
     assert cost["perplexity"] > 100  # "Paris" answers none of the questions in one word but the first
 

@@ -220,7 +220,7 @@ class Candidate(_message.Message):
     tokens_per_second: _builtins.float
     """Generated tokens with all slots busy."""
     million_tokens_microusd: _builtins.int
-    """Millionths of a US dollar for a million generated tokens with all slots busy, on `flavor`."""
+    """Millionths of a US dollar for the CPU time of a million generated tokens with all slots busy, on `flavor`."""
     flavor: _builtins.str
     """`flavors/{slug}` that it was measured on and is priced by."""
     on_front: _builtins.bool

@@ -172,6 +172,7 @@ class CostFigures(_message.Message):
     PERPLEXITY_FIELD_NUMBER: _builtins.int
     PERPLEXITY_ROWS_FIELD_NUMBER: _builtins.int
     THREADS_FIELD_NUMBER: _builtins.int
+    CPU_SECONDS_PER_TOKEN_FIELD_NUMBER: _builtins.int
     memory_bytes: _builtins.int
     """Resident memory of the engine after the last answer: weights, context and buffers."""
     time_to_first_token_p50_ms: _builtins.float
@@ -184,7 +185,11 @@ class CostFigures(_message.Message):
     perplexity_rows: _builtins.int
     """Rows that perplexity was measured on."""
     threads: _builtins.int
-    """Cores that the engine computed with."""
+    """Threads that the engine computed with."""
+    cpu_seconds_per_token: _builtins.float
+    """CPU time of the engine for a generated token and its share of the prompt, all slots busy: unlike the speed, it
+    depends little on what else the machine did.
+    """
     def __init__(
         self,
         *,
@@ -195,10 +200,11 @@ class CostFigures(_message.Message):
         perplexity: _builtins.float = ...,
         perplexity_rows: _builtins.int = ...,
         threads: _builtins.int = ...,
+        cpu_seconds_per_token: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["memory_bytes", b"memory_bytes", "perplexity", b"perplexity", "perplexity_rows", b"perplexity_rows", "single_tokens_per_second", b"single_tokens_per_second", "threads", b"threads", "time_to_first_token_p50_ms", b"time_to_first_token_p50_ms", "time_to_first_token_p95_ms", b"time_to_first_token_p95_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cpu_seconds_per_token", b"cpu_seconds_per_token", "memory_bytes", b"memory_bytes", "perplexity", b"perplexity", "perplexity_rows", b"perplexity_rows", "single_tokens_per_second", b"single_tokens_per_second", "threads", b"threads", "time_to_first_token_p50_ms", b"time_to_first_token_p50_ms", "time_to_first_token_p95_ms", b"time_to_first_token_p95_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -493,6 +493,7 @@ export interface CostFigures {
   perplexity: number;
   perplexity_rows: number;
   threads: number;
+  cpu_seconds_per_token: number;
 }
 
 export interface SliceScore {
