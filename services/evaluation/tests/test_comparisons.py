@@ -63,7 +63,7 @@ class Served:
             now = await self.get(name)
             return now if now.state == state else None
 
-        return await eventually(check, seconds=30)
+        return await eventually(check, seconds=90)  # a lease that a stop left behind lasts 30
 
     async def all_evaluations(self) -> list[Any]:
         request = evaluation_service_pb2.ListEvaluationsRequest(parent=f"projects/{PROJECT}")
