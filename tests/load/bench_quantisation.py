@@ -37,6 +37,8 @@ def measure(options: argparse.Namespace) -> None:
         comparison = gyre.comparisons.create(
             gyre.models.version_name(options.version),
             gyre.suites.name(options.suite),
+            quantisations=options.quantisation,
+            baseline=options.baseline,
             metric=options.metric,
             margin=options.margin / 100,
             calibration=gyre.datasets.version_name(options.calibrate) if options.calibrate else "",
@@ -189,6 +191,8 @@ def main() -> None:
     one.add_argument("version", help="for example hotline@1")
     one.add_argument("--suite", required=True)
     one.add_argument("--calibrate", default="", help="data set version, for example hotline@1")
+    one.add_argument("--quantisation", action="append", default=[], help="repeat it; all four without")
+    one.add_argument("--baseline", default="F16")
     one.add_argument("--metric", default="exact")
     one.add_argument("--margin", type=float, default=5.0, help="points")
     one.add_argument("--title", default="", help="what the figures are filed under")
