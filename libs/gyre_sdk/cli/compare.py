@@ -106,14 +106,15 @@ def _show(comparison: Comparison) -> None:
     from gyre_sdk import names
     from gyre_sdk.cli import output
 
-    output.show_table(TITLES, [_row(it) for it in comparison.candidates])
+    output.show_table(TITLES, [_row(it, comparison) for it in comparison.candidates])
     if comparison.recommended:
         click.echo(f"\nRecommended: {names.short(comparison.recommended)}. {comparison.recommendation_message}")
     else:
         click.echo(f"\n{_line(comparison)}. {comparison.failure_message}".rstrip())
 
 
-def _row(candidate: Candidate) -> list[Any]:
+def _row(candidate: Candidate, comparison: Comparison) -> list[Any]:
+    """Differences and the front are known once all are measured."""
     from gyre_sdk import messages
     from gyre_sdk.cli import output
 
@@ -122,7 +123,7 @@ def _row(candidate: Candidate) -> list[Any]:
         blank = [""] * (len(TITLES) - 3)
         return [candidate.quantisation, output.coloured(state), *blank, candidate.failure_message]
     cost, score = candidate.cost, candidate.score
-    is_baseline = candidate.difference_lower == candidate.difference_upper == 0
+    judged, is_baseline = bool(comparison.recommended), candidate.quantisation == comparison.baseline
     return [
         candidate.quantisation + (" + matrix" if candidate.calibrated else ""),
         output.size(candidate.size_bytes),
@@ -130,8 +131,8 @@ def _row(candidate: Candidate) -> list[Any]:
         f"{cost.perplexity:.4f}",
         f"{score.value:.1%}",
         f"{score.lower:.1%} – {score.upper:.1%}",
-        "" if is_baseline else f"{_points(candidate.difference)} ({_range(candidate)})",
-        "yes" if candidate.within_margin else "no",
+        f"{_points(candidate.difference)} ({_range(candidate)})" if judged and not is_baseline else "",
+        ("yes" if candidate.within_margin else "no") if judged else "",
         f"{cost.time_to_first_token_p50_ms:.0f} ms",
         f"{cost.single_tokens_per_second:.0f}/s",
         f"{candidate.tokens_per_second:.0f}/s",

@@ -33,6 +33,7 @@ def test_a_comparison_is_a_table_and_a_sentence(capsys: pytest.CaptureFixture[st
         Comparison(
             number=3,
             state=Comparison.STATE_SUCCEEDED,
+            baseline="F16",
             candidates=[measured("F16", 0.87, within_margin=True), q4, broken],
             recommended=q4.variant,
             recommendation_message="It is cheapest.",

@@ -11,6 +11,9 @@ export function CandidateTable({ comparison }: { comparison: Comparison }) {
   const { t, word, language } = useI18n();
   const measured = (render: (row: Candidate) => React.ReactNode) => (_: unknown, row: Candidate) =>
     bare(row.state) === "MEASURED" ? render(row) : <Nothing />;
+  /** Differences are known once all are measured. */
+  const judged = (render: (row: Candidate) => React.ReactNode) =>
+    measured((row) => (comparison.recommended ? render(row) : <Nothing />));
   const right = { align: "right" as const };
   return (
     <Table<Candidate>
@@ -54,7 +57,7 @@ export function CandidateTable({ comparison }: { comparison: Comparison }) {
         {
           ...right,
           title: t("quantisations.difference"),
-          render: measured((row) =>
+          render: judged((row) =>
             row.quantisation === comparison.baseline ? (
               <Nothing />
             ) : (
@@ -69,7 +72,7 @@ export function CandidateTable({ comparison }: { comparison: Comparison }) {
         },
         {
           title: t("quantisations.within"),
-          render: measured((row) => t(row.within_margin ? "quantisations.yes" : "quantisations.no")),
+          render: judged((row) => t(row.within_margin ? "quantisations.yes" : "quantisations.no")),
         },
         {
           ...right,
