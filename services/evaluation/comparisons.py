@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from gyre.evaluation.v1 import comparison_pb2, events_pb2
@@ -152,12 +152,21 @@ async def conclude(session: Session, comparison: Comparison, candidates: Sequenc
         number=comparison.number,
         version=comparison.version,
         suite=comparison.suite,
-        candidates=render(comparison, comparison_pb2.Comparison).candidates,
+        candidates=_without_prose(render(comparison, comparison_pb2.Comparison).candidates),
         recommended=comparison.recommended,
         recommendation_reason=comparison.recommendation_reason,
     )
     completed.end_time.FromDatetime(comparison.end_time)
     await transition(session, comparison, EvaluationState.SUCCEEDED, completed)
+
+
+def _without_prose(candidates: Iterable[comparison_pb2.Candidate]) -> list[comparison_pb2.Candidate]:
+    """As an event carries them: reasons, no sentences."""
+    bare = list(candidates)
+    for candidate in bare:
+        candidate.ClearField("note")
+        candidate.ClearField("failure_message")
+    return bare
 
 
 def reason(baseline: Candidate, chosen: Candidate, margin: float) -> tuple[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -10,6 +11,7 @@ from typing import Any
 
 import grpc
 import pytest
+import sqlalchemy as sa
 from gyre.evaluation.v1 import comparison_pb2, comparison_service_pb2, evaluation_service_pb2
 from gyre.evaluation.v1.comparison_service_pb2_grpc import ComparisonServiceStub
 from gyre.evaluation.v1.evaluation_service_pb2_grpc import EvaluationServiceStub
@@ -109,6 +111,12 @@ async def test_the_cheapest_that_is_not_too_bad_is_recommended_with_its_reason(s
     assert served.world.most_running == 1
     async with served.db.transaction() as session:
         assert ("ComparisonCompleted", done.name) in await outbox_of(session)
+        (payload,) = await session.scalars(
+            sa.text("SELECT payload FROM outbox WHERE type LIKE '%.ComparisonCompleted'")
+        )
+    completed = json.loads(payload)
+    assert [it["note"] for it in completed["candidates"]] == [""] * 5
+    assert completed["recommended"] == done.recommended
 
 
 async def test_nothing_is_measured_twice_when_the_service_dies_on_the_way(served: Served) -> None:

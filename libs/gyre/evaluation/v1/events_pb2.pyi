@@ -177,7 +177,9 @@ class ComparisonCompleted(_message.Message):
     recommendation_reason: _builtins.str
     """For programs: CHEAPEST_WITHIN_MARGIN or BASELINE_BEST."""
     @_builtins.property
-    def candidates(self) -> _containers.RepeatedCompositeFieldContainer[_comparison_pb2.Candidate]: ...
+    def candidates(self) -> _containers.RepeatedCompositeFieldContainer[_comparison_pb2.Candidate]:
+        """Without note and failure_message."""
+
     @_builtins.property
     def end_time(self) -> _timestamp_pb2.Timestamp: ...
     def __init__(
