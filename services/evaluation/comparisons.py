@@ -101,21 +101,22 @@ def judged(
 
     `rows` are the answers of the measured ones, by quantisation. Those that failed stay as they are.
     """
-    baseline = rows[candidates[0]["quantisation"]]
+    first, *others = candidates
     rule = gate.Rule("", metric, -margin)
-    found = []
-    for candidate in candidates:
-        if candidate["state"] == "MEASURED" and candidate is not candidates[0]:
-            (outcome,) = gate.judge(rows[candidate["quantisation"]], baseline, [rule], seed=0, resamples=gate.RESAMPLES)
-            candidate = candidate | {
-                "difference": outcome.difference,
-                "difference_lower": outcome.lower,
-                "difference_upper": outcome.upper,
-                "within_margin": outcome.passed,
-            }
-        elif candidate is candidates[0]:
-            candidate = candidate | {"within_margin": True}
-        found.append(candidate)
+
+    def against_first(candidate: Candidate) -> Candidate:
+        if candidate["state"] != "MEASURED":
+            return candidate
+        new, old = rows[candidate["quantisation"]], rows[first["quantisation"]]
+        (outcome,) = gate.judge(new, old, [rule], seed=0, resamples=gate.RESAMPLES)
+        return candidate | {
+            "difference": outcome.difference,
+            "difference_lower": outcome.lower,
+            "difference_upper": outcome.upper,
+            "within_margin": outcome.passed,
+        }
+
+    found = [first | {"within_margin": True}, *map(against_first, others)]
     on_front = pareto.front(points(found))
     return [it | {"on_front": it["quantisation"] in on_front} for it in found]
 
