@@ -9,7 +9,7 @@ from gyre_sdk import chat
 from gyre_sdk.config import Config, load
 from gyre_sdk.resources.capacity import Nodes, Queues, Workloads
 from gyre_sdk.resources.data import Datasets
-from gyre_sdk.resources.evaluation import Evaluations, Suites, Verdicts
+from gyre_sdk.resources.evaluation import Comparisons, Evaluations, Suites, Verdicts
 from gyre_sdk.resources.feedback import Batches, FeedbackItems
 from gyre_sdk.resources.identity import Keys, Projects
 from gyre_sdk.resources.models import Models
@@ -38,6 +38,7 @@ class Gyre:
         self.datasets, self.models = Datasets(*of), Models(*of)
         self.runs, self.pipelines = Runs(*of), Pipelines(*of)
         self.suites, self.evaluations, self.verdicts = Suites(*of), Evaluations(*of), Verdicts(*of)
+        self.comparisons = Comparisons(*of)
         self.deployments, self.completions = Deployments(*of), Completions(*of)
         self.feedback, self.batches = FeedbackItems(*of), Batches(*of)
         self.queues, self.workloads, self.nodes = Queues(*of), Workloads(*of), Nodes(*of)

@@ -39,6 +39,13 @@ def to_gguf(folder: Path, target: Path, precision: Precision = "bf16") -> int:
     return target.stat().st_size
 
 
+def tensor_names(folder: Path, layers: int) -> Any:
+    """gguf's map from the names of the folder's modules to those of GGUF tensors. Raises: BadInput as `to_gguf`."""
+    import gguf
+
+    return gguf.get_tensor_name_map(_converter(_architecture(folder)).model_arch, layers)
+
+
 def _architecture(folder: Path) -> str:
     try:
         names = json.loads((folder / "config.json").read_text("utf-8")).get("architectures")

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
 from typing import Any
 
-from google.protobuf import duration_pb2
 from gyre.dataset.v1 import version_pb2 as dataset_version_pb2
 from gyre.dataset.v1 import version_service_pb2 as dataset_versions
 from gyre.dataset.v1.version_service_pb2_grpc import VersionServiceStub as DatasetVersionServiceStub
@@ -21,9 +19,6 @@ from gyre.evaluation.v1 import (
 from gyre.evaluation.v1.evaluation_service_pb2_grpc import EvaluationServiceServicer
 from gyre.evaluation.v1.suite_service_pb2_grpc import SuiteServiceServicer
 from gyre.evaluation.v1.verdict_service_pb2_grpc import VerdictServiceServicer
-from gyre.model_registry.v1 import variant_pb2, variant_service_pb2, version_service_pb2
-from gyre.model_registry.v1.variant_service_pb2_grpc import VariantServiceStub
-from gyre.model_registry.v1.version_service_pb2_grpc import VersionServiceStub
 from gyre_kit import resources
 from gyre_kit.app import Context
 from gyre_kit.errors import Precondition
@@ -31,19 +26,12 @@ from gyre_kit.names import new_id, project_of
 from gyre_kit.render import enum_name, render
 
 from services.evaluation import gate, results, service, store
+from services.evaluation.measuring import pinned_spec
 from services.evaluation.models import Evaluation, EvaluationState, Suite, Verdict
 
 
 class VersionNotReady(Precondition):
     """The data set version is not READY."""
-
-
-class VariantNotReady(Precondition):
-    """The variant is not READY."""
-
-
-class FormatUnsupported(Precondition):
-    """The engine loads GGUF; make such a variant first, for example Q8_0."""
 
 
 class SuiteApi(SuiteServiceServicer):
@@ -121,7 +109,13 @@ class EvaluationApi(EvaluationServiceServicer):
                 return render(earlier, evaluation_pb2.Evaluation)
             suite = await service.active_suite(session, request.suite)
         evaluation_id = new_id()
-        spec = await self._spec(request, suite, f"{request.parent}/evaluations/{evaluation_id}")
+        spec = await pinned_spec(
+            self.context,
+            request.variant,
+            suite,
+            f"{request.parent}/evaluations/{evaluation_id}",
+            measure_cost=request.measure_cost,
+        )
         given = {
             "display_name": request.display_name,
             "variant": request.variant,
@@ -180,40 +174,6 @@ class EvaluationApi(EvaluationServiceServicer):
             next_page_token=found.next_page_token,
             total_size=found.total,
         )
-
-    async def _spec(
-        self, request: evaluation_service_pb2.CreateEvaluationRequest, suite: Suite, holder: str
-    ) -> dict[str, Any]:
-        """Pins what is measured and what it is measured on, for `holder`; both are immutable from here on."""
-        ttl = duration_pb2.Duration()
-        ttl.FromTimedelta(timedelta(days=self.context.settings.pin_days))
-        pin = dataset_versions.PinVersionRequest(name=suite.dataset_version, holder=holder, ttl=ttl)
-        rows = await self.context.clients.stub(DatasetVersionServiceStub).PinVersion(pin)
-        variant = await self._variant(request.variant)
-        pin_model = version_service_pb2.PinVersionRequest(name=variant.version, holder=holder, ttl=ttl)
-        await self.context.clients.stub(VersionServiceStub).PinVersion(pin_model)
-        on_train = suite.split == "TRAIN"
-        return {
-            "model_uri": variant.uri,
-            "model_digest": variant.digest,
-            "rows_uri": rows.train_uri if on_train else rows.test_uri,
-            "rows_digest": rows.train_digest if on_train else rows.test_digest,
-            "slices": suite.slices,
-            "scorer": suite.scorer,
-            "max_tokens": suite.max_tokens,
-            "max_rows": suite.max_rows,
-            "parallel": self.context.settings.evaluate_parallel,
-        }
-
-    async def _variant(self, name: str) -> variant_pb2.Variant:
-        """Raises: VariantNotReady; FormatUnsupported."""
-        stub = self.context.clients.stub(VariantServiceStub)
-        variant: variant_pb2.Variant = await stub.GetVariant(variant_service_pb2.GetVariantRequest(name=name))
-        if variant.format != variant_pb2.Variant.FORMAT_GGUF:
-            raise FormatUnsupported(variant=name)
-        if variant.state != variant_pb2.Variant.STATE_READY:
-            raise VariantNotReady(variant=name)
-        return variant
 
 
 class VerdictApi(VerdictServiceServicer):

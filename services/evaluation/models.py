@@ -88,6 +88,39 @@ class Evaluation(Table, Resource, Numbered, Leased, table=True):
     latency_p95_ms: float = 0.0
     tokens_per_second: float = 0.0
     cost_microusd: int = Field(default=0, sa_type=BigInteger)
+    cost: dict[str, Any] = Field(default_factory=dict, sa_type=sa.JSON)
+    failure_reason: str = ""
+    failure_message: str = ""
+    start_time: datetime | None = Field(default=None, sa_type=DateTime(timezone=True))
+    end_time: datetime | None = Field(default=None, sa_type=DateTime(timezone=True))
+
+
+class Comparison(Table, Resource, Numbered, Leased, table=True):
+    """The quantisations of one version, measured on one suite. `candidates` are as the proto has them."""
+
+    State: ClassVar[type[EvaluationState]] = EvaluationState
+    TRANSITIONS: ClassVar[Mapping[EvaluationState, frozenset[EvaluationState]]] = {
+        S.QUEUED: frozenset({S.RUNNING, S.CANCELLING}),
+        S.RUNNING: frozenset({S.CANCELLING, S.SUCCEEDED, S.FAILED}),
+        S.CANCELLING: frozenset({S.CANCELLED}),
+        S.SUCCEEDED: frozenset(),
+        S.FAILED: frozenset(),
+        S.CANCELLED: frozenset(),
+    }
+    __table_args__ = (sa.UniqueConstraint("project", "number"), sa.UniqueConstraint("project", "request_id"))
+
+    state: str = Field(default=S.QUEUED, index=True)
+    version: str = Field(index=True)
+    suite: str
+    baseline: str
+    metric: str
+    margin: float
+    calibration: str = ""
+    queue: str = ""
+    candidates: list[dict[str, Any]] = Field(default_factory=list, sa_type=sa.JSON)
+    recommended: str = ""
+    recommendation_reason: str = ""
+    recommendation_message: str = ""
     failure_reason: str = ""
     failure_message: str = ""
     start_time: datetime | None = Field(default=None, sa_type=DateTime(timezone=True))

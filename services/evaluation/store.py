@@ -9,7 +9,7 @@ from gyre_kit import pages, resources
 from gyre_kit.db import Session
 from gyre_kit.names import project_of
 
-from services.evaluation.models import Evaluation, Suite, SuiteState, Verdict
+from services.evaluation.models import Comparison, Evaluation, Suite, SuiteState, Verdict
 
 
 async def suite_page(session: Session, request: Any) -> pages.Page[Suite]:
@@ -29,6 +29,12 @@ async def verdict_page(session: Session, request: Any) -> pages.Page[Verdict]:
     query = sa.select(Verdict).where(Verdict.project == project_of(request.parent))
     allowed = ("state", "candidate", "candidate_variant")
     return await _page(session, Verdict, query, request, allowed, ("display_name", "candidate_variant", "number"))
+
+
+async def comparison_page(session: Session, request: Any) -> pages.Page[Comparison]:
+    query = sa.select(Comparison).where(Comparison.project == project_of(request.parent))
+    allowed = ("state", "version", "suite")
+    return await _page(session, Comparison, query, request, allowed, ("display_name", "version", "number"))
 
 
 async def _page(

@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -28,7 +28,7 @@ import pyarrow.parquet as pq
 from gyre_kit.storage import ObjectStore, digest_of, digest_of_file, key_of
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from services.evaluation import scoring
+from services.evaluation import probes, scoring
 
 log = logging.getLogger("evaluation.work")
 ENGINE = "services.inference_gateway.engine"
@@ -55,6 +55,7 @@ class Spec(BaseModel):
     parallel: int = Field(8, ge=1, le=64)
     threads: int = Field(1, ge=1)
     context_size: int = Field(1024, ge=64)
+    measure_cost: bool = False
     output_prefix: str
 
 
@@ -69,16 +70,19 @@ def main(argv: list[str]) -> int:
         spec = Spec.model_validate_json(spec_file.read_bytes())
         store = ObjectStore.from_url(spec.object_store)
         rows = asyncio.run(read_rows(store, spec))  # 1 what is asked
-        with engine(spec, spec_file.parent) as base_url:  # 2 who answers
-            started = time.perf_counter()
-            answers = ask_all(base_url, rows, spec)  # 3 ask
-            seconds = time.perf_counter() - started
+        with engine(spec, spec_file.parent) as running:  # 2 who answers
+            started, cpu_before = time.perf_counter(), probes.cpu_seconds(running.pid)
+            answers = ask_all(running.base_url, rows, spec)  # 3 ask
+            seconds, cpu = time.perf_counter() - started, probes.cpu_seconds(running.pid) - cpu_before
+            cost = measure_cost(running, rows, spec) if spec.measure_cost else {}
         results = [judged(spec, row, answer) for row, answer in zip(rows, answers, strict=True)]  # 4 score
         summary = asyncio.run(publish(store, spec, results, answers, seconds))  # 5 keep
     except (BadSpec, ValidationError, FileNotFoundError) as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_BAD_SPEC
-    write_result(spec_file, summary)
+    if cost:
+        cost["cpu_seconds_per_token"] = cpu / max(1, sum(answer["tokens"] for answer in answers))
+    write_result(spec_file, summary | {"cost": cost})
     return 0
 
 
@@ -98,9 +102,14 @@ async def read_rows(store: ObjectStore, spec: Spec) -> list[dict[str, Any]]:
     return rows
 
 
+class Engine(NamedTuple):
+    base_url: str
+    pid: int
+
+
 @contextmanager
-def engine(spec: Spec, folder: Path) -> Iterator[str]:
-    """The replica's program on a free port, as a child; yields its base URL. Raises: BadSpec if it cannot load."""
+def engine(spec: Spec, folder: Path) -> Iterator[Engine]:
+    """The replica's program on a free port, as a child. Raises: BadSpec if it cannot load."""
     with tempfile.TemporaryDirectory(dir=folder, prefix="engine-") as work:
         wanted = {
             "model_uri": spec.model_uri,
@@ -115,7 +124,7 @@ def engine(spec: Spec, folder: Path) -> Iterator[str]:
         spec_file.write_text(json.dumps(wanted))
         child = subprocess.Popen([sys.executable, "-m", ENGINE, str(spec_file)], stdout=sys.stderr)
         try:
-            yield _when_ready(child, spec_file.with_name("ready.json"))
+            yield Engine(_when_ready(child, spec_file.with_name("ready.json")), child.pid)
         finally:
             child.terminate()
             try:
@@ -163,6 +172,12 @@ def ask(base_url: str, messages: list[dict[str, str]], max_tokens: int) -> dict[
         "latency_ms": (time.perf_counter() - started) * 1000,
         "tokens": answer["usage"]["completion_tokens"],
     }
+
+
+def measure_cost(running: Engine, rows: list[dict[str, Any]], spec: Spec) -> dict[str, Any]:
+    log.info("measuring memory, time to first token and perplexity")
+    limits = {"max_tokens": spec.max_tokens, "parallel": spec.parallel, "threads": spec.threads}
+    return probes.measure(running.base_url, running.pid, rows, **limits)
 
 
 def judged(spec: Spec, row: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:

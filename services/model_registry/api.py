@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC
+from datetime import UTC, timedelta
 from typing import Any
 
 from google.protobuf import empty_pb2
+from gyre.dataset.v1 import version_service_pb2 as dataset_versions
+from gyre.dataset.v1.version_service_pb2_grpc import VersionServiceStub as DatasetVersionServiceStub
 from gyre.evaluation.v1 import verdict_pb2, verdict_service_pb2
 from gyre.evaluation.v1.verdict_service_pb2_grpc import VerdictServiceStub
 from gyre.model_registry.v1 import (
@@ -37,6 +39,7 @@ from services.model_registry import aliases, lineage, service, store, variants
 from services.model_registry.models import Model, Variant, Version, VersionState, parents_of
 
 DEFAULT_DEPTH = 10
+CALIBRATION_PIN = timedelta(days=1)
 
 
 class ModelApi(ModelServiceServicer):
@@ -157,8 +160,9 @@ class VariantApi(VariantServiceServicer):
         self.db = context.db
 
     async def CreateVariant(self, request: variant_service_pb2.CreateVariantRequest, _: Any) -> variant_pb2.Variant:
+        calibration = await self._calibration(request) if request.calibration else None
         async with self.db.transaction() as session:
-            variant = await variants.create_variant(session, request.parent, request.quantisation)
+            variant = await variants.create_variant(session, request.parent, request.quantisation, calibration)
         self.context.wake()
         return render(variant, variant_pb2.Variant)
 
@@ -177,6 +181,16 @@ class VariantApi(VariantServiceServicer):
             next_page_token=found.next_page_token,
             total_size=found.total,
         )
+
+    async def _calibration(self, request: variant_service_pb2.CreateVariantRequest) -> variants.Calibration:
+        """Holds on to the rows until the job has read them. Raises: what the data set service says."""
+        pin = dataset_versions.PinVersionRequest(
+            name=request.calibration,
+            holder=variants.variant_name(request.parent, request.quantisation, request.calibration),
+        )
+        pin.ttl.FromTimedelta(CALIBRATION_PIN)
+        rows = await self.context.clients.stub(DatasetVersionServiceStub).PinVersion(pin)
+        return variants.Calibration(dataset_version=rows.name, uri=rows.train_uri, digest=rows.train_digest)
 
 
 class AliasApi(AliasServiceServicer):

@@ -116,6 +116,9 @@ class Variant(Table, Resource, Leased, table=True):
     digest: str = ""
     size_bytes: int = Field(default=0, sa_type=BigInteger)
     note: str = ""
+    calibration: str = ""
+    calibration_uri: str = ""
+    calibration_digest: str = ""
     workload: str = ""
     failure_reason: str = ""
     failure_message: str = ""

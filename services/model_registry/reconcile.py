@@ -109,6 +109,8 @@ async def _follow_conversion(context: Context, claim: Any) -> bool:
         "manifest": version.uri,
         "digest": version.digest,
         "quantisation": variant.quantisation,
+        "calibration": variant.calibration_uri,
+        "calibration_digest": variant.calibration_digest,
     }
     workload = await _follow_job(context, claim, spec, f"{variant.quantisation} of {variant.version}")
     if workload is None or workload.state not in (*ENDED, workload_pb2.Workload.STATE_FINISHED):

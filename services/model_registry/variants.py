@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from gyre.model_registry.v1 import events_pb2, variant_pb2
 from gyre_kit.db import Session
 from gyre_kit.errors import Invalid
+from gyre_kit.names import last
 from gyre_kit.render import enum_number
 from gyre_kit.states import transition
 
@@ -13,21 +16,50 @@ from services.model_registry.models import Variant, VariantState
 from services.model_registry.service import ready_version
 
 QUANTISATIONS = ("F16", "Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M")
+UNCALIBRATED = ("F16", "Q8_0")  # take no importance matrix
 
 
 class QuantisationUnknown(Invalid):
     """Quantisations are F16, Q8_0, Q6_K, Q5_K_M and Q4_K_M."""
 
 
-async def create_variant(session: Session, version_name: str, quantisation: str) -> Variant:
-    """A variant that a job will make, or the one of that quantisation that is there; a failed one is tried again.
+class CalibrationWithoutEffect(Invalid):
+    """F16 and Q8_0 round every weight alike; ask for Q6_K, Q5_K_M or Q4_K_M, or leave the calibration out."""
 
-    Raises: QuantisationUnknown; NotFound; VersionNotReady.
+
+@dataclass(frozen=True)
+class Calibration:
+    """The training rows of a data set version, for an importance matrix."""
+
+    dataset_version: str
+    uri: str
+    digest: str
+
+
+def variant_name(version: str, quantisation: str, dataset_version: str = "") -> str:
+    """`…/variants/q4-k-m`, or `…/variants/q4-k-m-hotline-1` of one calibrated on version 1 of `hotline`.
+
+    Raises: QuantisationUnknown; CalibrationWithoutEffect.
     """
     if quantisation not in QUANTISATIONS:
         raise QuantisationUnknown(field="quantisation", given=quantisation[:40])
+    name = f"{version}/variants/{quantisation.lower().replace('_', '-')}"
+    if not dataset_version:
+        return name
+    if quantisation in UNCALIBRATED:
+        raise CalibrationWithoutEffect(field="calibration", quantisation=quantisation)
+    return f"{name}-{last(dataset_version.split('/versions/')[0])}-{last(dataset_version)}"
+
+
+async def create_variant(
+    session: Session, version_name: str, quantisation: str, calibration: Calibration | None = None
+) -> Variant:
+    """A variant that a job will make, or the one of that name that is there; a failed one is tried again.
+
+    Raises: QuantisationUnknown; CalibrationWithoutEffect; NotFound; VersionNotReady.
+    """
+    name = variant_name(version_name, quantisation, calibration.dataset_version if calibration else "")
     version = await ready_version(session, version_name)
-    name = f"{version_name}/variants/{quantisation.lower().replace('_', '-')}"
     variant: Variant | None = await session.get(Variant, name, with_for_update=True)
     if variant is None:
         variant = Variant(
@@ -39,6 +71,9 @@ async def create_variant(session: Session, version_name: str, quantisation: str)
             format="GGUF",
             quantisation=quantisation,
         )
+        if calibration:
+            variant.calibration = calibration.dataset_version
+            variant.calibration_uri, variant.calibration_digest = calibration.uri, calibration.digest
         session.add(variant)
     elif variant.state == VariantState.FAILED:
         variant.workload = variant.failure_reason = variant.failure_message = ""
@@ -51,7 +86,8 @@ async def finish_variant(
     session: Session, variant: Variant, *, uri: str, digest: str, size_bytes: int, note: str
 ) -> None:
     variant.uri, variant.digest, variant.size_bytes, variant.note = uri, digest, size_bytes, note
-    await store.add_edges(session, variant.project, [(variant.version, variant.name, "converted_to")])
+    edges = [(variant.version, variant.name, "converted_to"), (variant.calibration, variant.name, "calibrated_on")]
+    await store.add_edges(session, variant.project, edges)
     ready = events_pb2.VariantReady(
         name=variant.name,
         version=variant.version,

@@ -1,7 +1,8 @@
 """Heavy work of the registry, launched as a job: `python -m services.model_registry.work SPEC`.
 
-SPEC is {"task": "import", "source", "revision"} or {"task": "quantise", "manifest", "digest", "quantisation"}, and the
-launcher's `object_store`. The result goes to result.json beside the spec, last.
+SPEC is {"task": "import", "source", "revision"} or {"task": "quantise", "manifest", "digest", "quantisation"},
+the latter with {"calibration", "calibration_digest"} where an importance matrix is wanted, and the launcher's
+`object_store`. The result goes to result.json beside the spec, last.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from gyre_kit.storage import ObjectStore, key_of
-from gyre_trainers import base, bundled, exits, hub
+from gyre_trainers import base, bundled, exits, hub, imatrix
 from gyre_trainers.convert import to_gguf
 from gyre_trainers.exits import BadInput
 from gyre_trainers.quantize import quantise
@@ -86,6 +87,8 @@ async def make_variant(store: ObjectStore, spec: dict[str, Any], scratch: Path) 
     if spec["quantisation"] != "F16":
         quantised = quantise(full, scratch / "quantised.gguf", spec["quantisation"])
         made, note = quantised.path, quantised.note
+        if spec.get("calibration"):
+            note = "; ".join(filter(None, [note, await _calibrate(store, spec, folder, full, made)]))
     stored = await intake.put_blob(store, made)
     return {
         "uri": intake.blob_uri(stored["sha256"]),
@@ -93,6 +96,18 @@ async def make_variant(store: ObjectStore, spec: dict[str, Any], scratch: Path) 
         "size_bytes": stored["size"],
         "note": note,
     }
+
+
+async def _calibrate(store: ObjectStore, spec: dict[str, Any], folder: Path, full: Path, made: Path) -> str:
+    """Weighs the rounding of `made` in place and says so in a sentence. Raises: BadInput."""
+    try:
+        path = await store.fetch(key_of(spec["calibration"]), full.parent)
+    except FileNotFoundError as error:
+        raise BadInput("calibration", "the rows are not there", "pick a data set version that is ready") from error
+    rows = imatrix.drawn_rows(path, spec.get("calibration_digest", ""))
+    log.info("measuring an importance matrix on %d rows", len(rows))
+    weighed = imatrix.requantise(full, made, imatrix.measure(folder, rows))
+    return f"{weighed} matrices weighed by an importance matrix of {len(rows)} rows"
 
 
 async def _obtain(store: ObjectStore, source: str, revision: str, scratch: Path) -> Path:

@@ -11,6 +11,7 @@ import click
 
 from gyre_sdk.cli.base import OPTIONS, GyreGroup, complete, connect
 from gyre_sdk.cli.commands import Columns, listing, made, showing
+from gyre_sdk.cli.compare import compare, comparisons
 from gyre_sdk.cli.when import When
 
 if TYPE_CHECKING:
@@ -59,6 +60,8 @@ def models() -> None:
 
 models.add_command(listing("models", lambda gyre: gyre.models, COLUMNS, "List the models."))
 models.add_command(showing("MODEL", lambda gyre: gyre.models, "models", "Show one model."))
+models.add_command(compare)
+models.add_command(comparisons)
 
 
 @models.command("import")
@@ -124,17 +127,22 @@ def variants(version: str) -> None:
 @models.command()
 @click.argument("version", metavar="MODEL[@VERSION]", shell_complete=complete("models"))
 @click.argument("quantisation")
+@click.option(
+    "--calibrate", default="", metavar="DATASET[@VERSION]", help="Conversations that weigh K-quants' rounding."
+)
 @click.option("--wait/--no-wait", default=True, show_default=True)
-def quantise(version: str, quantisation: str, wait: bool) -> None:
+def quantise(version: str, quantisation: str, calibrate: str, wait: bool) -> None:
     """Make a GGUF variant: Q8_0, Q6_K, Q5_K_M or Q4_K_M.
 
     Examples:
     gyre models quantise hotline-bot@1 Q8_0
+    gyre models quantise hotline-bot@1 Q4_K_M --calibrate hotline@1
     """
     from gyre_sdk.cli import output, progress
 
     with connect() as gyre:
-        variant = gyre.models.create_variant(version, quantisation)
+        calibration = gyre.datasets.version_name(calibrate) if calibrate else ""
+        variant = gyre.models.create_variant(version, quantisation, calibration)
         if wait:
             with progress.Watching(progress.by_state) as watching:
                 variant = gyre.models.wait_variant(variant.name, on_update=watching)

@@ -1,10 +1,12 @@
-"""Suites, evaluations and verdicts."""
+"""Suites, evaluations, verdicts and comparisons."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from gyre.evaluation.v1.comparison_pb2 import Comparison
+from gyre.evaluation.v1.comparison_service_pb2 import CreateComparisonRequest
 from gyre.evaluation.v1.evaluation_pb2 import Evaluation, Result
 from gyre.evaluation.v1.evaluation_service_pb2 import CreateEvaluationRequest
 from gyre.evaluation.v1.suite_pb2 import Scorer, Suite
@@ -35,7 +37,7 @@ class Evaluations(Collection[Evaluation]):
     kind, plural, ends = Evaluation, "evaluations", ("SUCCEEDED",)
 
     def create(self, variant: str, suite: str, **fields: Any) -> Evaluation:
-        """`variant` and `suite` by name. `fields`: display_name, queue, priority, pipeline."""
+        """`variant` and `suite` by name. `fields`: display_name, queue, priority, pipeline, measure_cost."""
         request = CreateEvaluationRequest(variant=variant, suite=suite, request_id=request_id(), **fields)
         return self._post(Evaluation, f"{self.parent}/evaluations", request)
 
@@ -60,3 +62,19 @@ class Verdicts(Collection[Verdict]):
     @staticmethod
     def passed(verdict: Verdict) -> bool:
         return messages.enum_name(verdict, "state") == "PASSED"
+
+
+class Comparisons(Collection[Comparison]):
+    kind, plural, ends = Comparison, "comparisons", ("SUCCEEDED",)
+
+    def create(self, version: str, suite: str, **fields: Any) -> Comparison:
+        """Makes and measures quantisations of a registry version, by name. Returns it QUEUED.
+
+        `fields`: quantisations, baseline, metric, margin (0.05 allows five points less), calibration, queue,
+        display_name.
+        """
+        request = CreateComparisonRequest(version=version, suite=suite, request_id=request_id(), **fields)
+        return self._post(Comparison, f"{self.parent}/comparisons", request)
+
+    def cancel(self, name: str) -> Comparison:
+        return self._post(Comparison, self.name(name), verb="cancel")

@@ -91,9 +91,12 @@ class Models(Collection[Model]):
     def delete_version(self, reference: str, etag: str = "") -> None:
         self._delete(self.version_name(reference), etag)
 
-    def create_variant(self, version: str, quantisation: str) -> Variant:
-        """`quantisation`: Q8_0, Q6_K, Q5_K_M or Q4_K_M. Returns it CREATING, or the one that is there."""
-        request = CreateVariantRequest(quantisation=quantisation, request_id=request_id())
+    def create_variant(self, version: str, quantisation: str, calibration: str = "") -> Variant:
+        """`quantisation`: Q8_0, Q6_K, Q5_K_M or Q4_K_M. Returns it CREATING, or the one that is there.
+
+        `calibration`: a data set version by name, whose conversations weigh the rounding of K-quants.
+        """
+        request = CreateVariantRequest(quantisation=quantisation, calibration=calibration, request_id=request_id())
         return self._post(Variant, f"{self.version_name(version)}/variants", request)
 
     def variant(self, reference: str) -> Variant:

@@ -13,6 +13,9 @@ import pyarrow.parquet as pq
 from gyre_kit.storage import ObjectStore, key_of
 from gyre_trainers import bundled
 
+from services.evaluation import probes
+from services.evaluation.work import Spec, engine
+
 
 async def spec_of(folder: Path, **changes: Any) -> Path:
     store = ObjectStore.from_url(f"file://{folder / 'objects'}")
@@ -58,6 +61,35 @@ async def test_a_variant_is_asked_as_it_will_be_served_and_every_row_is_kept(tmp
     assert [row["row_id"] for row in rows] == [f"r{index}" for index in range(8)]
     assert all(row["answer"] for row in rows)
     assert rows[0]["answer"] == rows[4]["answer"]
+
+
+async def test_cost_and_perplexity_are_asked_of_the_same_engine(tmp_path: Path) -> None:
+    spec_file = await spec_of(tmp_path, measure_cost=True, threads=1)
+    done = run(spec_file)
+    assert done.returncode == 0, done.stderr
+    cost = json.loads(spec_file.with_name("result.json").read_text())["cost"]
+    assert cost["memory_bytes"] > bundled.wheel_file().stat().st_size
+    assert 0 < cost["time_to_first_token_p50_ms"] <= cost["time_to_first_token_p95_ms"]
+    assert cost["single_tokens_per_second"] > 0
+    assert 0 < cost["cpu_seconds_per_token"] < 1
+    assert (cost["perplexity_rows"], cost["threads"]) == (8, 1)
+    assert cost["perplexity"] > 100  # "Paris" answers none of the questions in one word but the first
+
+
+async def test_the_surprise_of_an_answer_is_that_of_its_own_tokens(tmp_path: Path) -> None:
+    spec_file = await spec_of(tmp_path)
+    spec = Spec.model_validate_json(spec_file.read_bytes())
+    question = {"role": "user", "content": "What is the capital of France?"}
+    with engine(spec, tmp_path) as running:
+        right, odd = (
+            probes.surprise(running.base_url, [question, {"role": "assistant", "content": answer}])
+            for answer in ("The capital of France is Paris.", '{"naïve": "中文"}')
+        )
+        asked = probes.time_answer(running.base_url, [question], max_tokens=8)
+    assert len(right) == 8  # seven tokens and the end
+    assert all(nats >= 0 for nats in [*right, *odd])
+    assert probes.perplexity([right]) < 20 < probes.perplexity([odd])
+    assert 1 <= asked.tokens <= 8
 
 
 async def test_a_slice_without_rows_is_a_bad_spec(tmp_path: Path) -> None:

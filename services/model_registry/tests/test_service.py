@@ -154,3 +154,18 @@ async def test_a_variant_is_made_once_and_a_failed_one_again(session: Session) -
     assert (again.name, again.state) == (variant.name, VariantState.CREATING)
     with pytest.raises(variants.QuantisationUnknown):
         await variants.create_variant(session, version.name, "Q1_0")
+
+
+async def test_a_calibrated_variant_is_one_of_its_own_and_names_what_it_was_calibrated_on(session: Session) -> None:
+    version = await a_ready_version(session, await a_model(session))
+    rows = variants.Calibration("projects/acme/datasets/hotline/versions/2", "gyre://dataset/rows", "sha256:1")
+    plain = await variants.create_variant(session, version.name, "Q4_K_M")
+    calibrated = await variants.create_variant(session, version.name, "Q4_K_M", rows)
+    assert calibrated.name == f"{plain.name}-hotline-2"
+    assert (calibrated.calibration, calibrated.calibration_digest) == (rows.dataset_version, rows.digest)
+    await variants.finish_variant(session, calibrated, uri="gyre://r/x", digest="sha256:2", size_bytes=1, note="")
+    assert (rows.dataset_version, calibrated.name) in [
+        (edge.source, edge.target) for edge in await store.edges_at(session, [calibrated.name], upstream=True)
+    ]
+    with pytest.raises(variants.CalibrationWithoutEffect):
+        await variants.create_variant(session, version.name, "Q8_0", rows)

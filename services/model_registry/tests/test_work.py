@@ -9,6 +9,8 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from gyre_kit.storage import ObjectStore, key_of
 from gyre_trainers.testing import tiny_llama
@@ -50,6 +52,27 @@ async def test_a_tiny_model_is_imported_by_content_and_quantised(tmp_path: Path)
     path = ObjectStore.from_url(f"file://{tmp_path / 'objects'}").local_path(key_of(variant["uri"]))
     assert path is not None
     assert path.read_bytes()[:4] == b"GGUF"
+
+
+async def test_a_calibrated_variant_differs_from_the_plain_one_in_its_bytes_alone(tmp_path: Path) -> None:
+    model = tiny_llama(tmp_path / "tiny", ["the bin was not emptied", "a lamp is broken in the park"] * 20, hidden=256)
+    files = {path.name: path.read_bytes() for path in model.iterdir() if path.is_file()}
+    imported = work(tmp_path, task="import", source=await upload(tmp_path, files))[1]
+    store = ObjectStore.from_url(f"file://{tmp_path / 'objects'}")
+    talk = [{"role": "user", "content": "a lamp is broken"}, {"role": "assistant", "content": "in the park"}]
+    pq.write_table(pa.Table.from_pylist([{"messages": talk}]), tmp_path / "rows.parquet")
+    rows = await store.put_file("dataset/rows.parquet", tmp_path / "rows.parquet")
+    wanted = {"manifest": imported["uri"], "digest": imported["digest"], "quantisation": "Q4_K_M"}
+
+    plain = work(tmp_path, task="quantise", **wanted)[1]
+    code, calibrated, errors = work(tmp_path, task="quantise", **wanted, calibration=rows)
+
+    assert code == 0, errors
+    assert calibrated["note"] == "14 matrices weighed by an importance matrix of 1 rows"
+    assert calibrated["size_bytes"] == plain["size_bytes"]
+    assert calibrated["digest"] != plain["digest"]
+    code, refused, _ = work(tmp_path, task="quantise", **wanted, calibration=rows, calibration_digest="sha256:0")
+    assert (code, refused["error"]["reason"]) == (64, "BAD_SOURCE")
 
 
 @pytest.mark.parametrize(

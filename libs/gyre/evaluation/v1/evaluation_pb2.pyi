@@ -74,6 +74,7 @@ class Evaluation(_message.Message):
     PIPELINE_FIELD_NUMBER: _builtins.int
     COST_MICROUSD_FIELD_NUMBER: _builtins.int
     WAITING_REASON_FIELD_NUMBER: _builtins.int
+    COST_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`projects/{project}/evaluations/{ulid}`."""
     display_name: _builtins.str
@@ -116,6 +117,10 @@ class Evaluation(_message.Message):
     def start_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def end_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def cost(self) -> Global___CostFigures:
+        """Set by an evaluation that was asked to measure cost."""
+
     def __init__(
         self,
         *,
@@ -144,14 +149,66 @@ class Evaluation(_message.Message):
         pipeline: _builtins.str = ...,
         cost_microusd: _builtins.int = ...,
         waiting_reason: _builtins.str = ...,
+        cost: Global___CostFigures | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time", "start_time", b"start_time", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost", "create_time", b"create_time", "end_time", b"end_time", "start_time", b"start_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cost_microusd", b"cost_microusd", "create_time", b"create_time", "created_by", b"created_by", "display_name", b"display_name", "end_time", b"end_time", "etag", b"etag", "failure_message", b"failure_message", "failure_reason", b"failure_reason", "latency_p50_ms", b"latency_p50_ms", "latency_p95_ms", b"latency_p95_ms", "name", b"name", "number", b"number", "pipeline", b"pipeline", "results_digest", b"results_digest", "results_uri", b"results_uri", "row_count", b"row_count", "scores", b"scores", "start_time", b"start_time", "state", b"state", "suite", b"suite", "tokens_per_second", b"tokens_per_second", "update_time", b"update_time", "variant", b"variant", "waiting_reason", b"waiting_reason", "workload", b"workload"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost", "cost_microusd", b"cost_microusd", "create_time", b"create_time", "created_by", b"created_by", "display_name", b"display_name", "end_time", b"end_time", "etag", b"etag", "failure_message", b"failure_message", "failure_reason", b"failure_reason", "latency_p50_ms", b"latency_p50_ms", "latency_p95_ms", b"latency_p95_ms", "name", b"name", "number", b"number", "pipeline", b"pipeline", "results_digest", b"results_digest", "results_uri", b"results_uri", "row_count", b"row_count", "scores", b"scores", "start_time", b"start_time", "state", b"state", "suite", b"suite", "tokens_per_second", b"tokens_per_second", "update_time", b"update_time", "variant", b"variant", "waiting_reason", b"waiting_reason", "workload", b"workload"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Evaluation: _TypeAlias = Evaluation  # noqa: Y015
+
+@_typing.final
+class CostFigures(_message.Message):
+    """What a variant takes on this machine, and how sure it is of the expected answers."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MEMORY_BYTES_FIELD_NUMBER: _builtins.int
+    TIME_TO_FIRST_TOKEN_P50_MS_FIELD_NUMBER: _builtins.int
+    TIME_TO_FIRST_TOKEN_P95_MS_FIELD_NUMBER: _builtins.int
+    SINGLE_TOKENS_PER_SECOND_FIELD_NUMBER: _builtins.int
+    PERPLEXITY_FIELD_NUMBER: _builtins.int
+    PERPLEXITY_ROWS_FIELD_NUMBER: _builtins.int
+    THREADS_FIELD_NUMBER: _builtins.int
+    CPU_SECONDS_PER_TOKEN_FIELD_NUMBER: _builtins.int
+    memory_bytes: _builtins.int
+    """Resident memory of the engine after the last answer: weights, context and buffers."""
+    time_to_first_token_p50_ms: _builtins.float
+    """From request to first token, one request at a time, nothing cached."""
+    time_to_first_token_p95_ms: _builtins.float
+    single_tokens_per_second: _builtins.float
+    """Generated tokens of one request at a time, after its first token."""
+    perplexity: _builtins.float
+    """exp of the mean negative log-probability, in nats, that the engine gives to a token of the expected answers."""
+    perplexity_rows: _builtins.int
+    """Rows that perplexity was measured on."""
+    threads: _builtins.int
+    """Threads that the engine computed with."""
+    cpu_seconds_per_token: _builtins.float
+    """CPU time of the engine for a generated token and its share of the prompt, all slots busy: unlike the speed, it
+    depends little on what else the machine did.
+    """
+    def __init__(
+        self,
+        *,
+        memory_bytes: _builtins.int = ...,
+        time_to_first_token_p50_ms: _builtins.float = ...,
+        time_to_first_token_p95_ms: _builtins.float = ...,
+        single_tokens_per_second: _builtins.float = ...,
+        perplexity: _builtins.float = ...,
+        perplexity_rows: _builtins.int = ...,
+        threads: _builtins.int = ...,
+        cpu_seconds_per_token: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cpu_seconds_per_token", b"cpu_seconds_per_token", "memory_bytes", b"memory_bytes", "perplexity", b"perplexity", "perplexity_rows", b"perplexity_rows", "single_tokens_per_second", b"single_tokens_per_second", "threads", b"threads", "time_to_first_token_p50_ms", b"time_to_first_token_p50_ms", "time_to_first_token_p95_ms", b"time_to_first_token_p95_ms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CostFigures: _TypeAlias = CostFigures  # noqa: Y015
 
 @_typing.final
 class SliceScore(_message.Message):

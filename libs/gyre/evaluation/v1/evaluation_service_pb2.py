@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from gyre.evaluation.v1 import evaluation_pb2 as gyre_dot_evaluation_dot_v1_dot_evaluation__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+gyre/evaluation/v1/evaluation_service.proto\x12\x12gyre.evaluation.v1\x1a#gyre/evaluation/v1/evaluation.proto\"\xa6\x01\n\x17\x43reateEvaluationRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x0f\n\x07variant\x18\x03 \x01(\t\x12\r\n\x05suite\x18\x04 \x01(\t\x12\r\n\x05queue\x18\x05 \x01(\t\x12\x10\n\x08priority\x18\x06 \x01(\x05\x12\x10\n\x08pipeline\x18\x07 \x01(\t\x12\x12\n\nrequest_id\x18\x08 \x01(\t\"$\n\x14GetEvaluationRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x80\x01\n\x16ListEvaluationsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x0e\n\x06\x66ilter\x18\x04 \x01(\t\x12\r\n\x05query\x18\x05 \x01(\t\x12\x10\n\x08order_by\x18\x06 \x01(\t\"{\n\x17ListEvaluationsResponse\x12\x33\n\x0b\x65valuations\x18\x01 \x03(\x0b\x32\x1e.gyre.evaluation.v1.Evaluation\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x05\"5\n\x17\x43\x61ncelEvaluationRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\"j\n\x12ListResultsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x0e\n\x06\x66ilter\x18\x04 \x01(\t\x12\r\n\x05query\x18\x05 \x01(\t\"o\n\x13ListResultsResponse\x12+\n\x07results\x18\x01 \x03(\x0b\x32\x1a.gyre.evaluation.v1.Result\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x05\x32\xfc\x03\n\x11\x45valuationService\x12_\n\x10\x43reateEvaluation\x12+.gyre.evaluation.v1.CreateEvaluationRequest\x1a\x1e.gyre.evaluation.v1.Evaluation\x12Y\n\rGetEvaluation\x12(.gyre.evaluation.v1.GetEvaluationRequest\x1a\x1e.gyre.evaluation.v1.Evaluation\x12j\n\x0fListEvaluations\x12*.gyre.evaluation.v1.ListEvaluationsRequest\x1a+.gyre.evaluation.v1.ListEvaluationsResponse\x12_\n\x10\x43\x61ncelEvaluation\x12+.gyre.evaluation.v1.CancelEvaluationRequest\x1a\x1e.gyre.evaluation.v1.Evaluation\x12^\n\x0bListResults\x12&.gyre.evaluation.v1.ListResultsRequest\x1a\'.gyre.evaluation.v1.ListResultsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+gyre/evaluation/v1/evaluation_service.proto\x12\x12gyre.evaluation.v1\x1a#gyre/evaluation/v1/evaluation.proto\"\xbc\x01\n\x17\x43reateEvaluationRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x0f\n\x07variant\x18\x03 \x01(\t\x12\r\n\x05suite\x18\x04 \x01(\t\x12\r\n\x05queue\x18\x05 \x01(\t\x12\x10\n\x08priority\x18\x06 \x01(\x05\x12\x10\n\x08pipeline\x18\x07 \x01(\t\x12\x12\n\nrequest_id\x18\x08 \x01(\t\x12\x14\n\x0cmeasure_cost\x18\t \x01(\x08\"$\n\x14GetEvaluationRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x80\x01\n\x16ListEvaluationsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x0e\n\x06\x66ilter\x18\x04 \x01(\t\x12\r\n\x05query\x18\x05 \x01(\t\x12\x10\n\x08order_by\x18\x06 \x01(\t\"{\n\x17ListEvaluationsResponse\x12\x33\n\x0b\x65valuations\x18\x01 \x03(\x0b\x32\x1e.gyre.evaluation.v1.Evaluation\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x05\"5\n\x17\x43\x61ncelEvaluationRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\"j\n\x12ListResultsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x0e\n\x06\x66ilter\x18\x04 \x01(\t\x12\r\n\x05query\x18\x05 \x01(\t\"o\n\x13ListResultsResponse\x12+\n\x07results\x18\x01 \x03(\x0b\x32\x1a.gyre.evaluation.v1.Result\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x05\x32\xfc\x03\n\x11\x45valuationService\x12_\n\x10\x43reateEvaluation\x12+.gyre.evaluation.v1.CreateEvaluationRequest\x1a\x1e.gyre.evaluation.v1.Evaluation\x12Y\n\rGetEvaluation\x12(.gyre.evaluation.v1.GetEvaluationRequest\x1a\x1e.gyre.evaluation.v1.Evaluation\x12j\n\x0fListEvaluations\x12*.gyre.evaluation.v1.ListEvaluationsRequest\x1a+.gyre.evaluation.v1.ListEvaluationsResponse\x12_\n\x10\x43\x61ncelEvaluation\x12+.gyre.evaluation.v1.CancelEvaluationRequest\x1a\x1e.gyre.evaluation.v1.Evaluation\x12^\n\x0bListResults\x12&.gyre.evaluation.v1.ListResultsRequest\x1a\'.gyre.evaluation.v1.ListResultsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,19 +33,19 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'gyre.evaluation.v1.evaluati
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_CREATEEVALUATIONREQUEST']._serialized_start=105
-  _globals['_CREATEEVALUATIONREQUEST']._serialized_end=271
-  _globals['_GETEVALUATIONREQUEST']._serialized_start=273
-  _globals['_GETEVALUATIONREQUEST']._serialized_end=309
-  _globals['_LISTEVALUATIONSREQUEST']._serialized_start=312
-  _globals['_LISTEVALUATIONSREQUEST']._serialized_end=440
-  _globals['_LISTEVALUATIONSRESPONSE']._serialized_start=442
-  _globals['_LISTEVALUATIONSRESPONSE']._serialized_end=565
-  _globals['_CANCELEVALUATIONREQUEST']._serialized_start=567
-  _globals['_CANCELEVALUATIONREQUEST']._serialized_end=620
-  _globals['_LISTRESULTSREQUEST']._serialized_start=622
-  _globals['_LISTRESULTSREQUEST']._serialized_end=728
-  _globals['_LISTRESULTSRESPONSE']._serialized_start=730
-  _globals['_LISTRESULTSRESPONSE']._serialized_end=841
-  _globals['_EVALUATIONSERVICE']._serialized_start=844
-  _globals['_EVALUATIONSERVICE']._serialized_end=1352
+  _globals['_CREATEEVALUATIONREQUEST']._serialized_end=293
+  _globals['_GETEVALUATIONREQUEST']._serialized_start=295
+  _globals['_GETEVALUATIONREQUEST']._serialized_end=331
+  _globals['_LISTEVALUATIONSREQUEST']._serialized_start=334
+  _globals['_LISTEVALUATIONSREQUEST']._serialized_end=462
+  _globals['_LISTEVALUATIONSRESPONSE']._serialized_start=464
+  _globals['_LISTEVALUATIONSRESPONSE']._serialized_end=587
+  _globals['_CANCELEVALUATIONREQUEST']._serialized_start=589
+  _globals['_CANCELEVALUATIONREQUEST']._serialized_end=642
+  _globals['_LISTRESULTSREQUEST']._serialized_start=644
+  _globals['_LISTRESULTSREQUEST']._serialized_end=750
+  _globals['_LISTRESULTSRESPONSE']._serialized_start=752
+  _globals['_LISTRESULTSRESPONSE']._serialized_end=863
+  _globals['_EVALUATIONSERVICE']._serialized_start=866
+  _globals['_EVALUATIONSERVICE']._serialized_end=1374
 # @@protoc_insertion_point(module_scope)

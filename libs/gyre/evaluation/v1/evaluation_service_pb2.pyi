@@ -31,6 +31,7 @@ class CreateEvaluationRequest(_message.Message):
     PRIORITY_FIELD_NUMBER: _builtins.int
     PIPELINE_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    MEASURE_COST_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """`projects/{project}`."""
     display_name: _builtins.str
@@ -44,6 +45,8 @@ class CreateEvaluationRequest(_message.Message):
     """Pipeline that asks; empty for one of its own."""
     request_id: _builtins.str
     """Makes the call idempotent."""
+    measure_cost: _builtins.bool
+    """Also measures memory, time to first token and perplexity, which takes some seconds more."""
     def __init__(
         self,
         *,
@@ -55,10 +58,11 @@ class CreateEvaluationRequest(_message.Message):
         priority: _builtins.int = ...,
         pipeline: _builtins.str = ...,
         request_id: _builtins.str = ...,
+        measure_cost: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["display_name", b"display_name", "parent", b"parent", "pipeline", b"pipeline", "priority", b"priority", "queue", b"queue", "request_id", b"request_id", "suite", b"suite", "variant", b"variant"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["display_name", b"display_name", "measure_cost", b"measure_cost", "parent", b"parent", "pipeline", b"pipeline", "priority", b"priority", "queue", b"queue", "request_id", b"request_id", "suite", b"suite", "variant", b"variant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

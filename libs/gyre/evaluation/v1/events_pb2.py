@@ -23,21 +23,26 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from gyre.evaluation.v1 import comparison_pb2 as gyre_dot_evaluation_dot_v1_dot_comparison__pb2
 from gyre.evaluation.v1 import evaluation_pb2 as gyre_dot_evaluation_dot_v1_dot_evaluation__pb2
 from gyre.evaluation.v1 import verdict_pb2 as gyre_dot_evaluation_dot_v1_dot_verdict__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fgyre/evaluation/v1/events.proto\x12\x12gyre.evaluation.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a#gyre/evaluation/v1/evaluation.proto\x1a gyre/evaluation/v1/verdict.proto\"\xf1\x01\n\x13\x45valuationCompleted\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\x05\x12\x0f\n\x07variant\x18\x03 \x01(\t\x12\r\n\x05suite\x18\x04 \x01(\t\x12.\n\x06scores\x18\x05 \x03(\x0b\x32\x1e.gyre.evaluation.v1.SliceScore\x12\x11\n\trow_count\x18\x06 \x01(\x05\x12\x13\n\x0bresults_uri\x18\x07 \x01(\t\x12\x16\n\x0eresults_digest\x18\x08 \x01(\t\x12,\n\x08\x65nd_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x86\x01\n\x10\x45valuationFailed\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07variant\x18\x02 \x01(\t\x12\r\n\x05suite\x18\x03 \x01(\t\x12\x16\n\x0e\x66\x61ilure_reason\x18\x04 \x01(\t\x12,\n\x08\x65nd_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xf0\x01\n\x0cVerdictGiven\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x30\n\x05state\x18\x02 \x01(\x0e\x32!.gyre.evaluation.v1.Verdict.State\x12\x11\n\tcandidate\x18\x03 \x01(\t\x12\x10\n\x08\x62\x61seline\x18\x04 \x01(\t\x12\x19\n\x11\x63\x61ndidate_variant\x18\x05 \x01(\t\x12\x31\n\x08outcomes\x18\x06 \x03(\x0b\x32\x1f.gyre.evaluation.v1.RuleOutcome\x12-\n\tgive_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestampb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fgyre/evaluation/v1/events.proto\x12\x12gyre.evaluation.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a#gyre/evaluation/v1/comparison.proto\x1a#gyre/evaluation/v1/evaluation.proto\x1a gyre/evaluation/v1/verdict.proto\"\xf1\x01\n\x13\x45valuationCompleted\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\x05\x12\x0f\n\x07variant\x18\x03 \x01(\t\x12\r\n\x05suite\x18\x04 \x01(\t\x12.\n\x06scores\x18\x05 \x03(\x0b\x32\x1e.gyre.evaluation.v1.SliceScore\x12\x11\n\trow_count\x18\x06 \x01(\x05\x12\x13\n\x0bresults_uri\x18\x07 \x01(\t\x12\x16\n\x0eresults_digest\x18\x08 \x01(\t\x12,\n\x08\x65nd_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x86\x01\n\x10\x45valuationFailed\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07variant\x18\x02 \x01(\t\x12\r\n\x05suite\x18\x03 \x01(\t\x12\x16\n\x0e\x66\x61ilure_reason\x18\x04 \x01(\t\x12,\n\x08\x65nd_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xf0\x01\n\x0cVerdictGiven\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x30\n\x05state\x18\x02 \x01(\x0e\x32!.gyre.evaluation.v1.Verdict.State\x12\x11\n\tcandidate\x18\x03 \x01(\t\x12\x10\n\x08\x62\x61seline\x18\x04 \x01(\t\x12\x19\n\x11\x63\x61ndidate_variant\x18\x05 \x01(\t\x12\x31\n\x08outcomes\x18\x06 \x03(\x0b\x32\x1f.gyre.evaluation.v1.RuleOutcome\x12-\n\tgive_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xe8\x01\n\x13\x43omparisonCompleted\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\x05\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\r\n\x05suite\x18\x04 \x01(\t\x12\x31\n\ncandidates\x18\x05 \x03(\x0b\x32\x1d.gyre.evaluation.v1.Candidate\x12\x13\n\x0brecommended\x18\x06 \x01(\t\x12\x1d\n\x15recommendation_reason\x18\x07 \x01(\t\x12,\n\x08\x65nd_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x86\x01\n\x10\x43omparisonFailed\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\r\n\x05suite\x18\x03 \x01(\t\x12\x16\n\x0e\x66\x61ilure_reason\x18\x04 \x01(\t\x12,\n\x08\x65nd_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestampb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'gyre.evaluation.v1.events_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_EVALUATIONCOMPLETED']._serialized_start=160
-  _globals['_EVALUATIONCOMPLETED']._serialized_end=401
-  _globals['_EVALUATIONFAILED']._serialized_start=404
-  _globals['_EVALUATIONFAILED']._serialized_end=538
-  _globals['_VERDICTGIVEN']._serialized_start=541
-  _globals['_VERDICTGIVEN']._serialized_end=781
+  _globals['_EVALUATIONCOMPLETED']._serialized_start=197
+  _globals['_EVALUATIONCOMPLETED']._serialized_end=438
+  _globals['_EVALUATIONFAILED']._serialized_start=441
+  _globals['_EVALUATIONFAILED']._serialized_end=575
+  _globals['_VERDICTGIVEN']._serialized_start=578
+  _globals['_VERDICTGIVEN']._serialized_end=818
+  _globals['_COMPARISONCOMPLETED']._serialized_start=821
+  _globals['_COMPARISONCOMPLETED']._serialized_end=1053
+  _globals['_COMPARISONFAILED']._serialized_start=1056
+  _globals['_COMPARISONFAILED']._serialized_end=1190
 # @@protoc_insertion_point(module_scope)

@@ -8,6 +8,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from gyre.evaluation.v1 import comparison_pb2 as _comparison_pb2
 from gyre.evaluation.v1 import evaluation_pb2 as _evaluation_pb2
 from gyre.evaluation.v1 import verdict_pb2 as _verdict_pb2
 import builtins as _builtins
@@ -150,3 +151,89 @@ class VerdictGiven(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___VerdictGiven: _TypeAlias = VerdictGiven  # noqa: Y015
+
+@_typing.final
+class ComparisonCompleted(_message.Message):
+    """The quantisations of a version were measured and one of them is recommended."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    NUMBER_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    SUITE_FIELD_NUMBER: _builtins.int
+    CANDIDATES_FIELD_NUMBER: _builtins.int
+    RECOMMENDED_FIELD_NUMBER: _builtins.int
+    RECOMMENDATION_REASON_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Aggregate: `projects/{project}/comparisons/{ulid}`."""
+    number: _builtins.int
+    version: _builtins.str
+    """Registry version."""
+    suite: _builtins.str
+    recommended: _builtins.str
+    """Registry variant."""
+    recommendation_reason: _builtins.str
+    """For programs: CHEAPEST_WITHIN_MARGIN or BASELINE_BEST."""
+    @_builtins.property
+    def candidates(self) -> _containers.RepeatedCompositeFieldContainer[_comparison_pb2.Candidate]:
+        """Without note and failure_message."""
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        number: _builtins.int = ...,
+        version: _builtins.str = ...,
+        suite: _builtins.str = ...,
+        candidates: _abc.Iterable[_comparison_pb2.Candidate] | None = ...,
+        recommended: _builtins.str = ...,
+        recommendation_reason: _builtins.str = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidates", b"candidates", "end_time", b"end_time", "name", b"name", "number", b"number", "recommendation_reason", b"recommendation_reason", "recommended", b"recommended", "suite", b"suite", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ComparisonCompleted: _TypeAlias = ComparisonCompleted  # noqa: Y015
+
+@_typing.final
+class ComparisonFailed(_message.Message):
+    """A comparison ended without a recommendation."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    SUITE_FIELD_NUMBER: _builtins.int
+    FAILURE_REASON_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Aggregate: the comparison."""
+    version: _builtins.str
+    suite: _builtins.str
+    failure_reason: _builtins.str
+    """For programs."""
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        version: _builtins.str = ...,
+        suite: _builtins.str = ...,
+        failure_reason: _builtins.str = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "failure_reason", b"failure_reason", "name", b"name", "suite", b"suite", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ComparisonFailed: _TypeAlias = ComparisonFailed  # noqa: Y015

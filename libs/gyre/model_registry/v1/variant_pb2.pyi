@@ -81,8 +81,12 @@ class Variant(_message.Message):
     SIZE_BYTES_FIELD_NUMBER: _builtins.int
     NOTE_FIELD_NUMBER: _builtins.int
     WORKLOAD_FIELD_NUMBER: _builtins.int
+    CALIBRATION_FIELD_NUMBER: _builtins.int
+    CALIBRATION_DIGEST_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """`projects/{project}/models/{slug}/versions/{n}/variants/{id}`, id for example `hf`, `q8-0`, `q4-k-m`."""
+    """`projects/{project}/models/{slug}/versions/{n}/variants/{id}`, id for example `hf`, `q8-0`, `q4-k-m`, or
+    `q4-k-m-hotline-1` of one that was calibrated on version 1 of the data set `hotline`.
+    """
     display_name: _builtins.str
     state: Global___Variant.State.ValueType
     etag: _builtins.str
@@ -103,6 +107,10 @@ class Variant(_message.Message):
     """For people, for example how many tensors fell back to another quantisation."""
     workload: _builtins.str
     """Job that makes it; empty for the HF one."""
+    calibration: _builtins.str
+    """Data set version on whose training rows the importance matrix was measured; empty where there is none."""
+    calibration_digest: _builtins.str
+    """`sha256:<hex>` of those rows' file."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -127,10 +135,12 @@ class Variant(_message.Message):
         size_bytes: _builtins.int = ...,
         note: _builtins.str = ...,
         workload: _builtins.str = ...,
+        calibration: _builtins.str = ...,
+        calibration_digest: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "created_by", b"created_by", "digest", b"digest", "display_name", b"display_name", "etag", b"etag", "failure_message", b"failure_message", "failure_reason", b"failure_reason", "format", b"format", "name", b"name", "note", b"note", "quantisation", b"quantisation", "size_bytes", b"size_bytes", "state", b"state", "update_time", b"update_time", "uri", b"uri", "version", b"version", "workload", b"workload"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["calibration", b"calibration", "calibration_digest", b"calibration_digest", "create_time", b"create_time", "created_by", b"created_by", "digest", b"digest", "display_name", b"display_name", "etag", b"etag", "failure_message", b"failure_message", "failure_reason", b"failure_reason", "format", b"format", "name", b"name", "note", b"note", "quantisation", b"quantisation", "size_bytes", b"size_bytes", "state", b"state", "update_time", b"update_time", "uri", b"uri", "version", b"version", "workload", b"workload"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -27,6 +27,7 @@ class CreateVariantRequest(_message.Message):
     FORMAT_FIELD_NUMBER: _builtins.int
     QUANTISATION_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    CALIBRATION_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """`projects/{project}/models/{slug}/versions/{n}`."""
     format: _variant_pb2.Variant.Format.ValueType
@@ -35,6 +36,10 @@ class CreateVariantRequest(_message.Message):
     """For example "Q8_0"."""
     request_id: _builtins.str
     """Makes the call idempotent; the same quantisation does so too."""
+    calibration: _builtins.str
+    """Data set version with conversations like those that will be served: K-quants round what matters to them more
+    finely (an importance matrix). Empty for none; F16 and Q8_0 take none.
+    """
     def __init__(
         self,
         *,
@@ -42,10 +47,11 @@ class CreateVariantRequest(_message.Message):
         format: _variant_pb2.Variant.Format.ValueType = ...,
         quantisation: _builtins.str = ...,
         request_id: _builtins.str = ...,
+        calibration: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["format", b"format", "parent", b"parent", "quantisation", b"quantisation", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["calibration", b"calibration", "format", b"format", "parent", b"parent", "quantisation", b"quantisation", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -36,7 +36,8 @@ class VariantServiceStub:
     def __new__(cls, channel: _aio.Channel) -> VariantServiceAsyncStub: ...
     CreateVariant: _grpc.UnaryUnaryMultiCallable[_variant_service_pb2.CreateVariantRequest, _variant_pb2.Variant]
     """Starts converting by a workload; returns it CREATING, or the one that is there already.
-    INVALID_ARGUMENT (QUANTISATION_UNKNOWN); NOT_FOUND (VERSION_NOT_FOUND); FAILED_PRECONDITION (VERSION_NOT_READY).
+    INVALID_ARGUMENT (QUANTISATION_UNKNOWN, CALIBRATION_WITHOUT_EFFECT); NOT_FOUND (VERSION_NOT_FOUND);
+    FAILED_PRECONDITION (VERSION_NOT_READY).
     """
     GetVariant: _grpc.UnaryUnaryMultiCallable[_variant_service_pb2.GetVariantRequest, _variant_pb2.Variant]
     """NOT_FOUND (VARIANT_NOT_FOUND), also for a name of another project."""
@@ -50,7 +51,8 @@ class VariantServiceAsyncStub(VariantServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateVariant: _aio.UnaryUnaryMultiCallable[_variant_service_pb2.CreateVariantRequest, _variant_pb2.Variant]  # type: ignore[assignment]
     """Starts converting by a workload; returns it CREATING, or the one that is there already.
-    INVALID_ARGUMENT (QUANTISATION_UNKNOWN); NOT_FOUND (VERSION_NOT_FOUND); FAILED_PRECONDITION (VERSION_NOT_READY).
+    INVALID_ARGUMENT (QUANTISATION_UNKNOWN, CALIBRATION_WITHOUT_EFFECT); NOT_FOUND (VERSION_NOT_FOUND);
+    FAILED_PRECONDITION (VERSION_NOT_READY).
     """
     GetVariant: _aio.UnaryUnaryMultiCallable[_variant_service_pb2.GetVariantRequest, _variant_pb2.Variant]  # type: ignore[assignment]
     """NOT_FOUND (VARIANT_NOT_FOUND), also for a name of another project."""
@@ -67,7 +69,8 @@ class VariantServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_variant_pb2.Variant, _abc.Awaitable[_variant_pb2.Variant]]:
         """Starts converting by a workload; returns it CREATING, or the one that is there already.
-        INVALID_ARGUMENT (QUANTISATION_UNKNOWN); NOT_FOUND (VERSION_NOT_FOUND); FAILED_PRECONDITION (VERSION_NOT_READY).
+        INVALID_ARGUMENT (QUANTISATION_UNKNOWN, CALIBRATION_WITHOUT_EFFECT); NOT_FOUND (VERSION_NOT_FOUND);
+        FAILED_PRECONDITION (VERSION_NOT_READY).
         """
 
     @_abc_1.abstractmethod

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { bare, lastPart, pagePath, partOf, shortName, slugify } from "./names";
+import { bare, lastPart, pagePath, partOf, shortName, slugify, variantLabel } from "./names";
 
 test("a name is cut into its parts", () => {
   const name = "projects/p/models/hotline/versions/3/variants/q4-k-m";
@@ -14,6 +14,10 @@ test("a name is cut into its parts", () => {
 test("people call things by short names", () => {
   expect(shortName("projects/p/datasets/hotline/versions/3")).toBe("hotline v3");
   expect(shortName("projects/p/models/hotline/versions/3/variants/q4-k-m")).toBe("hotline v3 Q4_K_M");
+  expect(shortName("projects/p/models/m/versions/3/variants/q4-k-m-city-hotline-2")).toBe(
+    "m v3 Q4_K_M · city-hotline v2",
+  );
+  expect(variantLabel("q6-k-m-1")).toBe("Q6_K · m v1");
   expect(shortName("projects/p/models/hotline/aliases/production")).toBe("hotline@production");
   expect(shortName("")).toBe("");
 });

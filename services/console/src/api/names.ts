@@ -24,8 +24,13 @@ export function shortName(name: string): string {
   return parts.at(-1) ?? name;
 }
 
-/** `Q8_0` of `q8-0`, `HF` of `hf`. */
+/** A quantisation, and behind it the data set version that it was calibrated on. */
+const CALIBRATED = /^(q\d-\w(?:-\w)?)-(.+)-(\d+)$/;
+
+/** `Q8_0` of `q8-0`, `HF` of `hf`, `Q4_K_M · hotline v1` of `q4-k-m-hotline-1`. */
 export function variantLabel(id: string): string {
+  const [, quantisation, data, version] = CALIBRATED.exec(id) ?? [];
+  if (quantisation) return `${variantLabel(quantisation)} · ${data} v${version}`;
   return id.toUpperCase().replaceAll("-", "_");
 }
 

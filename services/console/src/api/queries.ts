@@ -15,6 +15,7 @@ export const OWNER = {
   suites: "evaluation",
   evaluations: "evaluation",
   verdicts: "evaluation",
+  comparisons: "evaluation",
   deployments: "inference_gateway",
   completions: "inference_gateway",
   feedback: "feedback",

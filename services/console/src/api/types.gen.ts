@@ -63,6 +63,23 @@ export type DatasetVersionState =
   | "STATE_FAILED"
   | "STATE_DELETED";
 
+export type ComparisonState =
+  | "STATE_UNSPECIFIED"
+  | "STATE_QUEUED"
+  | "STATE_RUNNING"
+  | "STATE_CANCELLING"
+  | "STATE_SUCCEEDED"
+  | "STATE_FAILED"
+  | "STATE_CANCELLED";
+
+export type CandidateState =
+  | "STATE_UNSPECIFIED"
+  | "STATE_QUANTISING"
+  | "STATE_WAITING"
+  | "STATE_EVALUATING"
+  | "STATE_MEASURED"
+  | "STATE_FAILED";
+
 export type EvaluationState =
   | "STATE_UNSPECIFIED"
   | "STATE_QUEUED"
@@ -399,6 +416,54 @@ export interface Reject {
   excerpt: string;
 }
 
+export interface Comparison {
+  name: string;
+  display_name: string;
+  state: ComparisonState;
+  create_time?: string | null;
+  update_time?: string | null;
+  etag: string;
+  created_by: string;
+  number: number;
+  failure_reason: string;
+  failure_message: string;
+  version: string;
+  suite: string;
+  baseline: string;
+  metric: string;
+  margin: number;
+  calibration: string;
+  candidates: Candidate[];
+  recommended: string;
+  recommendation_reason: string;
+  recommendation_message: string;
+  start_time?: string | null;
+  end_time?: string | null;
+  queue: string;
+}
+
+export interface Candidate {
+  quantisation: string;
+  state: CandidateState;
+  variant: string;
+  evaluation: string;
+  calibrated: boolean;
+  size_bytes: string;
+  note: string;
+  score?: SliceScore | null;
+  difference: number;
+  difference_lower: number;
+  difference_upper: number;
+  within_margin: boolean;
+  cost?: CostFigures | null;
+  tokens_per_second: number;
+  million_tokens_microusd: string;
+  flavor: string;
+  on_front: boolean;
+  failure_reason: string;
+  failure_message: string;
+}
+
 export interface Evaluation {
   name: string;
   display_name: string;
@@ -425,6 +490,18 @@ export interface Evaluation {
   pipeline: string;
   cost_microusd: string;
   waiting_reason: string;
+  cost?: CostFigures | null;
+}
+
+export interface CostFigures {
+  memory_bytes: string;
+  time_to_first_token_p50_ms: number;
+  time_to_first_token_p95_ms: number;
+  single_tokens_per_second: number;
+  perplexity: number;
+  perplexity_rows: number;
+  threads: number;
+  cpu_seconds_per_token: number;
 }
 
 export interface SliceScore {
@@ -873,6 +950,8 @@ export interface Variant {
   size_bytes: string;
   note: string;
   workload: string;
+  calibration: string;
+  calibration_digest: string;
 }
 
 export interface ModelVersion {

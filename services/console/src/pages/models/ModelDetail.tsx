@@ -16,10 +16,13 @@ import { Bytes, Nothing, Time } from "@/ui/values";
 import { Aliases } from "./Aliases";
 import { ImportDrawer } from "./ImportDrawer";
 import { parameters } from "./Models";
+import { Quantisations } from "./Quantisations";
 import { VersionView } from "./VersionView";
 import "../datasets/datasets.css";
 
 const IMPORT_POLL = 2000;
+/** Tabs that need the whole width. */
+const WIDE = ["lineage", "quantisations"];
 
 export function ModelDetail() {
   const { t } = useI18n();
@@ -62,7 +65,7 @@ export function ModelDetail() {
         )
       }
     >
-      <div className={address.get("tab") === "lineage" ? "stack" : "columns"}>
+      <div className={WIDE.includes(address.get("tab") ?? "") ? "stack" : "columns"}>
         {shown ? <Views key={shown.name} model={model.data} version={shown} versions={all} /> : <NoVersion />}
         <div className="stack">
           <VersionList versions={all} shown={shown} model={model.data} />
@@ -87,6 +90,7 @@ function Views({ model, version, versions }: { model: Model; version: ModelVersi
           label: t("dataset.version", { n: version.number }),
           children: <VersionView version={version} />,
         },
+        { key: "quantisations", label: t("quantisations.title"), children: <Quantisations version={version} /> },
         { key: "aliases", label: t("models.aliases"), children: <Aliases model={model} versions={versions} /> },
         {
           key: "lineage",

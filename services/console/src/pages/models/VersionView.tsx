@@ -121,7 +121,9 @@ function AddVariant({ version, have }: { version: ModelVersion; have: Variant[] 
   const add = useChange(["model_registry", "gpu_scheduler"], (quantisation: string) =>
     post<Variant>(`/${version.name}/variants`, { quantisation }),
   );
-  const missing = QUANTISATIONS.filter((one) => !have.some((variant) => variant.quantisation === one));
+  const missing = QUANTISATIONS.filter(
+    (one) => !have.some((variant) => variant.quantisation === one && !variant.calibration),
+  );
   if (!mayAdd || version.state !== "STATE_READY" || !missing.length) return null;
   return (
     <Dropdown

@@ -1,0 +1,168 @@
+"""`gyre models compare` and `comparisons`: quality against cost, as a table."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gyre_sdk.cli.base import OPTIONS, GyreCommand, complete, connect
+
+if TYPE_CHECKING:
+    from gyre.evaluation.v1.comparison_pb2 import Candidate, Comparison
+
+TITLES = (
+    "QUANTISATION", "SIZE", "MEMORY", "PERPLEXITY", "SCORE", "95 % INTERVAL", "DIFFERENCE", "WITHIN", "FIRST TOKEN",
+    "ALONE", "TOGETHER", "$/M TOKENS", "FRONT", "NOTE",
+)  # fmt: skip
+
+
+@click.command(cls=GyreCommand)
+@click.argument("version", metavar="MODEL[@VERSION]", shell_complete=complete("models"))
+@click.option("--suite", required=True, shell_complete=complete("suites"))
+@click.option("--quantisation", "quantisations", multiple=True, help="Repeat it. [default: Q8_0 Q6_K Q5_K_M Q4_K_M]")
+@click.option("--baseline", default="F16", show_default=True, help="What the others are compared with.")
+@click.option("--metric", type=click.Choice(["exact", "valid_json", "text"]), default="exact", show_default=True)
+@click.option(
+    "--margin",
+    type=click.FloatRange(0, 100),
+    default=5.0,
+    show_default=True,
+    help="Points that the score may be lower.",
+)
+@click.option(
+    "--calibrate", default="", metavar="DATASET[@VERSION]", help="Conversations that weigh K-quants' rounding."
+)
+@click.option("--queue", default="", help="Queue that its evaluations wait in.")
+@click.option("--wait/--no-wait", default=True, show_default=True)
+def compare(
+    version: str, suite: str, quantisations: tuple[str, ...], baseline: str, metric: str, margin: float,
+    calibrate: str, queue: str, wait: bool,
+) -> None:  # fmt: skip
+    """Make and measure quantisations of a version, and recommend the cheapest that is good enough.
+
+    Examples:
+    gyre models compare hotline@2 --suite hotline
+    gyre models compare hotline@2 --suite hotline --calibrate hotline@1 --margin 2
+    gyre models compare hotline --suite hotline --quantisation Q8_0 --quantisation Q4_K_M --metric text
+    """
+    from gyre_sdk.cli import output, progress
+
+    with connect() as gyre:
+        comparison = gyre.comparisons.create(
+            gyre.models.version_name(version),
+            gyre.suites.name(suite),
+            quantisations=quantisations,
+            baseline=baseline,
+            metric=metric,
+            margin=margin / 100,
+            calibration=gyre.datasets.version_name(calibrate) if calibrate else "",
+            queue=queue,
+        )
+        if wait:
+            with progress.Watching(_line, _share) as watching:
+                comparison = gyre.comparisons.wait(comparison.name, on_update=watching)
+    if OPTIONS.json or not wait:
+        output.show_item(comparison)
+    else:
+        _show(comparison)
+
+
+@click.command(cls=GyreCommand)
+@click.argument("comparison", default="", shell_complete=complete("comparisons"))
+@click.option("--cancel", is_flag=True, help="Stop it.")
+def comparisons(comparison: str, cancel: bool) -> None:
+    """List the comparisons, or show one as a table.
+
+    Examples:
+    gyre models comparisons
+    gyre models comparisons 3
+    """
+    from gyre_sdk.cli import output
+
+    with connect() as gyre:
+        if not comparison:
+            page = gyre.comparisons.page()
+            columns: list[output.Column] = [
+                ("#", output.text("number")),
+                ("VERSION", output.short("version")),
+                ("SUITE", output.short("suite")),
+                ("STATE", output.state()),
+                ("RECOMMENDED", output.short("recommended")),
+                ("CREATED", output.age()),
+            ]
+            output.show_items("comparisons", page.items, columns, page.total_size)
+            return
+        found = gyre.comparisons.find(comparison)
+        if cancel:
+            found = gyre.comparisons.cancel(found.name)
+    if OPTIONS.json:
+        output.show_item(found)
+    else:
+        _show(found)
+
+
+def _show(comparison: Comparison) -> None:
+    from gyre_sdk import names
+    from gyre_sdk.cli import output
+
+    output.show_table(TITLES, [_row(it, comparison) for it in comparison.candidates])
+    if comparison.recommended:
+        click.echo(f"\nRecommended: {names.short(comparison.recommended)}. {comparison.recommendation_message}")
+    else:
+        click.echo(f"\n{_line(comparison)}. {comparison.failure_message}".rstrip())
+
+
+def _row(candidate: Candidate, comparison: Comparison) -> list[Any]:
+    """Differences and the front are known once all are measured."""
+    from gyre_sdk import messages
+    from gyre_sdk.cli import output
+
+    state = messages.enum_name(candidate, "state")
+    if state != "MEASURED":
+        blank = [""] * (len(TITLES) - 3)
+        return [candidate.quantisation, output.coloured(state), *blank, candidate.failure_message]
+    cost, score = candidate.cost, candidate.score
+    judged, is_baseline = bool(comparison.recommended), candidate.quantisation == comparison.baseline
+    return [
+        candidate.quantisation + (" + matrix" if candidate.calibrated else ""),
+        output.size(candidate.size_bytes),
+        output.size(cost.memory_bytes),
+        f"{cost.perplexity:.4f}",
+        f"{score.value:.1%}",
+        f"{score.lower:.1%} – {score.upper:.1%}",
+        f"{_points(candidate.difference)} ({_range(candidate)})" if judged and not is_baseline else "",
+        ("yes" if candidate.within_margin else "no") if judged else "",
+        f"{cost.time_to_first_token_p50_ms:.0f} ms",
+        f"{cost.single_tokens_per_second:.0f}/s",
+        f"{candidate.tokens_per_second:.0f}/s",
+        f"{candidate.million_tokens_microusd / 1e6:.3f}",
+        "yes" if candidate.on_front else "",
+        candidate.note,
+    ]
+
+
+def _points(share: float) -> str:
+    return f"{share * 100:+.1f}"
+
+
+def _range(candidate: Candidate) -> str:
+    return f"{_points(candidate.difference_lower)} to {_points(candidate.difference_upper)}"
+
+
+def _line(comparison: Comparison) -> str:
+    """`comparison #3 RUNNING · 2/5 measured · Q6_K evaluating`."""
+    from gyre_sdk import messages
+
+    states = {it.quantisation: messages.enum_name(it, "state") for it in comparison.candidates}
+    busy = [f"{name} {state.lower()}" for name, state in states.items() if state in ("QUANTISING", "EVALUATING")]
+    parts = [f"comparison #{comparison.number} {messages.enum_name(comparison, 'state')}"]
+    parts.append(f"{sum(state == 'MEASURED' for state in states.values())}/{len(states)} measured")
+    return " · ".join([*parts, *busy])
+
+
+def _share(comparison: Comparison) -> float:
+    from gyre_sdk import messages
+
+    ended = [it for it in comparison.candidates if messages.enum_name(it, "state") in ("MEASURED", "FAILED")]
+    return len(ended) / len(comparison.candidates)

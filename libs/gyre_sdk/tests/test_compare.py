@@ -1,0 +1,62 @@
+"""The table of a comparison, as people see it."""
+
+from __future__ import annotations
+
+import pytest
+from gyre.evaluation.v1.comparison_pb2 import Candidate, Comparison
+from gyre.evaluation.v1.evaluation_pb2 import CostFigures, SliceScore
+from gyre_sdk.cli import compare
+
+VERSION = "projects/p/models/hotline/versions/2"
+
+
+def measured(quantisation: str, score: float, **fields: object) -> Candidate:
+    return Candidate(
+        quantisation=quantisation,
+        state=Candidate.STATE_MEASURED,
+        variant=f"{VERSION}/variants/{quantisation}",
+        size_bytes=105_000_000,
+        score=SliceScore(metric="exact", value=score, lower=score - 0.05, upper=score + 0.05),
+        cost=CostFigures(memory_bytes=300_000_000, perplexity=1.23456, time_to_first_token_p50_ms=51.6),
+        tokens_per_second=211.4,
+        million_tokens_microusd=52_600,
+        **fields,  # type: ignore[arg-type]
+    )
+
+
+def test_a_comparison_is_a_table_and_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    q4 = measured(
+        "Q4_K_M", 0.85, calibrated=True, difference=-0.02, difference_lower=-0.04, difference_upper=0.01, on_front=True
+    )
+    broken = Candidate(quantisation="Q6_K", state=Candidate.STATE_FAILED, failure_message="it cannot be made")
+    compare._show(
+        Comparison(
+            number=3,
+            state=Comparison.STATE_SUCCEEDED,
+            baseline="F16",
+            candidates=[measured("F16", 0.87, within_margin=True), q4, broken],
+            recommended=q4.variant,
+            recommendation_message="It is cheapest.",
+        )
+    )
+    head, f16, q4_line, q6_line, _, last = capsys.readouterr().out.splitlines()
+    assert head.split()[:4] == ["QUANTISATION", "SIZE", "MEMORY", "PERPLEXITY"]
+    assert [word in f16 for word in ("105.0 MB", "300.0 MB", "1.2346", "87.0%", "52 ms", "211/s", "0.053")] == [
+        True
+    ] * 7
+    assert "Q4_K_M + matrix" in q4_line
+    assert "-2.0 (-4.0 to +1.0)" in q4_line
+    assert "FAILED" in q6_line
+    assert "it cannot be made" in q6_line
+    assert last == "Recommended: hotline@2:Q4_K_M. It is cheapest."
+
+
+def test_one_that_still_runs_says_how_far_it_is() -> None:
+    states = [Candidate.STATE_MEASURED, Candidate.STATE_EVALUATING, Candidate.STATE_WAITING]
+    running = Comparison(
+        number=3,
+        state=Comparison.STATE_RUNNING,
+        candidates=[Candidate(quantisation=f"Q{index}", state=state) for index, state in enumerate(states)],
+    )
+    assert compare._line(running) == "comparison #3 RUNNING · 1/3 measured · Q1 evaluating"
+    assert compare._share(running) == pytest.approx(1 / 3)

@@ -1,0 +1,137 @@
+import { ExperimentOutlined } from "@ant-design/icons";
+import { Button, Select, Skeleton } from "antd";
+import { useState } from "react";
+import { post } from "@/api/client";
+import { shortName } from "@/api/names";
+import { useChange, useList, useMay, useProject } from "@/api/queries";
+import type { Comparison, ModelVersion } from "@/api/types";
+import { useI18n } from "@/i18n";
+import { Empty } from "@/ui/Empty";
+import { Panel } from "@/ui/Page";
+import { ProgressBar } from "@/ui/ProgressBar";
+import { isOpen, State } from "@/ui/State";
+import { Failure, Trouble } from "@/ui/Trouble";
+import { useAskToRemove } from "@/ui/useConfirm";
+import { CandidateTable } from "./CandidateTable";
+import { CompareDrawer } from "./CompareDrawer";
+import { ParetoChart } from "./ParetoChart";
+import { ended, marksOf } from "./pareto";
+
+/** Milliseconds between two looks at a comparison that runs. */
+const POLL = 2000;
+
+/** Quality against cost: the comparisons of one version, the newest first. */
+export function Quantisations({ version }: { version: ModelVersion }) {
+  const { t } = useI18n();
+  const project = useProject();
+  const mayStart = useMay("ENGINEER");
+  const [drawer, setDrawer] = useState(false);
+  const [chosen, setChosen] = useState<string>();
+  const [running, setRunning] = useState(false);
+  const list = useList<"comparisons", Comparison>(
+    `/projects/${project}/comparisons`,
+    { filter: `version=${version.name}`, page_size: 50 },
+    { refetchInterval: running && POLL },
+  );
+  const all = list.data?.comparisons ?? [];
+  const now = all.some((one) => isOpen(one.state));
+  if (now !== running) setRunning(now);
+  const shown = all.find((one) => one.name === chosen) ?? all[0];
+  const start = mayStart && version.state === "STATE_READY" && (
+    <Button type="primary" icon={<ExperimentOutlined aria-hidden />} onClick={() => setDrawer(true)}>
+      {t("quantisations.compare")}
+    </Button>
+  );
+  return (
+    <div className="stack">
+      {list.isPending ? (
+        <Panel>
+          <Skeleton active title={false} />
+        </Panel>
+      ) : list.isError ? (
+        <Panel>
+          <Trouble error={list.error} retry={() => list.refetch()} />
+        </Panel>
+      ) : shown ? (
+        <>
+          <div className="row wrap">
+            <Select
+              aria-label={t("quantisations.which")}
+              value={shown.name}
+              onChange={setChosen}
+              options={all.map((one) => ({
+                value: one.name,
+                label: called(one, t("quantisations.numbered", { n: one.number })),
+              }))}
+            />
+            <State value={shown.state} why={shown.failure_reason} />
+            <span className="grow" />
+            {start}
+          </div>
+          <Shown comparison={shown} />
+        </>
+      ) : (
+        <Panel>
+          <Empty title={t("quantisations.empty")} hint={t("quantisations.emptyHint")} action={start || undefined} />
+        </Panel>
+      )}
+      <CompareDrawer version={version} open={drawer} onClose={() => setDrawer(false)} />
+    </div>
+  );
+}
+
+function called(comparison: Comparison, numbered: string): string {
+  const data = comparison.calibration && ` · ${shortName(comparison.calibration)}`;
+  return `${numbered} · ${shortName(comparison.suite)}${data}`;
+}
+
+function Shown({ comparison }: { comparison: Comparison }) {
+  const { t, word } = useI18n();
+  const marks = marksOf(comparison);
+  return (
+    <>
+      <Failure reason={comparison.failure_reason} message={comparison.failure_message} />
+      {isOpen(comparison.state) && <Progress comparison={comparison} />}
+      {comparison.recommended && (
+        <Panel title={t("quantisations.recommended")}>
+          <p>
+            <strong>{shortName(comparison.recommended)}</strong> · {word("reason", comparison.recommendation_reason)}
+          </p>
+          <p className="second" lang="en">
+            {comparison.recommendation_message}
+          </p>
+        </Panel>
+      )}
+      {marks.length > 1 && (
+        <Panel title={t("quantisations.front")}>
+          <ParetoChart comparison={comparison} />
+        </Panel>
+      )}
+      <Panel title={t("quantisations.figures")} flush>
+        <CandidateTable comparison={comparison} />
+      </Panel>
+    </>
+  );
+}
+
+function Progress({ comparison }: { comparison: Comparison }) {
+  const { t } = useI18n();
+  const ask = useAskToRemove();
+  const mayStop = useMay("ENGINEER");
+  const stop = useChange(["evaluation"], () => post<Comparison>(`/${comparison.name}:cancel`));
+  const what = t("quantisations.numbered", { n: comparison.number });
+  return (
+    <Panel>
+      <div className="row">
+        <span className="grow">
+          <ProgressBar done={ended(comparison.candidates)} total={comparison.candidates.length} live />
+        </span>
+        {mayStop && (
+          <Button size="small" onClick={() => ask.stop(what, () => stop.mutateAsync(undefined))}>
+            {t("action.stop")}
+          </Button>
+        )}
+      </div>
+    </Panel>
+  );
+}

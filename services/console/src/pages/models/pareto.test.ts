@@ -1,0 +1,36 @@
+import { expect, test } from "vitest";
+import type { Candidate } from "@/api/types";
+import { ended, intervals, marksOf } from "./pareto";
+
+const candidate = (quantisation: string, cost: string, value: number, state = "STATE_MEASURED") =>
+  ({
+    quantisation,
+    state,
+    variant: `v/${quantisation}`,
+    million_tokens_microusd: cost,
+    on_front: true,
+    score: { slice: "", metric: "exact", value, lower: value - 0.1, upper: value + 0.1, count: 10 },
+  }) as Candidate;
+
+const candidates = [
+  candidate("F16", "400", 0.9),
+  candidate("Q8_0", "90", 0.9),
+  candidate("Q4_K_M", "0", 0, "STATE_FAILED"),
+  candidate("Q6_K", "0", 0, "STATE_EVALUATING"),
+];
+
+test("only what was measured is drawn, the cheapest first", () => {
+  const marks = marksOf({ candidates, recommended: "v/Q8_0" });
+  expect(marks.map((mark) => [mark.name, mark.cost, mark.recommended])).toEqual([
+    ["Q8_0", 90, true],
+    ["F16", 400, false],
+  ]);
+  expect(intervals(marks)[0]?.map(([x, y]) => [x, y.toFixed(1)])).toEqual([
+    [90, "0.8"],
+    [90, "1.0"],
+  ]);
+});
+
+test("progress counts what has ended, well or badly", () => {
+  expect(ended(candidates)).toBe(3);
+});

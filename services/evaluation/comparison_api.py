@@ -1,0 +1,94 @@
+"""Parse, call, render: comparisons."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gyre.evaluation.v1 import comparison_pb2, comparison_service_pb2
+from gyre.evaluation.v1.comparison_service_pb2_grpc import ComparisonServiceServicer
+from gyre.model_registry.v1 import variant_service_pb2
+from gyre.model_registry.v1.variant_service_pb2_grpc import VariantServiceStub
+from gyre_kit import resources
+from gyre_kit.app import Context
+from gyre_kit.names import new_id, project_of
+from gyre_kit.render import render
+
+from services.evaluation import comparisons, service, store
+from services.evaluation.models import Comparison
+
+
+class ComparisonApi(ComparisonServiceServicer):
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        self.db = context.db
+
+    async def CreateComparison(
+        self, request: comparison_service_pb2.CreateComparisonRequest, _: Any
+    ) -> comparison_pb2.Comparison:
+        project = project_of(request.parent)
+        async with self.db.transaction() as session:
+            if earlier := await resources.by_request(session, Comparison, project, request.request_id):
+                return render(earlier, comparison_pb2.Comparison)
+            suite = await service.active_suite(session, request.suite)
+        baseline, metric = request.baseline or comparisons.BASELINE, request.metric or "exact"
+        others = [it for it in request.quantisations or comparisons.QUANTISATIONS if it != baseline]
+        comparisons.check(request.margin, metric, suite, [baseline, *others])
+        given = {
+            "display_name": request.display_name,
+            "version": request.version,
+            "suite": request.suite,
+            "baseline": baseline,
+            "metric": metric,
+            "margin": request.margin,
+            "calibration": request.calibration,
+            "queue": request.queue,
+            "candidates": [await self._candidate(request, it) for it in (baseline, *others)],
+        }
+        async with self.db.transaction() as session:
+            comparison = await comparisons.create(session, project, new_id(), given, request.request_id)
+        self.context.wake()
+        return render(comparison, comparison_pb2.Comparison)
+
+    async def GetComparison(
+        self, request: comparison_service_pb2.GetComparisonRequest, _: Any
+    ) -> comparison_pb2.Comparison:
+        async with self.db.transaction() as session:
+            return render(await resources.get(session, Comparison, request.name), comparison_pb2.Comparison)
+
+    async def ListComparisons(
+        self, request: comparison_service_pb2.ListComparisonsRequest, _: Any
+    ) -> comparison_service_pb2.ListComparisonsResponse:
+        async with self.db.transaction() as session:
+            found = await store.comparison_page(session, request)
+        return comparison_service_pb2.ListComparisonsResponse(
+            comparisons=[render(row, comparison_pb2.Comparison) for row in found.rows],
+            next_page_token=found.next_page_token,
+            total_size=found.total,
+        )
+
+    async def CancelComparison(
+        self, request: comparison_service_pb2.CancelComparisonRequest, _: Any
+    ) -> comparison_pb2.Comparison:
+        async with self.db.transaction() as session:
+            comparison = await comparisons.cancel(session, request.name, request.etag)
+        self.context.wake()
+        return render(comparison, comparison_pb2.Comparison)
+
+    async def _candidate(
+        self, request: comparison_service_pb2.CreateComparisonRequest, quantisation: str
+    ) -> comparisons.Candidate:
+        """Asks the registry for the variant, which starts making it or finds it made. Raises: what the registry says."""
+        calibrated = bool(request.calibration) and comparisons.takes_calibration(quantisation)
+        variant = await self.context.clients.stub(VariantServiceStub).CreateVariant(
+            variant_service_pb2.CreateVariantRequest(
+                parent=request.version,
+                quantisation=quantisation,
+                calibration=request.calibration if calibrated else "",
+            )
+        )
+        return {
+            "quantisation": quantisation,
+            "state": "QUANTISING",
+            "variant": variant.name,
+            "calibrated": calibrated,
+        }

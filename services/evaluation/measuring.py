@@ -1,0 +1,64 @@
+"""What an evaluation is to measure and on what, pinned: both are immutable from here on."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from google.protobuf import duration_pb2
+from gyre.dataset.v1 import version_service_pb2 as dataset_versions
+from gyre.dataset.v1.version_service_pb2_grpc import VersionServiceStub as DatasetVersionServiceStub
+from gyre.model_registry.v1 import variant_pb2, variant_service_pb2, version_service_pb2
+from gyre.model_registry.v1.variant_service_pb2_grpc import VariantServiceStub
+from gyre.model_registry.v1.version_service_pb2_grpc import VersionServiceStub
+from gyre_kit.app import Context
+from gyre_kit.errors import Precondition
+
+from services.evaluation.models import Suite
+
+
+class VariantNotReady(Precondition):
+    """The variant is not READY."""
+
+
+class FormatUnsupported(Precondition):
+    """The engine loads GGUF; make such a variant first, for example Q8_0."""
+
+
+async def pinned_spec(
+    context: Context, variant_name: str, suite: Suite, holder: str, *, measure_cost: bool
+) -> dict[str, Any]:
+    """The spec of an evaluation's job but for its output; the pins are `holder`'s.
+
+    Raises: VariantNotReady; FormatUnsupported.
+    """
+    ttl = duration_pb2.Duration()
+    ttl.FromTimedelta(timedelta(days=context.settings.pin_days))
+    pin = dataset_versions.PinVersionRequest(name=suite.dataset_version, holder=holder, ttl=ttl)
+    rows = await context.clients.stub(DatasetVersionServiceStub).PinVersion(pin)
+    variant = await _variant(context, variant_name)
+    pin_model = version_service_pb2.PinVersionRequest(name=variant.version, holder=holder, ttl=ttl)
+    await context.clients.stub(VersionServiceStub).PinVersion(pin_model)
+    on_train = suite.split == "TRAIN"
+    return {
+        "model_uri": variant.uri,
+        "model_digest": variant.digest,
+        "rows_uri": rows.train_uri if on_train else rows.test_uri,
+        "rows_digest": rows.train_digest if on_train else rows.test_digest,
+        "slices": suite.slices,
+        "scorer": suite.scorer,
+        "max_tokens": suite.max_tokens,
+        "max_rows": suite.max_rows,
+        "parallel": context.settings.evaluate_parallel,
+        "measure_cost": measure_cost,
+    }
+
+
+async def _variant(context: Context, name: str) -> variant_pb2.Variant:
+    stub = context.clients.stub(VariantServiceStub)
+    variant: variant_pb2.Variant = await stub.GetVariant(variant_service_pb2.GetVariantRequest(name=name))
+    if variant.format != variant_pb2.Variant.FORMAT_GGUF:
+        raise FormatUnsupported(variant=name)
+    if variant.state != variant_pb2.Variant.STATE_READY:
+        raise VariantNotReady(variant=name)
+    return variant

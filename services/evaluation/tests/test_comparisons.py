@@ -1,0 +1,197 @@
+"""A comparison from its variants to its recommendation: the real service over gRPC, beside stand-ins of its neighbours."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+import sqlalchemy as sa
+from gyre.evaluation.v1 import comparison_pb2, comparison_service_pb2, evaluation_service_pb2
+from gyre.evaluation.v1.comparison_service_pb2_grpc import ComparisonServiceStub
+from gyre.evaluation.v1.evaluation_service_pb2_grpc import EvaluationServiceStub
+from gyre_kit.auth import acting_as
+from gyre_kit.db import Database
+from gyre_kit.errors import from_rpc
+from gyre_kit.reconcile import Reconciler
+from gyre_kit.storage import ObjectStore
+from gyre_kit.testing import ENGINEER, PROJECT, STRANGER, Platform, eventually, expect_rpc_error, outbox_of
+
+from services.evaluation import service
+from services.evaluation.main import app
+from services.evaluation.tests.neighbours import CALIBRATION, CORE_HOUR, FLAVOR, VERSION, World, neighbours
+
+Comparison, Candidate = comparison_pb2.Comparison, comparison_pb2.Candidate
+SUITE = f"projects/{PROJECT}/suites/heldout"
+DATA = "projects/acme/datasets/hotline/versions/1"
+
+
+class Served:
+    """The service under test, which can be stopped and started again beside its neighbours."""
+
+    def __init__(self, platform: Platform, world: World) -> None:
+        self.platform, self.world = platform, world
+        clients = platform.clients()
+        self.stub: Any = clients.stub(ComparisonServiceStub)
+        self.evaluations: Any = clients.stub(EvaluationServiceStub)
+        self._stack = AsyncExitStack()
+        self.db: Database
+
+    async def start(self) -> None:
+        quick = [Reconciler(each.step, every=0.02) for each in app.reconcilers]
+        quiet = replace(app, settings=self.platform.settings(type(app.settings)), handlers={}, reconcilers=quick)
+        (context,) = await self._stack.enter_async_context(self.platform.serving(quiet))
+        self.db = context.db
+
+    async def stop(self) -> None:
+        await self._stack.aclose()
+
+    async def create(self, **fields: Any) -> Any:
+        wanted: dict[str, Any] = {"parent": f"projects/{PROJECT}", "version": VERSION, "suite": SUITE, "margin": 0.05}
+        with acting_as(ENGINEER):
+            return await self.stub.CreateComparison(comparison_service_pb2.CreateComparisonRequest(**wanted | fields))
+
+    async def get(self, name: str) -> Any:
+        with acting_as(ENGINEER):
+            return await self.stub.GetComparison(comparison_service_pb2.GetComparisonRequest(name=name))
+
+    async def reached(self, name: str, state: int) -> Any:
+        async def check() -> Any:
+            now = await self.get(name)
+            return now if now.state == state else None
+
+        return await eventually(check, seconds=90)  # a lease that a stop left behind lasts 30
+
+    async def all_evaluations(self) -> list[Any]:
+        request = evaluation_service_pb2.ListEvaluationsRequest(parent=f"projects/{PROJECT}")
+        with acting_as(ENGINEER):
+            return list((await self.evaluations.ListEvaluations(request)).evaluations)
+
+
+@pytest.fixture
+async def served(platform: Platform, tmp_path: Path) -> AsyncIterator[Served]:
+    world = World(tmp_path, ObjectStore.from_url(platform.settings().object_store_url))
+    async with neighbours(platform, world):
+        served = Served(platform, world)
+        await served.start()
+        scorer = {"kind": "JSON_FIELDS", "exact_fields": ["department"], "text_field": ""}
+        with acting_as(ENGINEER):
+            async with served.db.transaction() as session:
+                await service.create_suite(session, PROJECT, "heldout", {"dataset_version": DATA, "scorer": scorer}, "")
+        yield served
+        await served.stop()
+    await platform.empty("evaluation")
+
+
+async def test_the_cheapest_that_is_not_too_bad_is_recommended_with_its_reason(served: Served) -> None:
+    made = await served.create(request_id="once", calibration=CALIBRATION)
+    assert (await served.create(request_id="once")).name == made.name
+    done = await served.reached(made.name, Comparison.STATE_SUCCEEDED)
+
+    by_name = {it.quantisation: it for it in done.candidates}
+    assert list(by_name) == ["F16", "Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M"]
+    assert {it.state for it in done.candidates} == {Candidate.STATE_MEASURED}
+    assert [it.quantisation for it in done.candidates if it.calibrated] == ["Q6_K", "Q5_K_M", "Q4_K_M"]
+    assert done.recommended == by_name["Q5_K_M"].variant == f"{VERSION}/variants/q5-k-m-hotline-2"
+    assert done.recommendation_reason == "CHEAPEST_WITHIN_MARGIN"
+    assert "60% less than of F16" in done.recommendation_message
+    assert {name for name, it in by_name.items() if it.on_front} == {"Q8_0", "Q5_K_M", "Q4_K_M"}
+    assert {name for name, it in by_name.items() if it.within_margin} == {"F16", "Q8_0", "Q6_K", "Q5_K_M"}
+    q4 = by_name["Q4_K_M"]
+    assert q4.score.value == pytest.approx(0.6)
+    assert q4.difference == pytest.approx(-0.3)
+    assert q4.difference_lower < q4.difference < q4.difference_upper < 0
+    assert (q4.flavor, q4.cost.memory_bytes, q4.size_bytes, q4.note) == (FLAVOR, 5, 1000, "all as promised")
+    assert q4.million_tokens_microusd == CORE_HOUR / 3600 * 1e6 / 200
+    assert served.world.most_running == 1
+    async with served.db.transaction() as session:
+        assert ("ComparisonCompleted", done.name) in await outbox_of(session)
+        (payload,) = await session.scalars(
+            sa.text("SELECT payload FROM outbox WHERE type LIKE '%.ComparisonCompleted'")
+        )
+    completed = json.loads(payload)
+    assert [it["note"] for it in completed["candidates"]] == [""] * 5
+    assert completed["recommended"] == done.recommended
+
+
+async def test_nothing_is_measured_twice_when_the_service_dies_on_the_way(served: Served) -> None:
+    served.world.hold = True
+    made = await served.create(quantisations=["Q8_0"])
+
+    async def running() -> bool:
+        return bool(served.world.workloads)
+
+    await eventually(running)
+    await served.stop()
+    served.world.hold = False
+    await served.start()
+    done = await served.reached(made.name, Comparison.STATE_SUCCEEDED)
+    assert len(await served.all_evaluations()) == len(done.candidates) == 2
+    assert done.recommended.endswith("/q8-0")
+
+
+async def test_a_stop_stops_the_evaluation_that_runs_and_starts_no_other(served: Served) -> None:
+    served.world.hold = True
+    made = await served.create()
+
+    async def running() -> bool:
+        return bool(served.world.workloads)
+
+    await eventually(running)
+    with acting_as(ENGINEER):
+        await served.stub.CancelComparison(comparison_service_pb2.CancelComparisonRequest(name=made.name))
+    await served.reached(made.name, Comparison.STATE_CANCELLED)
+    (evaluation,) = await served.all_evaluations()
+    assert evaluation.state == evaluation.STATE_CANCELLED
+    with acting_as(ENGINEER):
+        async with expect_rpc_error(grpc.StatusCode.FAILED_PRECONDITION) as errors:
+            await served.stub.CancelComparison(comparison_service_pb2.CancelComparisonRequest(name=made.name))
+    assert from_rpc(errors[0]).reason == "ALREADY_ENDED"
+
+
+async def test_a_quantisation_that_cannot_be_made_leaves_the_others_and_a_broken_baseline_nothing(
+    served: Served,
+) -> None:
+    served.world.broken = {"Q4_K_M"}
+    made = await served.create(quantisations=["Q8_0", "Q4_K_M"])
+    done = await served.reached(made.name, Comparison.STATE_SUCCEEDED)
+    broken = done.candidates[-1]
+    assert (broken.state, broken.failure_reason, broken.on_front) == (Candidate.STATE_FAILED, "BAD_SOURCE", False)
+    assert done.recommended.endswith("/q8-0")
+
+    made = await served.create(quantisations=["Q8_0"], baseline="Q4_K_M")
+    failed = await served.reached(made.name, Comparison.STATE_FAILED)
+    assert failed.failure_reason == "BASELINE_FAILED"
+    assert "it cannot be made" in failed.failure_message
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"margin": 1.5}, "margin"),
+        ({"metric": "text"}, "metric"),  # the suite scores none
+        ({"quantisations": ["F16"]}, "quantisations"),
+        ({"quantisations": ["Q8_0", "Q8_0"]}, "quantisations"),
+    ],
+)
+async def test_what_cannot_be_compared_is_refused_before_anything_is_made(
+    served: Served, fields: dict[str, Any], says: str
+) -> None:
+    async with expect_rpc_error(grpc.StatusCode.INVALID_ARGUMENT) as errors:
+        await served.create(**fields)
+    assert from_rpc(errors[0]).reason == "BAD_COMPARISON"
+    assert says in str(errors[0].details())
+    assert not served.world.asked
+
+
+async def test_another_projects_comparison_is_not_found(served: Served) -> None:
+    made = await served.create(quantisations=["Q8_0"])
+    with acting_as(STRANGER):
+        async with expect_rpc_error(grpc.StatusCode.NOT_FOUND):
+            await served.stub.GetComparison(comparison_service_pb2.GetComparisonRequest(name=made.name))
+    await served.reached(made.name, Comparison.STATE_SUCCEEDED)
