@@ -7,6 +7,7 @@ flow through callbacks (`Attempt`), with no task switch and no queue in between.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from services.inference_gateway.engines.wire import OPENAI, WIRES
@@ -43,6 +44,7 @@ class Exchange:
         self.headers = {"x-request-id": self.id}
         self.target: Target | None = None
         self.answer = Answer()
+        self.on_begin: Callable[[], None] | None = None
         self.started = gateway.clock()
 
     @property
@@ -162,6 +164,8 @@ class Exchange:
     # -- what an attempt calls ---------------------------------------------------------------------------------------
 
     def begin_stream(self) -> None:
+        if self.on_begin is not None:
+            self.on_begin()
         headers = {"content-type": STREAM_TYPE, "cache-control": "no-cache", "x-accel-buffering": "no"}
         self.reply.start(200, headers | self.headers)
 

@@ -14,7 +14,8 @@ from services.inference_gateway.proxy.asking import CHAT, TEXT
 from services.inference_gateway.proxy.control import ControlClient, ControlFailed
 from services.inference_gateway.proxy.errors import ApiError
 from services.inference_gateway.proxy.exchange import Exchange
-from services.inference_gateway.proxy.limits import RateLimiter
+from services.inference_gateway.proxy.ledger import Ledger
+from services.inference_gateway.proxy.limits import Limiter
 from services.inference_gateway.proxy.metrics import Metrics
 from services.inference_gateway.proxy.newcomers import Newcomers
 from services.inference_gateway.proxy.pool import Pools
@@ -41,6 +42,7 @@ class Gateway:
         metrics: Metrics,
         records: RecordQueue,
         control: ControlClient,
+        ledger: Ledger,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.settings = settings
@@ -52,7 +54,7 @@ class Gateway:
         self.draining = False
         self._records = records
         self._control = control
-        self._limiter = RateLimiter(clock, settings.workers)
+        self._limiter = Limiter(ledger, settings.assumed_answer_tokens)
         self._newcomers = Newcomers(control, clock)
 
     def use(self, snapshot: Snapshot) -> None:
@@ -61,8 +63,6 @@ class Gateway:
         targets = [target for each in snapshot.deployments.values() for target in each.targets]
         self.router.forget_others({target.id for target in targets})
         self.pools.forget_others({(target.base_url, target.chosen_by_user) for target in targets})
-        names = {key.name for key in snapshot.keys.values()}
-        self._limiter.forget(names.__contains__)
         self.metrics.snapshot_revision.set(snapshot.revision)
         self._newcomers.came()
 
@@ -125,9 +125,9 @@ class Gateway:
 
     async def feedback(self, request: Request, reply: Reply) -> None:
         """Handed to the control plane as it came, with who said it."""
-        key = _known(request)
-        self._limiter.take(key.name, key.requests_per_minute)
-        envelope = {"project": self._project(request), "api_key": key.name, "role": key.role}
+        key, project = _known(request), self._project(request)
+        self._limiter.count_request(key, project, self._routes().limits_of(project))
+        envelope = {"project": project, "api_key": key.name, "role": key.role}
         try:
             status, body = await self._control.call("/feedback", request.body, envelope)
         except ControlFailed as error:
@@ -137,14 +137,20 @@ class Gateway:
     # -- completions -------------------------------------------------------------------------------------------------
 
     async def _complete(self, operation: str, request: Request, reply: Reply) -> None:
-        """1 limit, 2 parse, 3 route, 4 ask, 5 note."""
+        """1 parse, 2 route, 3 reserve, 4 ask, 5 settle, 6 note."""
         key = _known(request)
         snapshot, project = self._routes(), self._project(request)
-        limits = self._limiter.take(key.name, key.requests_per_minute)
-        ask = asking.parse(operation, request.body)
-        deployment, version = routing.resolve(snapshot, project, ask.model)
+        limits = snapshot.limits_of(project)
+        try:
+            ask = asking.parse(operation, request.body)
+            deployment, version = routing.resolve(snapshot, project, ask.model)
+        except ApiError:
+            self._limiter.count_request(key, project, limits)  # what is wrong counts as well
+            raise
+        hold = self._limiter.reserve(key, project, limits, ask, deployment)
         exchange = Exchange(self, reply, ask, deployment, version, request.headers.get("traceparent", ""))
-        exchange.headers |= limits
+        exchange.headers |= hold.headers
+        exchange.on_begin = hold.answered
         error_type = "cancelled"
         try:
             await exchange.run()
@@ -156,6 +162,7 @@ class Gateway:
             exchange.answer.finish_reason = answering.CLIENT_CLOSED
             raise
         finally:
+            hold.settle(exchange.answer, exchange.target, reply.started)
             self._note(exchange, request, project, error_type)
             if reply.started and snapshot.keeps_completions(project):
                 self._record(exchange, request, key)
@@ -300,6 +307,8 @@ def _digest(request: Request) -> str:
 def _valid(key: Key | None) -> Key:
     if key is None or key.revoked:
         raise errors.invalid_key()
+    if key.expires and time.time() >= key.expires:
+        raise errors.expired_key()
     return key
 
 

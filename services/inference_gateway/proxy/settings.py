@@ -42,6 +42,10 @@ class ProxySettings(BaseSettings):
     allow_loopback: bool = Field(True, description="Upstream URLs may point to this machine.")
     allow_private: bool = Field(False, description="Upstream URLs may point into private networks.")
 
+    assumed_answer_tokens: int = Field(
+        1024, ge=1, description="Reserved of a budget for an answer of whose length the request says nothing (tokens)."
+    )
+
     record_queue: int = Field(10_000, ge=1, description="Completions waiting to be written; the oldest are dropped.")
     record_queue_bytes: int = Field(64 * MIB, ge=1024, description="The same, in bytes.")
     record_max_bytes: int = Field(3 * MIB, ge=1024, description="A larger completion is not kept.")
@@ -62,6 +66,7 @@ class Paths:
         self.spool = self.folder / "spool"
         self.dead = self.folder / "spool-refused"
         self.metrics = self.folder / "metrics"
+        self.ledger = self.folder / "ledger"
         self.control = self.folder / "control.sock"
 
     def create(self) -> None:

@@ -8,7 +8,6 @@ from collections import Counter
 import pytest
 
 from services.inference_gateway.proxy.errors import ApiError
-from services.inference_gateway.proxy.limits import RateLimiter
 from services.inference_gateway.proxy.routing import Router, resolve
 from services.inference_gateway.proxy.snapshot import Target, TargetState
 from services.inference_gateway.proxy.tests.support import deployment, snapshot_of
@@ -77,17 +76,3 @@ def test_a_name_with_a_version_is_resolved():
         with pytest.raises(ApiError) as caught:
             resolve(snapshot, "demo", name)
         assert caught.value.status == 404
-
-
-def test_a_keys_limit_refills_evenly_and_each_worker_grants_its_share():
-    clock = Clock()
-    limiter = RateLimiter(clock, workers=2)
-    for _ in range(3):
-        headers = limiter.take("key", 6)
-    assert headers["x-ratelimit-remaining-requests"] == "0"
-    with pytest.raises(ApiError) as caught:
-        limiter.take("key", 6)
-    assert caught.value.headers["retry-after"] == "20"
-    clock.now += 20
-    limiter.take("key", 6)
-    assert limiter.take("another", 0) == {}
