@@ -51,6 +51,8 @@ class Wanted:
     upstream_url: str = ""
     upstream_model: str = ""
     upstream_key_ref: str = ""
+    input_price_microusd: int = 0
+    output_price_microusd: int = 0
 
     @property
     def identity(self) -> tuple[str, str, str]:
@@ -141,6 +143,10 @@ async def shift(
     for each in wanted:
         target = known.get(each.identity) or _target(deployment, each)
         target.wanted_percent = each.weight_percent
+        target.input_price_microusd, target.output_price_microusd = (
+            each.input_price_microusd,
+            each.output_price_microusd,
+        )
         session.add(target)
     deployment.shifting, deployment.shift_request, deployment.due = True, request_id, None
     await session.flush()
@@ -276,6 +282,8 @@ def _target(deployment: Deployment, wanted: Wanted) -> Target:
         upstream_url=wanted.upstream_url,
         upstream_model=wanted.upstream_model,
         upstream_key_ref=wanted.upstream_key_ref,
+        input_price_microusd=wanted.input_price_microusd,
+        output_price_microusd=wanted.output_price_microusd,
     )
 
 

@@ -38,6 +38,7 @@ _ACCOUNT = struct.Struct("<16s10q")
 _RESERVATION = struct.Struct("<qiiqq")  # state, two accounts, tokens, picodollars
 _LOGGED = struct.Struct("<qq")  # where, how many bytes
 _NUMBER = struct.Struct("<q")
+NOBODY = bytes(16)
 _COUNT_AT = 8  # changes in the redo log; 0: none is under way
 
 FREE, SENT, ANSWERED = range(3)
@@ -85,8 +86,13 @@ class Ledger:
         found = self._known.get(name)
         if found is None:
             with self.locked():
-                found = self._known[name] = self._find(blake2b(name.encode(), digest_size=16).digest())
+                found = self._known[name] = self._find(_id(name))
         return found
+
+    def look_up(self, name: str) -> int | None:
+        """The position of an account, where there is one."""
+        id_ = _id(name)
+        return next((position for position in self._places(id_) if self.read(position).id == id_), None)
 
     def read(self, position: int) -> Account:
         return Account(*_ACCOUNT.unpack_from(self._map, ACCOUNTS_AT + position * ACCOUNT_BYTES))
@@ -225,16 +231,21 @@ class Ledger:
         finally:
             fcntl.flock(self._file, fcntl.LOCK_UN)
 
-    def _find(self, id_: bytes) -> int:
-        """Open addressing. Accounts are never removed: what was spent is kept."""
-        start = int.from_bytes(id_[:8], "little") % ACCOUNTS
+    def _places(self, id_: bytes) -> Iterator[int]:
+        """Where an account may stand (open addressing), to the first free place."""
+        start = int.from_bytes(id_[:8], "little")
         for step in range(ACCOUNTS):
-            position = (start + step) % ACCOUNTS
+            yield (start + step) % ACCOUNTS
+            if self.read((start + step) % ACCOUNTS).id == NOBODY:
+                return
+
+    def _find(self, id_: bytes) -> int:
+        """Accounts are never removed: what was spent is kept."""
+        for position in self._places(id_):
             held = self.read(position).id
-            if held == id_:
-                return position
-            if held == bytes(16):
+            if held == NOBODY:
                 self.commit([(position, Account(id_))])
+            if held in (id_, NOBODY):
                 return position
         raise LedgerFull(f"the ledger has {ACCOUNTS} accounts, and no room for more")
 
@@ -280,6 +291,10 @@ class Seat:
 
     def leave(self) -> None:
         os.close(self._lock)
+
+
+def _id(name: str) -> bytes:
+    return blake2b(name.encode(), digest_size=16).digest()
 
 
 def _packed(account: Account) -> bytes:

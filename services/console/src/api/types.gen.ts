@@ -18,6 +18,12 @@ export type ApiKeyState =
   | "STATE_ACTIVE"
   | "STATE_REVOKED";
 
+export type BudgetPeriod =
+  | "BUDGET_PERIOD_UNSPECIFIED"
+  | "BUDGET_PERIOD_DAY"
+  | "BUDGET_PERIOD_MONTH"
+  | "BUDGET_PERIOD_TOTAL";
+
 export type ProjectState =
   | "STATE_UNSPECIFIED"
   | "STATE_ACTIVE"
@@ -254,6 +260,16 @@ export interface ApiKey {
   secret: string;
   requests_per_minute: number;
   revoke_time?: string | null;
+  limits?: Limits | null;
+  expire_time?: string | null;
+}
+
+export interface Limits {
+  tokens_per_minute: string;
+  concurrent_requests: number;
+  budget_tokens: string;
+  budget_microusd: string;
+  budget_period: BudgetPeriod;
 }
 
 export interface Project {
@@ -267,6 +283,8 @@ export interface Project {
   consent_to_keep: boolean;
   consented_by: string;
   consent_time?: string | null;
+  requests_per_minute: number;
+  limits?: Limits | null;
 }
 
 export interface Dataset {
@@ -724,6 +742,8 @@ export interface Target {
   failure_reason: string;
   failure_message: string;
   ready_time?: string | null;
+  input_price_microusd: string;
+  output_price_microusd: string;
 }
 
 export interface TargetSpec {
@@ -733,6 +753,25 @@ export interface TargetSpec {
   upstream_url: string;
   upstream_model: string;
   upstream_key_ref: string;
+  input_price_microusd: string;
+  output_price_microusd: string;
+}
+
+export interface Spending {
+  name: string;
+  request_count: string;
+  tokens: string;
+  cost_microusd: string;
+  reserved_tokens: string;
+  reserved_microusd: string;
+  running_request_count: string;
+  period_end_time?: string | null;
+}
+
+export interface ProjectSpending {
+  name: string;
+  project?: Spending | null;
+  keys: Spending[];
 }
 
 export interface Alias {
