@@ -97,6 +97,7 @@ class Target(Table, Resource, table=True):
     upstream_key_ref: str = ""
     input_price_microusd: int = Field(default=0, sa_type=sa.BigInteger)
     output_price_microusd: int = Field(default=0, sa_type=sa.BigInteger)
+    places: int = 0
     failure_reason: str = ""
     failure_message: str = ""
     ready_time: datetime | None = Field(default=None, sa_type=DateTime(timezone=True))

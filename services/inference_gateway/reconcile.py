@@ -196,8 +196,11 @@ async def _publish(context: Context) -> None:
         keys, projects = await store.keys(session), await store.projects(session)
         deployments = await store.all_routes(session)
     revision = max(context.state.get("revision", 0) + 1, int(context.clock.now().timestamp() * 1000))
-    own_price = context.settings.replica_input_price_microusd, context.settings.replica_output_price_microusd
-    new = routes.make(revision, keys, projects, deployments, own_price)
+    settings = context.settings
+    own = routes.Own(
+        settings.replica_input_price_microusd, settings.replica_output_price_microusd, settings.replica_parallel
+    )
+    new = routes.make(revision, keys, projects, deployments, own)
     old: Snapshot | None = context.state.get("snapshot")
     if old is not None and replace(old, revision=revision) == new:
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from services.inference_gateway.models import Deployment, KnownKey, KnownProject, Target, TargetState
@@ -17,20 +18,31 @@ STATES = {
 }
 
 
+@dataclass(frozen=True)
+class Own:
+    """What settings say of every replica: prices of a million tokens in microdollars, requests computed at once."""
+
+    input_price: int = 0
+    output_price: int = 0
+    places: int = 0
+
+
+NOTHING_SAID = Own()
+
+
 def make(
     revision: int,
     keys: Iterable[KnownKey],
     projects: Iterable[KnownProject],
     deployments: Iterable[tuple[Deployment, Sequence[Target]]],
-    own_price: tuple[int, int] = (0, 0),
+    own: Own = NOTHING_SAID,
 ) -> snapshot.Snapshot:
-    """`own_price`: of a million tokens of prompts and of answers on a replica, microdollars."""
     active = {project.project: project for project in projects if project.active}
     return snapshot.make_snapshot(
         revision=revision,
         keys={key.secret_sha256: _key(key) for key in keys if key.project in active},
         projects={name: _project(row) for name, row in active.items()},
-        deployments=[_deployment(deployment, targets, own_price) for deployment, targets in deployments],
+        deployments=[_deployment(deployment, targets, own) for deployment, targets in deployments],
     )
 
 
@@ -63,18 +75,19 @@ def _limits(requests_per_minute: int, stored: Mapping[str, Any]) -> Limits:
     )
 
 
-def _deployment(deployment: Deployment, targets: Sequence[Target], own_price: tuple[int, int]) -> snapshot.Deployment:
+def _deployment(deployment: Deployment, targets: Sequence[Target], own: Own) -> snapshot.Deployment:
     reachable = [target for target in targets if target.state in STATES and (target.address or target.upstream_url)]
     return snapshot.Deployment(
         name=deployment.name.rsplit("/", 1)[-1],
         project=deployment.project,
         created=int(deployment.create_time.timestamp()),
-        targets=tuple(_target(target, own_price) for target in reachable),
+        targets=tuple(_target(target, own) for target in reachable),
     )
 
 
-def _target(target: Target, own_price: tuple[int, int]) -> snapshot.Target:
-    price = own_price if target.variant else (target.input_price_microusd, target.output_price_microusd)
+def _target(target: Target, own: Own) -> snapshot.Target:
+    told = Own(target.input_price_microusd, target.output_price_microusd, target.places)
+    known = own if target.variant else told
     return snapshot.Target(
         id=target.id,
         version=short_version(target),
@@ -87,6 +100,7 @@ def _target(target: Target, own_price: tuple[int, int]) -> snapshot.Target:
         upstream_key_ref=target.upstream_key_ref,
         weight=target.weight_percent,
         state=STATES[TargetState(target.state)],
-        input_price=price[0],
-        output_price=price[1],
+        input_price=known.input_price,
+        output_price=known.output_price,
+        places=known.places,
     )

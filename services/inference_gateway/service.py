@@ -53,6 +53,7 @@ class Wanted:
     upstream_key_ref: str = ""
     input_price_microusd: int = 0
     output_price_microusd: int = 0
+    places: int = 0
 
     @property
     def identity(self) -> tuple[str, str, str]:
@@ -143,10 +144,9 @@ async def shift(
     for each in wanted:
         target = known.get(each.identity) or _target(deployment, each)
         target.wanted_percent = each.weight_percent
-        target.input_price_microusd, target.output_price_microusd = (
-            each.input_price_microusd,
-            each.output_price_microusd,
-        )
+        target.input_price_microusd = each.input_price_microusd
+        target.output_price_microusd = each.output_price_microusd
+        target.places = each.places
         session.add(target)
     deployment.shifting, deployment.shift_request, deployment.due = True, request_id, None
     await session.flush()
@@ -284,6 +284,7 @@ def _target(deployment: Deployment, wanted: Wanted) -> Target:
         upstream_key_ref=wanted.upstream_key_ref,
         input_price_microusd=wanted.input_price_microusd,
         output_price_microusd=wanted.output_price_microusd,
+        places=wanted.places,
     )
 
 

@@ -1,4 +1,4 @@
-"""limits of keys and projects, prices of targets"""
+"""limits of keys and projects, prices and places of targets"""
 
 from __future__ import annotations
 
@@ -21,5 +21,6 @@ def upgrade() -> None:
         ("knownproject", "requests_per_minute", sa.Integer()),
         ("target", "input_price_microusd", sa.BigInteger()),
         ("target", "output_price_microusd", sa.BigInteger()),
+        ("target", "places", sa.Integer()),
     ):
         op.add_column(table, sa.Column(column, kind, nullable=False, server_default="0"), schema=SCHEMA)

@@ -187,6 +187,12 @@ def overloaded(what: str, close: bool = False) -> ApiError:
     return ApiError(503, "overloaded", message, kind=SERVER, headers=headers, close=close)
 
 
+def engine_busy(wait_seconds: float) -> ApiError:
+    seconds = max(1, ceil(wait_seconds))
+    message = f"The engine behind this model has more to do than anybody should wait for. Try again in {seconds} s."
+    return ApiError(429, "engine_busy", message, kind=RATE_LIMIT, headers={"retry-after": str(seconds)})
+
+
 def not_ready(model: str) -> ApiError:
     message = f"The deployment '{model}' has no engine that takes requests yet. Try again in some seconds."
     return ApiError(503, "deployment_not_ready", message, kind=SERVER, headers={"retry-after": "5"})

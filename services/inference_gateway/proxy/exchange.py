@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from services.inference_gateway.engines.wire import OPENAI, WIRES
-from services.inference_gateway.proxy import answering, errors, wire
+from services.inference_gateway.proxy import answering, errors, fairness, wire
 from services.inference_gateway.proxy.answering import Answer
 from services.inference_gateway.proxy.asking import CHAT, Asking
 from services.inference_gateway.proxy.attempt import Attempt, Refusal, TooSlow
@@ -20,6 +20,7 @@ from services.inference_gateway.proxy.pool import Pool, PoolFull
 from services.inference_gateway.proxy.reply import Reply
 from services.inference_gateway.proxy.snapshot import Deployment, Target, TargetState
 from services.inference_gateway.proxy.ssrf import UpstreamRefused
+from services.inference_gateway.proxy.turns import Busy
 from services.inference_gateway.proxy.upstream import ClosedEarly, ConnectFailed, UpstreamError
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class Exchange:
         self.target: Target | None = None
         self.answer = Answer()
         self.on_begin: Callable[[], None] | None = None
+        self.work = 0
         self.started = gateway.clock()
 
     @property
@@ -95,11 +97,16 @@ class Exchange:
         """Asks one target; a kept connection that died in the meantime is no fault of it, and is replaced once."""
         pool, base_path = self.gateway.pools.of(target.base_url, target.chosen_by_user)
         data = self._request(target, pool, base_path)
+        turn = self.gateway.turns.of(target).turn(self.deployment.project, self.work, self._used_work)
         with self.gateway.router.running(target):
-            try:
-                await self._ask_by(pool, data, fresh=False)
-            except _Stale:
-                await self._ask_by(pool, data, fresh=True)
+            async with turn:
+                try:
+                    await self._ask_by(pool, data, fresh=False)
+                except _Stale:
+                    await self._ask_by(pool, data, fresh=True)
+
+    def _used_work(self) -> int:
+        return fairness.work(self.answer.prompt_tokens, self.answer.completion_tokens) or self.work
 
     async def _ask_by(self, pool: Pool, data: bytes, fresh: bool) -> None:
         connection = await pool.acquire(fresh)
@@ -149,6 +156,8 @@ class Exchange:
             return errors.from_upstream(error.status, error.body), is_down or error.status == 429
         if isinstance(error, TooSlow):
             return errors.upstream_timeout(error.detail), False
+        if isinstance(error, Busy):
+            return errors.engine_busy(error.seconds), True
         if isinstance(error, PoolFull):
             return errors.overloaded(f"The engine behind this model is busy: {error.detail}."), True
         return errors.upstream_failed(error.detail), True

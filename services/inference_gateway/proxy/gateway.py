@@ -24,6 +24,7 @@ from services.inference_gateway.proxy.reply import Reply
 from services.inference_gateway.proxy.settings import ProxySettings
 from services.inference_gateway.proxy.snapshot import ALL_PROJECTS, Deployment, Key, Snapshot
 from services.inference_gateway.proxy.ssrf import UpstreamRefused
+from services.inference_gateway.proxy.turns import AllTurns
 from services.inference_gateway.proxy.wire import Request
 
 CLIENT_LEFT = 499
@@ -50,6 +51,7 @@ class Gateway:
         self.clock = clock
         self.pools = Pools(settings, clock)
         self.router = routing.Router(clock)
+        self.turns = AllTurns(settings, clock)
         self.snapshot: Snapshot | None = None
         self.draining = False
         self._records = records
@@ -62,6 +64,7 @@ class Gateway:
         self.snapshot = snapshot
         targets = [target for each in snapshot.deployments.values() for target in each.targets]
         self.router.forget_others({target.id for target in targets})
+        self.turns.forget_others({target.id for target in targets})
         self.pools.forget_others({(target.base_url, target.chosen_by_user) for target in targets})
         self.metrics.snapshot_revision.set(snapshot.revision)
         self._newcomers.came()
@@ -150,7 +153,7 @@ class Gateway:
         hold = self._limiter.reserve(key, project, limits, ask, deployment)
         exchange = Exchange(self, reply, ask, deployment, version, request.headers.get("traceparent", ""))
         exchange.headers |= hold.headers
-        exchange.on_begin = hold.answered
+        exchange.on_begin, exchange.work = hold.answered, hold.work
         error_type = "cancelled"
         try:
             await exchange.run()

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from services.inference_gateway.proxy import allowance, errors
+from services.inference_gateway.proxy import allowance, errors, fairness
 from services.inference_gateway.proxy.allowance import SECOND_NS, Account, Cost, Limits, Reason
 from services.inference_gateway.proxy.answering import Answer
 from services.inference_gateway.proxy.asking import Asking
@@ -24,12 +24,14 @@ WHO = ("This key", "The project of this key")
 
 @dataclass(slots=True)
 class Hold:
-    """What one request holds until it is settled. `headers` are OpenAI's x-ratelimit-*."""
+    """What one request holds until it is settled. `headers` are OpenAI's x-ratelimit-*; `work` is what it may be for an
+    engine."""
 
     limiter: Limiter
     place: int
     limits: tuple[Limits, Limits]
     prompt_tokens: int
+    work: int
     headers: dict[str, str]
 
     def answered(self) -> None:
@@ -54,7 +56,7 @@ class Limiter:
 
         Raises: ApiError 429 that says which limit, and when to come back; 503 where this worker is full.
         """
-        prompt, cost = estimate(ask, deployment, self._assumed)
+        prompt, said, cost = estimate(ask, deployment, self._assumed)
         parties = self._parties(key, project, limits)
         try:
             place = self._seat.place()
@@ -65,7 +67,9 @@ class Limiter:
         except Refused as refused:
             self._seat.give_back(place)
             raise self._error(refused, parties) from refused
-        return Hold(self, place, (key.limits, limits), prompt, self._headers(accounts, parties))
+        return Hold(
+            self, place, (key.limits, limits), prompt, fairness.work(prompt, said), self._headers(accounts, parties)
+        )
 
     def settle(self, hold: Hold, used: Cost) -> None:
         self.ledger.settle(hold.place, used, hold.limits)
@@ -110,8 +114,8 @@ class Limiter:
         return headers
 
 
-def estimate(ask: Asking, deployment: Deployment, assumed: int) -> tuple[int, Cost]:
-    """Tokens of the prompt, and the most that the request is expected to cost on any target of the deployment."""
+def estimate(ask: Asking, deployment: Deployment, assumed: int) -> tuple[int, int, Cost]:
+    """Tokens of the prompt and of the answer, and the most that both may cost on any target of the deployment."""
     fields = ask.fields
     prompt = len(ask.raw) // BYTES_PER_TOKEN + 1
     length = _positive(fields.get("max_completion_tokens")) or _positive(fields.get("max_tokens")) or assumed
@@ -120,7 +124,7 @@ def estimate(ask: Asking, deployment: Deployment, assumed: int) -> tuple[int, Co
     price = max(
         (target.input_price * prompt + target.output_price * answer for target in deployment.targets), default=0
     )
-    return prompt, Cost(prompt + answer, price)
+    return prompt, answer, Cost(prompt + answer, price)
 
 
 def _used(answer: Answer, target: Target, estimated_prompt: int) -> Cost:

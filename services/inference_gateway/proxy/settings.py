@@ -38,6 +38,9 @@ class ProxySettings(BaseSettings):
 
     upstream_connections: int = Field(128, ge=1, description="Connections to one engine address.")
     upstream_waiting: int = Field(512, ge=0, description="Requests that wait for one of them; more get 503.")
+    queue_seconds: float = Field(
+        30, gt=0, description="How long a request may have to wait for a place at an engine; longer gets 429 at once."
+    )
     upstream_idle_seconds: float = Field(30, gt=0, description="An unused connection to an engine is closed then.")
     allow_loopback: bool = Field(True, description="Upstream URLs may point to this machine.")
     allow_private: bool = Field(False, description="Upstream URLs may point into private networks.")

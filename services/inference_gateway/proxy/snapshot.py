@@ -55,7 +55,8 @@ class Target:
     """One engine behind a deployment: a replica (`address`, host:port) or an engine that ran before (`upstream_url`).
 
     `version` is the short name after `@` with which a client pins it; `weight` is a share of new requests. Prices are
-    in microdollars a million tokens, which is picodollars a token.
+    in microdollars a million tokens, which is picodollars a token. `places`: requests that it computes at once; 0: not
+    known, and nobody waits here for one.
     """
 
     id: str
@@ -71,6 +72,7 @@ class Target:
     state: TargetState = TargetState.READY
     input_price: int = 0
     output_price: int = 0
+    places: int = 0
 
     @property
     def base_url(self) -> str:

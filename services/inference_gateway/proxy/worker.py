@@ -125,6 +125,7 @@ class Worker:
                 for state, count in (("busy", pool.busy), ("idle", pool.idle), ("waiting", pool.waiting)):
                     connections[pool.origin.authority, state] = count
             self._metrics.show(self._metrics.in_flight, running)
+            self._metrics.show(self._metrics.queue, self._gateway.turns.waiting())
             self._metrics.show(self._metrics.pool, connections)
 
     async def _keep_ledger(self) -> None:

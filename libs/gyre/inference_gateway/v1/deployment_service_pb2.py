@@ -26,7 +26,7 @@ from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mas
 from gyre.inference_gateway.v1 import deployment_pb2 as gyre_dot_inference__gateway_dot_v1_dot_deployment__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n2gyre/inference_gateway/v1/deployment_service.proto\x12\x19gyre.inference_gateway.v1\x1a google/protobuf/field_mask.proto\x1a*gyre/inference_gateway/v1/deployment.proto\"\xed\x01\n\nTargetSpec\x12\x0f\n\x07variant\x18\x01 \x01(\t\x12\x31\n\x06\x65ngine\x18\x02 \x01(\x0e\x32!.gyre.inference_gateway.v1.Engine\x12\x16\n\x0eweight_percent\x18\x03 \x01(\x05\x12\x14\n\x0cupstream_url\x18\x04 \x01(\t\x12\x16\n\x0eupstream_model\x18\x05 \x01(\t\x12\x18\n\x10upstream_key_ref\x18\x06 \x01(\t\x12\x1c\n\x14input_price_microusd\x18\x15 \x01(\x03\x12\x1d\n\x15output_price_microusd\x18\x16 \x01(\x03\"\xc0\x01\n\x17\x43reateDeploymentRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x15\n\rdeployment_id\x18\x02 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x03 \x01(\t\x12\x36\n\x07targets\x18\x04 \x03(\x0b\x32%.gyre.inference_gateway.v1.TargetSpec\x12\r\n\x05\x61lias\x18\x05 \x01(\t\x12\r\n\x05queue\x18\x06 \x01(\t\x12\x12\n\nrequest_id\x18\x07 \x01(\t\"$\n\x14GetDeploymentRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x80\x01\n\x16ListDeploymentsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x0e\n\x06\x66ilter\x18\x04 \x01(\t\x12\r\n\x05query\x18\x05 \x01(\t\x12\x10\n\x08order_by\x18\x06 \x01(\t\"\x82\x01\n\x17ListDeploymentsResponse\x12:\n\x0b\x64\x65ployments\x18\x01 \x03(\x0b\x32%.gyre.inference_gateway.v1.Deployment\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x05\"\x85\x01\n\x17UpdateDeploymentRequest\x12\x39\n\ndeployment\x18\x01 \x01(\x0b\x32%.gyre.inference_gateway.v1.Deployment\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"5\n\x17\x44\x65leteDeploymentRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\"}\n\x13ShiftTrafficRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x36\n\x07targets\x18\x02 \x03(\x0b\x32%.gyre.inference_gateway.v1.TargetSpec\x12\x0c\n\x04\x65tag\x18\x03 \x01(\t\x12\x12\n\nrequest_id\x18\x04 \x01(\t2\xaa\x05\n\x11\x44\x65ploymentService\x12m\n\x10\x43reateDeployment\x12\x32.gyre.inference_gateway.v1.CreateDeploymentRequest\x1a%.gyre.inference_gateway.v1.Deployment\x12g\n\rGetDeployment\x12/.gyre.inference_gateway.v1.GetDeploymentRequest\x1a%.gyre.inference_gateway.v1.Deployment\x12x\n\x0fListDeployments\x12\x31.gyre.inference_gateway.v1.ListDeploymentsRequest\x1a\x32.gyre.inference_gateway.v1.ListDeploymentsResponse\x12m\n\x10UpdateDeployment\x12\x32.gyre.inference_gateway.v1.UpdateDeploymentRequest\x1a%.gyre.inference_gateway.v1.Deployment\x12m\n\x10\x44\x65leteDeployment\x12\x32.gyre.inference_gateway.v1.DeleteDeploymentRequest\x1a%.gyre.inference_gateway.v1.Deployment\x12\x65\n\x0cShiftTraffic\x12..gyre.inference_gateway.v1.ShiftTrafficRequest\x1a%.gyre.inference_gateway.v1.Deploymentb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n2gyre/inference_gateway/v1/deployment_service.proto\x12\x19gyre.inference_gateway.v1\x1a google/protobuf/field_mask.proto\x1a*gyre/inference_gateway/v1/deployment.proto\"\xfd\x01\n\nTargetSpec\x12\x0f\n\x07variant\x18\x01 \x01(\t\x12\x31\n\x06\x65ngine\x18\x02 \x01(\x0e\x32!.gyre.inference_gateway.v1.Engine\x12\x16\n\x0eweight_percent\x18\x03 \x01(\x05\x12\x14\n\x0cupstream_url\x18\x04 \x01(\t\x12\x16\n\x0eupstream_model\x18\x05 \x01(\t\x12\x18\n\x10upstream_key_ref\x18\x06 \x01(\t\x12\x1c\n\x14input_price_microusd\x18\x15 \x01(\x03\x12\x1d\n\x15output_price_microusd\x18\x16 \x01(\x03\x12\x0e\n\x06places\x18\x17 \x01(\x05\"\xc0\x01\n\x17\x43reateDeploymentRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x15\n\rdeployment_id\x18\x02 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x03 \x01(\t\x12\x36\n\x07targets\x18\x04 \x03(\x0b\x32%.gyre.inference_gateway.v1.TargetSpec\x12\r\n\x05\x61lias\x18\x05 \x01(\t\x12\r\n\x05queue\x18\x06 \x01(\t\x12\x12\n\nrequest_id\x18\x07 \x01(\t\"$\n\x14GetDeploymentRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x80\x01\n\x16ListDeploymentsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x0e\n\x06\x66ilter\x18\x04 \x01(\t\x12\r\n\x05query\x18\x05 \x01(\t\x12\x10\n\x08order_by\x18\x06 \x01(\t\"\x82\x01\n\x17ListDeploymentsResponse\x12:\n\x0b\x64\x65ployments\x18\x01 \x03(\x0b\x32%.gyre.inference_gateway.v1.Deployment\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x05\"\x85\x01\n\x17UpdateDeploymentRequest\x12\x39\n\ndeployment\x18\x01 \x01(\x0b\x32%.gyre.inference_gateway.v1.Deployment\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"5\n\x17\x44\x65leteDeploymentRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\"}\n\x13ShiftTrafficRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x36\n\x07targets\x18\x02 \x03(\x0b\x32%.gyre.inference_gateway.v1.TargetSpec\x12\x0c\n\x04\x65tag\x18\x03 \x01(\t\x12\x12\n\nrequest_id\x18\x04 \x01(\t2\xaa\x05\n\x11\x44\x65ploymentService\x12m\n\x10\x43reateDeployment\x12\x32.gyre.inference_gateway.v1.CreateDeploymentRequest\x1a%.gyre.inference_gateway.v1.Deployment\x12g\n\rGetDeployment\x12/.gyre.inference_gateway.v1.GetDeploymentRequest\x1a%.gyre.inference_gateway.v1.Deployment\x12x\n\x0fListDeployments\x12\x31.gyre.inference_gateway.v1.ListDeploymentsRequest\x1a\x32.gyre.inference_gateway.v1.ListDeploymentsResponse\x12m\n\x10UpdateDeployment\x12\x32.gyre.inference_gateway.v1.UpdateDeploymentRequest\x1a%.gyre.inference_gateway.v1.Deployment\x12m\n\x10\x44\x65leteDeployment\x12\x32.gyre.inference_gateway.v1.DeleteDeploymentRequest\x1a%.gyre.inference_gateway.v1.Deployment\x12\x65\n\x0cShiftTraffic\x12..gyre.inference_gateway.v1.ShiftTrafficRequest\x1a%.gyre.inference_gateway.v1.Deploymentb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,21 +34,21 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'gyre.inference_gateway.v1.d
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_TARGETSPEC']._serialized_start=160
-  _globals['_TARGETSPEC']._serialized_end=397
-  _globals['_CREATEDEPLOYMENTREQUEST']._serialized_start=400
-  _globals['_CREATEDEPLOYMENTREQUEST']._serialized_end=592
-  _globals['_GETDEPLOYMENTREQUEST']._serialized_start=594
-  _globals['_GETDEPLOYMENTREQUEST']._serialized_end=630
-  _globals['_LISTDEPLOYMENTSREQUEST']._serialized_start=633
-  _globals['_LISTDEPLOYMENTSREQUEST']._serialized_end=761
-  _globals['_LISTDEPLOYMENTSRESPONSE']._serialized_start=764
-  _globals['_LISTDEPLOYMENTSRESPONSE']._serialized_end=894
-  _globals['_UPDATEDEPLOYMENTREQUEST']._serialized_start=897
-  _globals['_UPDATEDEPLOYMENTREQUEST']._serialized_end=1030
-  _globals['_DELETEDEPLOYMENTREQUEST']._serialized_start=1032
-  _globals['_DELETEDEPLOYMENTREQUEST']._serialized_end=1085
-  _globals['_SHIFTTRAFFICREQUEST']._serialized_start=1087
-  _globals['_SHIFTTRAFFICREQUEST']._serialized_end=1212
-  _globals['_DEPLOYMENTSERVICE']._serialized_start=1215
-  _globals['_DEPLOYMENTSERVICE']._serialized_end=1897
+  _globals['_TARGETSPEC']._serialized_end=413
+  _globals['_CREATEDEPLOYMENTREQUEST']._serialized_start=416
+  _globals['_CREATEDEPLOYMENTREQUEST']._serialized_end=608
+  _globals['_GETDEPLOYMENTREQUEST']._serialized_start=610
+  _globals['_GETDEPLOYMENTREQUEST']._serialized_end=646
+  _globals['_LISTDEPLOYMENTSREQUEST']._serialized_start=649
+  _globals['_LISTDEPLOYMENTSREQUEST']._serialized_end=777
+  _globals['_LISTDEPLOYMENTSRESPONSE']._serialized_start=780
+  _globals['_LISTDEPLOYMENTSRESPONSE']._serialized_end=910
+  _globals['_UPDATEDEPLOYMENTREQUEST']._serialized_start=913
+  _globals['_UPDATEDEPLOYMENTREQUEST']._serialized_end=1046
+  _globals['_DELETEDEPLOYMENTREQUEST']._serialized_start=1048
+  _globals['_DELETEDEPLOYMENTREQUEST']._serialized_end=1101
+  _globals['_SHIFTTRAFFICREQUEST']._serialized_start=1103
+  _globals['_SHIFTTRAFFICREQUEST']._serialized_end=1228
+  _globals['_DEPLOYMENTSERVICE']._serialized_start=1231
+  _globals['_DEPLOYMENTSERVICE']._serialized_end=1913
 # @@protoc_insertion_point(module_scope)

@@ -744,6 +744,7 @@ export interface Target {
   ready_time?: string | null;
   input_price_microusd: string;
   output_price_microusd: string;
+  places: number;
 }
 
 export interface TargetSpec {
@@ -755,6 +756,7 @@ export interface TargetSpec {
   upstream_key_ref: string;
   input_price_microusd: string;
   output_price_microusd: string;
+  places: number;
 }
 
 export interface Spending {
