@@ -17,6 +17,7 @@ export const OWNER = {
   verdicts: "evaluation",
   deployments: "inference_gateway",
   completions: "inference_gateway",
+  spending: "inference_gateway",
   feedback: "feedback",
   "feedback-batches": "feedback",
   queues: "gpu_scheduler",
