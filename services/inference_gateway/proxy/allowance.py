@@ -41,6 +41,16 @@ class Limits:
     budget_microusd: int = 0
     budget_period: Period = Period.MONTH
 
+    @property
+    def any(self) -> bool:
+        return bool(
+            self.requests_per_minute
+            or self.tokens_per_minute
+            or self.concurrent_requests
+            or self.budget_tokens
+            or self.budget_microusd
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Cost:

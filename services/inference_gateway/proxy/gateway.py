@@ -56,7 +56,7 @@ class Gateway:
         self.draining = False
         self._records = records
         self._control = control
-        self._limiter = Limiter(ledger, settings.assumed_answer_tokens)
+        self.limiter = Limiter(ledger, settings.assumed_answer_tokens)
         self._newcomers = Newcomers(control, clock)
 
     def use(self, snapshot: Snapshot) -> None:
@@ -129,7 +129,7 @@ class Gateway:
     async def feedback(self, request: Request, reply: Reply) -> None:
         """Handed to the control plane as it came, with who said it."""
         key, project = _known(request), self._project(request)
-        self._limiter.count_request(key, project, self._routes().limits_of(project))
+        self.limiter.count_request(key, project, self._routes().limits_of(project))
         envelope = {"project": project, "api_key": key.name, "role": key.role}
         try:
             status, body = await self._control.call("/feedback", request.body, envelope)
@@ -148,9 +148,9 @@ class Gateway:
             ask = asking.parse(operation, request.body)
             deployment, version = routing.resolve(snapshot, project, ask.model)
         except ApiError:
-            self._limiter.count_request(key, project, limits)  # what is wrong counts as well
+            self.limiter.count_request(key, project, limits)  # what is wrong counts as well
             raise
-        hold = self._limiter.reserve(key, project, limits, ask, deployment)
+        hold = self.limiter.reserve(key, project, limits, ask, deployment)
         exchange = Exchange(self, reply, ask, deployment, version, request.headers.get("traceparent", ""))
         exchange.headers |= hold.headers
         exchange.on_begin, exchange.work = hold.answered, hold.work

@@ -17,10 +17,10 @@ import os
 import struct
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
+from typing import Self
 
 from services.inference_gateway.proxy import allowance
 from services.inference_gateway.proxy.allowance import Account, Cost, Limits, Refusal
@@ -42,6 +42,7 @@ NOBODY = bytes(16)
 _COUNT_AT = 8  # changes in the redo log; 0: none is under way
 
 FREE, SENT, ANSWERED = range(3)
+NO_LIMITS = Limits()
 
 
 class LedgerFull(Exception):
@@ -100,27 +101,26 @@ class Ledger:
     def now(self) -> int:
         return self._clock()
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """For microseconds, and never across an await. A change that its maker did not live to finish is finished."""
+    def locked(self) -> Self:
+        """`with ledger.locked():` for microseconds, and never across an await."""
+        return self
+
+    def __enter__(self) -> None:
+        """A change that its maker did not live to finish is finished first."""
         fcntl.flock(self._file, fcntl.LOCK_EX)
-        try:
-            if self._number(_COUNT_AT):
-                self._redo()
-            yield
-        finally:
-            fcntl.flock(self._file, fcntl.LOCK_UN)
+        if self._number(_COUNT_AT):
+            self._redo()
+
+    def __exit__(self, *_: object) -> None:
+        fcntl.flock(self._file, fcntl.LOCK_UN)
 
     def commit(self, accounts: Sequence[tuple[int, Account]], reservation: tuple[int, bytes] | None = None) -> None:
         """All of these changes or none. Only while locked."""
         writes = [(ACCOUNTS_AT + position * ACCOUNT_BYTES, _packed(account)) for position, account in accounts]
         if reservation is not None:
             writes.append(reservation)
-        at = LOG_AT
-        for where, data in writes:
-            _LOGGED.pack_into(self._map, at, where, len(data))
-            self._map[at + _LOGGED.size : at + _LOGGED.size + len(data)] = data
-            at += _LOGGED.size + len(data)
+        log = b"".join([_LOGGED.pack(where, len(data)) + data for where, data in writes])
+        self._map[LOG_AT : LOG_AT + len(log)] = log
         _NUMBER.pack_into(self._map, _COUNT_AT, len(writes))  # from here on it will happen
         for where, data in writes:
             self._map[where : where + len(data)] = data
@@ -164,7 +164,7 @@ class Ledger:
         at = SEATS_AT + number * SEAT_BYTES
         used = self._number(at)  # the first reservation's room holds how far the seat was ever used
         for place in range(1, used + 1):
-            self.settle(at + place * RESERVATION_BYTES, None, (Limits(), Limits()))
+            self.settle(at + place * RESERVATION_BYTES, None, (NO_LIMITS, NO_LIMITS))
         _NUMBER.pack_into(self._map, at, 0)
 
     # -- reservations ------------------------------------------------------------------------------------------------
@@ -204,6 +204,18 @@ class Ledger:
                 allowance.settle(account, each, reserved, used)
             free = _RESERVATION.pack(FREE, 0, 0, 0, 0)
             self.commit(((first, accounts[0]), (second, accounts[1])), (place, free))
+
+    def note(self, accounts: tuple[int, int], requests: int, used: Cost) -> None:
+        """Adds up what was used without a reservation, for accounts of which nothing is limited."""
+        with self.locked():
+            now = self._clock()
+            changed = [(position, self.read(position)) for position in accounts]
+            for _, account in changed:
+                allowance.begin_period(account, NO_LIMITS, now)
+                account.requests += requests
+                account.spent_tokens = min(account.spent_tokens + used.tokens, allowance.MOST)
+                account.spent_picousd = min(account.spent_picousd + used.picousd, allowance.MOST)
+            self.commit(changed)
 
     def count_request(self, parties: tuple[Party, Party]) -> None:
         """A request that asks no engine. Raises: Refused."""

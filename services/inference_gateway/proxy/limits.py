@@ -2,6 +2,9 @@
 
 What a request may cost is reserved before it is sent and settled when it ended: with the engine's count, or with
 nothing where no answer came. The sums are in the ledger, which all workers share, so every limit is exact.
+
+Where neither key nor project has a limit there is nothing to be exact about: what was used is only noted, some times a
+second. A `kill -9` loses the last `NOTE_SECONDS` of that sum, which nobody is refused by.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from services.inference_gateway.proxy.snapshot import Deployment, Key, Target
 
 BYTES_PER_TOKEN = 4  # of an English text; the engine's own count replaces it in the end
 MOST_TOKENS = 10**9
+NOTE_SECONDS = 0.1
 WHO = ("This key", "The project of this key")
 
 
@@ -28,7 +32,8 @@ class Hold:
     engine."""
 
     limiter: Limiter
-    place: int
+    place: int  # 0: nothing is reserved
+    accounts: tuple[int, int]
     limits: tuple[Limits, Limits]
     prompt_tokens: int
     work: int
@@ -36,7 +41,8 @@ class Hold:
 
     def answered(self) -> None:
         """Something went out to the client: it will be billed, come what may."""
-        self.limiter.ledger.mark_answered(self.place)
+        if self.place:
+            self.limiter.ledger.mark_answered(self.place)
 
     def settle(self, answer: Answer, target: Target | None, started: bool) -> None:
         """Bills what came. An engine that counted nothing, or was cut short, is billed by what was passed on."""
@@ -50,6 +56,7 @@ class Limiter:
         self.ledger = ledger
         self._seat = ledger.take_seat()
         self._assumed = assumed_tokens
+        self._used: dict[tuple[int, int], list[int]] = {}  # requests, tokens, picodollars not yet noted
 
     def reserve(self, key: Key, project: str, limits: Limits, ask: Asking, deployment: Deployment) -> Hold:
         """Counts the request, and what it may cost, for the key and for the project.
@@ -58,6 +65,9 @@ class Limiter:
         """
         prompt, said, cost = estimate(ask, deployment, self._assumed)
         parties = self._parties(key, project, limits)
+        positions = parties[0].account, parties[1].account
+        if not key.limits.any and not limits.any:
+            return Hold(self, 0, positions, (key.limits, limits), prompt, fairness.work(prompt, said), {})
         try:
             place = self._seat.place()
         except LedgerFull as error:
@@ -67,13 +77,24 @@ class Limiter:
         except Refused as refused:
             self._seat.give_back(place)
             raise self._error(refused, parties) from refused
-        return Hold(
-            self, place, (key.limits, limits), prompt, fairness.work(prompt, said), self._headers(accounts, parties)
-        )
+        headers = self._headers(accounts, parties)
+        return Hold(self, place, positions, (key.limits, limits), prompt, fairness.work(prompt, said), headers)
 
     def settle(self, hold: Hold, used: Cost) -> None:
+        if not hold.place:
+            sums = self._used.setdefault(hold.accounts, [0, 0, 0])
+            sums[0] += 1 if used.tokens else 0
+            sums[1] += used.tokens
+            sums[2] += used.picousd
+            return
         self.ledger.settle(hold.place, used, hold.limits)
         self._seat.give_back(hold.place)
+
+    def note(self) -> None:
+        """Brings what was used without a limit into the ledger."""
+        used, self._used = self._used, {}
+        for accounts, (requests, tokens, picousd) in used.items():
+            self.ledger.note(accounts, requests, Cost(tokens, picousd))
 
     def count_request(self, key: Key, project: str, limits: Limits) -> None:
         """A request that asks no engine. Raises: ApiError 429."""

@@ -23,6 +23,7 @@ from gyre_kit.telemetry import JsonFormatter
 from services.inference_gateway.proxy.control import ControlClient, ControlFailed
 from services.inference_gateway.proxy.gateway import Gateway
 from services.inference_gateway.proxy.ledger import SYNC_SECONDS, Ledger
+from services.inference_gateway.proxy.limits import NOTE_SECONDS
 from services.inference_gateway.proxy.metrics import Metrics
 from services.inference_gateway.proxy.records import RecordQueue, SpoolWriter
 from services.inference_gateway.proxy.server import Server
@@ -72,6 +73,7 @@ class Worker:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         self._gateway.pools.close()
+        self._gateway.limiter.note()
         if not await self._writer.flush():
             log.error("completions were lost: the spool cannot be written", extra={"count": len(self._records)})
 
@@ -131,7 +133,9 @@ class Worker:
     async def _keep_ledger(self) -> None:
         """What workers that died still held is settled by whoever is left, the control plane or not."""
         while True:
-            await asyncio.sleep(SYNC_SECONDS)
+            for _ in range(round(SYNC_SECONDS / NOTE_SECONDS)):
+                await asyncio.sleep(NOTE_SECONDS)
+                self._gateway.limiter.note()
             await asyncio.to_thread(self._ledger.sync)
             self._ledger.settle_left_seats()
 

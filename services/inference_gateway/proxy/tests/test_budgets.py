@@ -13,7 +13,7 @@ import aiohttp
 import openai
 import pytest
 
-from services.inference_gateway.proxy.allowance import Limits, Period
+from services.inference_gateway.proxy.allowance import Account, Limits, Period
 from services.inference_gateway.proxy.ledger import Ledger
 from services.inference_gateway.proxy.snapshot import Key, Project, Target, make_snapshot, write_snapshot
 from services.inference_gateway.proxy.tests import upstreams
@@ -114,6 +114,15 @@ async def test_what_failed_costs_nothing():
     assert (account.spent_tokens, account.spent_picousd, account.requests) == (0, 0, 0)
 
 
+async def test_what_a_key_without_limits_used_is_known_all_the_same():
+    async with at_home() as home, raw(upstreams.answers()) as engine:
+        await route(home, engine.address, Limits())
+        assert await ask_at_once(home, 5) == {(200, ""): 5}
+        await eventually(lambda: account_of(home).requests == 5)
+        account = account_of(home)
+    assert (account.requests, account.spent_tokens, account.spent_picousd) == (5, 25, 10 * PRICE)
+
+
 async def test_an_expired_key_is_told_so():
     async with at_home() as home, raw(upstreams.answers()) as engine:
         await route(home, engine.address, Limits(), expires=1.0)
@@ -134,18 +143,18 @@ async def test_a_budget_that_is_used_up_says_when_the_next_one_begins():
     assert len(engine.requests) == 1, "the client was told not to try again"
 
 
-def running(home: Home) -> int:
+def account_of(home: Home) -> Account:
     ledger = Ledger(home.paths.ledger)
     try:
-        return ledger.read(ledger.account(KEY.name)).running
-    finally:
-        ledger.close()
-
-
-async def settled(home: Home):
-    ledger = Ledger(home.paths.ledger)
-    try:
-        await eventually(lambda: ledger.read(ledger.account(KEY.name)).running == 0)
         return ledger.read(ledger.account(KEY.name))
     finally:
         ledger.close()
+
+
+def running(home: Home) -> int:
+    return account_of(home).running
+
+
+async def settled(home: Home) -> Account:
+    await eventually(lambda: running(home) == 0)
+    return account_of(home)

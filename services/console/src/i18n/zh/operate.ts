@@ -61,7 +61,7 @@ export const operate: Translation<typeof source> = {
   "budget.moneyHint": "按应答引擎的价格计算；留空表示不限。",
   "budget.inTokens": "预算（词元）",
   "budget.period": "重新计算周期",
-  "budget.periodHint": "按 UTC 时间；更改周期会重新开始计数。",
+  "budget.periodHint": "按协调世界时；更改周期会重新开始计数。",
   "budget.DAY": "每天",
   "budget.MONTH": "每月",
   "budget.TOTAL": "从不",
