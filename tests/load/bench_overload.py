@@ -122,6 +122,7 @@ class Engine:
         self._places = asyncio.Semaphore(PLACES)
         self._a_place = capacity / PLACES
         self.most_inside = self._inside = 0
+        self.held_seconds = 0.0  # of all places together
 
     async def answer(self, request: web.Request) -> web.Response:
         asked = await request.json()
@@ -129,7 +130,9 @@ class Engine:
         self._inside += 1
         self.most_inside = max(self.most_inside, self._inside)
         async with self._places:
+            taken = time.perf_counter()
             await asyncio.sleep(work(prompt, answer) / self._a_place)
+            self.held_seconds += time.perf_counter() - taken
         self._inside -= 1
         usage = {"prompt_tokens": prompt, "completion_tokens": answer, "total_tokens": prompt + answer}
         message = {"role": "assistant", "content": "done"}
@@ -153,6 +156,7 @@ async def measure(name: str, options: argparse.Namespace, home: Path) -> dict[st
     engine_port = runner.addresses[0][1]
     try:
         measured = await _capacity(calls, engine_port, options.seconds / 4)
+        engine.held_seconds, engine.most_inside = 0.0, 0
         async with _gateway(home, engine_port, options) as port:
             outcome = await _replay(calls, port)
     finally:
@@ -256,13 +260,14 @@ def _told(calls: list[Call], nominal: float, measured: float, outcome: Outcome, 
         "retry_after_s": {"p50": statistics.median(outcome.retry_after or [0]), "max": max(outcome.retry_after or [0])},
         "answered_in_s": {"p50": round(waits[len(waits) // 2], 2), "p99": round(waits[int(len(waits) * 0.99)], 2)},
         "work_got_over_asked": {name: round(got[name] / asked[name], 3) for name in APPETITES},
+        "places_held": round(engine.held_seconds / (PLACES * max(at for at, _, _ in outcome.done)), 3),
         "most_requests_inside_the_engine": engine.most_inside,
     }
 
 
 async def run(options: argparse.Namespace) -> dict[str, Any]:
     results = {}
-    for name in TRACES:
+    for name in options.only or TRACES:
         home = Path(tempfile.mkdtemp(prefix="gyre-overload-"))
         try:
             results[name] = await measure(name, options, home)
@@ -277,6 +282,7 @@ def main() -> None:
     parser.add_argument("--factor", type=float, default=2, help="work that arrives / what the engine can do")
     parser.add_argument("--seconds", type=float, default=20, help="length of each replay")
     parser.add_argument("--queue-seconds", type=float, default=3, help="the longest wait that is accepted")
+    parser.add_argument("--only", choices=TRACES, action="append", help="this trace alone")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--out", type=Path, default=ROOT / "tests/load/out/overload.json")
     options = parser.parse_args()

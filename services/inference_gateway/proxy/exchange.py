@@ -69,7 +69,7 @@ class Exchange:
         while len(tried) < self.gateway.settings.max_attempts:
             if tried:
                 self._look_again()
-            target = self.gateway.router.choose(self.deployment, self.version, tried)
+            target = self.gateway.router.choose(self.deployment, self.version, tried, self.asking.prefix)
             if target is None:
                 break
             tried.append(target.id)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from services.inference_gateway.proxy import errors
+from services.inference_gateway.proxy import balance, errors
 from services.inference_gateway.proxy.snapshot import Deployment, Snapshot, Target, TargetState
 
 FIRST_PAUSE_SECONDS = 1.0
@@ -16,8 +16,11 @@ LONGEST_PAUSE_SECONDS = 30.0
 
 @dataclass(slots=True)
 class _Failures:
+    """A circuit that is open until `until`; then one request at a time tries whether it can be closed."""
+
     count: int = 0
     until: float = 0.0
+    probing: bool = False
 
 
 def resolve(snapshot: Snapshot, project: str, model: str) -> tuple[Deployment, str]:
@@ -47,11 +50,14 @@ class Router:
         self._failures: dict[str, _Failures] = {}
         self.in_flight: dict[str, int] = {}
 
-    def choose(self, deployment: Deployment, version: str, tried: Collection[str]) -> Target | None:
+    def choose(
+        self, deployment: Deployment, version: str, tried: Collection[str], prefix: Callable[[], bytes] = bytes
+    ) -> Target | None:
         """A target for a new request, or None if there is none that was not tried.
 
         A pinned version is served whatever its weight. Healthy targets come first; if there are none, those that
-        stand back or are called unhealthy are tried, for a wrong suspicion must not turn into an outage.
+        stand back or are called unhealthy are tried, for a wrong suspicion must not turn into an outage. Weights divide
+        requests between versions; among targets of one version, `balance` decides by load and by `prefix`.
         """
         usable = [
             each
@@ -65,16 +71,22 @@ class Router:
         candidates = healthy or usable
         if len(candidates) <= 1:
             return candidates[0] if candidates else None
-        return self._random.choices(candidates, [max(each.weight, 1) for each in candidates])[0]
+        equals = balance.of_one_version(candidates, self._random)
+        return balance.choose(equals, prefix() if len(equals) > 1 else b"", self.in_flight, self._random)
 
     @contextmanager
     def running(self, target: Target) -> Iterator[None]:
         """Counts a request as long as it runs on `target`: a draining one is free when its count is 0."""
         self.in_flight[target.id] = self.in_flight.get(target.id, 0) + 1
+        probed = self._failures.get(target.id) if self._failures else None
+        if probed is not None:
+            probed.probing = True
         try:
             yield
         finally:
             self.in_flight[target.id] -= 1
+            if probed is not None:
+                probed.probing = False
 
     def succeeded(self, target: Target) -> None:
         if self._failures:
@@ -94,4 +106,4 @@ class Router:
 
     def _paused(self, target: Target, now: float) -> bool:
         failures = self._failures.get(target.id)
-        return failures is not None and now < failures.until
+        return failures is not None and (now < failures.until or failures.probing)

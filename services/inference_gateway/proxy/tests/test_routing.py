@@ -76,3 +76,18 @@ def test_a_name_with_a_version_is_resolved():
         with pytest.raises(ApiError) as caught:
             resolve(snapshot, "demo", name)
         assert caught.value.status == 404
+
+
+def test_after_its_pause_one_request_tries_a_failed_target_before_the_others_follow():
+    clock = Clock()
+    subject = deployment(Target("a", version="1", weight=50), Target("b", version="1", weight=50))
+    chosen = router(clock)
+    chosen.failed(subject.targets[0])
+    assert {chosen.choose(subject, "", ()).id for _ in range(20)} == {"b"}
+    clock.now += 1.5
+    with chosen.running(subject.targets[1]), chosen.running(subject.targets[1]):
+        assert chosen.choose(subject, "", ()).id == "a", "the probe"
+        with chosen.running(subject.targets[0]):
+            assert {chosen.choose(subject, "", ()).id for _ in range(20)} == {"b"}
+        chosen.succeeded(subject.targets[0])
+        assert chosen.choose(subject, "", ()).id == "a"
