@@ -37,7 +37,7 @@ SPENDING_COLUMNS: Columns = [
     ("TOKENS", lambda o: lambda item: o.count(item.tokens)),
     ("COST", lambda o: lambda item: o.money(item.cost_microusd)),
     ("RUNNING", lambda o: lambda item: str(item.running_request_count)),
-    ("COUNTS UNTIL", lambda o: lambda item: _day(item, "period_end_time")),
+    ("COUNTS UNTIL", lambda o: lambda item: _day(item, "period_end_time", "")),
 ]
 
 
@@ -138,7 +138,7 @@ def update_key(key: str, title: str | None, expires: datetime | None, **given: A
     with connect() as gyre:
         changes = _changes(
             given,
-            lambda: gyre.keys.find(key).limits,
+            lambda: gyre.keys.get(key).limits,
             display_name=title,
             expire_time=expires.isoformat() if expires else None,
         )
@@ -198,5 +198,5 @@ def _changes(given: dict[str, Any], present: Callable[[], Any], **others: Any) -
     return changes
 
 
-def _day(item: Any, field: str = "expire_time") -> str:
-    return f"{getattr(item, field).ToDatetime():%Y-%m-%d}" if item.HasField(field) else "never"
+def _day(item: Any, field: str = "expire_time", never: str = "never") -> str:
+    return f"{getattr(item, field).ToDatetime():%Y-%m-%d}" if item.HasField(field) else never

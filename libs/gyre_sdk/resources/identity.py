@@ -16,6 +16,7 @@ from gyre.inference_gateway.v1.spending_pb2 import ProjectSpending
 
 from gyre_sdk import messages
 from gyre_sdk.collection import Collection, Page, request_id
+from gyre_sdk.errors import GyreError
 
 
 class Projects(Collection[Project]):
@@ -64,6 +65,15 @@ class Keys(Collection[ApiKey]):
         if expires is not None:
             request.expire_time.FromDatetime(expires)
         return self._post(ApiKey, f"{self.parent}/keys", request)
+
+    def get(self, name: str) -> ApiKey:
+        """Raises: GyreError where the project has no such key."""
+        found = next((key for key in self.list() if key.name == self.name(name)), None)
+        if found is None:
+            raise GyreError(
+                404, "KEY_NOT_FOUND", f"There is no key {name} in this project.", "`gyre keys list` shows them."
+            )
+        return found
 
     def update(self, name: str, **changes: Any) -> ApiKey:
         """`changes`: display_name, requests_per_minute, limits, expire_time (as JSON has them)."""
