@@ -9,7 +9,8 @@ four projects, of which the first sends twice as much as each other; all send mo
 mock with a fixed number of places, which takes time for each token as engines do; the gateway is a real worker process.
 Nobody tries again after a 429.
 
-Capacity is measured first, in the same run: the same calls straight to the engine by as many callers as it has places.
+Capacity is measured first, in the same run: the same calls straight to the engine by as many callers as it has places,
+without the time between two calls.
 Told of each trace: goodput (work answered a second / capacity), Jain's index of the work that projects got, the share
 of 429s, and waiting times; from the first tenth of the replay, when the queue has filled, to its last arrival. Nothing
 is asserted.
@@ -155,7 +156,7 @@ async def measure(name: str, options: argparse.Namespace, home: Path) -> dict[st
     await site.start()
     engine_port = runner.addresses[0][1]
     try:
-        measured = await _capacity(calls, engine_port, options.seconds / 4)
+        measured = await _capacity(calls, engine_port, options.seconds / 4, engine)
         engine.held_seconds, engine.most_inside = 0.0, 0
         async with _gateway(home, engine_port, options) as port:
             outcome = await _replay(calls, port)
@@ -194,8 +195,8 @@ def _body(call: Call) -> dict[str, Any]:
     return asked | {"prompt_tokens_of_trace": call.prompt_tokens}
 
 
-async def _capacity(calls: list[Call], port: int, seconds: float) -> float:
-    """Work a second of the engine when its places are never empty."""
+async def _capacity(calls: list[Call], port: int, seconds: float, engine: Engine) -> float:
+    """Work a second of the engine while its places are held: what it could do if none were ever empty."""
     done, waiting = 0, iter(calls)
     url = f"http://127.0.0.1:{port}/v1/chat/completions"
     async with aiohttp.ClientSession() as http:
@@ -206,12 +207,12 @@ async def _capacity(calls: list[Call], port: int, seconds: float) -> float:
             for each in waiting:
                 async with http.post(url, json=_body(each)) as reply:
                     await reply.read()
+                done += each.work
                 if time.perf_counter() - began > seconds:
                     return
-                done += each.work
 
         await asyncio.gather(*(caller() for _ in range(PLACES)))
-    return done / seconds
+    return done / (engine.held_seconds / PLACES)
 
 
 async def _replay(calls: list[Call], port: int) -> Outcome:
