@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from datetime import UTC
 from typing import Any
 
 from gyre.api_gateway.v1 import (
@@ -88,8 +89,16 @@ class KeyApi(KeyServiceServicer):
                 requests_per_minute=request.requests_per_minute,
                 by=caller(),
                 request_id=request.request_id,
+                allowed=request.limits,
+                expires=request.expire_time.ToDatetime(UTC) if request.HasField("expire_time") else None,
             )
         return render(key, key_pb2.ApiKey, secret=secret)
+
+    async def UpdateKey(self, request: key_service_pb2.UpdateKeyRequest, _: Any) -> key_pb2.ApiKey:
+        async with self.db.transaction() as session:
+            key = await service.update_key(session, request.key, list(request.update_mask.paths))
+        self.context.state["identities"].forget()
+        return render(key, key_pb2.ApiKey)
 
     async def ListKeys(self, request: key_service_pb2.ListKeysRequest, _: Any) -> key_service_pb2.ListKeysResponse:
         async with self.db.transaction() as session:

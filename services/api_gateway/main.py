@@ -19,6 +19,7 @@ app = App(
         "CreateProject": Role.ADMIN,
         "UpdateProject": Role.ADMIN,
         "CreateKey": Role.ADMIN,
+        "UpdateKey": Role.ADMIN,
         "RevokeKey": Role.ADMIN,
         "ListKeys": Role.ADMIN,
         "ListKeyHashes": Role.ADMIN,

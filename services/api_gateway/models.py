@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import sqlalchemy as sa
 from gyre_kit.db import tables
@@ -39,6 +39,8 @@ class Project(Table, Resource, table=True):
     consent_to_keep: bool = False
     consented_by: str = ""
     consent_time: datetime | None = Field(default=None, sa_type=DateTime(timezone=True))
+    requests_per_minute: int = 0
+    limits: dict[str, Any] = Field(default_factory=dict, sa_type=sa.JSON)
 
 
 class KeyState(StrEnum):
@@ -64,6 +66,13 @@ class ApiKey(Table, Resource, table=True):
     all_projects: bool = False
     hidden: bool = False
     revoke_time: datetime | None = Field(default=None, sa_type=DateTime(timezone=True))
+    limits: dict[str, Any] = Field(default_factory=dict, sa_type=sa.JSON)
+    expire_time: datetime | None = Field(default=None, sa_type=DateTime(timezone=True))
+
+    @property
+    def expire_unix_seconds(self) -> int:
+        """0: never."""
+        return int(self.expire_time.timestamp()) if self.expire_time else 0
 
 
 class AuditEntry(Table, Resource, table=True):

@@ -7,9 +7,10 @@ import hashlib
 import hmac
 import os
 import secrets
+from datetime import UTC, datetime
 from pathlib import Path
 
-from gyre.api_gateway.v1 import audit_entry_pb2, events_pb2, key_pb2, project_pb2
+from gyre.api_gateway.v1 import audit_entry_pb2, events_pb2, key_pb2, limits_pb2, project_pb2
 from gyre_kit import resources
 from gyre_kit.auth import ALL_PROJECTS, Identity, Role, write_private
 from gyre_kit.db import Session
@@ -20,7 +21,7 @@ from gyre_kit.render import enum_number
 from gyre_kit.states import transition
 from sqlalchemy.exc import IntegrityError
 
-from services.api_gateway import store
+from services.api_gateway import limits, store
 from services.api_gateway.models import ApiKey, AuditEntry, KeyState, Project
 
 FIRST_PROJECT = "default"
@@ -32,7 +33,15 @@ class ProjectExists(AlreadyExists):
 
 
 class FieldImmutable(Invalid):
-    """Only display_name and consent_to_keep of a project can be changed."""
+    """Only display_name, consent_to_keep, requests_per_minute and limits of a project can be changed."""
+
+
+class KeyFieldImmutable(Invalid):
+    """Only display_name, requests_per_minute, limits and expire_time of a key can be changed."""
+
+
+class KeyRevoked(Precondition):
+    """The key was revoked, which is for good; make a new one."""
 
 
 class AdminOnly(Denied):
@@ -75,8 +84,8 @@ async def create_project(
 
 
 async def update_project(session: Session, given: project_pb2.Project, fields: list[str], *, by: Identity) -> Project:
-    """Raises: NotFound; FieldImmutable; EtagMismatch."""
-    if wrong := set(fields) - {"display_name", "consent_to_keep"}:
+    """Raises: NotFound; FieldImmutable; EtagMismatch; BadLimits."""
+    if wrong := set(fields) - {"display_name", "consent_to_keep", "requests_per_minute", "limits"}:
         raise FieldImmutable(fields=", ".join(sorted(wrong)))
     project = await resources.get(session, Project, given.name, lock=True)
     resources.check_etag(project, given.etag)
@@ -84,6 +93,7 @@ async def update_project(session: Session, given: project_pb2.Project, fields: l
         project.display_name = given.display_name
     if "consent_to_keep" in fields:
         _consent(session, project, given.consent_to_keep, by)
+    _limit(project, given, fields)
     await session.flush()
     await _project_changed(session, project)
     return project
@@ -101,13 +111,19 @@ async def create_key(
     secret: str = "",
     hidden: bool = False,
     all_projects: bool = False,
+    allowed: limits_pb2.Limits | None = None,
+    expires: datetime | None = None,
 ) -> tuple[ApiKey, str]:
-    """The key, and its secret: empty if an earlier call with this request id made it. Raises: RoleRequired; NotFound."""
+    """The key, and its secret: empty if an earlier call with this request id made it.
+
+    Raises: RoleRequired; NotFound; BadLimits; ExpiredAlready.
+    """
     if role not in Role.__members__ or role == Role.WORKER.name:
         raise RoleRequired(field="role")
     if earlier := await resources.by_request(session, ApiKey, project, request_id):
         return earlier, ""
     await resources.get(session, Project, f"projects/{project}")
+    limits.check_expiry(expires, session.clock.now())
     secret = secret or new_secret()
     key = ApiKey(
         name=f"projects/{project}/keys/{new_id()}",
@@ -117,6 +133,8 @@ async def create_key(
         secret_sha256=digest(secret),
         prefix=secret[: len(KEY_PREFIX) + 6],
         requests_per_minute=requests_per_minute,
+        limits=limits.checked(allowed or limits_pb2.Limits(), requests_per_minute),
+        expire_time=expires,
         created_by=by.subject,
         request_id=request_id or None,
         hidden=hidden,
@@ -126,6 +144,26 @@ async def create_key(
     await session.flush()
     await emit(session, key.name, _key_changed(session, key))
     return key, secret
+
+
+async def update_key(session: Session, given: key_pb2.ApiKey, fields: list[str]) -> ApiKey:
+    """Raises: NotFound; EtagMismatch; KeyFieldImmutable; KeyRevoked; BadLimits; ExpiredAlready."""
+    if wrong := set(fields) - {"display_name", "requests_per_minute", "limits", "expire_time"}:
+        raise KeyFieldImmutable(fields=", ".join(sorted(wrong)))
+    key = await resources.get(session, ApiKey, given.name, lock=True)
+    resources.check_etag(key, given.etag)
+    if key.state == KeyState.REVOKED:
+        raise KeyRevoked(name=key.name)
+    if "display_name" in fields:
+        key.display_name = given.display_name
+    if "expire_time" in fields:
+        expires = given.expire_time.ToDatetime(UTC) if given.HasField("expire_time") else None
+        limits.check_expiry(expires, session.clock.now())
+        key.expire_time = expires
+    _limit(key, given, fields)
+    await session.flush()
+    await emit(session, key.name, _key_changed(session, key))
+    return key
 
 
 async def revoke_key(session: Session, name: str, *, etag: str = "") -> ApiKey:
@@ -146,7 +184,7 @@ async def revoke_key(session: Session, name: str, *, etag: str = "") -> ApiKey:
 async def identify(session: Session, secret_sha256: str) -> Identity | None:
     """Who holds the key of that hash; None if nobody does any more."""
     key = await store.key_by_hash(session, secret_sha256)
-    if key is None or key.state != KeyState.ACTIVE:
+    if key is None or key.state != KeyState.ACTIVE or limits.is_over(key.expire_time, session.clock.now()):
         return None
     return Identity(key.name, ALL_PROJECTS if key.all_projects else key.project, Role[key.role])
 
@@ -240,6 +278,15 @@ def _key(random: bytes) -> str:
     return KEY_PREFIX + base64.urlsafe_b64encode(random).decode().rstrip("=")
 
 
+def _limit(row: Project | ApiKey, given: project_pb2.Project | key_pb2.ApiKey, fields: list[str]) -> None:
+    """Limits are replaced as a whole."""
+    if "requests_per_minute" in fields:
+        row.requests_per_minute = given.requests_per_minute
+    if "limits" in fields:
+        row.limits = limits.checked(given.limits, row.requests_per_minute)
+    limits.checked(limits_pb2.Limits(), row.requests_per_minute)
+
+
 def _consent(session: Session, project: Project, consent: bool, by: Identity) -> None:
     if consent == project.consent_to_keep:
         return
@@ -253,6 +300,8 @@ async def _project_changed(session: Session, project: Project) -> None:
         name=project.name,
         state=enum_number(project_pb2.Project.State.DESCRIPTOR, project.state),
         consent_to_keep=project.consent_to_keep,
+        requests_per_minute=project.requests_per_minute,
+        limits=limits.as_message(project.limits),
     )
     event.change_time.FromDatetime(session.clock.now())
     await emit(session, project.name, event)
@@ -265,6 +314,8 @@ def _key_changed(session: Session, key: ApiKey) -> events_pb2.KeyChanged:
         role=enum_number(key_pb2.Role.DESCRIPTOR, key.role),
         secret_sha256=key.secret_sha256,
         requests_per_minute=key.requests_per_minute,
+        limits=limits.as_message(key.limits),
+        expire_unix_seconds=key.expire_unix_seconds,
     )
     event.change_time.FromDatetime(session.clock.now())
     return event

@@ -13,9 +13,12 @@ from gyre.inference_gateway.v1 import (
     deployment_pb2,
     deployment_service_pb2,
     rollout_pb2,
+    spending_pb2,
+    spending_service_pb2,
 )
 from gyre.inference_gateway.v1.completion_service_pb2_grpc import CompletionServiceServicer
 from gyre.inference_gateway.v1.deployment_service_pb2_grpc import DeploymentServiceServicer
+from gyre.inference_gateway.v1.spending_service_pb2_grpc import SpendingServiceServicer
 from gyre_kit import resources
 from gyre_kit.app import Context
 from gyre_kit.auth import ALL_PROJECTS, caller
@@ -23,7 +26,7 @@ from gyre_kit.errors import Denied, Invalid
 from gyre_kit.names import project_of
 from gyre_kit.render import render
 
-from services.inference_gateway import completions, guard, lookups, reconcile, service, store
+from services.inference_gateway import completions, guard, lookups, reconcile, service, spending, store
 from services.inference_gateway.models import Completion, Deployment, Rollout, Target
 from services.inference_gateway.rollouts import AT_ONCE, Plan
 from services.inference_gateway.watching import MEASURES
@@ -192,6 +195,20 @@ class CompletionApi(CompletionServiceServicer):
         async with self.db.transaction() as session:
             await session.delete(await resources.get(session, Completion, request.name, lock=True))
         return empty_pb2.Empty()
+
+
+class SpendingApi(SpendingServiceServicer):
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        self.db = context.db
+
+    async def GetSpending(
+        self, request: spending_service_pb2.GetSpendingRequest, _: Any
+    ) -> spending_pb2.ProjectSpending:
+        project = project_of(request.name)
+        async with self.db.transaction() as session:
+            keys = await store.keys_of(session, project)
+        return spending.of_project(self.context.state["ledger"], project, [key.name for key in keys])
 
 
 def to_proto(deployment: Deployment, targets: Sequence[Target], rollout: Rollout | None) -> deployment_pb2.Deployment:

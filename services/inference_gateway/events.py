@@ -10,6 +10,7 @@ from gyre.feedback.v1.events_pb2 import FeedbackSubmitted
 from gyre.gpu_scheduler.v1.events_pb2 import WorkloadFailed, WorkloadFinished, WorkloadStarted
 from gyre.model_registry.v1.events_pb2 import AliasMoved
 from gyre_kit.db import Session
+from gyre_kit.events import to_dict
 from gyre_kit.inbox import Handler
 from gyre_kit.names import last, project_of
 from gyre_kit.render import enum_name
@@ -26,6 +27,8 @@ async def know_key(session: Session, event: KeyChanged) -> None:
         role=enum_name(event, "role"),
         active=event.state == key_pb2.ApiKey.STATE_ACTIVE,
         requests_per_minute=event.requests_per_minute,
+        limits=to_dict(event.limits),
+        expire_unix_seconds=event.expire_unix_seconds,
     )
     await store.put_key(session, key)
 
@@ -35,6 +38,8 @@ async def know_project(session: Session, event: ProjectChanged) -> None:
         project=last(event.name),
         active=event.state == project_pb2.Project.STATE_ACTIVE,
         consent_to_keep=event.consent_to_keep,
+        requests_per_minute=event.requests_per_minute,
+        limits=to_dict(event.limits),
     )
     await store.put_project(session, project)
 

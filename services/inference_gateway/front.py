@@ -22,6 +22,7 @@ from sqlalchemy.exc import DataError, IntegrityError
 
 from services.inference_gateway import completions, store
 from services.inference_gateway.proxy.control import FeedbackCall
+from services.inference_gateway.proxy.ledger import Ledger
 from services.inference_gateway.proxy.processes import ProxyPool
 from services.inference_gateway.proxy.records import CompletionRecord
 from services.inference_gateway.proxy.sessions import SessionLedger
@@ -55,7 +56,7 @@ async def serving_openai(context: Context) -> AsyncIterator[None]:
         registry=context.metrics.registry,
     )
     async with aiohttp.ClientSession() as http:
-        context.state |= {"http": http, "pool": pool, "paths": paths, "hidden": {}}
+        context.state |= {"http": http, "pool": pool, "paths": paths, "hidden": {}, "ledger": Ledger(paths.ledger)}
         context.state |= {"keys_lock": asyncio.Lock(), "publishing": asyncio.Lock(), "watch": Watch()}
         context.state["sessions"] = SessionLedger(paths.sessions, settings.session_seconds)
         context.state["returning"] = await returning(context)

@@ -21,6 +21,7 @@ from services.inference_gateway.proxy.ssrf import UpstreamRefused as Refused
 from services.inference_gateway.targets import Wanted
 
 PIN = timedelta(days=30)
+HIGHEST_PRICE_MICROUSD = 10**9
 
 
 class VariantNotReady(Precondition):
@@ -29,6 +30,10 @@ class VariantNotReady(Precondition):
 
 class FormatUnsupported(Precondition):
     """llama.cpp loads GGUF; make such a variant first, for example Q8_0."""
+
+
+class BadPrice(Invalid):
+    """A million tokens cost 0 to 1,000 dollars, in millionths of a dollar."""
 
 
 class UpstreamRefused(Invalid):
@@ -91,4 +96,14 @@ def _upstream(spec: deployment_service_pb2.TargetSpec) -> Wanted:
         upstream_url=spec.upstream_url.rstrip("/"),
         upstream_model=spec.upstream_model,
         upstream_key_ref=spec.upstream_key_ref,
+        input_price_microusd=_price(spec, "input_price_microusd"),
+        output_price_microusd=_price(spec, "output_price_microusd"),
+        places=max(spec.places, 0),
     )
+
+
+def _price(spec: deployment_service_pb2.TargetSpec, field: str) -> int:
+    price = int(getattr(spec, field))
+    if not 0 <= price <= HIGHEST_PRICE_MICROUSD:
+        raise BadPrice(field=field)
+    return price

@@ -98,6 +98,9 @@ class Target(Table, Resource, table=True):
     upstream_key_ref: str = ""
     liked: int = 0
     disliked: int = 0
+    input_price_microusd: int = Field(default=0, sa_type=sa.BigInteger)
+    output_price_microusd: int = Field(default=0, sa_type=sa.BigInteger)
+    places: int = 0
     failure_reason: str = ""
     failure_message: str = ""
     ready_time: datetime | None = Field(default=None, sa_type=DateTime(timezone=True))
@@ -178,6 +181,8 @@ class KnownKey(Table, table=True):
     role: str
     active: bool
     requests_per_minute: int = 0
+    limits: dict[str, Any] = Field(default_factory=dict, sa_type=sa.JSON)
+    expire_unix_seconds: int = Field(default=0, sa_type=sa.BigInteger)
 
 
 class KnownProject(Table, table=True):
@@ -186,3 +191,5 @@ class KnownProject(Table, table=True):
     project: str = Field(primary_key=True)
     active: bool
     consent_to_keep: bool
+    requests_per_minute: int = 0
+    limits: dict[str, Any] = Field(default_factory=dict, sa_type=sa.JSON)

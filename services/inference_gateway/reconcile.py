@@ -20,6 +20,7 @@ from gyre.gpu_scheduler.v1.workload_service_pb2_grpc import WorkloadServiceStub
 from gyre.inference_gateway.v1 import deployment_service_pb2
 from gyre_kit.app import Context
 from gyre_kit.auth import within_project
+from gyre_kit.events import to_dict
 from gyre_kit.names import last, project_of
 from gyre_kit.reconcile import lease
 from gyre_kit.render import enum_name
@@ -229,7 +230,11 @@ async def _publish(context: Context) -> None:
         deployments = await store.all_routes(session)
     context.state["watch"].forget_others(deployment.rollout for deployment, _ in deployments)
     revision = max(context.state.get("revision", 0) + 1, int(context.clock.now().timestamp() * 1000))
-    new = routes.make(revision, keys, projects, deployments)
+    settings = context.settings
+    own = routes.Own(
+        settings.replica_input_price_microusd, settings.replica_output_price_microusd, settings.replica_parallel
+    )
+    new = routes.make(revision, keys, projects, deployments, own)
     old: Snapshot | None = context.state.get("snapshot")
     if old is not None and replace(old, revision=revision) == new:
         return
@@ -259,6 +264,8 @@ async def refresh_keys(context: Context) -> bool:
                     project=last(project.name),
                     active=project.state == project_pb2.Project.STATE_ACTIVE,
                     consent_to_keep=project.consent_to_keep,
+                    requests_per_minute=project.requests_per_minute,
+                    limits=to_dict(project.limits),
                 ),
             )
     context.wake_event("publish_routes").set()
@@ -278,6 +285,8 @@ async def _all_keys(context: Context) -> list[KnownKey]:
                 role=enum_name(each, "role"),
                 active=each.state == key_pb2.ApiKey.STATE_ACTIVE,
                 requests_per_minute=each.requests_per_minute,
+                limits=to_dict(each.limits),
+                expire_unix_seconds=each.expire_unix_seconds,
             )
             for each in reply.hashes
         ]

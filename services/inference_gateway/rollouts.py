@@ -30,6 +30,7 @@ from services.inference_gateway.targets import (
     drain,
     identity,
     new_target,
+    price_anew,
     share,
     stand_by,
     wanted_again,
@@ -109,6 +110,7 @@ async def begin(
         target = usable.pop(each.identity, None) or new_target(deployment, each)
         if target.state == TargetState.STANDBY:
             await come_back(session, target)
+        price_anew(target, each)
         session.add(target)
         after.append(share(target, each.weight_percent))
     for target in usable.values():

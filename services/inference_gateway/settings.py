@@ -14,6 +14,18 @@ class Settings(KitSettings):
     replica_parallel: int = Field(4, ge=1, le=256, description="Requests that a replica computes at once.")
     replica_context_size: int = Field(2048, ge=64, description="Tokens of one request with its answer.")
     replica_threads: int = Field(1, ge=1, description="Threads with which a replica computes.")
+    replica_input_price_microusd: int = Field(
+        0,
+        ge=0,
+        le=10**9,
+        description="What a million tokens of prompts cost on an own replica, millionths of a dollar.",
+    )
+    replica_output_price_microusd: int = Field(
+        0,
+        ge=0,
+        le=10**9,
+        description="What a million tokens of answers cost on an own replica, millionths of a dollar.",
+    )
     warm_up_seconds: float = Field(
         12.0, ge=0, description="How long a start waits for the replicas that served before to answer again."
     )

@@ -165,6 +165,10 @@ async def keys(session: Session) -> Sequence[KnownKey]:
     return (await session.scalars(sa.select(KnownKey))).all()
 
 
+async def keys_of(session: Session, project: str) -> Sequence[KnownKey]:
+    return (await session.scalars(sa.select(KnownKey).where(KnownKey.project == project))).all()
+
+
 async def is_key(session: Session, digest: str) -> bool:
     query = sa.select(KnownKey.name).where(KnownKey.secret_sha256 == digest, KnownKey.active)
     return (await session.scalar(query)) is not None

@@ -33,6 +33,9 @@ class Wanted:
     upstream_url: str = ""
     upstream_model: str = ""
     upstream_key_ref: str = ""
+    input_price_microusd: int = 0
+    output_price_microusd: int = 0
+    places: int = 0
 
     @property
     def identity(self) -> tuple[str, str, str]:
@@ -74,6 +77,9 @@ def new_target(deployment: Deployment, wanted: Wanted) -> Target:
         upstream_url=wanted.upstream_url,
         upstream_model=wanted.upstream_model,
         upstream_key_ref=wanted.upstream_key_ref,
+        input_price_microusd=wanted.input_price_microusd,
+        output_price_microusd=wanted.output_price_microusd,
+        places=wanted.places,
     )
 
 
@@ -89,7 +95,17 @@ def wanted_again(target: Target, weight_percent: int) -> Wanted:
         upstream_url=target.upstream_url,
         upstream_model=target.upstream_model,
         upstream_key_ref=target.upstream_key_ref,
+        input_price_microusd=target.input_price_microusd,
+        output_price_microusd=target.output_price_microusd,
+        places=target.places,
     )
+
+
+def price_anew(target: Target, wanted: Wanted) -> None:
+    """What a target that is there already may be asked to cost and to hold from now on."""
+    target.input_price_microusd = wanted.input_price_microusd
+    target.output_price_microusd = wanted.output_price_microusd
+    target.places = wanted.places
 
 
 def identity(target: Target) -> tuple[str, str, str]:

@@ -38,9 +38,11 @@ import uvloop
 from fastapi import FastAPI, Request
 from fastapi.responses import StreamingResponse
 
+from services.inference_gateway.proxy.allowance import Limits
 from services.inference_gateway.proxy.processes import ProxyPool
 from services.inference_gateway.proxy.settings import Paths, ProxySettings
 from services.inference_gateway.proxy.snapshot import (
+    NO_LIMITS,
     Deployment,
     Key,
     Project,
@@ -51,6 +53,7 @@ from services.inference_gateway.proxy.snapshot import (
 
 KEY = "bench-key"
 PIECES = 16
+FAR_LIMITS = Limits(10**9, 10**9, 10**6, 10**15, 10**12)  # checked for each request, and reached by none
 MESSAGES = [{"role": "system", "content": "You sort messages."}, {"role": "user", "content": "A lamp is broken. " * 8}]
 USAGE = {"prompt_tokens": 60, "completion_tokens": PIECES, "total_tokens": 60 + PIECES}
 SHARED = {"id": "chatcmpl-mock", "created": 1, "model": "mock", "system_fingerprint": "b0"}
@@ -195,8 +198,11 @@ def start_part(part: str, port: int, engine: int) -> subprocess.Popen[bytes]:
 
 
 @asynccontextmanager
-async def gateway(port: int, engine: int, keeps: bool, home: Path) -> AsyncIterator[int]:
-    """A real pool with one worker; its pid. With `keeps`, every completion goes through the spool."""
+async def gateway(
+    port: int, engine: int, home: Path, keeps: bool = False, limits: Limits = NO_LIMITS
+) -> AsyncIterator[int]:
+    """A real pool with one worker; its pid. With `keeps`, every completion goes through the spool; with `limits`, every
+    request through the ledger."""
 
     async def record(batch: list[Any]) -> None:
         """The cost of storing is the control plane's."""
@@ -206,7 +212,7 @@ async def gateway(port: int, engine: int, keeps: bool, home: Path) -> AsyncItera
 
     paths = Paths(home)
     target = Target("t1", version="1", address=f"127.0.0.1:{engine}", upstream_model="mock")
-    keys = {sha256(KEY.encode()).hexdigest(): Key(name="projects/bench/keys/1", project="bench")}
+    keys = {sha256(KEY.encode()).hexdigest(): Key(name="projects/bench/keys/1", project="bench", limits=limits)}
     snapshot = make_snapshot(1, keys, {"bench": Project(keeps)}, [Deployment("mock", "bench", (target,))])
 
     async def nobody(digest: str) -> bool:
@@ -267,23 +273,25 @@ async def measure(name: str, port: int, pid: int, options: argparse.Namespace, s
 
 
 async def run(options: argparse.Namespace) -> dict[str, Any]:
-    engine_port, plain_port, lean_port, keeping_port = free_ports(4)
+    engine_port, plain_port, lean_port, keeping_port, limited_port = free_ports(5)
     home = Path(tempfile.mkdtemp(prefix="gyre-bench-"))
     engine, plain = start_part("engine", engine_port, 0), start_part("fastapi", plain_port, engine_port)
     try:
         for port in (engine_port, plain_port):
             await until_listening(port)
         async with (
-            gateway(lean_port, engine_port, False, home / "a") as lean,
-            gateway(keeping_port, engine_port, True, home / "b") as keeping,
+            gateway(lean_port, engine_port, home / "a") as lean,
+            gateway(keeping_port, engine_port, home / "b", keeps=True) as keeping,
+            gateway(limited_port, engine_port, home / "c", limits=FAR_LIMITS) as limited,
         ):
             cases = {
                 "direct": (engine_port, engine.pid),
                 "gateway": (lean_port, lean),
                 "gateway, keeping all": (keeping_port, keeping),
+                "gateway, limiting all": (limited_port, limited),
                 "FastAPI + aiohttp": (plain_port, plain.pid),
             }
-            for pid, core in ((engine.pid, 1), (plain.pid, 0), (lean, 0), (keeping, 0)):
+            for pid, core in ((engine.pid, 1), (plain.pid, 0), (lean, 0), (keeping, 0), (limited, 0)):
                 pin(pid, core)
             return {
                 kind: {name: _median(rounds) for name, rounds in (await _rounds(cases, options, stream)).items()}

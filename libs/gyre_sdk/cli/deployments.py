@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from gyre_sdk.cli.base import OPTIONS, Exit, GyreGroup, complete, connect
 from gyre_sdk.cli.commands import Columns, listing, made, showing
+from gyre_sdk.cli.limits import Dollars
 
 if TYPE_CHECKING:
     from gyre.inference_gateway.v1.deployment_pb2 import Deployment
@@ -53,11 +54,14 @@ deployments.add_command(showing("DEPLOYMENT", lambda gyre: gyre.deployments, "de
 @click.option("--upstream", metavar="URL", help="An OpenAI-compatible engine that already runs.")
 @click.option("--upstream-model", default="", help="The model's name there.")
 @click.option("--upstream-key-ref", default="", metavar="SETTING", help="Variable with its key: GYRE_UPSTREAM_KEY…")
+@click.option("--input-usd", type=Dollars(), default=0, help="What a million tokens of prompts cost there.")
+@click.option("--output-usd", type=Dollars(), default=0, help="What a million tokens of answers cost there.")
+@click.option("--places", default=0, type=click.IntRange(0), help="Requests that it computes at once; 0: not known.")
 @click.option("--alias", default="", metavar="MODEL/ALIAS", help="Follow an alias wherever it moves.")
 @click.option("--wait/--no-wait", default=True, show_default=True)
 def create(
-    name: str, variant: str | None, upstream: str | None, upstream_model: str, upstream_key_ref: str, alias: str,
-    wait: bool,
+    name: str, variant: str | None, upstream: str | None, upstream_model: str, upstream_key_ref: str,
+    input_usd: int, output_usd: int, places: int, alias: str, wait: bool,
 ) -> None:  # fmt: skip
     """Serve a variant, an alias, or an engine that already runs.
 
@@ -74,7 +78,9 @@ def create(
         if variant:
             targets = [target(gyre.models.variant_name(variant))]
         elif upstream:
-            targets = [target(upstream_url=upstream, upstream_model=upstream_model, upstream_key_ref=upstream_key_ref)]
+            fields: dict[str, Any] = {"upstream_model": upstream_model, "upstream_key_ref": upstream_key_ref}
+            fields |= {"input_price_microusd": input_usd, "output_price_microusd": output_usd, "places": places}
+            targets = [target(upstream_url=upstream, **fields)]
         followed = f"{gyre.models.name(alias.partition('/')[0])}/aliases/{alias.partition('/')[2]}" if alias else ""
         deployment = gyre.deployments.create(name, targets, alias=followed)
         _show(gyre, deployment, wait)

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
 import click
 
+from gyre_sdk.cli import limits
 from gyre_sdk.cli.base import OPTIONS, GyreGroup, complete, connect
-from gyre_sdk.cli.commands import Columns, listing, showing
+from gyre_sdk.cli.commands import Columns, listing, made, showing
+from gyre_sdk.cli.when import When
 
 ROLES = ["VIEWER", "REVIEWER", "ENGINEER", "ADMIN"]
 PROJECT_COLUMNS: Columns = [
@@ -21,8 +27,17 @@ KEY_COLUMNS: Columns = [
     ("BEGINS WITH", lambda o: o.text("prefix")),
     ("ROLE", lambda o: o.enum("role")),
     ("STATE", lambda o: o.state()),
-    ("PER MINUTE", lambda o: lambda item: str(item.requests_per_minute or "no limit")),
+    ("LIMITS", lambda o: limits.said),
+    ("EXPIRES", lambda o: lambda item: _day(item)),
     ("CREATED", lambda o: o.age()),
+]
+SPENDING_COLUMNS: Columns = [
+    ("OF", lambda o: lambda item: "all keys" if "/keys/" not in item.name else item.name.rsplit("/", 1)[-1]),
+    ("REQUESTS", lambda o: lambda item: o.count(item.request_count)),
+    ("TOKENS", lambda o: lambda item: o.count(item.tokens)),
+    ("COST", lambda o: lambda item: o.money(item.cost_microusd)),
+    ("RUNNING", lambda o: lambda item: str(item.running_request_count)),
+    ("COUNTS UNTIL", lambda o: lambda item: _day(item, "period_end_time", "")),
 ]
 
 
@@ -58,19 +73,18 @@ def create_project(name: str, title: str, keep: bool) -> None:
 @click.argument("name", shell_complete=complete("projects"))
 @click.option("--title", help="Free text shown to people.")
 @click.option("--keep/--no-keep", default=None, help="Keep what is asked and answered, for feedback.")
-def update(name: str, title: str | None, keep: bool | None) -> None:
-    """Change a project.
+@limits.limit_options
+def update(name: str, title: str | None, keep: bool | None, **given: Any) -> None:
+    """Change a project. Limits and budget are for all its keys together.
 
     Examples:
     gyre projects update default --keep
+    gyre projects update default --budget-usd 200 --budget-per month
     """
     from gyre_sdk.cli import output
 
-    changes = {"display_name": title, "consent_to_keep": keep}
-    changes = {key: value for key, value in changes.items() if value is not None}
-    if not changes:
-        raise click.UsageError("Nothing to change: give --title or --keep/--no-keep.")
     with connect() as gyre:
+        changes = _changes(given, lambda: gyre.projects.get(name).limits, display_name=title, consent_to_keep=keep)
         output.show_item(gyre.projects.update(name, **changes))
 
 
@@ -85,20 +99,20 @@ keys.add_command(listing("keys", lambda gyre: gyre.keys, KEY_COLUMNS, "List the 
 @keys.command("create")
 @click.option("--role", type=click.Choice(ROLES, case_sensitive=False), required=True)
 @click.option("--title", default="", help="What it is for.")
-@click.option(
-    "--per-minute", default=0, type=click.IntRange(0), help="Requests a minute to the OpenAI endpoint; 0: no limit."
-)
-def create_key(role: str, title: str, per_minute: int) -> None:
+@click.option("--expires", type=When(), help="It opens nothing from then on, for example 2027-01-31.")
+@limits.limit_options
+def create_key(role: str, title: str, expires: datetime | None, **given: Any) -> None:
     """Make a key. It is shown once, on stdout, and never again.
 
     Examples:
     gyre keys create --role ENGINEER --title "my laptop"
     export GYRE_API_KEY=$(gyre keys create --role VIEWER --title app)
+    gyre keys create --role VIEWER --title intern --budget-usd 20 --tokens-per-minute 60000 --expires 2027-01-31
     """
     from gyre_sdk.cli import output
 
     with connect() as gyre:
-        key = gyre.keys.create(role, title, per_minute)
+        key = gyre.keys.create(role, title, given["per_minute"] or 0, limits.limits_of(given), expires)
     if OPTIONS.json:
         output.show_item(key)
         return
@@ -106,6 +120,39 @@ def create_key(role: str, title: str, per_minute: int) -> None:
     click.echo(
         f"Keep it: it is not shown again. Revoke it with: gyre keys revoke {key.name.rsplit('/', 1)[-1]}", err=True
     )
+
+
+@keys.command("update")
+@click.argument("key", shell_complete=complete("keys"))
+@click.option("--title", help="What it is for.")
+@click.option("--expires", type=When(), help="It opens nothing from then on.")
+@limits.limit_options
+def update_key(key: str, title: str | None, expires: datetime | None, **given: Any) -> None:
+    """Change a key's limits, budget or end. What is not given stays as it is.
+
+    Examples:
+    gyre keys update 01JABC… --budget-usd 50
+    """
+    from gyre_sdk.cli import output
+
+    with connect() as gyre:
+        changes = _changes(
+            given,
+            lambda: gyre.keys.get(key).limits,
+            display_name=title,
+            expire_time=expires.isoformat() if expires else None,
+        )
+        output.show_item(gyre.keys.update(key, **changes))
+
+
+@keys.command()
+def spending() -> None:
+    """What was used of budgets in their present period, by the project and by each key."""
+    from gyre_sdk.cli import output
+
+    with connect() as gyre:
+        found = gyre.keys.spending()
+    output.show_items("spending", [found.project, *found.keys], made(SPENDING_COLUMNS))
 
 
 @keys.command()
@@ -136,3 +183,20 @@ def audit(limit: int) -> None:
     output.show_items(
         "audit_entries", found, [*columns, ("TO", output.text("resource")), ("OUTCOME", output.enum("outcome"))]
     )
+
+
+def _changes(given: dict[str, Any], present: Callable[[], Any], **others: Any) -> dict[str, Any]:
+    """What a PATCH says; `present` is asked for the limits of now, of which those that are not given stay."""
+    from gyre_sdk import messages
+
+    changes = {**others, "requests_per_minute": given["per_minute"]}
+    if limits.limits_of(given) and (changed := limits.limits_of(given, present())):
+        changes["limits"] = messages.to_json(changed)
+    changes = {key: value for key, value in changes.items() if value is not None}
+    if not changes:
+        raise click.UsageError("Nothing to change: give one of the options.")
+    return changes
+
+
+def _day(item: Any, field: str = "expire_time", never: str = "never") -> str:
+    return f"{getattr(item, field).ToDatetime():%Y-%m-%d}" if item.HasField(field) else never

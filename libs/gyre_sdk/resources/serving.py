@@ -84,5 +84,5 @@ class Completions(Collection[Completion]):
 
 
 def target(variant: str = "", weight_percent: int = 100, **fields: Any) -> TargetSpec:
-    """`fields`: engine, upstream_url, upstream_model, upstream_key_ref."""
+    """`fields`: engine, upstream_url, upstream_model, upstream_key_ref, *_price_microusd, places."""
     return TargetSpec(variant=variant, weight_percent=weight_percent, **fields)

@@ -19,6 +19,7 @@ ROUTES = [
     Route("PATCH", "/projects/{project}", ProjectServiceStub, "UpdateProject", PROJECT, resource="project"),
     Route("GET", "/projects/{project}/keys", KeyServiceStub, "ListKeys", IN_PROJECT),
     Route("POST", "/projects/{project}/keys", KeyServiceStub, "CreateKey", IN_PROJECT, required=("role",)),
+    Route("PATCH", "/projects/{project}/keys/{key}", KeyServiceStub, "UpdateKey", KEY, resource="key"),
     Route("POST", "/projects/{project}/keys/{key}:revoke", KeyServiceStub, "RevokeKey", KEY),
     Route("GET", "/projects/{project}/audit", AuditServiceStub, "ListAuditEntries", IN_PROJECT),
 ]

@@ -70,6 +70,16 @@ class Asking:
             prompt = prompt[0]
         return [{"role": "user", "content": prompt}] if isinstance(prompt, str) else None
 
+    def prefix(self) -> bytes:
+        """The beginning of the prompt, for engines keep what they computed of it: the first message, or its head. Empty
+        where nothing is kept.
+        """
+        if self.operation == EMBEDDINGS:
+            return b""
+        first = self.fields["messages"][0].get("content") if self.operation == CHAT else self.fields.get("prompt")
+        text = first if isinstance(first, str) else json.dumps(first)
+        return text[:PREFIX_CHARACTERS].encode("utf-8", "surrogatepass")
+
     def parameters(self) -> dict[str, Any]:
         """All but the conversation."""
         return {name: value for name, value in self.fields.items() if name not in ("messages", "prompt")}
@@ -185,6 +195,7 @@ MODEL = b'"model"'
 ID = b'"id"'
 _VALUE = re.compile(rb'\s*:\s*("(?:[^"\\]|\\.)*")')
 Span = tuple[int, int]
+PREFIX_CHARACTERS = 1024
 
 
 def string_spans(raw: bytes, key: bytes) -> list[Span]:

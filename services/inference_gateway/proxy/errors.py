@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from math import ceil
 
 from services.inference_gateway.proxy import wire
 
@@ -15,6 +16,7 @@ AUTHENTICATION = "authentication_error"
 PERMISSION = "permission_error"
 RATE_LIMIT = "rate_limit_error"
 SERVER = "server_error"
+NO_RETRY = {"x-should-retry": "false"}  # OpenAI's clients heed it
 
 # llama.cpp answers 500 to both, though the client caused them: a chat with an embedding model, and a text for
 # embedding that is longer than its batch.
@@ -139,14 +141,50 @@ def request_timeout(what: str) -> ApiError:
     return ApiError(408, "request_timeout", f"The {what} did not arrive in time. Send it in one go.", close=True)
 
 
-def rate_limited(limit: int, wait_seconds: float) -> ApiError:
-    seconds = max(1, round(wait_seconds + 0.5))
+def expired_key() -> ApiError:
     return ApiError(
-        429,
-        "rate_limit_exceeded",
-        f"This key may send {limit} requests a minute. Try again in {seconds} s, or ask an admin for a higher limit.",
-        kind=RATE_LIMIT,
-        headers={"retry-after": str(seconds)},
+        401,
+        "expired_api_key",
+        "This API key has expired. Make a new one with `gyre keys create`, or ask an admin to extend it.",
+        kind=AUTHENTICATION,
+        headers={"www-authenticate": "Bearer"},
+    )
+
+
+def rate_limited(what: str, wait_seconds: float) -> ApiError:
+    """`what` says which limit, as a sentence without its full stop."""
+    seconds = max(1, ceil(wait_seconds))
+    message = f"{what}. Try again in {seconds} s, or ask an admin for a higher limit."
+    return ApiError(429, "rate_limit_exceeded", message, kind=RATE_LIMIT, headers={"retry-after": str(seconds)})
+
+
+def never_fits(what: str) -> ApiError:
+    message = f"{what}: it would not fit into a whole minute. Send a shorter prompt or a smaller `max_tokens`."
+    return ApiError(429, "request_too_large", message, kind=RATE_LIMIT, headers=NO_RETRY)
+
+
+def insufficient_quota(what: str, wait_seconds: float) -> ApiError:
+    """OpenAI's clients give up on `insufficient_quota` only when they are told to: days are too long to wait for."""
+    if wait_seconds == float("inf"):
+        message, headers = f"{what}. Ask an admin for a larger budget.", NO_RETRY
+    else:
+        seconds = ceil(wait_seconds)
+        message = f"{what}. A new one begins in {_duration(seconds)}; until then ask an admin for a larger one."
+        headers = NO_RETRY | {"retry-after": str(seconds)}
+    return ApiError(429, "insufficient_quota", message, kind="insufficient_quota", headers=headers)
+
+
+def budget_held(what: str, wait_seconds: float) -> ApiError:
+    seconds = max(1, ceil(wait_seconds))
+    message = f"{what}: requests that are running hold the rest of it. Try again in {seconds} s."
+    headers = {"retry-after": str(seconds)}
+    return ApiError(429, "insufficient_quota", message, kind="insufficient_quota", headers=headers)
+
+
+def _duration(seconds: int) -> str:
+    hours, minutes = seconds // 3600, seconds % 3600 // 60
+    return (
+        f"{hours // 24} d {hours % 24} h" if hours >= 24 else f"{hours} h {minutes} min" if hours else f"{minutes} min"
     )
 
 
@@ -154,6 +192,12 @@ def overloaded(what: str, close: bool = False) -> ApiError:
     message = f"{what} Try again in a second."
     headers = {"retry-after": "1"}
     return ApiError(503, "overloaded", message, kind=SERVER, headers=headers, close=close)
+
+
+def engine_busy(wait_seconds: float) -> ApiError:
+    seconds = max(1, ceil(wait_seconds))
+    message = f"The engine behind this model has more to do than anybody should wait for. Try again in {seconds} s."
+    return ApiError(429, "engine_busy", message, kind=RATE_LIMIT, headers={"retry-after": str(seconds)})
 
 
 def not_ready(model: str) -> ApiError:

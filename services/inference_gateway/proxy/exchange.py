@@ -7,10 +7,11 @@ flow through callbacks (`Attempt`), with no task switch and no queue in between.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from services.inference_gateway.engines.wire import OPENAI, WIRES
-from services.inference_gateway.proxy import answering, errors, wire
+from services.inference_gateway.proxy import answering, errors, fairness, wire
 from services.inference_gateway.proxy.answering import Answer, StreamRewriter
 from services.inference_gateway.proxy.asking import Asking
 from services.inference_gateway.proxy.attempt import Attempt, Refusal, TooSlow
@@ -21,6 +22,7 @@ from services.inference_gateway.proxy.reply import Reply
 from services.inference_gateway.proxy.routing import VERSION_HEADER, Wish
 from services.inference_gateway.proxy.snapshot import Deployment, Target, TargetState
 from services.inference_gateway.proxy.ssrf import UpstreamRefused
+from services.inference_gateway.proxy.turns import Busy
 from services.inference_gateway.proxy.upstream import ClosedEarly, ConnectFailed, Garbage, UpstreamError
 
 if TYPE_CHECKING:
@@ -54,6 +56,8 @@ class Exchange:
         self.target: Target | None = None
         self.answer = Answer()
         self._rewriter: StreamRewriter | None = None
+        self.on_begin: Callable[[], None] | None = None
+        self.work = 0
         self.started = gateway.clock()
 
     async def run(self) -> None:
@@ -71,7 +75,7 @@ class Exchange:
         while len(tried) < self.gateway.settings.max_attempts:
             if tried:
                 self._look_again()
-            target = self.gateway.router.choose(self.deployment, self.wish, tried)
+            target = self.gateway.router.choose(self.deployment, self.wish, tried, self.asking.prefix)
             if target is None:
                 break
             tried.append(target.id)
@@ -100,11 +104,16 @@ class Exchange:
         """Asks one target; a kept connection that died in the meantime is no fault of it, and is replaced once."""
         pool, base_path = self.gateway.pools.of(target.base_url, target.chosen_by_user)
         data = self._request(target, pool, base_path)
+        turn = self.gateway.turns.of(target).turn(self.deployment.project, self.work, self._used_work)
         with self.gateway.router.running(target):
-            try:
-                await self._ask_by(pool, data, fresh=False)
-            except _Stale:
-                await self._ask_by(pool, data, fresh=True)
+            async with turn:
+                try:
+                    await self._ask_by(pool, data, fresh=False)
+                except _Stale:
+                    await self._ask_by(pool, data, fresh=True)
+
+    def _used_work(self) -> int:
+        return fairness.work(self.answer.prompt_tokens, self.answer.completion_tokens) or self.work
 
     async def _ask_by(self, pool: Pool, data: bytes, fresh: bool) -> None:
         connection = await pool.acquire(fresh)
@@ -156,6 +165,8 @@ class Exchange:
             return errors.from_upstream(error.status, error.body), is_down or error.status == 429
         if isinstance(error, TooSlow):
             return errors.upstream_timeout(error.detail), False
+        if isinstance(error, Busy):
+            return errors.engine_busy(error.seconds), True
         if isinstance(error, PoolFull):
             return errors.overloaded(f"The engine behind this model is busy: {error.detail}."), True
         return errors.upstream_failed(error.detail), True
@@ -173,6 +184,8 @@ class Exchange:
     # -- what an attempt calls ---------------------------------------------------------------------------------------
 
     def begin_stream(self) -> None:
+        if self.on_begin is not None:
+            self.on_begin()
         headers = {"content-type": STREAM_TYPE, "cache-control": "no-cache", "x-accel-buffering": "no"}
         self.reply.start(200, headers | self._told())
 

@@ -15,7 +15,8 @@ from services.inference_gateway.proxy.control import ControlClient, ControlFaile
 from services.inference_gateway.proxy.dialects import Dialect
 from services.inference_gateway.proxy.errors import ApiError
 from services.inference_gateway.proxy.exchange import Exchange
-from services.inference_gateway.proxy.limits import RateLimiter
+from services.inference_gateway.proxy.ledger import Ledger
+from services.inference_gateway.proxy.limits import Limiter
 from services.inference_gateway.proxy.metrics import Metrics
 from services.inference_gateway.proxy.newcomers import Newcomers
 from services.inference_gateway.proxy.pool import Pools
@@ -25,6 +26,7 @@ from services.inference_gateway.proxy.sessions import SessionLedger
 from services.inference_gateway.proxy.settings import ProxySettings
 from services.inference_gateway.proxy.snapshot import ALL_PROJECTS, Deployment, Key, Snapshot
 from services.inference_gateway.proxy.ssrf import UpstreamRefused
+from services.inference_gateway.proxy.turns import AllTurns
 from services.inference_gateway.proxy.wire import Request
 
 CLIENT_LEFT = 499
@@ -43,6 +45,7 @@ class Gateway:
         metrics: Metrics,
         records: RecordQueue,
         control: ControlClient,
+        ledger: Ledger,
         clock: Callable[[], float] = time.monotonic,
         sessions: SessionLedger | None = None,
     ) -> None:
@@ -51,11 +54,12 @@ class Gateway:
         self.clock = clock
         self.pools = Pools(settings, clock)
         self.router = routing.Router(clock, sessions)
+        self.turns = AllTurns(settings, clock)
         self.snapshot: Snapshot | None = None
         self.draining = False
         self._records = records
         self._control = control
-        self._limiter = RateLimiter(clock, settings.workers)
+        self.limiter = Limiter(ledger, settings.assumed_answer_tokens)
         self._newcomers = Newcomers(control, clock)
 
     def use(self, snapshot: Snapshot) -> None:
@@ -63,9 +67,8 @@ class Gateway:
         self.snapshot = snapshot
         targets = [target for each in snapshot.deployments.values() for target in each.targets]
         self.router.forget_others({target.id for target in targets})
+        self.turns.forget_others({target.id for target in targets})
         self.pools.forget_others({(target.base_url, target.chosen_by_user) for target in targets})
-        names = {key.name for key in snapshot.keys.values()}
-        self._limiter.forget(names.__contains__)
         self.metrics.snapshot_revision.set(snapshot.revision)
         self._newcomers.came()
 
@@ -134,10 +137,10 @@ class Gateway:
 
     async def feedback(self, request: Request, reply: Reply) -> None:
         """Handed to the control plane as it came, with who said it."""
-        key = _known(request)
-        self._limiter.take(key.name, key.requests_per_minute)
+        key, project = _known(request), self._project(request)
+        self.limiter.count_request(key, project, self._routes().limits_of(project))
         asking.load(request.body)  # what is no object of bounded depth is refused here, as everywhere
-        envelope = {"project": self._project(request), "api_key": key.name, "role": key.role}
+        envelope = {"project": project, "api_key": key.name, "role": key.role}
         try:
             status, body = await self._control.call("/feedback", request.body, envelope)
         except ControlFailed as error:
@@ -147,18 +150,20 @@ class Gateway:
     # -- completions -------------------------------------------------------------------------------------------------
 
     async def _complete(self, dialect: Dialect, request: Request, reply: Reply) -> None:
-        """1 limit, 2 parse, 3 route, 4 ask, 5 note."""
+        """1 parse, 2 route, 3 reserve, 4 ask, 5 settle, 6 note."""
         key = _known(request)
         snapshot, project = self._routes(), self._project(request)
-        limits = self._limiter.take(key.name, key.requests_per_minute)
+        limits = snapshot.limits_of(project)
         try:
             ask = dialect.parse(request.body)
             deployment, wish = routing.resolve(snapshot, project, ask.model, request.headers)
-        except ApiError as error:
-            error.headers |= limits
+        except ApiError as error:  # what is wrong counts as well
+            error.headers |= self.limiter.count_request(key, project, limits)
             raise
+        hold = self.limiter.reserve(key, project, limits, ask, deployment)
         exchange = Exchange(self, reply, dialect, ask, deployment, wish, request.headers.get("traceparent", ""))
-        exchange.headers |= limits
+        exchange.headers |= hold.headers
+        exchange.on_begin, exchange.work = hold.answered, hold.work
         error_type = "cancelled"
         try:
             await exchange.run()
@@ -172,6 +177,7 @@ class Gateway:
             raise
         finally:
             exchange.answer.settle()
+            hold.settle(exchange.answer, exchange.target, reply.started)
             self._note(exchange, request, project, error_type)
             if reply.started and ask.may_keep and snapshot.keeps_completions(project):
                 self._record(exchange, request, key)
@@ -315,6 +321,8 @@ def _digest(request: Request) -> str:
 def _valid(key: Key | None) -> Key:
     if key is None or key.revoked:
         raise errors.invalid_key()
+    if key.expires and time.time() >= key.expires:
+        raise errors.expired_key()
     return key
 
 

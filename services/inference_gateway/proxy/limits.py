@@ -1,61 +1,190 @@
-"""Requests a minute, by key."""
+"""Whether a request may be asked now: limits and budgets of its key and its project, and OpenAI's headers about them.
+
+What a request may cost is reserved before it is sent and settled when it ended: with the engine's count, or with
+nothing where no answer came. The sums are in the ledger, which all workers share, so every limit is exact.
+
+Where neither key nor project has a limit there is nothing to be exact about: what was used is only noted, some times a
+second. A `kill -9` loses the last `NOTE_SECONDS` of that sum, which nobody is refused by.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
-from services.inference_gateway.proxy.errors import rate_limited
+from services.inference_gateway.proxy import allowance, errors, fairness
+from services.inference_gateway.proxy.allowance import SECOND_NS, Account, Cost, Limits, Reason
+from services.inference_gateway.proxy.answering import Answer
+from services.inference_gateway.proxy.asking import EMBEDDINGS, Asking
+from services.inference_gateway.proxy.errors import ApiError
+from services.inference_gateway.proxy.ledger import Ledger, LedgerFull, Party, Refused
+from services.inference_gateway.proxy.snapshot import Deployment, Key, Target
+
+BYTES_PER_TOKEN = 4  # of an English text; the engine's own count replaces it in the end
+MOST_TOKENS = 10**9
+NOTE_SECONDS = 0.1
+WHO = ("This key", "The project of this key")
 
 
 @dataclass(slots=True)
-class _Bucket:
-    tokens: float
-    filled: float
+class Hold:
+    """What one request holds until it is settled. `headers` are OpenAI's x-ratelimit-*; `work` is what it may be for an
+    engine."""
+
+    limiter: Limiter
+    place: int  # 0: nothing is reserved
+    accounts: tuple[int, int]
+    limits: tuple[Limits, Limits]
+    prompt_tokens: int
+    work: int
+    headers: dict[str, str]
+
+    def answered(self) -> None:
+        """Something went out to the client: it will be billed, come what may."""
+        if self.place:
+            self.limiter.ledger.mark_answered(self.place)
+
+    def settle(self, answer: Answer, target: Target | None, started: bool) -> None:
+        """Bills what came. An engine that counted nothing, or was cut short, is billed by what was passed on."""
+        self.limiter.settle(self, _used(answer, target, self.prompt_tokens) if started and target else Cost())
 
 
-class RateLimiter:
-    """A token bucket a key: a minute's worth may come at once, then an even flow.
+class Limiter:
+    """One worker's. `assumed_tokens`: how long an answer may get of whose length the request says nothing."""
 
-    Each worker grants its share of the limit (`limit / workers`): the kernel spreads connections evenly, and nothing
-    has to be shared on the hot path. A client with a single connection sees its share alone.
-    """
+    def __init__(self, ledger: Ledger, assumed_tokens: int) -> None:
+        self.ledger = ledger
+        self._seat = ledger.take_seat()
+        self._assumed = assumed_tokens
+        self._used: dict[tuple[int, int], list[int]] = {}  # requests, tokens, picodollars not yet noted
 
-    def __init__(self, clock: Callable[[], float], workers: int = 1) -> None:
-        self._clock = clock
-        self._workers = workers
-        self._buckets: dict[str, _Bucket] = {}
+    def reserve(self, key: Key, project: str, limits: Limits, ask: Asking, deployment: Deployment) -> Hold:
+        """Counts the request, and what it may cost, for the key and for the project.
 
-    def take(self, key: str, per_minute: int) -> dict[str, str]:
-        """Takes one request of `key`, and returns OpenAI's x-ratelimit headers (none where there is no limit).
-
-        Raises: ApiError 429 with the seconds to wait.
+        Raises: ApiError 429 that says which limit, and when to come back; 503 where this worker is full.
         """
-        if per_minute <= 0:
+        prompt, said, cost = estimate(ask, deployment, self._assumed)
+        parties = self._parties(key, project, limits)
+        positions = parties[0].account, parties[1].account
+        if not key.limits.any and not limits.any:
+            return Hold(self, 0, positions, (key.limits, limits), prompt, fairness.work(prompt, said), {})
+        try:
+            place = self._seat.place()
+        except LedgerFull as error:
+            raise errors.overloaded(f"This gateway is full: {error}.") from error
+        try:
+            accounts = self.ledger.reserve(place, parties, cost)
+        except Refused as refused:
+            self._seat.give_back(place)
+            raise self._error(refused, parties) from refused
+        headers = self._headers(accounts, parties)
+        return Hold(self, place, positions, (key.limits, limits), prompt, fairness.work(prompt, said), headers)
+
+    def settle(self, hold: Hold, used: Cost) -> None:
+        if not hold.place:
+            sums = self._used.setdefault(hold.accounts, [0, 0, 0])
+            sums[0] += 1 if used.tokens else 0
+            sums[1] += used.tokens
+            sums[2] += used.picousd
+            return
+        self.ledger.settle(hold.place, used, hold.limits)
+        self._seat.give_back(hold.place)
+
+    def note(self) -> None:
+        """Brings what was used without a limit into the ledger."""
+        used, self._used = self._used, {}
+        for accounts, (requests, tokens, picousd) in used.items():
+            self.ledger.note(accounts, requests, Cost(tokens, picousd))
+
+    def count_request(self, key: Key, project: str, limits: Limits) -> dict[str, str]:
+        """A request that asks no engine; returns OpenAI's x-ratelimit-*. Raises: ApiError 429."""
+        if not key.limits.requests_per_minute and not limits.requests_per_minute:
             return {}
-        capacity = max(1.0, per_minute / self._workers)
-        bucket = self._refilled(key, capacity)
-        if bucket.tokens < 1:
-            error = rate_limited(per_minute, (1 - bucket.tokens) * 60 / capacity)
-            error.headers |= self._headers(per_minute, bucket, capacity)
-            raise error
-        bucket.tokens -= 1
-        return self._headers(per_minute, bucket, capacity)
+        parties = self._parties(key, project, limits)
+        try:
+            self.ledger.count_request(parties)
+        except Refused as refused:
+            raise self._error(refused, parties) from refused
+        accounts = self.ledger.read(parties[0].account), self.ledger.read(parties[1].account)
+        return self._headers(accounts, parties)
 
-    def forget(self, keep: Callable[[str], bool]) -> None:
-        """Drops the buckets of keys that are gone."""
-        self._buckets = {key: bucket for key, bucket in self._buckets.items() if keep(key)}
+    def _parties(self, key: Key, project: str, limits: Limits) -> tuple[Party, Party]:
+        try:
+            return (
+                Party(self.ledger.account(key.name), key.limits),
+                Party(self.ledger.account(f"projects/{project}"), limits),
+            )
+        except LedgerFull as error:
+            raise errors.overloaded(f"This gateway is full: {error}.") from error
 
-    def _refilled(self, key: str, capacity: float) -> _Bucket:
-        now = self._clock()
-        bucket = self._buckets.setdefault(key, _Bucket(capacity, now))
-        bucket.tokens = min(capacity, bucket.tokens + (now - bucket.filled) * capacity / 60)
-        bucket.filled = now
-        return bucket
+    def _error(self, refused: Refused, parties: tuple[Party, Party]) -> ApiError:
+        party = parties[refused.party]
+        error = _render(WHO[refused.party], party.limits, refused.refusal)
+        account = self.ledger.read(party.account)
+        error.headers = self._headers((account, account), (party, party)) | error.headers
+        return error
 
-    def _headers(self, per_minute: int, bucket: _Bucket, capacity: float) -> dict[str, str]:
-        return {
-            "x-ratelimit-limit-requests": str(per_minute),
-            "x-ratelimit-remaining-requests": str(int(bucket.tokens)),
-            "x-ratelimit-reset-requests": f"{(capacity - bucket.tokens) * 60 / capacity:.1f}s",
-        }
+    def _headers(self, accounts: tuple[Account, Account], parties: tuple[Party, Party]) -> dict[str, str]:
+        """Of key and project, the one that has less left."""
+        first, second = parties[0].limits, parties[1].limits
+        now = self.ledger.now() if first.requests_per_minute or second.requests_per_minute else 0
+        headers: dict[str, str] = {}
+        rates = [(a.requests_due, p.limits.requests_per_minute) for a, p in zip(accounts, parties, strict=True)]
+        _add_rate(headers, "requests", rates, now)
+        if first.tokens_per_minute or second.tokens_per_minute:
+            rates = [(a.tokens_due, p.limits.tokens_per_minute) for a, p in zip(accounts, parties, strict=True)]
+            _add_rate(headers, "tokens", rates, now or self.ledger.now())
+        return headers
+
+
+def estimate(ask: Asking, deployment: Deployment, assumed: int) -> tuple[int, int, Cost]:
+    """Tokens of the prompt and of the answer, and the most that both may cost on any target of the deployment."""
+    fields = ask.fields
+    prompt = len(ask.raw) // BYTES_PER_TOKEN + 1
+    length = _positive(fields.get("max_completion_tokens")) or _positive(fields.get("max_tokens")) or assumed
+    choices = max(_positive(fields.get("n")), _positive(fields.get("best_of")), 1)
+    answer = 0 if ask.operation == EMBEDDINGS else min(length * choices, MOST_TOKENS)
+    price = max(
+        (target.input_price * prompt + target.output_price * answer for target in deployment.targets), default=0
+    )
+    return prompt, answer, Cost(prompt + answer, price)
+
+
+def _used(answer: Answer, target: Target, estimated_prompt: int) -> Cost:
+    prompt = answer.prompt_tokens or estimated_prompt
+    said = answer.completion_tokens or max(len(answer.pieces), len(answer.text) // BYTES_PER_TOKEN)
+    return Cost(prompt + said, target.input_price * prompt + target.output_price * said)
+
+
+def _positive(value: Any) -> int:
+    """What a stranger wrote where a count belongs; 0 for anything else. The engine judges whether it is right."""
+    return min(value, MOST_TOKENS) if isinstance(value, int) and value > 0 else 0
+
+
+def _render(who: str, limits: Limits, refusal: allowance.Refusal) -> ApiError:
+    wait = refusal.seconds
+    per = {"DAY": "daily ", "MONTH": "monthly ", "TOTAL": ""}[limits.budget_period]
+    if refusal.reason is Reason.REQUESTS:
+        return errors.rate_limited(f"{who} may send {limits.requests_per_minute:,} requests a minute", wait)
+    if refusal.reason is Reason.TOKENS:
+        return errors.rate_limited(f"{who} may use {limits.tokens_per_minute:,} tokens a minute", wait)
+    if refusal.reason is Reason.CONCURRENCY:
+        return errors.rate_limited(f"{who} may have {limits.concurrent_requests:,} requests running at once", wait)
+    if refusal.reason is Reason.TOO_LARGE:
+        return errors.never_fits(f"{who} may use {limits.tokens_per_minute:,} tokens a minute, and this may need more")
+    amount = (
+        f"{limits.budget_tokens:,} tokens"
+        if refusal.reason is Reason.BUDGET_TOKENS
+        else f"${limits.budget_microusd / 1e6:,.6f}".rstrip("0").rstrip(".")
+    )
+    what = f"{who} has a {per}budget of {amount}, and what is left does not cover this request"
+    return errors.budget_held(what, wait) if refusal.held else errors.insufficient_quota(what, wait)
+
+
+def _add_rate(headers: dict[str, str], what: str, rates: list[tuple[int, int]], now: int) -> None:
+    limited = [(allowance.remaining(due, limit, now), limit, due) for due, limit in rates if limit]
+    if limited:
+        left, limit, due = min(limited)
+        headers[f"x-ratelimit-limit-{what}"] = str(limit)
+        headers[f"x-ratelimit-remaining-{what}"] = str(left)
+        headers[f"x-ratelimit-reset-{what}"] = f"{max(0, due - now) / SECOND_NS:.1f}s"

@@ -120,6 +120,13 @@ class Metrics:
             multiprocess_mode="livesum",
             registry=registry,
         )
+        self.queue = Gauge(
+            "gyre_gateway_requests_waiting",
+            "Requests that wait for a place at an engine, by target.",
+            ["target"],
+            multiprocess_mode="livesum",
+            registry=registry,
+        )
         self.connections = Gauge(
             "gyre_gateway_client_connections",
             "Open client connections.",

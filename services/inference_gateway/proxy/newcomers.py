@@ -10,10 +10,8 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
 
-from services.inference_gateway.proxy import errors
+from services.inference_gateway.proxy import allowance, errors
 from services.inference_gateway.proxy.control import ControlClient, ControlFailed
-from services.inference_gateway.proxy.errors import ApiError
-from services.inference_gateway.proxy.limits import RateLimiter
 
 KNOWN, UNKNOWN = 200, 404  # what the control plane answers
 QUESTIONS_PER_MINUTE = 120
@@ -26,7 +24,8 @@ class Newcomers:
 
     def __init__(self, control: ControlClient, clock: Callable[[], float]) -> None:
         self._control = control
-        self._limiter = RateLimiter(clock)
+        self._clock = clock
+        self._due = 0  # when the next question would come in an even flow, ns
         self._refused: OrderedDict[str, None] = OrderedDict()
         self._news = asyncio.Event()
 
@@ -34,10 +33,10 @@ class Newcomers:
         """Counts as a question."""
         if digest in self._refused:
             return False
-        try:
-            self._limiter.take("questions", QUESTIONS_PER_MINUTE)
-        except ApiError:
+        now = int(self._clock() * allowance.SECOND_NS)
+        if allowance.wait_ns(self._due, 1, QUESTIONS_PER_MINUTE, now):
             return False
+        self._due = allowance.taken(self._due, 1, QUESTIONS_PER_MINUTE, now)
         return True
 
     async def ask(self, digest: str) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from services.inference_gateway.proxy import errors
+from services.inference_gateway.proxy import balance, errors
 from services.inference_gateway.proxy.outcomes import Counting
 from services.inference_gateway.proxy.sessions import Session, SessionLedger, position, session_of
 from services.inference_gateway.proxy.snapshot import Deployment, Snapshot, Target, TargetState
@@ -25,8 +25,11 @@ LONGEST_PAUSE_SECONDS = 30.0
 
 @dataclass(slots=True)
 class _Failures:
+    """A circuit that is open until `until`; then one request at a time tries whether it can be closed."""
+
     count: int = 0
     until: float = 0.0
+    probing: bool = False
 
 
 @dataclass(slots=True)
@@ -76,17 +79,26 @@ class Router:
         self.in_flight: dict[str, int] = {}
         self.outcomes = Counting()
 
-    def choose(self, deployment: Deployment, wish: Wish, tried: Collection[str]) -> Target | None:
+    def choose(
+        self, deployment: Deployment, wish: Wish, tried: Collection[str], prefix: Callable[[], bytes] = bytes
+    ) -> Target | None:
         """A target for a new request, or None if there is none that was not tried.
 
         A version that is wished for is served whatever its weight, and so is the target that a session began on.
+        Weights divide the rest between variants; among equal targets, `balance` decides by load and by `prefix`.
         """
         if wish.session and self._sessions is not None:
-            return self._of_session(deployment, wish, wish.session, self._sessions, tried)
-        return self._pick(self._usable(deployment, wish.version, tried), self._random.random())
+            return self._of_session(deployment, wish, wish.session, self._sessions, tried, prefix)
+        return self._pick(self._usable(deployment, wish.version, tried), self._random.random(), prefix)
 
     def _of_session(
-        self, deployment: Deployment, wish: Wish, session: Session, ledger: SessionLedger, tried: Collection[str]
+        self,
+        deployment: Deployment,
+        wish: Wish,
+        session: Session,
+        ledger: SessionLedger,
+        tried: Collection[str],
+        prefix: Callable[[], bytes],
     ) -> Target | None:
         """The one it has. Another one only where that is gone from the routes, or has not answered it even once: an
         engine that is away for a moment is no reason to show a conversation a second version.
@@ -97,7 +109,7 @@ class Router:
             if before in there and not (wish.began and before in tried):
                 return before
             wish.began = True
-            new = self._pick(self._usable(deployment, "", tried), position(session))
+            new = self._pick(self._usable(deployment, "", tried), position(session), prefix)
             return new.id if new else ""
 
         known = ledger.target_of(session)
@@ -118,7 +130,7 @@ class Router:
             and (each.version == version if version else each.weight > 0)
         ]
 
-    def _pick(self, usable: Sequence[Target], at: float) -> Target | None:
+    def _pick(self, usable: Sequence[Target], at: float, prefix: Callable[[], bytes]) -> Target | None:
         """By weight; `at`, in [0, 1), says where in all of it. Healthy targets come first; if there are none, those
         that stand back or are called unhealthy are tried, for a wrong suspicion must not turn into an outage.
         """
@@ -127,21 +139,22 @@ class Router:
         candidates = healthy or usable
         if len(candidates) <= 1:
             return candidates[0] if candidates else None
-        left = at * sum(max(each.weight, 1) for each in candidates)
-        for each in candidates:
-            left -= max(each.weight, 1)
-            if left < 0:
-                return each
-        return candidates[-1]
+        equals = balance.of_one_variant(candidates, at)
+        return balance.choose(equals, prefix() if len(equals) > 1 else b"", self.in_flight, self._random)
 
     @contextmanager
     def running(self, target: Target) -> Iterator[None]:
         """Counts a request as long as it runs on `target`: a draining one is free when its count is 0."""
         self.in_flight[target.id] = self.in_flight.get(target.id, 0) + 1
+        probed = self._failures.get(target.id) if self._failures else None
+        if probed is not None:
+            probed.probing = True
         try:
             yield
         finally:
             self.in_flight[target.id] -= 1
+            if probed is not None:
+                probed.probing = False
 
     def succeeded(self, target: Target, seconds: float) -> None:
         """It answered, `seconds` after it was asked."""
@@ -164,4 +177,4 @@ class Router:
 
     def _paused(self, target: Target, now: float) -> bool:
         failures = self._failures.get(target.id)
-        return failures is not None and now < failures.until
+        return failures is not None and (now < failures.until or failures.probing)

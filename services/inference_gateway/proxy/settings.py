@@ -38,9 +38,16 @@ class ProxySettings(BaseSettings):
 
     upstream_connections: int = Field(128, ge=1, description="Connections to one engine address.")
     upstream_waiting: int = Field(512, ge=0, description="Requests that wait for one of them; more get 503.")
+    queue_seconds: float = Field(
+        30, gt=0, description="How long a request may have to wait for a place at an engine; longer gets 429 at once."
+    )
     upstream_idle_seconds: float = Field(30, gt=0, description="An unused connection to an engine is closed then.")
     allow_loopback: bool = Field(True, description="Upstream URLs may point to this machine.")
     allow_private: bool = Field(False, description="Upstream URLs may point into private networks.")
+
+    assumed_answer_tokens: int = Field(
+        1024, ge=1, description="Reserved of a budget for an answer of whose length the request says nothing (tokens)."
+    )
 
     record_queue: int = Field(10_000, ge=1, description="Completions waiting to be written; the oldest are dropped.")
     record_queue_bytes: int = Field(64 * MIB, ge=1024, description="The same, in bytes.")
@@ -65,6 +72,7 @@ class Paths:
         self.dead = self.folder / "spool-refused"
         self.metrics = self.folder / "metrics"
         self.sessions = self.folder / "sessions"
+        self.ledger = self.folder / "ledger"
         self.control = self.folder / "control.sock"
 
     def create(self) -> None:

@@ -10,14 +10,17 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from services.inference_gateway.proxy.allowance import Limits, Period
+
 ALL_PROJECTS = "*"
 FORMAT = 1
+NO_LIMITS = Limits()
 
 
 class TargetState(StrEnum):
@@ -29,27 +32,32 @@ class TargetState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A caller's key. `name` is `projects/{p}/keys/{id}`; `project` may be `*`. `requests_per_minute` 0: no limit."""
+    """A caller's key. `name` is `projects/{p}/keys/{id}`; `project` may be `*`; `expires` in Unix seconds, 0: never."""
 
     name: str
     project: str
     role: str = "VIEWER"
-    requests_per_minute: int = 0
+    limits: Limits = NO_LIMITS
+    expires: float = 0.0
     revoked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """`keeps_completions` is the project's consent to keep what is asked and answered."""
+    """`keeps_completions` is the project's consent to keep what is asked and answered; `limits` are for all its keys
+    together."""
 
     keeps_completions: bool = False
+    limits: Limits = NO_LIMITS
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
     """One engine behind a deployment: a replica (`address`, host:port) or an engine that ran before (`upstream_url`).
 
-    `version` is the short name after `@` with which a client pins it; `weight` is a share of new requests.
+    `version` is the short name after `@` with which a client pins it; `weight` is a share of new requests. Prices are
+    in microdollars a million tokens, which is picodollars a token. `places`: requests that it computes at once; 0: not
+    known, and nobody waits here for one.
     """
 
     id: str
@@ -63,6 +71,9 @@ class Target:
     upstream_key_ref: str = ""
     weight: int = 100
     state: TargetState = TargetState.READY
+    input_price: int = 0
+    output_price: int = 0
+    places: int = 0
 
     @property
     def base_url(self) -> str:
@@ -101,6 +112,10 @@ class Snapshot:
     def models_of(self, project: str) -> list[Deployment]:
         return [deployment for (owner, _), deployment in sorted(self.deployments.items()) if owner == project]
 
+    def limits_of(self, project: str) -> Limits:
+        known = self.projects.get(project)
+        return known.limits if known is not None else NO_LIMITS
+
     def keeps_completions(self, project: str) -> bool:
         known = self.projects.get(project)
         return known is not None and known.keeps_completions
@@ -123,8 +138,8 @@ def to_json(snapshot: Snapshot) -> str:
         {
             "format": FORMAT,
             "revision": snapshot.revision,
-            "keys": {digest: _fields(key) for digest, key in snapshot.keys.items()},
-            "projects": {slug: _fields(project) for slug, project in snapshot.projects.items()},
+            "keys": {digest: asdict(key) for digest, key in snapshot.keys.items()},
+            "projects": {slug: asdict(project) for slug, project in snapshot.projects.items()},
             "deployments": [
                 _fields(each) | {"targets": [_fields(target) for target in each.targets]}
                 for each in snapshot.deployments.values()
@@ -142,8 +157,8 @@ def from_json(text: str | bytes) -> Snapshot:
             raise ValueError(f"snapshot format {raw['format']} is not {FORMAT}")
         return make_snapshot(
             revision=int(raw["revision"]),
-            keys={digest: Key(**fields) for digest, fields in raw["keys"].items()},
-            projects={slug: Project(**fields) for slug, fields in raw["projects"].items()},
+            keys={digest: Key(**_limited(fields)) for digest, fields in raw["keys"].items()},
+            projects={slug: Project(**_limited(fields)) for slug, fields in raw["projects"].items()},
             deployments=[_deployment(fields) for fields in raw["deployments"]],
         )
     except (KeyError, TypeError, AttributeError) as error:
@@ -192,6 +207,13 @@ class SnapshotFile:
 
 def _fields(row: Any) -> dict[str, Any]:
     return {name: getattr(row, name) for name in row.__slots__}
+
+
+def _limited(fields: dict[str, Any]) -> dict[str, Any]:
+    limits = dict(fields.get("limits") or {})
+    if "budget_period" in limits:
+        limits["budget_period"] = Period(limits["budget_period"])
+    return fields | {"limits": Limits(**limits)}
 
 
 def _deployment(fields: dict[str, Any]) -> Deployment:

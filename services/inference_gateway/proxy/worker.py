@@ -22,6 +22,8 @@ from gyre_kit.telemetry import JsonFormatter
 
 from services.inference_gateway.proxy.control import ControlClient, ControlFailed
 from services.inference_gateway.proxy.gateway import Gateway
+from services.inference_gateway.proxy.ledger import SYNC_SECONDS, Ledger
+from services.inference_gateway.proxy.limits import NOTE_SECONDS
 from services.inference_gateway.proxy.metrics import Metrics
 from services.inference_gateway.proxy.records import RecordQueue, SpoolWriter
 from services.inference_gateway.proxy.server import Server
@@ -43,8 +45,9 @@ class Worker:
         self._records = RecordQueue(settings, lambda outcome: self._metrics.records.labels(outcome).inc())
         self._writer = SpoolWriter(self._records, paths.spool, settings)
         self._snapshots = SnapshotFile(paths.snapshot)
+        self._ledger = Ledger(paths.ledger)
         sessions = SessionLedger(paths.sessions, settings.session_seconds)
-        self._gateway = Gateway(settings, self._metrics, self._records, self._control, sessions=sessions)
+        self._gateway = Gateway(settings, self._metrics, self._records, self._control, self._ledger, sessions=sessions)
         self._server = Server(self._gateway, settings)
         self._changed = asyncio.Event()
         self.stop = asyncio.Event()
@@ -53,7 +56,14 @@ class Worker:
         """Serves until `stop` is set, then drains and writes what is left to the spool."""
         self._look_for_snapshot()
         await self._server.listen(sock)
-        chores = (self._writer.run, self._follow_snapshots, self._report, self._keep_house, self._watch_parent)
+        chores = (
+            self._writer.run,
+            self._follow_snapshots,
+            self._report,
+            self._keep_house,
+            self._keep_ledger,
+            self._watch_parent,
+        )
         tasks = [asyncio.create_task(chore()) for chore in chores]
         for task in tasks:
             task.add_done_callback(self._chore_ended)
@@ -65,6 +75,7 @@ class Worker:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         self._gateway.pools.close()
+        self._gateway.limiter.note()
         if not await self._writer.flush():
             log.error("completions were lost: the spool cannot be written", extra={"count": len(self._records)})
 
@@ -119,7 +130,17 @@ class Worker:
                 for state, count in (("busy", pool.busy), ("idle", pool.idle), ("waiting", pool.waiting)):
                     connections[pool.origin.authority, state] = count
             self._metrics.show(self._metrics.in_flight, running)
+            self._metrics.show(self._metrics.queue, self._gateway.turns.waiting())
             self._metrics.show(self._metrics.pool, connections)
+
+    async def _keep_ledger(self) -> None:
+        """What workers that died still held is settled by whoever is left, the control plane or not."""
+        while True:
+            for _ in range(round(SYNC_SECONDS / NOTE_SECONDS)):
+                await asyncio.sleep(NOTE_SECONDS)
+                self._gateway.limiter.note()
+            await asyncio.to_thread(self._ledger.sync)
+            self._ledger.settle_left_seats()
 
     async def _watch_parent(self) -> None:
         """The parent holds the other end of standard input and never writes: its end is the parent's end."""

@@ -136,6 +136,34 @@ async def test_feedback_before_its_completion_is_known_joins_it_later(endpoint: 
     await eventually(joined)
 
 
+async def test_a_keys_budget_is_in_force_at_once_and_what_it_spent_is_shown(endpoint: tuple[Any, Any]) -> None:
+    client, rest = endpoint
+    made = await rest.post("/projects/default/keys", json={"role": "ROLE_VIEWER", "limits": {"budget_tokens": "60"}})
+    asked = client.with_options(api_key=made.json()["secret"]).chat.completions
+    hello = [{"role": "user", "content": "Hello"}]
+    answer = await asked.create(model="smol", messages=hello, max_tokens=4)
+    with pytest.raises(openai.RateLimitError) as caught:
+        await asked.create(model="smol", messages=hello, max_tokens=60)
+    assert caught.value.code == "insufficient_quota"
+
+    reply = (await rest.get("/projects/default/spending")).json()
+    spent = {each["name"]: each for each in reply["keys"]}[made.json()["name"]]
+    assert int(spent["tokens"]) == answer.usage.total_tokens, "as the engine counted"
+    assert (spent["request_count"], spent["running_request_count"]) == ("1", "0")
+    assert int(reply["project"]["tokens"]) >= answer.usage.total_tokens
+
+    raised = await rest.patch(f"/{made.json()['name']}", json={"limits": {"budget_tokens": "10000"}})
+    assert raised.status_code == 200, raised.text
+
+    async def passes() -> bool:
+        try:
+            return bool((await asked.create(model="smol", messages=hello, max_tokens=60)).choices)
+        except openai.RateLimitError:
+            return False
+
+    await eventually(passes)
+
+
 async def test_no_event_carries_what_was_said(endpoint: tuple[Any, Any], platform: Platform) -> None:
     topics = ["gyre.inference_gateway", "gyre.feedback"]
     consumer = AIOKafkaConsumer(

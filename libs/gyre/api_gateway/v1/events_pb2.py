@@ -25,20 +25,21 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from gyre.api_gateway.v1 import audit_entry_pb2 as gyre_dot_api__gateway_dot_v1_dot_audit__entry__pb2
 from gyre.api_gateway.v1 import key_pb2 as gyre_dot_api__gateway_dot_v1_dot_key__pb2
+from gyre.api_gateway.v1 import limits_pb2 as gyre_dot_api__gateway_dot_v1_dot_limits__pb2
 from gyre.api_gateway.v1 import project_pb2 as gyre_dot_api__gateway_dot_v1_dot_project__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n gyre/api_gateway/v1/events.proto\x12\x13gyre.api_gateway.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a%gyre/api_gateway/v1/audit_entry.proto\x1a\x1dgyre/api_gateway/v1/key.proto\x1a!gyre/api_gateway/v1/project.proto\"\xda\x01\n\nKeyChanged\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x30\n\x05state\x18\x02 \x01(\x0e\x32!.gyre.api_gateway.v1.ApiKey.State\x12\'\n\x04role\x18\x03 \x01(\x0e\x32\x19.gyre.api_gateway.v1.Role\x12\x15\n\rsecret_sha256\x18\x04 \x01(\t\x12\x1b\n\x13requests_per_minute\x18\x05 \x01(\x05\x12/\n\x0b\x63hange_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x9b\x01\n\x0eProjectChanged\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x31\n\x05state\x18\x02 \x01(\x0e\x32\".gyre.api_gateway.v1.Project.State\x12\x17\n\x0f\x63onsent_to_keep\x18\x03 \x01(\x08\x12/\n\x0b\x63hange_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xc9\x01\n\rAuditRecorded\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05\x61\x63tor\x18\x02 \x01(\t\x12\x0e\n\x06\x61\x63tion\x18\x03 \x01(\t\x12\x10\n\x08resource\x18\x04 \x01(\t\x12\x38\n\x07outcome\x18\x05 \x01(\x0e\x32\'.gyre.api_gateway.v1.AuditEntry.Outcome\x12\x0e\n\x06reason\x18\x06 \x01(\t\x12/\n\x0brecord_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestampb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n gyre/api_gateway/v1/events.proto\x12\x13gyre.api_gateway.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a%gyre/api_gateway/v1/audit_entry.proto\x1a\x1dgyre/api_gateway/v1/key.proto\x1a gyre/api_gateway/v1/limits.proto\x1a!gyre/api_gateway/v1/project.proto\"\xa4\x02\n\nKeyChanged\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x30\n\x05state\x18\x02 \x01(\x0e\x32!.gyre.api_gateway.v1.ApiKey.State\x12\'\n\x04role\x18\x03 \x01(\x0e\x32\x19.gyre.api_gateway.v1.Role\x12\x15\n\rsecret_sha256\x18\x04 \x01(\t\x12\x1b\n\x13requests_per_minute\x18\x05 \x01(\x05\x12/\n\x0b\x63hange_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x06limits\x18\x07 \x01(\x0b\x32\x1b.gyre.api_gateway.v1.Limits\x12\x1b\n\x13\x65xpire_unix_seconds\x18\x08 \x01(\x03\"\xe5\x01\n\x0eProjectChanged\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x31\n\x05state\x18\x02 \x01(\x0e\x32\".gyre.api_gateway.v1.Project.State\x12\x17\n\x0f\x63onsent_to_keep\x18\x03 \x01(\x08\x12/\n\x0b\x63hange_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1b\n\x13requests_per_minute\x18\x05 \x01(\x05\x12+\n\x06limits\x18\x06 \x01(\x0b\x32\x1b.gyre.api_gateway.v1.Limits\"\xc9\x01\n\rAuditRecorded\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05\x61\x63tor\x18\x02 \x01(\t\x12\x0e\n\x06\x61\x63tion\x18\x03 \x01(\t\x12\x10\n\x08resource\x18\x04 \x01(\t\x12\x38\n\x07outcome\x18\x05 \x01(\x0e\x32\'.gyre.api_gateway.v1.AuditEntry.Outcome\x12\x0e\n\x06reason\x18\x06 \x01(\t\x12/\n\x0brecord_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestampb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'gyre.api_gateway.v1.events_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_KEYCHANGED']._serialized_start=196
-  _globals['_KEYCHANGED']._serialized_end=414
-  _globals['_PROJECTCHANGED']._serialized_start=417
-  _globals['_PROJECTCHANGED']._serialized_end=572
-  _globals['_AUDITRECORDED']._serialized_start=575
-  _globals['_AUDITRECORDED']._serialized_end=776
+  _globals['_KEYCHANGED']._serialized_start=230
+  _globals['_KEYCHANGED']._serialized_end=522
+  _globals['_PROJECTCHANGED']._serialized_start=525
+  _globals['_PROJECTCHANGED']._serialized_end=754
+  _globals['_AUDITRECORDED']._serialized_start=757
+  _globals['_AUDITRECORDED']._serialized_end=958
 # @@protoc_insertion_point(module_scope)

@@ -8,6 +8,7 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from gyre.api_gateway.v1 import audit_entry_pb2 as _audit_entry_pb2
 from gyre.api_gateway.v1 import key_pb2 as _key_pb2
+from gyre.api_gateway.v1 import limits_pb2 as _limits_pb2
 from gyre.api_gateway.v1 import project_pb2 as _project_pb2
 import builtins as _builtins
 import sys
@@ -22,7 +23,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class KeyChanged(_message.Message):
-    """A key was created or revoked. Carries what the proxy needs, so that it asks nobody."""
+    """A key was created, changed or revoked. Carries what the proxy needs, so that it asks nobody."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -32,6 +33,8 @@ class KeyChanged(_message.Message):
     SECRET_SHA256_FIELD_NUMBER: _builtins.int
     REQUESTS_PER_MINUTE_FIELD_NUMBER: _builtins.int
     CHANGE_TIME_FIELD_NUMBER: _builtins.int
+    LIMITS_FIELD_NUMBER: _builtins.int
+    EXPIRE_UNIX_SECONDS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Aggregate: `projects/{project}/keys/{ulid}`."""
     state: _key_pb2.ApiKey.State.ValueType
@@ -40,8 +43,12 @@ class KeyChanged(_message.Message):
     """SHA-256 of the secret, lower-case hex; of no use without 32 random bytes."""
     requests_per_minute: _builtins.int
     """0 means no limit."""
+    expire_unix_seconds: _builtins.int
+    """0: never."""
     @_builtins.property
     def change_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def limits(self) -> _limits_pb2.Limits: ...
     def __init__(
         self,
         *,
@@ -51,10 +58,12 @@ class KeyChanged(_message.Message):
         secret_sha256: _builtins.str = ...,
         requests_per_minute: _builtins.int = ...,
         change_time: _timestamp_pb2.Timestamp | None = ...,
+        limits: _limits_pb2.Limits | None = ...,
+        expire_unix_seconds: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["change_time", b"change_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["change_time", b"change_time", "limits", b"limits"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["change_time", b"change_time", "name", b"name", "requests_per_minute", b"requests_per_minute", "role", b"role", "secret_sha256", b"secret_sha256", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["change_time", b"change_time", "expire_unix_seconds", b"expire_unix_seconds", "limits", b"limits", "name", b"name", "requests_per_minute", b"requests_per_minute", "role", b"role", "secret_sha256", b"secret_sha256", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -70,12 +79,18 @@ class ProjectChanged(_message.Message):
     STATE_FIELD_NUMBER: _builtins.int
     CONSENT_TO_KEEP_FIELD_NUMBER: _builtins.int
     CHANGE_TIME_FIELD_NUMBER: _builtins.int
+    REQUESTS_PER_MINUTE_FIELD_NUMBER: _builtins.int
+    LIMITS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Aggregate: `projects/{slug}`."""
     state: _project_pb2.Project.State.ValueType
     consent_to_keep: _builtins.bool
+    requests_per_minute: _builtins.int
+    """0 means no limit."""
     @_builtins.property
     def change_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def limits(self) -> _limits_pb2.Limits: ...
     def __init__(
         self,
         *,
@@ -83,10 +98,12 @@ class ProjectChanged(_message.Message):
         state: _project_pb2.Project.State.ValueType = ...,
         consent_to_keep: _builtins.bool = ...,
         change_time: _timestamp_pb2.Timestamp | None = ...,
+        requests_per_minute: _builtins.int = ...,
+        limits: _limits_pb2.Limits | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["change_time", b"change_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["change_time", b"change_time", "limits", b"limits"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["change_time", b"change_time", "consent_to_keep", b"consent_to_keep", "name", b"name", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["change_time", b"change_time", "consent_to_keep", b"consent_to_keep", "limits", b"limits", "name", b"name", "requests_per_minute", b"requests_per_minute", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

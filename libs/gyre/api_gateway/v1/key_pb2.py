@@ -23,21 +23,22 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from gyre.api_gateway.v1 import limits_pb2 as gyre_dot_api__gateway_dot_v1_dot_limits__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dgyre/api_gateway/v1/key.proto\x12\x13gyre.api_gateway.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xbe\x03\n\x06\x41piKey\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x30\n\x05state\x18\x03 \x01(\x0e\x32!.gyre.api_gateway.v1.ApiKey.State\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04\x65tag\x18\x06 \x01(\t\x12\x12\n\ncreated_by\x18\x07 \x01(\t\x12\'\n\x04role\x18\x08 \x01(\x0e\x32\x19.gyre.api_gateway.v1.Role\x12\x0e\n\x06prefix\x18\t \x01(\t\x12\x0e\n\x06secret\x18\n \x01(\t\x12\x1b\n\x13requests_per_minute\x18\x0b \x01(\x05\x12/\n\x0brevoke_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"C\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x10\n\x0cSTATE_ACTIVE\x10\x01\x12\x11\n\rSTATE_REVOKED\x10\x02\"\xa6\x01\n\x07KeyHash\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x15\n\rsecret_sha256\x18\x02 \x01(\t\x12\'\n\x04role\x18\x03 \x01(\x0e\x32\x19.gyre.api_gateway.v1.Role\x12\x30\n\x05state\x18\x04 \x01(\x0e\x32!.gyre.api_gateway.v1.ApiKey.State\x12\x1b\n\x13requests_per_minute\x18\x05 \x01(\x05*c\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bROLE_VIEWER\x10\x01\x12\x11\n\rROLE_REVIEWER\x10\x02\x12\x11\n\rROLE_ENGINEER\x10\x03\x12\x0e\n\nROLE_ADMIN\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dgyre/api_gateway/v1/key.proto\x12\x13gyre.api_gateway.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a gyre/api_gateway/v1/limits.proto\"\x9c\x04\n\x06\x41piKey\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x30\n\x05state\x18\x03 \x01(\x0e\x32!.gyre.api_gateway.v1.ApiKey.State\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04\x65tag\x18\x06 \x01(\t\x12\x12\n\ncreated_by\x18\x07 \x01(\t\x12\'\n\x04role\x18\x08 \x01(\x0e\x32\x19.gyre.api_gateway.v1.Role\x12\x0e\n\x06prefix\x18\t \x01(\t\x12\x0e\n\x06secret\x18\n \x01(\t\x12\x1b\n\x13requests_per_minute\x18\x0b \x01(\x05\x12/\n\x0brevoke_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x06limits\x18\r \x01(\x0b\x32\x1b.gyre.api_gateway.v1.Limits\x12/\n\x0b\x65xpire_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"C\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x10\n\x0cSTATE_ACTIVE\x10\x01\x12\x11\n\rSTATE_REVOKED\x10\x02\"\xf0\x01\n\x07KeyHash\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x15\n\rsecret_sha256\x18\x02 \x01(\t\x12\'\n\x04role\x18\x03 \x01(\x0e\x32\x19.gyre.api_gateway.v1.Role\x12\x30\n\x05state\x18\x04 \x01(\x0e\x32!.gyre.api_gateway.v1.ApiKey.State\x12\x1b\n\x13requests_per_minute\x18\x05 \x01(\x05\x12+\n\x06limits\x18\x06 \x01(\x0b\x32\x1b.gyre.api_gateway.v1.Limits\x12\x1b\n\x13\x65xpire_unix_seconds\x18\x07 \x01(\x03*c\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bROLE_VIEWER\x10\x01\x12\x11\n\rROLE_REVIEWER\x10\x02\x12\x11\n\rROLE_ENGINEER\x10\x03\x12\x0e\n\nROLE_ADMIN\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'gyre.api_gateway.v1.key_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ROLE']._serialized_start=705
-  _globals['_ROLE']._serialized_end=804
-  _globals['_APIKEY']._serialized_start=88
-  _globals['_APIKEY']._serialized_end=534
-  _globals['_APIKEY_STATE']._serialized_start=467
-  _globals['_APIKEY_STATE']._serialized_end=534
-  _globals['_KEYHASH']._serialized_start=537
-  _globals['_KEYHASH']._serialized_end=703
+  _globals['_ROLE']._serialized_start=907
+  _globals['_ROLE']._serialized_end=1006
+  _globals['_APIKEY']._serialized_start=122
+  _globals['_APIKEY']._serialized_end=662
+  _globals['_APIKEY_STATE']._serialized_start=595
+  _globals['_APIKEY_STATE']._serialized_end=662
+  _globals['_KEYHASH']._serialized_start=665
+  _globals['_KEYHASH']._serialized_end=905
 # @@protoc_insertion_point(module_scope)

@@ -7,6 +7,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from gyre.api_gateway.v1 import limits_pb2 as _limits_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -81,6 +82,8 @@ class ApiKey(_message.Message):
     SECRET_FIELD_NUMBER: _builtins.int
     REQUESTS_PER_MINUTE_FIELD_NUMBER: _builtins.int
     REVOKE_TIME_FIELD_NUMBER: _builtins.int
+    LIMITS_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`projects/{project}/keys/{ulid}`."""
     display_name: _builtins.str
@@ -100,6 +103,12 @@ class ApiKey(_message.Message):
     def update_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def revoke_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def limits(self) -> _limits_pb2.Limits: ...
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """Opens nothing from then on; unset: never."""
+
     def __init__(
         self,
         *,
@@ -115,10 +124,12 @@ class ApiKey(_message.Message):
         secret: _builtins.str = ...,
         requests_per_minute: _builtins.int = ...,
         revoke_time: _timestamp_pb2.Timestamp | None = ...,
+        limits: _limits_pb2.Limits | None = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "revoke_time", b"revoke_time", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "expire_time", b"expire_time", "limits", b"limits", "revoke_time", b"revoke_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "created_by", b"created_by", "display_name", b"display_name", "etag", b"etag", "name", b"name", "prefix", b"prefix", "requests_per_minute", b"requests_per_minute", "revoke_time", b"revoke_time", "role", b"role", "secret", b"secret", "state", b"state", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "created_by", b"created_by", "display_name", b"display_name", "etag", b"etag", "expire_time", b"expire_time", "limits", b"limits", "name", b"name", "prefix", b"prefix", "requests_per_minute", b"requests_per_minute", "revoke_time", b"revoke_time", "role", b"role", "secret", b"secret", "state", b"state", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -135,6 +146,8 @@ class KeyHash(_message.Message):
     ROLE_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
     REQUESTS_PER_MINUTE_FIELD_NUMBER: _builtins.int
+    LIMITS_FIELD_NUMBER: _builtins.int
+    EXPIRE_UNIX_SECONDS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`projects/{project}/keys/{ulid}`."""
     secret_sha256: _builtins.str
@@ -142,6 +155,10 @@ class KeyHash(_message.Message):
     role: Global___Role.ValueType
     state: Global___ApiKey.State.ValueType
     requests_per_minute: _builtins.int
+    expire_unix_seconds: _builtins.int
+    """0: never."""
+    @_builtins.property
+    def limits(self) -> _limits_pb2.Limits: ...
     def __init__(
         self,
         *,
@@ -150,10 +167,12 @@ class KeyHash(_message.Message):
         role: Global___Role.ValueType = ...,
         state: Global___ApiKey.State.ValueType = ...,
         requests_per_minute: _builtins.int = ...,
+        limits: _limits_pb2.Limits | None = ...,
+        expire_unix_seconds: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["limits", b"limits"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "requests_per_minute", b"requests_per_minute", "role", b"role", "secret_sha256", b"secret_sha256", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expire_unix_seconds", b"expire_unix_seconds", "limits", b"limits", "name", b"name", "requests_per_minute", b"requests_per_minute", "role", b"role", "secret_sha256", b"secret_sha256", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

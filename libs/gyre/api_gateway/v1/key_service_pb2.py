@@ -22,28 +22,33 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from gyre.api_gateway.v1 import key_pb2 as gyre_dot_api__gateway_dot_v1_dot_key__pb2
+from gyre.api_gateway.v1 import limits_pb2 as gyre_dot_api__gateway_dot_v1_dot_limits__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%gyre/api_gateway/v1/key_service.proto\x12\x13gyre.api_gateway.v1\x1a\x1dgyre/api_gateway/v1/key.proto\"\x92\x01\n\x10\x43reateKeyRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\'\n\x04role\x18\x03 \x01(\x0e\x32\x19.gyre.api_gateway.v1.Role\x12\x1b\n\x13requests_per_minute\x18\x04 \x01(\x05\x12\x12\n\nrequest_id\x18\x05 \x01(\t\"y\n\x0fListKeysRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x0e\n\x06\x66ilter\x18\x04 \x01(\t\x12\r\n\x05query\x18\x05 \x01(\t\x12\x10\n\x08order_by\x18\x06 \x01(\t\"j\n\x10ListKeysResponse\x12)\n\x04keys\x18\x01 \x03(\x0b\x32\x1b.gyre.api_gateway.v1.ApiKey\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x05\".\n\x10RevokeKeyRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\"=\n\x14ListKeyHashesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"r\n\x15ListKeyHashesResponse\x12,\n\x06hashes\x18\x01 \x03(\x0b\x32\x1c.gyre.api_gateway.v1.KeyHash\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x05\x32\xef\x02\n\nKeyService\x12O\n\tCreateKey\x12%.gyre.api_gateway.v1.CreateKeyRequest\x1a\x1b.gyre.api_gateway.v1.ApiKey\x12W\n\x08ListKeys\x12$.gyre.api_gateway.v1.ListKeysRequest\x1a%.gyre.api_gateway.v1.ListKeysResponse\x12O\n\tRevokeKey\x12%.gyre.api_gateway.v1.RevokeKeyRequest\x1a\x1b.gyre.api_gateway.v1.ApiKey\x12\x66\n\rListKeyHashes\x12).gyre.api_gateway.v1.ListKeyHashesRequest\x1a*.gyre.api_gateway.v1.ListKeyHashesResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%gyre/api_gateway/v1/key_service.proto\x12\x13gyre.api_gateway.v1\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dgyre/api_gateway/v1/key.proto\x1a gyre/api_gateway/v1/limits.proto\"\xf0\x01\n\x10\x43reateKeyRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\'\n\x04role\x18\x03 \x01(\x0e\x32\x19.gyre.api_gateway.v1.Role\x12\x1b\n\x13requests_per_minute\x18\x04 \x01(\x05\x12\x12\n\nrequest_id\x18\x05 \x01(\t\x12+\n\x06limits\x18\x06 \x01(\x0b\x32\x1b.gyre.api_gateway.v1.Limits\x12/\n\x0b\x65xpire_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"m\n\x10UpdateKeyRequest\x12(\n\x03key\x18\x01 \x01(\x0b\x32\x1b.gyre.api_gateway.v1.ApiKey\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"y\n\x0fListKeysRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x0e\n\x06\x66ilter\x18\x04 \x01(\t\x12\r\n\x05query\x18\x05 \x01(\t\x12\x10\n\x08order_by\x18\x06 \x01(\t\"j\n\x10ListKeysResponse\x12)\n\x04keys\x18\x01 \x03(\x0b\x32\x1b.gyre.api_gateway.v1.ApiKey\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x05\".\n\x10RevokeKeyRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\"=\n\x14ListKeyHashesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"r\n\x15ListKeyHashesResponse\x12,\n\x06hashes\x18\x01 \x03(\x0b\x32\x1c.gyre.api_gateway.v1.KeyHash\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x05\x32\xc0\x03\n\nKeyService\x12O\n\tCreateKey\x12%.gyre.api_gateway.v1.CreateKeyRequest\x1a\x1b.gyre.api_gateway.v1.ApiKey\x12O\n\tUpdateKey\x12%.gyre.api_gateway.v1.UpdateKeyRequest\x1a\x1b.gyre.api_gateway.v1.ApiKey\x12W\n\x08ListKeys\x12$.gyre.api_gateway.v1.ListKeysRequest\x1a%.gyre.api_gateway.v1.ListKeysResponse\x12O\n\tRevokeKey\x12%.gyre.api_gateway.v1.RevokeKeyRequest\x1a\x1b.gyre.api_gateway.v1.ApiKey\x12\x66\n\rListKeyHashes\x12).gyre.api_gateway.v1.ListKeyHashesRequest\x1a*.gyre.api_gateway.v1.ListKeyHashesResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'gyre.api_gateway.v1.key_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_CREATEKEYREQUEST']._serialized_start=94
-  _globals['_CREATEKEYREQUEST']._serialized_end=240
-  _globals['_LISTKEYSREQUEST']._serialized_start=242
-  _globals['_LISTKEYSREQUEST']._serialized_end=363
-  _globals['_LISTKEYSRESPONSE']._serialized_start=365
-  _globals['_LISTKEYSRESPONSE']._serialized_end=471
-  _globals['_REVOKEKEYREQUEST']._serialized_start=473
-  _globals['_REVOKEKEYREQUEST']._serialized_end=519
-  _globals['_LISTKEYHASHESREQUEST']._serialized_start=521
-  _globals['_LISTKEYHASHESREQUEST']._serialized_end=582
-  _globals['_LISTKEYHASHESRESPONSE']._serialized_start=584
-  _globals['_LISTKEYHASHESRESPONSE']._serialized_end=698
-  _globals['_KEYSERVICE']._serialized_start=701
-  _globals['_KEYSERVICE']._serialized_end=1068
+  _globals['_CREATEKEYREQUEST']._serialized_start=195
+  _globals['_CREATEKEYREQUEST']._serialized_end=435
+  _globals['_UPDATEKEYREQUEST']._serialized_start=437
+  _globals['_UPDATEKEYREQUEST']._serialized_end=546
+  _globals['_LISTKEYSREQUEST']._serialized_start=548
+  _globals['_LISTKEYSREQUEST']._serialized_end=669
+  _globals['_LISTKEYSRESPONSE']._serialized_start=671
+  _globals['_LISTKEYSRESPONSE']._serialized_end=777
+  _globals['_REVOKEKEYREQUEST']._serialized_start=779
+  _globals['_REVOKEKEYREQUEST']._serialized_end=825
+  _globals['_LISTKEYHASHESREQUEST']._serialized_start=827
+  _globals['_LISTKEYHASHESREQUEST']._serialized_end=888
+  _globals['_LISTKEYHASHESRESPONSE']._serialized_start=890
+  _globals['_LISTKEYHASHESRESPONSE']._serialized_end=1004
+  _globals['_KEYSERVICE']._serialized_start=1007
+  _globals['_KEYSERVICE']._serialized_end=1455
 # @@protoc_insertion_point(module_scope)

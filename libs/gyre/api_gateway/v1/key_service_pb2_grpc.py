@@ -41,6 +41,11 @@ class KeyServiceStub:
                 request_serializer=gyre_dot_api__gateway_dot_v1_dot_key__service__pb2.CreateKeyRequest.SerializeToString,
                 response_deserializer=gyre_dot_api__gateway_dot_v1_dot_key__pb2.ApiKey.FromString,
                 _registered_method=True)
+        self.UpdateKey = channel.unary_unary(
+                '/gyre.api_gateway.v1.KeyService/UpdateKey',
+                request_serializer=gyre_dot_api__gateway_dot_v1_dot_key__service__pb2.UpdateKeyRequest.SerializeToString,
+                response_deserializer=gyre_dot_api__gateway_dot_v1_dot_key__pb2.ApiKey.FromString,
+                _registered_method=True)
         self.ListKeys = channel.unary_unary(
                 '/gyre.api_gateway.v1.KeyService/ListKeys',
                 request_serializer=gyre_dot_api__gateway_dot_v1_dot_key__service__pb2.ListKeysRequest.SerializeToString,
@@ -64,7 +69,16 @@ class KeyServiceServicer:
 
     def CreateKey(self, request, context):
         """The reply alone has the secret; a repeated request_id returns the key without it.
-        INVALID_ARGUMENT (ROLE_REQUIRED); PERMISSION_DENIED (ADMIN_ONLY).
+        INVALID_ARGUMENT (ROLE_REQUIRED, BAD_LIMITS, EXPIRED_ALREADY); PERMISSION_DENIED (ADMIN_ONLY).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateKey(self, request, context):
+        """Changes display_name, requests_per_minute, limits or expire_time. NOT_FOUND (KEY_NOT_FOUND); ABORTED
+        (ETAG_MISMATCH); INVALID_ARGUMENT (KEY_FIELD_IMMUTABLE, BAD_LIMITS, EXPIRED_ALREADY); FAILED_PRECONDITION
+        (KEY_REVOKED).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -98,6 +112,11 @@ def add_KeyServiceServicer_to_server(servicer, server):
             'CreateKey': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateKey,
                     request_deserializer=gyre_dot_api__gateway_dot_v1_dot_key__service__pb2.CreateKeyRequest.FromString,
+                    response_serializer=gyre_dot_api__gateway_dot_v1_dot_key__pb2.ApiKey.SerializeToString,
+            ),
+            'UpdateKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateKey,
+                    request_deserializer=gyre_dot_api__gateway_dot_v1_dot_key__service__pb2.UpdateKeyRequest.FromString,
                     response_serializer=gyre_dot_api__gateway_dot_v1_dot_key__pb2.ApiKey.SerializeToString,
             ),
             'ListKeys': grpc.unary_unary_rpc_method_handler(
@@ -143,6 +162,33 @@ class KeyService:
             target,
             '/gyre.api_gateway.v1.KeyService/CreateKey',
             gyre_dot_api__gateway_dot_v1_dot_key__service__pb2.CreateKeyRequest.SerializeToString,
+            gyre_dot_api__gateway_dot_v1_dot_key__pb2.ApiKey.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gyre.api_gateway.v1.KeyService/UpdateKey',
+            gyre_dot_api__gateway_dot_v1_dot_key__service__pb2.UpdateKeyRequest.SerializeToString,
             gyre_dot_api__gateway_dot_v1_dot_key__pb2.ApiKey.FromString,
             options,
             channel_credentials,

@@ -36,7 +36,12 @@ class KeyServiceStub:
     def __new__(cls, channel: _aio.Channel) -> KeyServiceAsyncStub: ...
     CreateKey: _grpc.UnaryUnaryMultiCallable[_key_service_pb2.CreateKeyRequest, _key_pb2.ApiKey]
     """The reply alone has the secret; a repeated request_id returns the key without it.
-    INVALID_ARGUMENT (ROLE_REQUIRED); PERMISSION_DENIED (ADMIN_ONLY).
+    INVALID_ARGUMENT (ROLE_REQUIRED, BAD_LIMITS, EXPIRED_ALREADY); PERMISSION_DENIED (ADMIN_ONLY).
+    """
+    UpdateKey: _grpc.UnaryUnaryMultiCallable[_key_service_pb2.UpdateKeyRequest, _key_pb2.ApiKey]
+    """Changes display_name, requests_per_minute, limits or expire_time. NOT_FOUND (KEY_NOT_FOUND); ABORTED
+    (ETAG_MISMATCH); INVALID_ARGUMENT (KEY_FIELD_IMMUTABLE, BAD_LIMITS, EXPIRED_ALREADY); FAILED_PRECONDITION
+    (KEY_REVOKED).
     """
     ListKeys: _grpc.UnaryUnaryMultiCallable[_key_service_pb2.ListKeysRequest, _key_service_pb2.ListKeysResponse]
     """Lists the keys of a project, newest first, without secrets and hashes."""
@@ -54,7 +59,12 @@ class KeyServiceAsyncStub(KeyServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateKey: _aio.UnaryUnaryMultiCallable[_key_service_pb2.CreateKeyRequest, _key_pb2.ApiKey]  # type: ignore[assignment]
     """The reply alone has the secret; a repeated request_id returns the key without it.
-    INVALID_ARGUMENT (ROLE_REQUIRED); PERMISSION_DENIED (ADMIN_ONLY).
+    INVALID_ARGUMENT (ROLE_REQUIRED, BAD_LIMITS, EXPIRED_ALREADY); PERMISSION_DENIED (ADMIN_ONLY).
+    """
+    UpdateKey: _aio.UnaryUnaryMultiCallable[_key_service_pb2.UpdateKeyRequest, _key_pb2.ApiKey]  # type: ignore[assignment]
+    """Changes display_name, requests_per_minute, limits or expire_time. NOT_FOUND (KEY_NOT_FOUND); ABORTED
+    (ETAG_MISMATCH); INVALID_ARGUMENT (KEY_FIELD_IMMUTABLE, BAD_LIMITS, EXPIRED_ALREADY); FAILED_PRECONDITION
+    (KEY_REVOKED).
     """
     ListKeys: _aio.UnaryUnaryMultiCallable[_key_service_pb2.ListKeysRequest, _key_service_pb2.ListKeysResponse]  # type: ignore[assignment]
     """Lists the keys of a project, newest first, without secrets and hashes."""
@@ -75,7 +85,18 @@ class KeyServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_key_pb2.ApiKey, _abc.Awaitable[_key_pb2.ApiKey]]:
         """The reply alone has the secret; a repeated request_id returns the key without it.
-        INVALID_ARGUMENT (ROLE_REQUIRED); PERMISSION_DENIED (ADMIN_ONLY).
+        INVALID_ARGUMENT (ROLE_REQUIRED, BAD_LIMITS, EXPIRED_ALREADY); PERMISSION_DENIED (ADMIN_ONLY).
+        """
+
+    @_abc_1.abstractmethod
+    def UpdateKey(
+        self,
+        request: _key_service_pb2.UpdateKeyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_key_pb2.ApiKey, _abc.Awaitable[_key_pb2.ApiKey]]:
+        """Changes display_name, requests_per_minute, limits or expire_time. NOT_FOUND (KEY_NOT_FOUND); ABORTED
+        (ETAG_MISMATCH); INVALID_ARGUMENT (KEY_FIELD_IMMUTABLE, BAD_LIMITS, EXPIRED_ALREADY); FAILED_PRECONDITION
+        (KEY_REVOKED).
         """
 
     @_abc_1.abstractmethod

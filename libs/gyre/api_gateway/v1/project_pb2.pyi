@@ -7,6 +7,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from gyre.api_gateway.v1 import limits_pb2 as _limits_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -51,6 +52,8 @@ class Project(_message.Message):
     CONSENT_TO_KEEP_FIELD_NUMBER: _builtins.int
     CONSENTED_BY_FIELD_NUMBER: _builtins.int
     CONSENT_TIME_FIELD_NUMBER: _builtins.int
+    REQUESTS_PER_MINUTE_FIELD_NUMBER: _builtins.int
+    LIMITS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`projects/{slug}`."""
     display_name: _builtins.str
@@ -63,12 +66,18 @@ class Project(_message.Message):
     """
     consented_by: _builtins.str
     """Who consented and when; empty and unset while off."""
+    requests_per_minute: _builtins.int
+    """Of all its keys together, to the OpenAI endpoint; 0 means no limit."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def update_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def consent_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def limits(self) -> _limits_pb2.Limits:
+        """Of all its keys together."""
+
     def __init__(
         self,
         *,
@@ -82,10 +91,12 @@ class Project(_message.Message):
         consent_to_keep: _builtins.bool = ...,
         consented_by: _builtins.str = ...,
         consent_time: _timestamp_pb2.Timestamp | None = ...,
+        requests_per_minute: _builtins.int = ...,
+        limits: _limits_pb2.Limits | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["consent_time", b"consent_time", "create_time", b"create_time", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["consent_time", b"consent_time", "create_time", b"create_time", "limits", b"limits", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["consent_time", b"consent_time", "consent_to_keep", b"consent_to_keep", "consented_by", b"consented_by", "create_time", b"create_time", "created_by", b"created_by", "display_name", b"display_name", "etag", b"etag", "name", b"name", "state", b"state", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["consent_time", b"consent_time", "consent_to_keep", b"consent_to_keep", "consented_by", b"consented_by", "create_time", b"create_time", "created_by", b"created_by", "display_name", b"display_name", "etag", b"etag", "limits", b"limits", "name", b"name", "requests_per_minute", b"requests_per_minute", "state", b"state", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -200,6 +200,9 @@ class Target(_message.Message):
     FAILURE_MESSAGE_FIELD_NUMBER: _builtins.int
     READY_TIME_FIELD_NUMBER: _builtins.int
     STANDBY_TIME_FIELD_NUMBER: _builtins.int
+    INPUT_PRICE_MICROUSD_FIELD_NUMBER: _builtins.int
+    OUTPUT_PRICE_MICROUSD_FIELD_NUMBER: _builtins.int
+    PLACES_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Unique within the deployment; ULID."""
     state: Global___Target.State.ValueType
@@ -222,6 +225,13 @@ class Target(_message.Message):
     """Name of the setting that holds the upstream's key; never the key."""
     failure_reason: _builtins.str
     failure_message: _builtins.str
+    input_price_microusd: _builtins.int
+    """What a million tokens of a prompt, and of an answer, cost here, in millionths of a US dollar; 0 for a replica: by
+    the gateway's settings.
+    """
+    output_price_microusd: _builtins.int
+    places: _builtins.int
+    """Requests that it computes at once; more wait in the gateway, fairly between projects. 0 for an upstream: not known."""
     @_builtins.property
     def ready_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -246,10 +256,13 @@ class Target(_message.Message):
         failure_message: _builtins.str = ...,
         ready_time: _timestamp_pb2.Timestamp | None = ...,
         standby_time: _timestamp_pb2.Timestamp | None = ...,
+        input_price_microusd: _builtins.int = ...,
+        output_price_microusd: _builtins.int = ...,
+        places: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["ready_time", b"ready_time", "standby_time", b"standby_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "engine", b"engine", "failure_message", b"failure_message", "failure_reason", b"failure_reason", "id", b"id", "model_version", b"model_version", "ready_time", b"ready_time", "standby_time", b"standby_time", "state", b"state", "upstream_key_ref", b"upstream_key_ref", "upstream_model", b"upstream_model", "upstream_url", b"upstream_url", "variant", b"variant", "weight_percent", b"weight_percent", "workload", b"workload"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "engine", b"engine", "failure_message", b"failure_message", "failure_reason", b"failure_reason", "id", b"id", "input_price_microusd", b"input_price_microusd", "model_version", b"model_version", "output_price_microusd", b"output_price_microusd", "places", b"places", "ready_time", b"ready_time", "standby_time", b"standby_time", "state", b"state", "upstream_key_ref", b"upstream_key_ref", "upstream_model", b"upstream_model", "upstream_url", b"upstream_url", "variant", b"variant", "weight_percent", b"weight_percent", "workload", b"workload"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

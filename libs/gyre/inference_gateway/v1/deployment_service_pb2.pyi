@@ -34,6 +34,9 @@ class TargetSpec(_message.Message):
     UPSTREAM_URL_FIELD_NUMBER: _builtins.int
     UPSTREAM_MODEL_FIELD_NUMBER: _builtins.int
     UPSTREAM_KEY_REF_FIELD_NUMBER: _builtins.int
+    INPUT_PRICE_MICROUSD_FIELD_NUMBER: _builtins.int
+    OUTPUT_PRICE_MICROUSD_FIELD_NUMBER: _builtins.int
+    PLACES_FIELD_NUMBER: _builtins.int
     variant: _builtins.str
     """Registry variant to launch; or else upstream_url."""
     engine: _deployment_pb2.Engine.ValueType
@@ -44,6 +47,11 @@ class TargetSpec(_message.Message):
     upstream_model: _builtins.str
     upstream_key_ref: _builtins.str
     """Name of the setting that holds the upstream's key."""
+    input_price_microusd: _builtins.int
+    """What a million tokens of a prompt, and of an answer, cost here, in millionths of a US dollar."""
+    output_price_microusd: _builtins.int
+    places: _builtins.int
+    """Requests that the upstream computes at once; 0: not known."""
     def __init__(
         self,
         *,
@@ -53,10 +61,13 @@ class TargetSpec(_message.Message):
         upstream_url: _builtins.str = ...,
         upstream_model: _builtins.str = ...,
         upstream_key_ref: _builtins.str = ...,
+        input_price_microusd: _builtins.int = ...,
+        output_price_microusd: _builtins.int = ...,
+        places: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["engine", b"engine", "upstream_key_ref", b"upstream_key_ref", "upstream_model", b"upstream_model", "upstream_url", b"upstream_url", "variant", b"variant", "weight_percent", b"weight_percent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["engine", b"engine", "input_price_microusd", b"input_price_microusd", "output_price_microusd", b"output_price_microusd", "places", b"places", "upstream_key_ref", b"upstream_key_ref", "upstream_model", b"upstream_model", "upstream_url", b"upstream_url", "variant", b"variant", "weight_percent", b"weight_percent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -18,6 +18,12 @@ export type ApiKeyState =
   | "STATE_ACTIVE"
   | "STATE_REVOKED";
 
+export type BudgetPeriod =
+  | "BUDGET_PERIOD_UNSPECIFIED"
+  | "BUDGET_PERIOD_DAY"
+  | "BUDGET_PERIOD_MONTH"
+  | "BUDGET_PERIOD_TOTAL";
+
 export type ProjectState =
   | "STATE_UNSPECIFIED"
   | "STATE_ACTIVE"
@@ -279,6 +285,16 @@ export interface ApiKey {
   secret: string;
   requests_per_minute: number;
   revoke_time?: string | null;
+  limits?: Limits | null;
+  expire_time?: string | null;
+}
+
+export interface Limits {
+  tokens_per_minute: string;
+  concurrent_requests: number;
+  budget_tokens: string;
+  budget_microusd: string;
+  budget_period: BudgetPeriod;
 }
 
 export interface Project {
@@ -292,6 +308,8 @@ export interface Project {
   consent_to_keep: boolean;
   consented_by: string;
   consent_time?: string | null;
+  requests_per_minute: number;
+  limits?: Limits | null;
 }
 
 export interface Dataset {
@@ -811,6 +829,9 @@ export interface Target {
   failure_message: string;
   ready_time?: string | null;
   standby_time?: string | null;
+  input_price_microusd: string;
+  output_price_microusd: string;
+  places: number;
 }
 
 export interface TargetSpec {
@@ -820,6 +841,9 @@ export interface TargetSpec {
   upstream_url: string;
   upstream_model: string;
   upstream_key_ref: string;
+  input_price_microusd: string;
+  output_price_microusd: string;
+  places: number;
 }
 
 export interface Rollout {
@@ -867,6 +891,23 @@ export interface Share {
 export interface RolloutStep {
   percent: number;
   time?: string | null;
+}
+
+export interface Spending {
+  name: string;
+  request_count: string;
+  tokens: string;
+  cost_microusd: string;
+  reserved_tokens: string;
+  reserved_microusd: string;
+  running_request_count: string;
+  period_end_time?: string | null;
+}
+
+export interface ProjectSpending {
+  name: string;
+  project?: Spending | null;
+  keys: Spending[];
 }
 
 export interface Alias {

@@ -15,6 +15,7 @@ import pytest
 
 from services.inference_gateway.proxy.control import ControlClient, ControlServer, FeedbackCall
 from services.inference_gateway.proxy.gateway import Gateway
+from services.inference_gateway.proxy.ledger import Ledger
 from services.inference_gateway.proxy.metrics import Metrics
 from services.inference_gateway.proxy.records import RecordQueue
 from services.inference_gateway.proxy.server import Server, bind
@@ -36,7 +37,7 @@ async def start(tmp_path: Path) -> AsyncIterator[Start]:
             metrics = Metrics()
             queue = RecordQueue(chosen, lambda outcome: metrics.records.labels(outcome).inc())
             control_path = tmp_path / "c.sock"
-            gateway = Gateway(chosen, metrics, queue, ControlClient(control_path))
+            gateway = Gateway(chosen, metrics, queue, ControlClient(control_path), Ledger(tmp_path / "ledger"))
             gateway.use(snapshot_of(list(deployments), consent=consent))
             server = Server(gateway, chosen)
             sock = bind("127.0.0.1", 0, reuse_port=False)

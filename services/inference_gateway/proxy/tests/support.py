@@ -14,6 +14,7 @@ from typing import Any
 
 from openai import AsyncOpenAI
 
+from services.inference_gateway.proxy.allowance import Limits
 from services.inference_gateway.proxy.control import FeedbackCall, KeyQuestion
 from services.inference_gateway.proxy.gateway import Gateway
 from services.inference_gateway.proxy.records import CompletionRecord, RecordQueue, parse_line
@@ -24,7 +25,7 @@ KEY = "gyre-test-key"
 WAIT_SECONDS = 10.0
 KEYS = {
     KEY: Key(name="projects/demo/keys/1", project="demo", role="ENGINEER"),
-    "gyre-limited": Key(name="projects/demo/keys/2", project="demo", requests_per_minute=2),
+    "gyre-limited": Key(name="projects/demo/keys/2", project="demo", limits=Limits(requests_per_minute=2)),
     "gyre-revoked": Key(name="projects/demo/keys/3", project="demo", revoked=True),
     "gyre-other": Key(name="projects/other/keys/4", project="other"),
     "gyre-all": Key(name="projects/demo/keys/5", project="*", role="ADMIN"),
@@ -68,13 +69,16 @@ class Running:
     feedback: list[FeedbackCall] = field(default_factory=list)
     asked_about: list[str] = field(default_factory=list)
     knows_key: KeyQuestion = field(default=nobody)
+    clients: list[AsyncOpenAI] = field(default_factory=list)
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
     def client(self, key: str = KEY, **options: Any) -> AsyncOpenAI:
-        return AsyncOpenAI(base_url=f"{self.url}/v1", api_key=key, **({"max_retries": 0} | options))
+        """Kept as long as the gateway: one that is collected as garbage closes the streams that it began."""
+        self.clients.append(AsyncOpenAI(base_url=f"{self.url}/v1", api_key=key, **({"max_retries": 0} | options)))
+        return self.clients[-1]
 
     async def records(self, count: int = 1) -> list[CompletionRecord]:
         await eventually(lambda: len(self.queue) >= count)

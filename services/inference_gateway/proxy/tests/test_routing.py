@@ -8,7 +8,6 @@ from collections import Counter
 import pytest
 
 from services.inference_gateway.proxy.errors import ApiError
-from services.inference_gateway.proxy.limits import RateLimiter
 from services.inference_gateway.proxy.routing import Router, Wish, resolve
 from services.inference_gateway.proxy.sessions import SessionLedger
 from services.inference_gateway.proxy.snapshot import Target, TargetState
@@ -82,15 +81,16 @@ def test_a_name_with_a_version_is_resolved():
         assert caught.value.status == 404
 
 
-def test_a_keys_limit_refills_evenly_and_each_worker_grants_its_share():
+def test_after_its_pause_one_request_tries_a_failed_target_before_the_others_follow():
     clock = Clock()
-    limiter = RateLimiter(clock, workers=2)
-    for _ in range(3):
-        headers = limiter.take("key", 6)
-    assert headers["x-ratelimit-remaining-requests"] == "0"
-    with pytest.raises(ApiError) as caught:
-        limiter.take("key", 6)
-    assert caught.value.headers["retry-after"] == "20"
-    clock.now += 20
-    limiter.take("key", 6)
-    assert limiter.take("another", 0) == {}
+    subject = deployment(Target("a", version="1", weight=50), Target("b", version="1", weight=50))
+    chosen = router(clock)
+    chosen.failed(subject.targets[0])
+    assert {chosen.choose(subject, Wish(), ()).id for _ in range(20)} == {"b"}
+    clock.now += 1.5
+    with chosen.running(subject.targets[1]), chosen.running(subject.targets[1]):
+        assert chosen.choose(subject, Wish(), ()).id == "a", "the probe"
+        with chosen.running(subject.targets[0]):
+            assert {chosen.choose(subject, Wish(), ()).id for _ in range(20)} == {"b"}
+        chosen.succeeded(subject.targets[0])
+        assert chosen.choose(subject, Wish(), ()).id == "a"

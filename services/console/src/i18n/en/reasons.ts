@@ -1,4 +1,9 @@
 export const reasons = {
+  "reason.BAD_LIMITS": "A limit is 0 (none) or positive, and not beyond what can be counted",
+  "reason.EXPIRED_ALREADY": "The day on which a key expires lies in the future",
+  "reason.KEY_REVOKED": "The key was revoked, which is for good",
+  "reason.KEY_FIELD_IMMUTABLE": "This field of a key cannot be changed",
+  "reason.BAD_PRICE": "A million tokens cost 0 to 1,000 dollars",
   "reason.BAD_TTL": "A hold on a version lasts at most 30 days",
   "reason.HOLDER_REQUIRED": "A hold on a version must name its holder",
   "reason.UNREACHABLE": "The platform does not answer; it may be starting",

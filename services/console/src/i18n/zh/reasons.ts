@@ -2,6 +2,11 @@ import type { Translation } from "../dictionary";
 import type { reasons as source } from "../en/reasons";
 
 export const reasons: Translation<typeof source> = {
+  "reason.BAD_LIMITS": "限额须为 0（不限）或正数，且不得超出可计范围",
+  "reason.EXPIRED_ALREADY": "密钥到期时间须在将来",
+  "reason.KEY_REVOKED": "密钥已吊销，无法恢复",
+  "reason.KEY_FIELD_IMMUTABLE": "密钥的该字段不可修改",
+  "reason.BAD_PRICE": "每百万词元价格须为 0 至 1,000 美元",
   "reason.BAD_TTL": "对版本的占用最长 30 天",
   "reason.HOLDER_REQUIRED": "占用版本时须写明占用者",
   "reason.UNREACHABLE": "平台没有响应，可能正在启动",

@@ -2,17 +2,18 @@ import { App, Button, Form, Input, Modal, Select } from "antd";
 import { useEffect, useState } from "react";
 import { post } from "@/api/client";
 import { bare, lastPart, requestId } from "@/api/names";
-import { useChange, useMay, useProject } from "@/api/queries";
-import type { ApiKey, Role } from "@/api/types";
+import { useChange, useGet, useMay, useProject } from "@/api/queries";
+import type { ApiKey, ProjectSpending, Role } from "@/api/types";
 import { useI18n } from "@/i18n";
 import { Empty } from "@/ui/Empty";
-import { FormDrawer } from "@/ui/FormDrawer";
+import { FormDrawer, More } from "@/ui/FormDrawer";
 import { Copyable } from "@/ui/Id";
-import { NumberInput } from "@/ui/NumberInput";
 import { ResourceTable } from "@/ui/ResourceTable";
 import { State } from "@/ui/State";
 import { useConfirm } from "@/ui/useConfirm";
-import { Num, Time } from "@/ui/values";
+import { Time } from "@/ui/values";
+import { LimitFields, LimitsDrawer, Spent } from "./Budget";
+import { bodyOf, type LimitValues } from "./limits";
 
 const ROLES = ["VIEWER", "REVIEWER", "ENGINEER", "ADMIN"] as const;
 
@@ -22,6 +23,9 @@ export function Keys({ creating, onClose }: { creating: boolean; onClose: () => 
   const isAdmin = useMay("ADMIN");
   const confirm = useConfirm();
   const [secret, setSecret] = useState("");
+  const [limiting, setLimiting] = useState<ApiKey | null>(null);
+  const spending = useGet<ProjectSpending>(`/projects/${project}/spending`, {}, { refetchInterval: 5000 });
+  const spent = new Map(spending.data?.keys.map((each) => [each.name, each]));
   const revoke = useChange(["api_gateway"], (key: ApiKey) => post(`/${key.name}:revoke`, { etag: key.etag }));
   const askToRevoke = (key: ApiKey) =>
     confirm({
@@ -49,10 +53,9 @@ export function Keys({ creating, onClose }: { creating: boolean; onClose: () => 
           },
           { key: "role", title: t("keys.role"), sort: "role", render: (key) => word("role", bare(key.role)) },
           {
-            key: "limit",
-            title: t("keys.limit"),
-            align: "right",
-            render: (key) => (key.requests_per_minute ? <Num value={key.requests_per_minute} /> : t("keys.noLimit")),
+            key: "spent",
+            title: t("budget.spent"),
+            render: (key) => <Spent of={key} spending={spent.get(key.name)} />,
           },
           { key: "status", title: t("column.status"), sort: "state", render: (key) => <State value={key.state} /> },
           {
@@ -62,28 +65,43 @@ export function Keys({ creating, onClose }: { creating: boolean; onClose: () => 
             render: (key) => <Time value={key.create_time} />,
           },
           {
+            key: "expires",
+            title: t("keys.expires"),
+            render: (key) => (key.expire_time ? <Time value={key.expire_time} /> : t("keys.never")),
+          },
+          {
             key: "actions",
             title: t("column.actions"),
             render: (key) =>
               isAdmin &&
               bare(key.state) === "ACTIVE" && (
-                <Button type="link" danger size="small" onClick={() => askToRevoke(key)}>
-                  {t("keys.revoke")}
-                </Button>
+                <>
+                  <Button type="link" size="small" onClick={() => setLimiting(key)}>
+                    {t("budget.change")}
+                  </Button>
+                  <Button type="link" danger size="small" onClick={() => askToRevoke(key)}>
+                    {t("keys.revoke")}
+                  </Button>
+                </>
               ),
           },
         ]}
       />
       <CreateKeyDrawer open={creating} onClose={onClose} onCreated={setSecret} />
+      <LimitsDrawer
+        of={limiting}
+        title={t("budget.changeOf", { what: limiting?.display_name || limiting?.prefix || "" })}
+        onClose={() => setLimiting(null)}
+      />
       <SecretOnce secret={secret} onClose={() => setSecret("")} />
     </>
   );
 }
 
-interface Values {
+interface Values extends LimitValues {
   display_name: string;
   role: Role;
-  requests_per_minute: number;
+  expires?: string;
 }
 
 function CreateKeyDrawer({
@@ -101,8 +119,14 @@ function CreateKeyDrawer({
   useEffect(() => {
     if (open) setRequest(requestId());
   }, [open]);
-  const create = useChange(["api_gateway"], (values: Values) =>
-    post<ApiKey>(`/projects/${project}/keys`, { ...values, request_id: request }),
+  const create = useChange(["api_gateway"], ({ display_name, role, expires, ...limits }: Values) =>
+    post<ApiKey>(`/projects/${project}/keys`, {
+      display_name,
+      role,
+      ...bodyOf({ ...limits, budget_period: limits.budget_period ?? "BUDGET_PERIOD_MONTH" }),
+      ...(expires && { expire_time: new Date(`${expires}T00:00`).toISOString() }),
+      request_id: request,
+    }),
   );
   return (
     <FormDrawer<Values>
@@ -110,7 +134,7 @@ function CreateKeyDrawer({
       onClose={onClose}
       title={t("keys.new")}
       submitText={t("action.create")}
-      initialValues={{ role: "ROLE_VIEWER", requests_per_minute: 0 }}
+      initialValues={{ role: "ROLE_VIEWER", budget_period: "BUDGET_PERIOD_MONTH" }}
       onSubmit={async (values) => onCreated((await create.mutateAsync(values)).secret)}
     >
       <Form.Item
@@ -136,9 +160,12 @@ function CreateKeyDrawer({
           )}
         />
       </Form.Item>
-      <Form.Item name="requests_per_minute" required label={t("keys.limit")} extra={t("keys.limitHint")}>
-        <NumberInput min={0} precision={0} style={{ width: 160 }} />
+      <Form.Item name="expires" label={t("keys.expires")} extra={t("keys.expiresHint")}>
+        <Input type="date" style={{ width: 200 }} />
       </Form.Item>
+      <More title={t("budget.title")}>
+        <LimitFields />
+      </More>
     </FormDrawer>
   );
 }

@@ -5,7 +5,7 @@ import { useNavigate } from "react-router";
 import { patch, post } from "@/api/client";
 import { lastPart, requestId } from "@/api/names";
 import { SESSION_KEY, useChange, useGet, useMay, useProject, useSession } from "@/api/queries";
-import type { Project } from "@/api/types";
+import type { Project, ProjectSpending } from "@/api/types";
 import { useI18n } from "@/i18n";
 import { Actor } from "@/ui/Actor";
 import { FormDrawer } from "@/ui/FormDrawer";
@@ -14,6 +14,7 @@ import { Facts, Panel } from "@/ui/Page";
 import { Trouble } from "@/ui/Trouble";
 import { useReport } from "@/ui/useConfirm";
 import { Time } from "@/ui/values";
+import { LimitsDrawer, Spent } from "./Budget";
 
 export function ProjectSettings() {
   const { t } = useI18n();
@@ -48,11 +49,34 @@ export function ProjectSettings() {
               [t("column.created"), <Time value={data.data.create_time} />],
             ]}
           />
+          <Budget project={data.data} />
           <Consent project={data.data} />
         </div>
       )}
       <CreateProjectDrawer open={creating} onClose={() => setCreating(false)} />
     </Panel>
+  );
+}
+
+/** What all keys together may use, and have used. */
+function Budget({ project }: { project: Project }) {
+  const { t } = useI18n();
+  const isAdmin = useMay("ADMIN");
+  const [changing, setChanging] = useState(false);
+  const spending = useGet<ProjectSpending>(`/${project.name}/spending`, {}, { refetchInterval: 5000 });
+  return (
+    <div className="stack-s">
+      <div className="row">
+        <span className="grow">{t("budget.ofProject")}</span>
+        {isAdmin && (
+          <Button size="small" onClick={() => setChanging(true)}>
+            {t("budget.change")}
+          </Button>
+        )}
+      </div>
+      <Spent of={project} spending={spending.data?.project ?? undefined} />
+      <LimitsDrawer of={changing ? project : null} title={t("budget.ofProject")} onClose={() => setChanging(false)} />
+    </div>
   );
 }
 

@@ -200,12 +200,15 @@ export function ShiftDrawer({ deployment, onClose }: { deployment: Deployment | 
 function toSpecs({ targets }: Deployment): TargetSpec[] {
   return targets
     .filter((target) => ["PENDING", "STARTING", "READY"].includes(bare(target.state)) || target.weight_percent > 0)
-    .map(({ variant, engine, weight_percent, upstream_url, upstream_model, upstream_key_ref }) => ({
-      variant,
-      engine,
-      weight_percent,
-      upstream_url,
-      upstream_model,
-      upstream_key_ref,
+    .map((target) => ({
+      variant: target.variant,
+      engine: target.engine,
+      weight_percent: target.weight_percent,
+      upstream_url: target.upstream_url,
+      upstream_model: target.upstream_model,
+      upstream_key_ref: target.upstream_key_ref,
+      input_price_microusd: target.input_price_microusd,
+      output_price_microusd: target.output_price_microusd,
+      places: target.places,
     }));
 }

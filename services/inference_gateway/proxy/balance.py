@@ -1,0 +1,51 @@
+"""Which of several equal engines answers: the one that holds the prompt's beginning in its cache already, as long as it
+is not much busier than the others; else the one with the least to do. Pure.
+
+Where a prefix belongs follows from hashes alone (rendezvous hashing), so all workers agree without a word; how much
+busier it may be is consistent hashing's bounded load (Mirrokni, Thorup, Zadimoghaddam 2016).
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from hashlib import blake2b
+from math import ceil
+
+from services.inference_gateway.proxy.snapshot import Target
+
+LOAD_FACTOR = 1.25  # of the average load
+
+
+def of_one_variant(candidates: Sequence[Target], at: float) -> list[Target]:
+    """The targets that serve one and the same thing. `at`, in [0, 1), says where in the weights of all of them."""
+    variants: dict[str, list[Target]] = {}
+    for each in candidates:
+        variants.setdefault(each.variant or each.id, []).append(each)
+    left = at * sum(max(each.weight, 1) for each in candidates)
+    for equals in variants.values():
+        left -= sum(max(each.weight, 1) for each in equals)
+        if left < 0:
+            return equals
+    return equals
+
+
+def choose(equals: Sequence[Target], prefix: bytes, running: Mapping[str, int], draw: random.Random) -> Target:
+    """`running`: requests by target id. An empty `prefix` has no home."""
+    if len(equals) == 1:
+        return equals[0]
+    if prefix:
+        share = _all_running(equals, running) / sum(max(each.weight, 1) for each in equals)
+        for target in sorted(equals, key=lambda each: _score(each, prefix), reverse=True):
+            if running.get(target.id, 0) < ceil(LOAD_FACTOR * share * max(target.weight, 1)):
+                return target
+    return min(equals, key=lambda each: (running.get(each.id, 0) / max(each.weight, 1), draw.random()))
+
+
+def _all_running(equals: Sequence[Target], running: Mapping[str, int]) -> int:
+    """With the one that is being placed."""
+    return 1 + sum(running.get(each.id, 0) for each in equals)
+
+
+def _score(target: Target, prefix: bytes) -> bytes:
+    return blake2b(prefix + target.id.encode(), digest_size=8).digest()

@@ -1,0 +1,146 @@
+"""Places at an engine. When all are taken, requests wait, fairly between projects; who would wait too long is told at
+once, and when to come back.
+
+Each worker has its share of an engine's places, and a queue of its own: the kernel spreads connections over workers
+alike for all projects, so shares that are fair in each worker are fair in the sum.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from math import ceil, exp
+
+from services.inference_gateway.proxy.fairness import FairQueue
+from services.inference_gateway.proxy.settings import ProxySettings
+from services.inference_gateway.proxy.snapshot import Target
+from services.inference_gateway.proxy.upstream import UpstreamError
+
+MEMORY_SECONDS = 10.0  # how far back the measured speed looks
+
+
+class Busy(UpstreamError):
+    """The queue of this engine is longer than anybody should wait. `seconds`: until it would be short enough."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"its queue is {seconds:.0f} s too long")
+        self.seconds = seconds
+
+
+class DrainRate:
+    """Work done a second while every place was taken: an average that forgets."""
+
+    def __init__(self) -> None:
+        self._work = 0.0
+        self._seconds = 0.0
+
+    def add(self, done: float, seconds: float) -> None:
+        kept = exp(-seconds / MEMORY_SECONDS)
+        self._work = self._work * kept + done
+        self._seconds = self._seconds * kept + seconds
+
+    @property
+    def per_second(self) -> float:
+        """0: not known yet."""
+        return self._work / self._seconds if self._seconds > 0 else 0.0
+
+
+class Turns:
+    """One engine's places, as one worker has them. `places` 0: as many as there are connections."""
+
+    def __init__(self, settings: ProxySettings, clock: Callable[[], float]) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._queue: FairQueue[asyncio.Future[None]] = FairQueue()
+        self._rate = DrainRate()
+        self._running = 0
+        self._seen = clock()
+        self.places = 0
+
+    @property
+    def waiting(self) -> int:
+        return len(self._queue)
+
+    @property
+    def idle(self) -> bool:
+        return not self._running and not self._queue
+
+    @asynccontextmanager
+    async def turn(self, project: str, cost: int, used: Callable[[], int]) -> AsyncIterator[None]:
+        """Waits for a place and holds it. `cost` is estimated work, `used` tells at the end what it was.
+
+        Raises: Busy.
+        """
+        if not self.places:
+            yield
+            return
+        await self._enter(project, cost)
+        try:
+            yield
+        finally:
+            self._leave(project, cost, used())
+
+    async def _enter(self, project: str, cost: int) -> None:
+        if self._running < self.places and not self._queue:
+            self._look(0)
+            self._running += 1
+            self._queue.ran(project, cost)
+            return
+        self._check(project, cost)
+        turn = asyncio.get_running_loop().create_future()
+        self._queue.push(project, cost, turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            self._queue.remove(project, cost, turn)
+            if turn.done() and not turn.cancelled():
+                self._leave(project, cost, 0)  # its turn came just as its client left
+            raise
+
+    def _leave(self, project: str, cost: int, used: int) -> None:
+        self._look(cost)
+        self._running -= 1
+        self._queue.correct(project, used - cost)
+        while self._queue and self._running < self.places:
+            _, turn = self._queue.pop()
+            if not turn.done():
+                self._running += 1
+                turn.set_result(None)
+
+    def _check(self, project: str, cost: int) -> None:
+        rate, bound = self._rate.per_second, self._settings.queue_seconds
+        wait = self._queue.ahead_of(project, cost) / rate if rate else 0.0
+        if wait > bound:
+            raise Busy(wait - bound)
+        if len(self._queue) >= self._settings.upstream_waiting:
+            raise Busy(1.0)
+
+    def _look(self, done: int) -> None:
+        """Only full places measure the engine: else it is the demand that sets the pace."""
+        now = self._clock()
+        if self._running >= self.places:
+            self._rate.add(done, now - self._seen)
+        self._seen = now
+
+
+class AllTurns:
+    """Of all targets."""
+
+    def __init__(self, settings: ProxySettings, clock: Callable[[], float]) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._turns: dict[str, Turns] = {}
+
+    def of(self, target: Target) -> Turns:
+        turns = self._turns.get(target.id)
+        if turns is None:
+            turns = self._turns[target.id] = Turns(self._settings, self._clock)
+        turns.places = ceil(target.places / self._settings.workers)
+        return turns
+
+    def waiting(self) -> dict[tuple[str, ...], int]:
+        return {(name,): turns.waiting for name, turns in self._turns.items()}
+
+    def forget_others(self, targets: set[str]) -> None:
+        self._turns = {name: turns for name, turns in self._turns.items() if name in targets or not turns.idle}
