@@ -40,12 +40,13 @@ def test_without_a_prefix_the_least_busy_answers():
     assert balance.choose(FOUR, b"", {"a": 2, "b": 1, "c": 2, "d": 3}, draw()).id == "b"
 
 
-def test_versions_share_by_weight_whatever_their_load():
+def test_variants_share_by_weight_though_they_are_of_one_version():
     split = [
-        Target("a", version="1", weight=45),
-        Target("b", version="1", weight=45),
-        Target("c", version="2", weight=10),
+        Target("a", version="1", variant="v/q8", weight=45),
+        Target("b", version="1", variant="v/q8", weight=45),
+        Target("c", version="1", variant="v/q4", weight=10),
     ]
     source = draw()
-    counts = Counter(balance.of_one_version(split, source)[0].version for _ in range(10_000))
-    assert 850 < counts["2"] < 1150
+    found = [balance.of_one_variant(split, source.random()) for _ in range(10_000)]
+    counts = Counter("".join(each.id for each in equals) for equals in found)
+    assert set(counts) == {"ab", "c"} and 850 < counts["c"] < 1150
