@@ -56,6 +56,7 @@ async def start(tmp_path: Path) -> AsyncIterator[Start]:
             await control.start()
             stack.push_async_callback(control.stop)
             stack.push_async_callback(server.drain, 0.1)
+            stack.push_async_callback(running.close_clients)
             return running
 
         yield start_gateway

@@ -76,9 +76,15 @@ class Running:
         return f"http://127.0.0.1:{self.port}"
 
     def client(self, key: str = KEY, **options: Any) -> AsyncOpenAI:
-        """Kept as long as the gateway: one that is collected as garbage closes the streams that it began."""
+        """Closed with the gateway (`close_clients`). One that is left to the garbage collector may find its socket closed
+        already, and then takes the reader of whoever has that descriptor by now.
+        """
         self.clients.append(AsyncOpenAI(base_url=f"{self.url}/v1", api_key=key, **({"max_retries": 0} | options)))
         return self.clients[-1]
+
+    async def close_clients(self) -> None:
+        for client in self.clients:
+            await client.close()
 
     async def records(self, count: int = 1) -> list[CompletionRecord]:
         await eventually(lambda: len(self.queue) >= count)

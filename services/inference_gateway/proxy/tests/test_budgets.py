@@ -95,12 +95,12 @@ async def test_a_stream_that_its_client_left_is_billed_by_what_was_passed_on():
 
     async with at_home() as home, raw(behave) as engine:
         await route(home, engine.address, Limits(budget_microusd=10_000))
-        client = openai.AsyncOpenAI(base_url=f"http://127.0.0.1:{home.port}/v1", api_key=SECRET, max_retries=0)
-        stream = await client.chat.completions.create(model="hotline", messages=HELLO, stream=True)
-        pieces = aiter(stream)
-        for _ in range(3):
-            await anext(pieces)
-        await stream.close()
+        async with openai.AsyncOpenAI(base_url=f"http://127.0.0.1:{home.port}/v1", api_key=SECRET) as client:
+            stream = await client.chat.completions.create(model="hotline", messages=HELLO, stream=True)
+            pieces = aiter(stream)
+            for _ in range(3):
+                await anext(pieces)
+            await stream.close()
         account = await settled(home)
     assert account.spent_picousd == 3 * PRICE
     assert account.reserved_picousd == 0
@@ -132,12 +132,13 @@ async def test_an_expired_key_is_told_so():
 async def test_a_budget_that_is_used_up_says_when_the_next_one_begins():
     async with at_home() as home, raw(upstreams.answers()) as engine:
         await route(home, engine.address, Limits(budget_microusd=2, budget_period=Period.DAY, tokens_per_minute=10**6))
-        client = openai.AsyncOpenAI(base_url=f"http://127.0.0.1:{home.port}/v1", api_key=SECRET, max_retries=2)
         asked = {"model": "hotline", "messages": HELLO, "max_tokens": 2}
-        first = await client.chat.completions.with_raw_response.create(**asked)
-        assert first.headers["x-ratelimit-limit-tokens"] == "1000000"
-        with pytest.raises(openai.RateLimitError, match=r"daily budget of \$0\.000002,") as caught:
-            await client.chat.completions.create(**asked)
+        address = f"http://127.0.0.1:{home.port}/v1"
+        async with openai.AsyncOpenAI(base_url=address, api_key=SECRET, max_retries=2) as client:
+            first = await client.chat.completions.with_raw_response.create(**asked)
+            assert first.headers["x-ratelimit-limit-tokens"] == "1000000"
+            with pytest.raises(openai.RateLimitError, match=r"daily budget of \$0\.000002,") as caught:
+                await client.chat.completions.create(**asked)
     assert caught.value.code == "insufficient_quota"
     assert 0 < int(caught.value.response.headers["retry-after"]) <= 86_400
     assert len(engine.requests) == 1, "the client was told not to try again"

@@ -40,6 +40,7 @@ class Home:
         self.registry = CollectorRegistry()
         self.stored: list[CompletionRecord] = []
         self.down = False
+        self.clients: list[AsyncOpenAI] = []
         settings = ProxySettings(workers=workers, drain_seconds=10)
         self.pool = ProxyPool(
             settings, self.paths, "127.0.0.1", self.port,
@@ -59,7 +60,9 @@ class Home:
         await self.pool.until_revision(revision)
 
     def client(self) -> AsyncOpenAI:
-        return AsyncOpenAI(base_url=f"http://127.0.0.1:{self.port}/v1", api_key=KEY, max_retries=0)
+        """Closed with the home."""
+        self.clients.append(AsyncOpenAI(base_url=f"http://127.0.0.1:{self.port}/v1", api_key=KEY, max_retries=0))
+        return self.clients[-1]
 
     async def ask(self, **options: Any) -> Any:
         return await self.client().chat.completions.create(**({"model": "hotline", "messages": HELLO} | options))
@@ -77,6 +80,8 @@ async def at_home(workers: int = 1) -> AsyncIterator[Home]:
     running = Home(folder, workers)
     async with running.pool:
         yield running
+        for client in running.clients:
+            await client.close()
     assert not [each for each in running.pool.pids if psutil.pid_exists(each)]
     shutil.rmtree(folder)
 
