@@ -83,7 +83,7 @@ def test_a_name_with_a_version_is_resolved():
 
 def test_after_its_pause_one_request_tries_a_failed_target_before_the_others_follow():
     clock = Clock()
-    subject = deployment(Target("a", version="1", weight=50), Target("b", version="1", weight=50))
+    subject = deployment(Target("a", variant="v", weight=50), Target("b", variant="v", weight=50))
     chosen = router(clock)
     chosen.failed(subject.targets[0])
     assert {chosen.choose(subject, Wish(), ()).id for _ in range(20)} == {"b"}
@@ -92,5 +92,5 @@ def test_after_its_pause_one_request_tries_a_failed_target_before_the_others_fol
         assert chosen.choose(subject, Wish(), ()).id == "a", "the probe"
         with chosen.running(subject.targets[0]):
             assert {chosen.choose(subject, Wish(), ()).id for _ in range(20)} == {"b"}
-        chosen.succeeded(subject.targets[0])
+        chosen.succeeded(subject.targets[0], 0.1)
         assert chosen.choose(subject, Wish(), ()).id == "a"
