@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from gyre.evaluation.v1 import comparison_pb2, events_pb2
+from gyre.evaluation.v1 import events_pb2
 from gyre_kit import resources
 from gyre_kit.db import Session
 from gyre_kit.errors import Invalid
@@ -148,26 +148,8 @@ async def conclude(session: Session, comparison: Comparison, candidates: Sequenc
     chosen = next(it for it in candidates if it["quantisation"] == best.name)
     comparison.recommended = chosen["variant"]
     comparison.recommendation_reason, comparison.recommendation_message = reason(baseline, chosen, comparison.margin)
-    completed = events_pb2.ComparisonCompleted(
-        name=comparison.name,
-        number=comparison.number,
-        version=comparison.version,
-        suite=comparison.suite,
-        candidates=_without_prose(render(comparison, comparison_pb2.Comparison).candidates),
-        recommended=comparison.recommended,
-        recommendation_reason=comparison.recommendation_reason,
-    )
-    completed.end_time.FromDatetime(comparison.end_time)
+    completed = render(comparison, events_pb2.ComparisonCompleted)
     await transition(session, comparison, EvaluationState.SUCCEEDED, completed)
-
-
-def _without_prose(candidates: Iterable[comparison_pb2.Candidate]) -> list[comparison_pb2.Candidate]:
-    """As an event carries them: reasons, no sentences."""
-    bare = list(candidates)
-    for candidate in bare:
-        candidate.ClearField("note")
-        candidate.ClearField("failure_message")
-    return bare
 
 
 def reason(baseline: Candidate, chosen: Candidate, margin: float) -> tuple[str, str]:

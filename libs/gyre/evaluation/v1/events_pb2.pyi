@@ -177,9 +177,7 @@ class ComparisonCompleted(_message.Message):
     recommendation_reason: _builtins.str
     """For programs: CHEAPEST_WITHIN_MARGIN or BASELINE_BEST."""
     @_builtins.property
-    def candidates(self) -> _containers.RepeatedCompositeFieldContainer[_comparison_pb2.Candidate]:
-        """Without note and failure_message."""
-
+    def candidates(self) -> _containers.RepeatedCompositeFieldContainer[Global___ComparedVariant]: ...
     @_builtins.property
     def end_time(self) -> _timestamp_pb2.Timestamp: ...
     def __init__(
@@ -189,7 +187,7 @@ class ComparisonCompleted(_message.Message):
         number: _builtins.int = ...,
         version: _builtins.str = ...,
         suite: _builtins.str = ...,
-        candidates: _abc.Iterable[_comparison_pb2.Candidate] | None = ...,
+        candidates: _abc.Iterable[Global___ComparedVariant] | None = ...,
         recommended: _builtins.str = ...,
         recommendation_reason: _builtins.str = ...,
         end_time: _timestamp_pb2.Timestamp | None = ...,
@@ -201,6 +199,78 @@ class ComparisonCompleted(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ComparisonCompleted: _TypeAlias = ComparisonCompleted  # noqa: Y015
+
+@_typing.final
+class ComparedVariant(_message.Message):
+    """What came of one candidate of a comparison."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VARIANT_FIELD_NUMBER: _builtins.int
+    QUANTISATION_FIELD_NUMBER: _builtins.int
+    CALIBRATED_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    SCORE_FIELD_NUMBER: _builtins.int
+    DIFFERENCE_FIELD_NUMBER: _builtins.int
+    DIFFERENCE_LOWER_FIELD_NUMBER: _builtins.int
+    DIFFERENCE_UPPER_FIELD_NUMBER: _builtins.int
+    WITHIN_MARGIN_FIELD_NUMBER: _builtins.int
+    MILLION_TOKENS_MICROUSD_FIELD_NUMBER: _builtins.int
+    FLAVOR_FIELD_NUMBER: _builtins.int
+    ON_FRONT_FIELD_NUMBER: _builtins.int
+    FAILURE_REASON_FIELD_NUMBER: _builtins.int
+    variant: _builtins.str
+    """Registry variant; empty where it could not be asked for."""
+    quantisation: _builtins.str
+    """For example "Q4_K_M"."""
+    calibrated: _builtins.bool
+    """Whether an importance matrix weighed its rounding."""
+    state: _comparison_pb2.Candidate.State.ValueType
+    size_bytes: _builtins.int
+    difference: _builtins.float
+    """Score minus the baseline's, paired by row, with its 95 % interval."""
+    difference_lower: _builtins.float
+    difference_upper: _builtins.float
+    within_margin: _builtins.bool
+    """Whether difference_lower is over -margin; the baseline always is."""
+    million_tokens_microusd: _builtins.int
+    """Millionths of a US dollar for a million generated tokens, on `flavor`."""
+    flavor: _builtins.str
+    """`flavors/{slug}`."""
+    on_front: _builtins.bool
+    """No other candidate is both cheaper and better."""
+    failure_reason: _builtins.str
+    """For programs."""
+    @_builtins.property
+    def score(self) -> _evaluation_pb2.SliceScore:
+        """Of the comparison's metric on all rows."""
+
+    def __init__(
+        self,
+        *,
+        variant: _builtins.str = ...,
+        quantisation: _builtins.str = ...,
+        calibrated: _builtins.bool = ...,
+        state: _comparison_pb2.Candidate.State.ValueType = ...,
+        size_bytes: _builtins.int = ...,
+        score: _evaluation_pb2.SliceScore | None = ...,
+        difference: _builtins.float = ...,
+        difference_lower: _builtins.float = ...,
+        difference_upper: _builtins.float = ...,
+        within_margin: _builtins.bool = ...,
+        million_tokens_microusd: _builtins.int = ...,
+        flavor: _builtins.str = ...,
+        on_front: _builtins.bool = ...,
+        failure_reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["score", b"score"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["calibrated", b"calibrated", "difference", b"difference", "difference_lower", b"difference_lower", "difference_upper", b"difference_upper", "failure_reason", b"failure_reason", "flavor", b"flavor", "million_tokens_microusd", b"million_tokens_microusd", "on_front", b"on_front", "quantisation", b"quantisation", "score", b"score", "size_bytes", b"size_bytes", "state", b"state", "variant", b"variant", "within_margin", b"within_margin"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ComparedVariant: _TypeAlias = ComparedVariant  # noqa: Y015
 
 @_typing.final
 class ComparisonFailed(_message.Message):
