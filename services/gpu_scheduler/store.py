@@ -36,11 +36,17 @@ async def make_due(session: Session, workload: str) -> bool:
     return await session.scalar(update.returning(col(Workload.lease_token))) is not None
 
 
+EVERY_PROJECT = "-"  # that the caller may see
+
+
 async def workload_page(
     session: Session, project: str, *, filter: str, query: str, page_size: int, page_token: str, order_by: str
 ) -> pages.Page[Workload]:
+    workloads = sa.select(Workload)
+    if project != EVERY_PROJECT:
+        workloads = workloads.where(col(Workload.project) == project)
     found = resources.filtered(
-        sa.select(Workload).where(col(Workload.project) == project),
+        workloads,
         Workload,
         filter=filter,
         text=query,

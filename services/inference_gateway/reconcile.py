@@ -53,8 +53,10 @@ async def follow_deployments(context: Context) -> bool:
         deployment: Deployment = claim.row
         async with context.db.transaction() as session:
             targets = await store.targets_of(session, deployment.name)
+        stands_by = any(target.state == TargetState.STANDBY for target in targets)
+        room_wanted = stands_by and await _room_is_wanted(context)
         with within_project(deployment.project):
-            seen = {target.id: await _look(context, deployment, target) for target in targets}
+            seen = {target.id: await _look(context, deployment, target, room_wanted) for target in targets}
         watch: Watch = context.state["watch"]
         pool: ProxyPool = context.state["pool"]
         news = watch.news(deployment.rollout, targets, pool.outcomes) if deployment.rollout else NO_NEWS
@@ -78,22 +80,33 @@ def _has_targets() -> Any:
     return sa.exists(alive)
 
 
-async def _look(context: Context, deployment: Deployment, target: Target) -> Sighting:
+async def _room_is_wanted(context: Context) -> bool:
+    """Whether work of any project waits for room on the cards or the CPU."""
+    stub = context.clients.stub(WorkloadServiceStub)
+    request = workload_service_pb2.ListWorkloadsRequest(parent="projects/-", filter="state=QUEUED", page_size=100)
+    waiting = (await stub.ListWorkloads(request)).workloads
+    return any(workload.waiting_reason.startswith("NO_FREE_") for workload in waiting)
+
+
+async def _look(context: Context, deployment: Deployment, target: Target, room_wanted: bool) -> Sighting:
     if target.state == TargetState.DRAINING:
         return await _drain(context, target)
     if target.state == TargetState.STANDBY:
-        return await _stand_by(context, deployment, target)
+        return await _stand_by(context, deployment, target, room_wanted)
     if target.upstream_url:
         return await _ask_upstream(context, target)
     return await _look_at_replica(context, deployment, target)
 
 
-async def _stand_by(context: Context, deployment: Deployment, target: Target) -> Sighting:
-    """Kept warm for a while, and as long as sessions that began on it go on, but not for ever."""
+async def _stand_by(context: Context, deployment: Deployment, target: Target, room_wanted: bool) -> Sighting:
+    """Kept warm for a while, unless others want its room; and as long as sessions that began on it go on, but not for
+    ever.
+    """
     settings = context.settings
     sessions: SessionLedger = context.state["sessions"]
     stood = (context.clock.now() - (target.standby_time or context.clock.now())).total_seconds()
-    if stood > settings.standby_seconds and (stood > settings.session_hold_seconds or not sessions.active(target.id)):
+    is_over = stood > settings.standby_seconds or (room_wanted and target.workload != "")
+    if is_over and (stood > settings.session_hold_seconds or not sessions.active(target.id)):
         return Sighting(TargetState.DRAINING)
     if target.upstream_url:
         return Sighting(TargetState.STANDBY)

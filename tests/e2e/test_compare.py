@@ -33,7 +33,7 @@ def done(gyre: Gyre, tmp_path_factory: pytest.TempPathFactory) -> Comparison:
     data = gyre.datasets.import_file(file, "hotline", "SFT", split=SplitSettings(test_fraction=0.4))
     data = gyre.datasets.wait_version(data.name, timeout=180)
     version = tiny_base(gyre, folder, lines, hidden=256)
-    suite = gyre.suites.create("held-out", data.name, Scorer(kind=Scorer.KIND_EXACT_TEXT), max_tokens=8, max_rows=10)
+    suite = gyre.suites.create("held-out", data.name, Scorer(kind=Scorer.KIND_EXACT_TEXT), max_tokens=8, max_rows=4)
     made = gyre.comparisons.create(
         version, suite.name, quantisations=["Q8_0", "Q4_K_M"], metric="text", margin=0.5, calibration=data.name
     )
@@ -44,7 +44,7 @@ def test_every_candidate_is_made_served_and_measured(gyre: Gyre, done: Compariso
     assert [it.quantisation for it in done.candidates] == ["F16", "Q8_0", "Q4_K_M"]
     for candidate in done.candidates:
         assert candidate.state == Candidate.STATE_MEASURED, candidate.failure_message
-        assert candidate.score.count == 10
+        assert candidate.score.count == 4
         assert candidate.cost.memory_bytes > candidate.size_bytes
         assert candidate.cost.perplexity > 1
         assert candidate.cost.time_to_first_token_p50_ms > 0

@@ -75,7 +75,7 @@ class ListWorkloadsRequest(_message.Message):
     QUERY_FIELD_NUMBER: _builtins.int
     ORDER_BY_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
-    """`projects/{project}`."""
+    """`projects/{project}`, or `projects/-` for all of them: services only."""
     page_size: _builtins.int
     """At most 500; 0 means 50."""
     page_token: _builtins.str
