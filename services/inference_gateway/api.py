@@ -32,7 +32,6 @@ from services.inference_gateway.rollouts import AT_ONCE, Plan
 from services.inference_gateway.watching import MEASURES
 
 LARGEST_BATCH = 500
-LONGEST_MESSAGE = 500
 
 
 class BatchTooLarge(Invalid):
@@ -121,7 +120,7 @@ class DeploymentApi(DeploymentServiceServicer):
             deployment = await service.roll_back(
                 session,
                 request.name,
-                message=request.message[:LONGEST_MESSAGE],
+                message=request.message,
                 etag=request.etag,
                 request_id=request.request_id,
             )

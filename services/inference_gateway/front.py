@@ -62,6 +62,8 @@ async def serving_openai(context: Context) -> AsyncIterator[None]:
         context.state["returning"] = await returning(context)
         async with pool:
             yield
+        context.state["ledger"].close()
+        context.state["sessions"].close()
 
 
 async def store_records(context: Context, records: Sequence[CompletionRecord]) -> None:

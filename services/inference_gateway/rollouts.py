@@ -38,6 +38,7 @@ from services.inference_gateway.targets import (
 from services.inference_gateway.watching import News
 
 LONGEST_STEP = timedelta(days=7)
+LONGEST_MESSAGE = 500  # characters
 NO_NEWS: Mapping[str, News] = MappingProxyType({})
 Weights = Mapping[str, int]
 
@@ -52,6 +53,10 @@ class BadGuard(Invalid):
 
 class ShiftInProgress(Precondition):
     """Another split is coming into force; wait until it is, or take it back (`gyre deployments rollback`)."""
+
+
+class MessageTooLong(Invalid):
+    """The message of a roll-back has at most 500 characters."""
 
 
 class NothingToRollBack(Precondition):
@@ -171,8 +176,10 @@ async def advance(
 async def roll_back(session: Session, deployment: Deployment, message: str, request_id: str) -> Rollout:
     """Takes back the rollout on the way, or else the newest that succeeded and went forward.
 
-    Raises: NothingToRollBack.
+    Raises: MessageTooLong; NothingToRollBack.
     """
+    if len(message) > LONGEST_MESSAGE:
+        raise MessageTooLong(field="message", length=str(len(message)))
     targets = await store.targets_of(session, deployment.name, lock=True)
     if deployment.rollout:
         rollout = await store.rollout(session, deployment.rollout)

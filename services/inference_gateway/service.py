@@ -111,7 +111,7 @@ async def shift(
 async def roll_back(
     session: Session, name: str, *, message: str = "", etag: str = "", request_id: str = ""
 ) -> Deployment:
-    """Raises: NotFound; EtagMismatch; NothingToRollBack."""
+    """Raises: NotFound; EtagMismatch; MessageTooLong; NothingToRollBack."""
     deployment = await existing(session, name)
     if await resources.by_request(session, Rollout, deployment.project, request_id):
         return deployment

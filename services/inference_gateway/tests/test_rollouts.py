@@ -162,6 +162,13 @@ async def test_asking_twice_for_the_same_roll_back_rolls_back_once(session: Sess
     assert await split(session, deployment) == {"2": 100}
 
 
+async def test_a_message_that_is_too_long_is_refused_and_nothing_moves(session: Session) -> None:
+    deployment = await serving(session, 1, 2)
+    with pytest.raises(rollouts.MessageTooLong):
+        await service.roll_back(session, deployment.name, message="x" * 501)
+    assert await split(session, deployment) == {"2": 100}
+
+
 async def test_an_alias_that_points_to_what_was_rolled_back_is_not_followed(session: Session) -> None:
     deployment = await serving(session, 1, 2)
     deployment.alias_variant = variant(2, 100).variant

@@ -137,7 +137,8 @@ class DeploymentServiceServicer:
 
     def RollBack(self, request, context):
         """Takes back the rollout that runs, or else the newest that succeeded: in force at once where the targets of before
-        stand by still, else when they are up again. FAILED_PRECONDITION (NOTHING_TO_ROLL_BACK); ABORTED (ETAG_MISMATCH).
+        stand by still, else when they are up again. INVALID_ARGUMENT (MESSAGE_TOO_LONG); FAILED_PRECONDITION
+        (NOTHING_TO_ROLL_BACK); ABORTED (ETAG_MISMATCH).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

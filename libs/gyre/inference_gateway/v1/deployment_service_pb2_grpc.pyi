@@ -56,7 +56,8 @@ class DeploymentServiceStub:
     """
     RollBack: _grpc.UnaryUnaryMultiCallable[_deployment_service_pb2.RollBackRequest, _deployment_pb2.Deployment]
     """Takes back the rollout that runs, or else the newest that succeeded: in force at once where the targets of before
-    stand by still, else when they are up again. FAILED_PRECONDITION (NOTHING_TO_ROLL_BACK); ABORTED (ETAG_MISMATCH).
+    stand by still, else when they are up again. INVALID_ARGUMENT (MESSAGE_TOO_LONG); FAILED_PRECONDITION
+    (NOTHING_TO_ROLL_BACK); ABORTED (ETAG_MISMATCH).
     """
     GetRollout: _grpc.UnaryUnaryMultiCallable[_deployment_service_pb2.GetRolloutRequest, _rollout_pb2.Rollout]
     """NOT_FOUND (ROLLOUT_NOT_FOUND)."""
@@ -89,7 +90,8 @@ class DeploymentServiceAsyncStub(DeploymentServiceStub):
     """
     RollBack: _aio.UnaryUnaryMultiCallable[_deployment_service_pb2.RollBackRequest, _deployment_pb2.Deployment]  # type: ignore[assignment]
     """Takes back the rollout that runs, or else the newest that succeeded: in force at once where the targets of before
-    stand by still, else when they are up again. FAILED_PRECONDITION (NOTHING_TO_ROLL_BACK); ABORTED (ETAG_MISMATCH).
+    stand by still, else when they are up again. INVALID_ARGUMENT (MESSAGE_TOO_LONG); FAILED_PRECONDITION
+    (NOTHING_TO_ROLL_BACK); ABORTED (ETAG_MISMATCH).
     """
     GetRollout: _aio.UnaryUnaryMultiCallable[_deployment_service_pb2.GetRolloutRequest, _rollout_pb2.Rollout]  # type: ignore[assignment]
     """NOT_FOUND (ROLLOUT_NOT_FOUND)."""
@@ -161,7 +163,8 @@ class DeploymentServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_deployment_pb2.Deployment, _abc.Awaitable[_deployment_pb2.Deployment]]:
         """Takes back the rollout that runs, or else the newest that succeeded: in force at once where the targets of before
-        stand by still, else when they are up again. FAILED_PRECONDITION (NOTHING_TO_ROLL_BACK); ABORTED (ETAG_MISMATCH).
+        stand by still, else when they are up again. INVALID_ARGUMENT (MESSAGE_TOO_LONG); FAILED_PRECONDITION
+        (NOTHING_TO_ROLL_BACK); ABORTED (ETAG_MISMATCH).
         """
 
     @_abc_1.abstractmethod

@@ -92,6 +92,7 @@ export const reasons = {
   "reason.BAD_GUARD": "The chance of a false alarm must be over 0 and at most 0.5",
   "reason.BAD_STEPS": "Steps must rise and end at 100",
   "reason.NOTHING_TO_ROLL_BACK": "There is no earlier split to go back to",
+  "reason.MESSAGE_TOO_LONG": "The message has at most 500 characters",
   "reason.ROLLOUT_NOT_FOUND": "There is no such change of the split",
   "reason.TARGET_FAILED": "A new target broke",
   "reason.ROLLED_BACK": "It was rolled back",

@@ -95,6 +95,7 @@ export const reasons: Translation<typeof source> = {
   "reason.BAD_GUARD": "误报概率须大于 0 且不超过 0.5",
   "reason.BAD_STEPS": "步骤须递增并以 100 结束",
   "reason.NOTHING_TO_ROLL_BACK": "没有可回滚的分配",
+  "reason.MESSAGE_TOO_LONG": "说明最多 500 个字符",
   "reason.ROLLOUT_NOT_FOUND": "没有该流量变更记录",
   "reason.TARGET_FAILED": "新目标出现故障",
   "reason.ROLLED_BACK": "已被回滚",
