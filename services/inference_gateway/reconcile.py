@@ -60,9 +60,10 @@ async def follow_deployments(context: Context) -> bool:
         watch: Watch = context.state["watch"]
         pool: ProxyPool = context.state["pool"]
         news = watch.news(deployment.rollout, targets, pool.outcomes) if deployment.rollout else NO_NEWS
+        in_force = bool(deployment.rollout) and await _is_in_force(context)
         async with context.db.transaction() as session:
             row = await claim.reload(session)
-            await service.apply(session, row, seen, news)
+            await service.apply(session, row, seen, news, in_force=in_force)
             unsettled = row.rollout or any(sighting.state not in SETTLED for sighting in seen.values())
         claim.again_in = HURRYING if unsettled else RESTING
     returning: Returning = context.state["returning"]
@@ -235,6 +236,13 @@ async def workers_know(context: Context) -> None:
         await pool.until_revision(context.state["revision"])
     except TimeoutError:
         log.warning("the gateway's workers go by old routes still", extra={"revision": context.state["revision"]})
+
+
+async def _is_in_force(context: Context) -> bool:
+    """Whether every worker goes by what the tables say."""
+    await publish_routes(context)
+    pool: ProxyPool = context.state["pool"]
+    return pool.goes_by(context.state["revision"])
 
 
 async def _publish(context: Context) -> None:

@@ -142,9 +142,17 @@ async def begin(
 
 
 async def advance(
-    session: Session, deployment: Deployment, targets: Sequence[Target], news: Mapping[str, News] = NO_NEWS
+    session: Session,
+    deployment: Deployment,
+    targets: Sequence[Target],
+    news: Mapping[str, News] = NO_NEWS,
+    *,
+    in_force: bool = False,
 ) -> None:
-    """1 does anything break, 2 is it worse, 3 can all answer, 4 is the next step due, 5 put it in force, 6 the last?"""
+    """1 does anything break, 2 is it worse, 3 can all answer, 4 is it done, 5 is the next step due, 6 put it in force.
+
+    `in_force`: the data plane goes by the split of now; only then is a rollout over.
+    """
     rollout = await store.rollout(session, deployment.rollout)
     new = _of(targets, rollout.after)
     broken = next((target for target in new if target.state == TargetState.FAILED), None)
@@ -161,6 +169,11 @@ async def advance(
         return
     if not all(target.state == TargetState.READY for target in new):
         return
+    if len(rollout.step_times) == len(rollout.steps):
+        if in_force:
+            await _leave_behind(session, rollout, targets)
+            await _finish(session, deployment, rollout, RolloutState.SUCCEEDED)
+        return
     if not _is_due(rollout, session.clock.now()):
         return
     percent = rollout.steps[len(rollout.step_times)]
@@ -168,9 +181,6 @@ async def advance(
     await _put_in_force(
         session, deployment, targets, between(_weights(rollout.before), _weights(rollout.after), percent)
     )
-    if percent == 100:
-        await _leave_behind(session, rollout, targets)
-        await _finish(session, deployment, rollout, RolloutState.SUCCEEDED)
 
 
 async def roll_back(session: Session, deployment: Deployment, message: str, request_id: str) -> Rollout:
@@ -196,7 +206,10 @@ async def roll_back(session: Session, deployment: Deployment, message: str, requ
     wanted = await _as_before(session, last)
     back = await begin(session, deployment, wanted, reverts=last.name, request_id=request_id)
     back.failure_message = message
-    await advance(session, deployment, await store.targets_of(session, deployment.name, lock=True))
+    targets = await store.targets_of(session, deployment.name, lock=True)
+    await advance(session, deployment, targets)
+    if back.step_times:  # over at once, so that a second roll-back goes one further; who asked hears when it is in force
+        await advance(session, deployment, targets, in_force=True)
     return back
 
 

@@ -144,6 +144,8 @@ async def apply(
     deployment: Deployment,
     seen: Mapping[str, Sighting],
     news: Mapping[str, News] = rollouts.NO_NEWS,
+    *,
+    in_force: bool = False,
 ) -> None:
     """1 what was seen of each target, 2 the split that is on its way, 3 the state that follows."""
     targets = await store.targets_of(session, deployment.name, lock=True)
@@ -153,7 +155,7 @@ async def apply(
     if deployment.state == DeploymentState.DELETED:
         return
     if deployment.rollout:
-        await rollouts.advance(session, deployment, targets, news)
+        await rollouts.advance(session, deployment, targets, news, in_force=in_force)
     await _conclude(session, deployment, [target for target in targets if target.state not in NOT_SERVING])
 
 

@@ -89,7 +89,6 @@ def test_no_session_sees_two_versions_though_gateway_and_registry_are_killed(pla
         kill(platform, "inference_gateway", "model_registry")
         talk(platform, "began-between", seen)
         gyre.deployments.wait_rollout(rollout, timeout=240)
-        until(lambda: all_new_ones_get(platform, "2"), "the workers go by the new split", 30)
         for number in range(20):
             talk(platform, f"late-{number}", seen)
         answers = sum(map(len, seen.values()))
@@ -206,11 +205,6 @@ def ask(platform: Running, session: str, model: str = "tiny") -> str | None:
     except (OSError, ConnectionError):
         pass
     return None
-
-
-def all_new_ones_get(platform: Running, version: str) -> bool:
-    """One of them proves nothing: the split before gave some of its share to the new version too."""
-    return all(ask(platform, f"new-{time.monotonic()}") == version for _ in range(20))
 
 
 def percent_of(gyre: Gyre, deployment: str = "tiny") -> int:

@@ -144,12 +144,12 @@ class ProxyPool:
     async def until_revision(self, revision: int, seconds: float = 5.0) -> None:
         """Returns when every worker goes by snapshot `revision`. Raises: TimeoutError."""
         async with asyncio.timeout(seconds):
-            await self._until(
-                lambda: (
-                    len(self._statuses) == self._settings.workers
-                    and all(status.revision >= revision for status in self._statuses.values())
-                )
-            )
+            await self._until(lambda: self.goes_by(revision))
+
+    def goes_by(self, revision: int) -> bool:
+        """Whether every worker does."""
+        known = self._statuses.values()
+        return len(known) == self._settings.workers and all(status.revision >= revision for status in known)
 
     # -- below -------------------------------------------------------------------------------------------------------
 

@@ -32,9 +32,11 @@ async def split(session: Session, deployment: Deployment) -> Split:
 
 
 async def see(session: Session, deployment: Deployment, **states: TargetState) -> None:
+    """The workers hear of what follows from it at once."""
     found = await targets(session, deployment)
     seen = {found[version.removeprefix("v")].id: Sighting(state) for version, state in states.items()}
     await service.apply(session, deployment, seen)
+    await service.apply(session, deployment, {}, in_force=True)
 
 
 async def serving(session: Session, *numbers: int) -> Deployment:
@@ -234,6 +236,19 @@ async def test_a_version_that_is_as_good_goes_on_and_so_does_any_that_is_not_wat
     for _ in range(50):
         await service.apply(session, deployment, {}, came(found, answered(90), new))
     assert await split(session, deployment) == {"1": 90, "2": 10}
+
+
+async def test_a_rollout_is_over_when_the_workers_go_by_it(session: Session) -> None:
+    deployment = await serving(session, 1)
+    await service.shift(session, deployment.name, [variant(2, 100)])
+    second = (await targets(session, deployment))["2"]
+    for _ in range(3):
+        await service.apply(session, deployment, {second.id: Sighting(TargetState.READY)}, in_force=False)
+        assert await split(session, deployment) == {"2": 100}
+        assert (await newest(session, deployment)).state == RolloutState.RUNNING
+    await service.apply(session, deployment, {}, in_force=True)
+    assert (await newest(session, deployment)).state == RolloutState.SUCCEEDED
+    assert (await targets(session, deployment))["1"].state == TargetState.STANDBY
 
 
 async def test_a_watch_tells_what_came_since_it_looked_last(session: Session) -> None:
