@@ -105,9 +105,9 @@ async def begin(
 
     Raises: ShiftInProgress.
     """
-    if deployment.rollout:
-        raise ShiftInProgress(name=deployment.name, rollout=deployment.rollout)
     known = await store.targets_of(session, deployment.name, lock=True)
+    if deployment.rollout:
+        await _end_of_way(session, deployment, known)
     before = [share(target, target.weight_percent) for target in known if target.weight_percent]
     usable = {identity(target): target for target in known if target.state not in LEAVING}
     after = []
@@ -171,8 +171,7 @@ async def advance(
         return
     if len(rollout.step_times) == len(rollout.steps):
         if in_force:
-            await _leave_behind(session, rollout, targets)
-            await _finish(session, deployment, rollout, RolloutState.SUCCEEDED)
+            await _succeed(session, deployment, rollout, targets)
         return
     if not _is_due(rollout, session.clock.now()):
         return
@@ -208,7 +207,9 @@ async def roll_back(session: Session, deployment: Deployment, message: str, requ
     back.failure_message = message
     targets = await store.targets_of(session, deployment.name, lock=True)
     await advance(session, deployment, targets)
-    if back.step_times:  # over at once, so that a second roll-back goes one further; who asked hears when it is in force
+    if (
+        back.step_times
+    ):  # over at once, so that a second roll-back goes one further; who asked hears when it is in force
         await advance(session, deployment, targets, in_force=True)
     return back
 
@@ -251,6 +252,22 @@ async def _put_in_force(session: Session, deployment: Deployment, targets: Seque
     shifted = events_pb2.TrafficShifted(name=deployment.name, shares=event_shares(serving))
     shifted.shift_time.FromDatetime(session.clock.now())
     await emit(session, deployment.name, shifted)
+
+
+async def _end_of_way(session: Session, deployment: Deployment, targets: Sequence[Target]) -> None:
+    """Another rollout may follow one whose last step is made, whether all workers heard of it or not.
+
+    Raises: ShiftInProgress.
+    """
+    rollout = await store.rollout(session, deployment.rollout)
+    if len(rollout.step_times) < len(rollout.steps):
+        raise ShiftInProgress(name=deployment.name, rollout=deployment.rollout)
+    await _succeed(session, deployment, rollout, targets)
+
+
+async def _succeed(session: Session, deployment: Deployment, rollout: Rollout, targets: Sequence[Target]) -> None:
+    await _leave_behind(session, rollout, targets)
+    await _finish(session, deployment, rollout, RolloutState.SUCCEEDED)
 
 
 async def _leave_behind(session: Session, rollout: Rollout, targets: Sequence[Target]) -> None:

@@ -251,6 +251,18 @@ async def test_a_rollout_is_over_when_the_workers_go_by_it(session: Session) -> 
     assert (await targets(session, deployment))["1"].state == TargetState.STANDBY
 
 
+async def test_another_rollout_may_follow_one_whose_last_step_is_made(session: Session) -> None:
+    deployment = await serving(session, 1)
+    await service.shift(session, deployment.name, [variant(2, 100)])
+    with pytest.raises(rollouts.ShiftInProgress):
+        await service.shift(session, deployment.name, [variant(3, 100)])
+    second = (await targets(session, deployment))["2"]
+    await service.apply(session, deployment, {second.id: Sighting(TargetState.READY)})
+    await service.shift(session, deployment.name, [variant(3, 100)])
+    assert (await store.rollout(session, f"{deployment.name}/rollouts/2")).state == RolloutState.SUCCEEDED
+    assert (await newest(session, deployment)).state == RolloutState.RUNNING
+
+
 async def test_a_watch_tells_what_came_since_it_looked_last(session: Session) -> None:
     found = list((await targets(session, await serving(session, 1, 2))).values())
     counts = {each.id: Outcomes(5) for each in found}

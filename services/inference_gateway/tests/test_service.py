@@ -33,7 +33,7 @@ async def ready(session: Session) -> Deployment:
 async def test_a_deployment_is_ready_when_its_target_answers(session: Session) -> None:
     deployment = await ready(session)
     assert deployment.state == DeploymentState.READY
-    assert [kind for kind, _ in await outbox_of(session)] == ["TrafficShifted", "RolloutFinished", "DeploymentReady"]
+    assert [kind for kind, _ in await outbox_of(session)] == ["TrafficShifted", "DeploymentReady"]
 
 
 @pytest.mark.parametrize("split", [[(1, 60), (2, 60)], [(1, 50), (1, 50)], [(1, 100), (2, 0)]])
