@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from services.inference_gateway.proxy import errors
-from services.inference_gateway.proxy.asking import ID, MODEL, string_spans, swap
+from services.inference_gateway.proxy.asking import ID, MODEL, quoted, string_spans, swap
 from services.inference_gateway.proxy.upstream import Garbage
 
 DONE = b"[DONE]"
@@ -78,7 +78,7 @@ def rewrite_embeddings(raw: bytes, model: str) -> tuple[bytes, Answer]:
     answer = Answer(finish_reason="stop")
     answer.read_usage(fields.get("usage"))
     old = fields.get("model")
-    patched = swap(raw, string_spans(raw, MODEL), old, model) if isinstance(old, str) else None
+    patched = swap(raw, string_spans(raw, MODEL), old, quoted(model)) if isinstance(old, str) else None
     return patched or json.dumps(fields | {"model": model}, separators=(",", ":")).encode(), answer
 
 
@@ -203,8 +203,8 @@ def _learn(payload: bytes, completion_id: str, model: str) -> list[tuple[bytes, 
 def _renamed(raw: bytes, fields: dict[str, Any], completion_id: str, model: str) -> bytes:
     old_id, old_model = fields.get("id"), fields.get("model")
     if isinstance(old_id, str) and isinstance(old_model, str):
-        patched = swap(raw, string_spans(raw, ID), old_id, completion_id)
-        patched = swap(patched, string_spans(patched, MODEL), old_model, model) if patched is not None else None
+        patched = swap(raw, string_spans(raw, ID), old_id, b'"%b"' % completion_id.encode())
+        patched = swap(patched, string_spans(patched, MODEL), old_model, quoted(model)) if patched is not None else None
         if patched is not None:
             return patched
     return json.dumps(fields | {"id": completion_id, "model": model}, separators=(",", ":")).encode()

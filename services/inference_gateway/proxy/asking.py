@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, NoReturn
 
 from services.inference_gateway.proxy import bounds
@@ -159,7 +160,7 @@ def load(body: bytes) -> dict[str, Any]:
     if not body:
         raise invalid_json("it is empty")
     try:
-        fields = json.loads(body, parse_constant=_no_constant)
+        fields = _DECODER.decode(body.decode("utf-8", "surrogatepass"))
     except json.JSONDecodeError as error:
         raise invalid_json(f"{error.msg} at line {error.lineno}, column {error.colno}") from error
     except UnicodeDecodeError as error:
@@ -176,6 +177,9 @@ def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no number in JSON")
 
 
+_DECODER = json.JSONDecoder(parse_constant=_no_constant)  # `json.loads` would make one for every body
+
+
 def _message(message: dict[str, Any]) -> dict[str, str]:
     """One turn as text; parts other than text are left out."""
     content = message.get("content")
@@ -188,7 +192,7 @@ def _message(message: dict[str, Any]) -> dict[str, str]:
 def _swapped(raw: bytes, old: str, new: str) -> bytes | None:
     """Only where no other value stands under that key: this text was written by a stranger."""
     spans = string_spans(raw, MODEL)
-    return swap(raw, spans, old, new) if len(spans) == 1 else None
+    return swap(raw, spans, old, quoted(new)) if len(spans) == 1 else None
 
 
 MODEL = b'"model"'
@@ -210,14 +214,21 @@ def string_spans(raw: bytes, key: bytes) -> list[Span]:
     return spans
 
 
-def swap(raw: bytes, spans: list[Span], old: str, new: str) -> bytes | None:
-    """`raw` with the one value among `spans` that equals `old` replaced; None where there is not exactly one."""
+def swap(raw: bytes, spans: list[Span], old: str, new: bytes) -> bytes | None:
+    """`raw` with the one value among `spans` that equals `old` replaced; None where there is not exactly one. `new` has
+    its quotes."""
     plain = b'"%b"' % old.encode("utf-8", "surrogatepass")
     found = [span for span in spans if _means(raw[span[0] : span[1]], old, plain)]
     if len(found) != 1:
         return None
     start, end = found[0]
-    return raw[:start] + json.dumps(new).encode() + raw[end:]
+    return raw if new == plain else raw[:start] + new + raw[end:]
+
+
+@lru_cache(1024)
+def quoted(text: str) -> bytes:
+    """A name as JSON; there are few of them."""
+    return json.dumps(text).encode()
 
 
 def _means(text: bytes, value: str, plain: bytes) -> bool:

@@ -274,7 +274,7 @@ class Gateway:
 
     def _count(self, request: Request, status: int) -> None:
         route = request.path if request.path in ROUTES else MODELS if request.path.startswith(MODELS) else "other"
-        self.metrics.answered(route, status).inc()
+        self.metrics.answered(route, status)
 
 
 ROUTES: dict[str, dict[str, Answerer]] = {

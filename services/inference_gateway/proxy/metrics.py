@@ -1,9 +1,14 @@
 """What a worker counts. Names are OpenTelemetry's `gen_ai.*` as Prometheus spells them; ours begin with
 `gyre_gateway_`. Workers share them through files (prometheus_client's multi-process mode): the service's own
 /metrics shows the sum (`pool.ProxyMetrics`).
+
+What is counted for every request is counted in plain numbers and brought into those files once a second (`flush`): a
+write to a shared file takes longer than all else that there is to count.
 """
 
 from __future__ import annotations
+
+from bisect import bisect_left
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
@@ -16,22 +21,50 @@ TOKENS = (1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1048576)
 MODEL = ["project", "gen_ai_operation_name", "gen_ai_request_model", "gen_ai_response_model"]
 
 
+class Tally:
+    """A histogram's series: what came since the last `flush`."""
+
+    __slots__ = ("_bounds", "_counts", "_histogram", "_sum")
+
+    def __init__(self, histogram: Histogram) -> None:
+        self._histogram = histogram
+        self._bounds: list[float] = histogram._upper_bounds  # the last one is infinite
+        self._counts = [0] * len(self._bounds)
+        self._sum = 0.0
+
+    def observe(self, value: float) -> None:
+        self._counts[bisect_left(self._bounds, value)] += 1
+        self._sum += value
+
+    def flush(self) -> None:
+        """The library takes single values only; several at once are what it does with each, said once."""
+        if not any(self._counts):
+            return
+        for bucket, count in zip(self._histogram._buckets, self._counts, strict=True):
+            if count:
+                bucket.inc(count)
+        self._histogram._sum.inc(self._sum)
+        self._counts, self._sum = [0] * len(self._bounds), 0.0
+
+
 class Series:
     """The series of one model, looked up once: finding labels costs more than counting."""
 
     def __init__(self, metrics: Metrics, model: tuple[str, ...]) -> None:
         self._metrics = metrics
         self._model = model
-        self._seconds: dict[str, Histogram] = {}
-        self.first_token = metrics.first_token_seconds.labels(*model)
-        self.output_token = metrics.output_token_seconds.labels(*model)
-        self.tokens_in = metrics.tokens.labels(*model, "input")
-        self.tokens_out = metrics.tokens.labels(*model, "output")
+        self._seconds: dict[str, Tally] = {}
+        self.first_token = metrics.tally(metrics.first_token_seconds, *model)
+        self.output_token = metrics.tally(metrics.output_token_seconds, *model)
+        self.tokens_in = metrics.tally(metrics.tokens, *model, "input")
+        self.tokens_out = metrics.tally(metrics.tokens, *model, "output")
 
-    def seconds(self, error_type: str) -> Histogram:
-        if error_type not in self._seconds:
-            self._seconds[error_type] = self._metrics.request_seconds.labels(*self._model, error_type)
-        return self._seconds[error_type]
+    def seconds(self, error_type: str) -> Tally:
+        found = self._seconds.get(error_type)
+        if found is None:
+            found = self._metrics.tally(self._metrics.request_seconds, *self._model, error_type)
+            self._seconds[error_type] = found
+        return found
 
 
 class Metrics:
@@ -89,20 +122,33 @@ class Metrics:
             "gyre_gateway_snapshot_failures", "Snapshots that could not be read.", registry=registry
         )
         self._gauges(registry)
+        self._tallies: list[Tally] = []
         self._series: dict[tuple[str, ...], Series] = {}
-        self._answered: dict[tuple[str, int], Counter] = {}
+        self._answered: dict[tuple[str, int], int] = {}
         self._shown: dict[Gauge, set[tuple[str, ...]]] = {}
 
     def of(self, model: tuple[str, ...]) -> Series:
         """`model` holds the values of MODEL."""
-        if model not in self._series:
-            self._series[model] = Series(self, model)
-        return self._series[model]
+        found = self._series.get(model)
+        if found is None:
+            found = self._series[model] = Series(self, model)
+        return found
 
-    def answered(self, route: str, status: int) -> Counter:
-        if (route, status) not in self._answered:
-            self._answered[route, status] = self.requests.labels(route, str(status))
-        return self._answered[route, status]
+    def answered(self, route: str, status: int) -> None:
+        self._answered[route, status] = self._answered.get((route, status), 0) + 1
+
+    def tally(self, histogram: Histogram, *labels: str) -> Tally:
+        made = Tally(histogram.labels(*labels))
+        self._tallies.append(made)
+        return made
+
+    def flush(self) -> None:
+        """Brings what was counted into the files that all workers share."""
+        answered, self._answered = self._answered, {}
+        for (route, status), count in answered.items():
+            self.requests.labels(route, str(status)).inc(count)
+        for tally in self._tallies:
+            tally.flush()
 
     def show(self, gauge: Gauge, values: dict[tuple[str, ...], int]) -> None:
         """Sets the series of `gauge`; those that are gone go to 0, for a shared file cannot forget them."""

@@ -7,15 +7,24 @@ from __future__ import annotations
 
 import os
 import time
-from base64 import b32encode
 
 CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-_FROM_RFC4648 = bytes.maketrans(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", CROCKFORD.encode())
 _PAIRS = [first + second for first in CROCKFORD for second in CROCKFORD]
+_CHANCES = 256  # how many ids one look at the kernel's generator is for
+_chances: list[bytes] = []
 
 
 def new() -> str:
     """26 characters that sort by the millisecond in which they were made."""
     now = time.time_ns() // 1_000_000
-    stamp = "".join([_PAIRS[now >> shift & 1023] for shift in (40, 30, 20, 10, 0)])
-    return stamp + b32encode(os.urandom(10)).translate(_FROM_RFC4648).decode()
+    if not _chances:
+        drawn = os.urandom(10 * _CHANCES)
+        _chances.extend([drawn[at : at + 10] for at in range(0, len(drawn), 10)])
+    chance = int.from_bytes(_chances.pop(), "little")
+    pairs = _PAIRS
+    return (
+        f"{pairs[now >> 40 & 1023]}{pairs[now >> 30 & 1023]}{pairs[now >> 20 & 1023]}{pairs[now >> 10 & 1023]}"
+        f"{pairs[now & 1023]}{pairs[chance >> 70]}{pairs[chance >> 60 & 1023]}{pairs[chance >> 50 & 1023]}"
+        f"{pairs[chance >> 40 & 1023]}{pairs[chance >> 30 & 1023]}{pairs[chance >> 20 & 1023]}"
+        f"{pairs[chance >> 10 & 1023]}{pairs[chance & 1023]}"
+    )

@@ -76,6 +76,7 @@ class Worker:
         await asyncio.gather(*tasks, return_exceptions=True)
         self._gateway.pools.close()
         self._gateway.limiter.note()
+        self._metrics.flush()
         if not await self._writer.flush():
             log.error("completions were lost: the spool cannot be written", extra={"count": len(self._records)})
 
@@ -122,6 +123,7 @@ class Worker:
         while True:
             await asyncio.sleep(HOUSEKEEPING_SECONDS)
             self._gateway.pools.expire()
+            self._metrics.flush()
             self._metrics.connections.set(len(self._server.connections))
             self._metrics.record_queue.set(len(self._records))
             running: dict[tuple[str, ...], int] = {(name,): n for name, n in self._gateway.router.in_flight.items()}

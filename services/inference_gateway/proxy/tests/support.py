@@ -91,6 +91,7 @@ class Running:
         return [parse_line(line) for line in self.queue.take()]
 
     def metric(self, name: str, **labels: str) -> float:
+        self.gateway.metrics.flush()
         return self.gateway.metrics.registry.get_sample_value(name, labels) or 0.0
 
     async def raw(self, *parts: bytes, eof: bool = False) -> bytes:
