@@ -1,4 +1,4 @@
-"""One request on one connection to an engine: where its answer arrives, and the clock that watches it."""
+"""One request on one connection to an engine: where its answer arrives, and whether it takes too long."""
 
 from __future__ import annotations
 
@@ -30,19 +30,22 @@ class TooSlow(UpstreamError):
 class Attempt:
     """A sink for one response. Streamed pieces go straight to the client; all else is collected to its end."""
 
+    __slots__ = (
+        "_clock", "_collected", "_connection", "_done", "_exchange", "_last_heard", "_rewriter", "_settings", "_size",
+        "_status",
+    )  # fmt: skip
+
     def __init__(self, exchange: Exchange, connection: UpstreamConnection) -> None:
         self._exchange = exchange
         self._connection = connection
         self._settings = exchange.gateway.settings
-        self._loop = asyncio.get_running_loop()
-        self._done: asyncio.Future[None] = self._loop.create_future()
+        self._clock = exchange.gateway.clock
+        self._done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._status = 0
         self._rewriter: StreamRewriter | None = None
         self._collected: list[bytes] = []
         self._size = 0
-        self._last_heard = 0.0
-        self._period = min(self._settings.first_byte_seconds, self._settings.idle_seconds)
-        self._timer: asyncio.TimerHandle | None = None
+        self._last_heard = self._clock()
 
     @property
     def heard(self) -> bool:
@@ -56,19 +59,23 @@ class Attempt:
         """
         reply = self._exchange.reply
         reply.on_pause, reply.on_resume = self._connection.pause, self._resume
-        self._last_heard = self._loop.time()
-        self._timer = self._loop.call_later(self._period, self._check_time)
-        try:
-            self._connection.send(data, self)
-            await self._done
-        finally:
-            self._timer.cancel()
+        self._connection.send(data, self)
+        await self._done
+
+    def look(self, now: float) -> None:
+        """Gives up on an engine that said nothing for too long."""
+        limit = self._settings.idle_seconds if self.heard else self._settings.first_byte_seconds
+        if self._exchange.reply.paused:  # the client is the slow one; its own time-out watches it
+            self._last_heard = now
+        elif now - self._last_heard >= limit:
+            what = "no further piece of its answer" if self.heard else "no answer"
+            self.on_error(TooSlow(f"{what} within {limit:g} s"))
 
     # -- what the connection calls -----------------------------------------------------------------------------------
 
     def on_head(self, status: int, headers: dict[str, str]) -> None:
         self._status = status
-        self._last_heard = self._loop.time()
+        self._last_heard = self._clock()
         exchange = self._exchange
         kind = headers.get("content-type", "").partition(";")[0].strip().lower()
         if headers.get("content-encoding", "identity") != "identity":
@@ -92,7 +99,7 @@ class Attempt:
     def on_read(self) -> None:
         if self._done.done():
             return
-        self._last_heard = self._loop.time()
+        self._last_heard = self._clock()
         if self._rewriter is not None:
             try:
                 self._forward(self._rewriter.feed(self._take()))
@@ -150,17 +157,5 @@ class Attempt:
             self.on_error(Refusal(self._status, b""))
 
     def _resume(self) -> None:
-        self._last_heard = self._loop.time()
+        self._last_heard = self._clock()
         self._connection.resume()
-
-    def _check_time(self) -> None:
-        """One timer an attempt, set anew only when it fires: pieces just note when they came."""
-        now = self._loop.time()
-        limit = self._settings.idle_seconds if self.heard else self._settings.first_byte_seconds
-        if self._exchange.reply.paused:  # the client is the slow one; its own time-out watches it
-            self._last_heard = now
-        if now - self._last_heard >= limit - 0.001:
-            what = "no further piece of its answer" if self.heard else "no answer"
-            self.on_error(TooSlow(f"{what} within {limit:g} s"))
-        else:
-            self._timer = self._loop.call_at(min(self._last_heard + limit, now + self._period), self._check_time)

@@ -128,7 +128,9 @@ class ClientConnection(asyncio.Protocol):
             self._transport.close()
 
     def check_deadlines(self, now: float) -> None:
-        """Slow readers are cut; slow senders get 408; idle connections are closed."""
+        """Slow readers are cut; slow senders get 408; idle connections are closed; slow engines are given up."""
+        if self._reply is not None and self._reply.on_look is not None:
+            self._reply.on_look(now)
         if self._write_deadline and now >= self._write_deadline:
             self.abort()
         elif self._read_deadline and now >= self._read_deadline:

@@ -28,11 +28,16 @@ from services.inference_gateway.proxy.upstream import ClosedEarly, ConnectFailed
 if TYPE_CHECKING:
     from services.inference_gateway.proxy.gateway import Gateway
 
-STREAM_TYPE = "text/event-stream; charset=utf-8"
+JSON, STREAM = "application/json", "text/event-stream"
 
 
 class Exchange:
     """`answer` and `target` tell afterwards what came of it; `status` is what the client got (499: it left)."""
+
+    __slots__ = (
+        "_attempt", "_late", "_rewriter", "_task", "answer", "asking", "deployment", "dialect", "gateway", "headers", "id",
+        "on_begin", "reply", "started", "target", "trace", "wish", "work",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -59,15 +64,32 @@ class Exchange:
         self.on_begin: Callable[[], None] | None = None
         self.work = 0
         self.started = gateway.clock()
+        self._attempt: Attempt | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._late = False
 
     async def run(self) -> None:
         """Raises: ApiError where nothing went out yet; an answer that broke off later says so itself."""
+        self._task = asyncio.current_task()
+        self.reply.on_look = self._look
         try:
-            async with asyncio.timeout(self.gateway.settings.total_seconds):
-                await self._until_one_answers()
-        except TimeoutError:
+            await self._until_one_answers()
+        except asyncio.CancelledError:
+            if not self._late or self._task is None or self._task.uncancel():
+                raise
             seconds = self.gateway.settings.total_seconds
             self._broken(errors.upstream_timeout(f"not done after {seconds:g} s"))
+        finally:
+            self.reply.on_look = None
+
+    def _look(self, now: float) -> None:
+        """Gives up what takes too long."""
+        if now - self.started >= self.gateway.settings.total_seconds:
+            if self._task is not None and not self._late:
+                self._late = True
+                self._task.cancel()
+        elif self._attempt is not None:
+            self._attempt.look(now)
 
     async def _until_one_answers(self) -> None:
         tried: list[str] = []
@@ -117,7 +139,7 @@ class Exchange:
 
     async def _ask_by(self, pool: Pool, data: bytes, fresh: bool) -> None:
         connection = await pool.acquire(fresh)
-        attempt = Attempt(self, connection)
+        attempt = self._attempt = Attempt(self, connection)
         used_before = connection.requests > 0
         try:
             await attempt.run(data)
@@ -127,26 +149,23 @@ class Exchange:
             raise
         finally:
             pool.release(connection)
-            self.reply.on_pause = self.reply.on_resume = None
+            self._attempt = self.reply.on_pause = self.reply.on_resume = None
 
     def _request(self, target: Target, pool: Pool, base_path: str) -> bytes:
         """The bytes for one engine: our own headers, for the client's key and cookies are none of its business."""
         engine = WIRES.get(target.engine, OPENAI)
         path = base_path + engine.paths[self.asking.operation]
         body = self.asking.body_for(target.upstream_model or self.deployment.name, engine.stream_usage)
-        lines = [
-            f"POST {path} HTTP/1.1",
-            f"host: {pool.origin.authority}",
-            "content-type: application/json",
-            f"content-length: {len(body)}",
-            f"accept: {'text/event-stream' if self.asking.stream else 'application/json'}",
-            f"x-request-id: {self.id}",
-        ]
+        head = (
+            f"POST {path} HTTP/1.1\r\nhost: {pool.authority}\r\ncontent-type: application/json\r\n"
+            f"content-length: {len(body)}\r\n"
+            f"accept: {STREAM if self.asking.stream else JSON}\r\nx-request-id: {self.id}\r\n"
+        )
         if target.upstream_key_ref:
-            lines.append(f"authorization: Bearer {self.gateway.upstream_key(target.upstream_key_ref)}")
+            head += f"authorization: Bearer {self.gateway.upstream_key(target.upstream_key_ref)}\r\n"
         if self.trace:
-            lines.append(f"traceparent: {wire.header_safe(self.trace)}")
-        return "\r\n".join(lines).encode("latin-1", "replace") + b"\r\n\r\n" + body
+            head += f"traceparent: {wire.header_safe(self.trace)}\r\n"
+        return f"{head}\r\n".encode("latin-1", "replace") + body
 
     def _judged(self, error: UpstreamError, target: Target) -> tuple[ApiError, bool]:
         """What the client hears of a failure, and whether another engine may do better: where this one is down or
@@ -186,7 +205,7 @@ class Exchange:
     def begin_stream(self) -> None:
         if self.on_begin is not None:
             self.on_begin()
-        headers = {"content-type": STREAM_TYPE, "cache-control": "no-cache", "x-accel-buffering": "no"}
+        headers = {"content-type": f"{STREAM}; charset=utf-8", "cache-control": "no-cache", "x-accel-buffering": "no"}
         self.reply.start(200, headers | self._told())
 
     def rewriter(self) -> StreamRewriter:

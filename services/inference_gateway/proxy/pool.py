@@ -48,6 +48,7 @@ class Pool:
         self, origin: Origin, settings: ProxySettings, clock: Callable[[], float], tls: ssl.SSLContext
     ) -> None:
         self.origin = origin
+        self.authority = origin.authority
         self._settings = settings
         self._clock = clock
         self._tls = tls if origin.scheme == "https" else None
@@ -66,7 +67,10 @@ class Pool:
 
         Raises: PoolFull; ConnectFailed; UpstreamRefused.
         """
-        await self._take_slot()
+        if self._slots.locked():
+            await self._wait_for_slot()
+        else:
+            await self._slots.acquire()
         self.busy += 1
         try:
             connection = None if fresh else self._reuse()
@@ -95,10 +99,7 @@ class Pool:
         while self._idle:
             self._idle.pop().close()
 
-    async def _take_slot(self) -> None:
-        if not self._slots.locked():
-            await self._slots.acquire()
-            return
+    async def _wait_for_slot(self) -> None:
         if self.waiting >= self._settings.upstream_waiting:
             raise PoolFull(f"{self.waiting} requests wait for it already")
         self.waiting += 1

@@ -12,12 +12,19 @@ if TYPE_CHECKING:
     from services.inference_gateway.proxy.connection import ClientConnection
 
 Nothing = Callable[[], None]
+Look = Callable[[float], None]
 
 
 class Reply:
-    """For one request. Writing after the client left does nothing."""
+    """For one request. Writing after the client left does nothing.
 
-    __slots__ = ("_connection", "_head", "_request", "chunked", "ended", "on_pause", "on_resume", "started", "status")
+    `on_look` is called with the time as long as the answer is being made, some times a second: what takes too long is
+    found there, for a timer for each request would cost more than asking it.
+    """
+
+    __slots__ = (
+        "_connection", "_head", "_request", "chunked", "ended", "on_look", "on_pause", "on_resume", "started", "status"
+    )  # fmt: skip
 
     def __init__(self, connection: ClientConnection, request: Request) -> None:
         self._connection = connection
@@ -29,6 +36,7 @@ class Reply:
         self.chunked = False
         self.on_pause: Nothing | None = None
         self.on_resume: Nothing | None = None
+        self.on_look: Look | None = None
 
     @property
     def paused(self) -> bool:

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from services.inference_gateway.proxy import balance, errors
@@ -61,6 +60,27 @@ def resolve(snapshot: Snapshot, project: str, model: str, headers: Mapping[str, 
         return deployment, Wish(version)
     given = headers.get(SESSION_HEADER, "")
     return deployment, Wish(session=session_of(project, name, given) if given else None)
+
+
+class Running:
+    """One request on one target."""
+
+    __slots__ = ("_counts", "_probed", "_target")
+
+    def __init__(self, counts: dict[str, int], target: str, probed: _Failures | None) -> None:
+        self._counts = counts
+        self._target = target
+        self._probed = probed
+
+    def __enter__(self) -> None:
+        self._counts[self._target] = self._counts.get(self._target, 0) + 1
+        if self._probed is not None:
+            self._probed.probing = True
+
+    def __exit__(self, *_: object) -> None:
+        self._counts[self._target] -= 1
+        if self._probed is not None:
+            self._probed.probing = False
 
 
 class Router:
@@ -142,19 +162,9 @@ class Router:
         equals = balance.of_one_variant(candidates, at)
         return balance.choose(equals, prefix() if len(equals) > 1 else b"", self.in_flight, self._random)
 
-    @contextmanager
-    def running(self, target: Target) -> Iterator[None]:
-        """Counts a request as long as it runs on `target`: a draining one is free when its count is 0."""
-        self.in_flight[target.id] = self.in_flight.get(target.id, 0) + 1
-        probed = self._failures.get(target.id) if self._failures else None
-        if probed is not None:
-            probed.probing = True
-        try:
-            yield
-        finally:
-            self.in_flight[target.id] -= 1
-            if probed is not None:
-                probed.probing = False
+    def running(self, target: Target) -> Running:
+        """`with` it, a request counts as one that runs on `target`: a draining one is free when its count is 0."""
+        return Running(self.in_flight, target.id, self._failures.get(target.id) if self._failures else None)
 
     def succeeded(self, target: Target, seconds: float) -> None:
         """It answered, `seconds` after it was asked."""
@@ -172,7 +182,8 @@ class Router:
     def forget_others(self, targets: Collection[str]) -> None:
         """Drops what is known of targets that no snapshot names any more and on which nothing runs."""
         self._failures = {each: value for each, value in self._failures.items() if each in targets}
-        self.in_flight = {each: count for each, count in self.in_flight.items() if count or each in targets}
+        for gone in [each for each, count in self.in_flight.items() if not count and each not in targets]:
+            del self.in_flight[gone]
         self.outcomes.forget_others(targets)
 
     def _paused(self, target: Target, now: float) -> bool:

@@ -8,8 +8,7 @@ alike for all projects, so shares that are fair in each worker are fair in the s
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from math import ceil, exp
 
 from services.inference_gateway.proxy.fairness import FairQueue
@@ -66,22 +65,13 @@ class Turns:
     def idle(self) -> bool:
         return not self._running and not self._queue
 
-    @asynccontextmanager
-    async def turn(self, project: str, cost: int, used: Callable[[], int]) -> AsyncIterator[None]:
-        """Waits for a place and holds it. `cost` is estimated work, `used` tells at the end what it was.
-
-        Raises: Busy.
+    def turn(self, project: str, cost: int, used: Callable[[], int]) -> Turn:
+        """`async with` it, a request waits for a place and holds it. `cost` is estimated work, `used` tells at the end
+        what it was.
         """
-        if not self.places:
-            yield
-            return
-        await self._enter(project, cost)
-        try:
-            yield
-        finally:
-            self._leave(project, cost, used())
+        return Turn(self, project, cost, used)
 
-    async def _enter(self, project: str, cost: int) -> None:
+    async def enter(self, project: str, cost: int) -> None:
         if self._running < self.places and not self._queue:
             self._look(0)
             self._running += 1
@@ -95,10 +85,10 @@ class Turns:
         except asyncio.CancelledError:
             self._queue.remove(project, cost, turn)
             if turn.done() and not turn.cancelled():
-                self._leave(project, cost, 0)  # its turn came just as its client left
+                self.leave(project, cost, 0)  # its turn came just as its client left
             raise
 
-    def _leave(self, project: str, cost: int, used: int) -> None:
+    def leave(self, project: str, cost: int, used: int) -> None:
         self._look(cost)
         self._running -= 1
         self._queue.correct(project, used - cost)
@@ -122,6 +112,28 @@ class Turns:
         if self._running >= self.places:
             self._rate.add(done, now - self._seen)
         self._seen = now
+
+
+class Turn:
+    """One request's. Entering raises Busy."""
+
+    __slots__ = ("_cost", "_holds", "_project", "_turns", "_used")
+
+    def __init__(self, turns: Turns, project: str, cost: int, used: Callable[[], int]) -> None:
+        self._turns = turns
+        self._project = project
+        self._cost = cost
+        self._used = used
+        self._holds = False
+
+    async def __aenter__(self) -> None:
+        if self._turns.places:
+            await self._turns.enter(self._project, self._cost)
+            self._holds = True
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._holds:
+            self._turns.leave(self._project, self._cost, self._used())
 
 
 class AllTurns:

@@ -43,10 +43,12 @@ def request_id() -> dict[str, str]:
 
 
 def head(status: int, headers: Iterable[tuple[str, str]]) -> bytes:
-    """Status line and headers. Values are ours or were checked: no line break can come through `header_safe`."""
-    lines = [f"HTTP/1.1 {status} {REASONS.get(status, 'Unknown')}"]
-    lines += [f"{name}: {header_safe(value)}" for name, value in headers]
-    return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1", "replace")
+    """Status line and headers. A line break in a value becomes a space."""
+    lines = [f"{name}: {value}\r\n" for name, value in headers]
+    text = "".join(lines)
+    if text.count("\n") != len(lines) or text.count("\r") != len(lines):
+        text = "".join([header_safe(line[:-2]) + "\r\n" for line in lines])
+    return f"HTTP/1.1 {status} {REASONS.get(status, 'Unknown')}\r\n{text}\r\n".encode("latin-1", "replace")
 
 
 def header_safe(value: str) -> str:

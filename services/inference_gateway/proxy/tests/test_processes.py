@@ -94,8 +94,9 @@ async def test_a_worker_answers_keeps_and_counts(home):
         answer = await home.ask()
         await eventually(lambda: home.stored)
     assert home.stored[0].id == answer.id and home.stored[0].answer == "hi"
+    counted = 'gyre_gateway_requests_total{route="/v1/chat/completions",status="200"} 1.0'
+    await eventually(lambda: counted in generate_latest(home.registry).decode())
     shown = generate_latest(home.registry).decode()
-    assert 'gyre_gateway_requests_total{route="/v1/chat/completions",status="200"} 1.0' in shown
     assert "gen_ai_server_request_duration_seconds_bucket" in shown and "gyre_gateway_snapshot_revision 1.0" in shown
 
 
