@@ -159,7 +159,7 @@ class ClientConnection(asyncio.Protocol):
         self._header_bytes += len(name) + len(value) + 4
         self._header_count += 1
         if self._header_bytes <= self._settings.max_header_bytes and self._header_count <= MAX_HEADERS:
-            self._headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+            self._headers[wire.NAMES.get(name) or name.decode("latin-1").lower()] = value.decode("latin-1")
 
     def on_headers_complete(self) -> None:
         if self._deaf:

@@ -116,15 +116,20 @@ class Ledger:
 
     def commit(self, accounts: Sequence[tuple[int, Account]], reservation: tuple[int, bytes] | None = None) -> None:
         """All of these changes or none. Only while locked."""
+        map_ = self._map
         writes = [(ACCOUNTS_AT + position * ACCOUNT_BYTES, _packed(account)) for position, account in accounts]
         if reservation is not None:
             writes.append(reservation)
-        log = b"".join([_LOGGED.pack(where, len(data)) + data for where, data in writes])
-        self._map[LOG_AT : LOG_AT + len(log)] = log
-        _NUMBER.pack_into(self._map, _COUNT_AT, len(writes))  # from here on it will happen
+        at = LOG_AT
         for where, data in writes:
-            self._map[where : where + len(data)] = data
-        _NUMBER.pack_into(self._map, _COUNT_AT, 0)
+            _LOGGED.pack_into(map_, at, where, len(data))
+            at += _LOGGED.size
+            map_[at : at + len(data)] = data
+            at += len(data)
+        _NUMBER.pack_into(map_, _COUNT_AT, len(writes))  # from here on it will happen
+        for where, data in writes:
+            map_[where : where + len(data)] = data
+        _NUMBER.pack_into(map_, _COUNT_AT, 0)
 
     def sync(self) -> None:
         """To the disk. Slow: not in an event loop."""

@@ -24,6 +24,9 @@ BYTES_PER_TOKEN = 4  # of an English text; the engine's own count replaces it in
 MOST_TOKENS = 10**9
 NOTE_SECONDS = 0.1
 WHO = ("This key", "The project of this key")
+REQUEST_HEADERS = ("x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests")
+TOKEN_HEADERS = ("x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens")
+Dues = tuple[tuple[int, int], tuple[int, int]]  # of key and project: when it is due, and how much a minute
 
 
 @dataclass(slots=True)
@@ -57,6 +60,7 @@ class Limiter:
         self._seat = ledger.take_seat()
         self._assumed = assumed_tokens
         self._used: dict[tuple[int, int], list[int]] = {}  # requests, tokens, picodollars not yet noted
+        self._known: dict[tuple[str, str], tuple[Party, Party]] = {}
 
     def reserve(self, key: Key, project: str, limits: Limits, ask: Asking, deployment: Deployment) -> Hold:
         """Counts the request, and what it may cost, for the key and for the project.
@@ -66,8 +70,9 @@ class Limiter:
         prompt, said, cost = estimate(ask, deployment, self._assumed)
         parties = self._parties(key, project, limits)
         positions = parties[0].account, parties[1].account
+        both = key.limits, limits
         if not key.limits.any and not limits.any:
-            return Hold(self, 0, positions, (key.limits, limits), prompt, fairness.work(prompt, said), {})
+            return Hold(self, 0, positions, both, prompt, fairness.work(prompt, said), {})
         try:
             place = self._seat.place()
         except LedgerFull as error:
@@ -78,7 +83,7 @@ class Limiter:
             self._seat.give_back(place)
             raise self._error(refused, parties) from refused
         headers = self._headers(accounts, parties)
-        return Hold(self, place, positions, (key.limits, limits), prompt, fairness.work(prompt, said), headers)
+        return Hold(self, place, positions, both, prompt, fairness.work(prompt, said), headers)
 
     def settle(self, hold: Hold, used: Cost) -> None:
         if not hold.place:
@@ -109,13 +114,18 @@ class Limiter:
         return self._headers(accounts, parties)
 
     def _parties(self, key: Key, project: str, limits: Limits) -> tuple[Party, Party]:
+        known = self._known.get((key.name, project))
+        if known is not None and known[0].limits is key.limits and known[1].limits is limits:
+            return known
         try:
-            return (
+            parties = (
                 Party(self.ledger.account(key.name), key.limits),
                 Party(self.ledger.account(f"projects/{project}"), limits),
             )
         except LedgerFull as error:
             raise errors.overloaded(f"This gateway is full: {error}.") from error
+        self._known[key.name, project] = parties
+        return parties
 
     def _error(self, refused: Refused, parties: tuple[Party, Party]) -> ApiError:
         party = parties[refused.party]
@@ -126,14 +136,16 @@ class Limiter:
 
     def _headers(self, accounts: tuple[Account, Account], parties: tuple[Party, Party]) -> dict[str, str]:
         """Of key and project, the one that has less left."""
+        key, project = accounts
         first, second = parties[0].limits, parties[1].limits
-        now = self.ledger.now() if first.requests_per_minute or second.requests_per_minute else 0
         headers: dict[str, str] = {}
-        rates = [(a.requests_due, p.limits.requests_per_minute) for a, p in zip(accounts, parties, strict=True)]
-        _add_rate(headers, "requests", rates, now)
+        now = self.ledger.now()
+        if first.requests_per_minute or second.requests_per_minute:
+            dues = (key.requests_due, first.requests_per_minute), (project.requests_due, second.requests_per_minute)
+            _add_rate(headers, REQUEST_HEADERS, dues, now)
         if first.tokens_per_minute or second.tokens_per_minute:
-            rates = [(a.tokens_due, p.limits.tokens_per_minute) for a, p in zip(accounts, parties, strict=True)]
-            _add_rate(headers, "tokens", rates, now or self.ledger.now())
+            dues = (key.tokens_due, first.tokens_per_minute), (project.tokens_due, second.tokens_per_minute)
+            _add_rate(headers, TOKEN_HEADERS, dues, now)
         return headers
 
 
@@ -144,10 +156,10 @@ def estimate(ask: Asking, deployment: Deployment, assumed: int) -> tuple[int, in
     length = _positive(fields.get("max_completion_tokens")) or _positive(fields.get("max_tokens")) or assumed
     choices = max(_positive(fields.get("n")), _positive(fields.get("best_of")), 1)
     answer = 0 if ask.operation == EMBEDDINGS else min(length * choices, MOST_TOKENS)
-    price = max(
-        (target.input_price * prompt + target.output_price * answer for target in deployment.targets), default=0
-    )
-    return prompt, answer, Cost(prompt + answer, price)
+    dearest = 0
+    for target in deployment.targets:
+        dearest = max(dearest, target.input_price * prompt + target.output_price * answer)
+    return prompt, answer, Cost(prompt + answer, dearest)
 
 
 def _used(answer: Answer, target: Target, estimated_prompt: int) -> Cost:
@@ -181,10 +193,8 @@ def _render(who: str, limits: Limits, refusal: allowance.Refusal) -> ApiError:
     return errors.budget_held(what, wait) if refusal.held else errors.insufficient_quota(what, wait)
 
 
-def _add_rate(headers: dict[str, str], what: str, rates: list[tuple[int, int]], now: int) -> None:
-    limited = [(allowance.remaining(due, limit, now), limit, due) for due, limit in rates if limit]
-    if limited:
-        left, limit, due = min(limited)
-        headers[f"x-ratelimit-limit-{what}"] = str(limit)
-        headers[f"x-ratelimit-remaining-{what}"] = str(left)
-        headers[f"x-ratelimit-reset-{what}"] = f"{max(0, due - now) / SECOND_NS:.1f}s"
+def _add_rate(headers: dict[str, str], names: tuple[str, str, str], dues: Dues, now: int) -> None:
+    left, limit, due = min([(allowance.remaining(due, limit, now), limit, due) for due, limit in dues if limit])
+    headers[names[0]] = str(limit)
+    headers[names[1]] = str(left)
+    headers[names[2]] = f"{max(0, due - now) / SECOND_NS:.1f}s"

@@ -171,18 +171,18 @@ class Pools:
         self._tls = ssl.create_default_context()
         self._policy = Policy(settings.allow_loopback, settings.allow_private)
         self._pools: dict[Origin, Pool] = {}
-        self._urls: dict[tuple[str, bool], tuple[Origin, str]] = {}
+        self._urls: dict[tuple[str, bool], tuple[Pool, str]] = {}
 
     def of(self, base_url: str, checked: bool) -> tuple[Pool, str]:
         """The pool for `base_url` and the path of its base. Raises: UpstreamRefused."""
         known = self._urls.get((base_url, checked))
         if known is None:
-            known = self._urls[base_url, checked] = split_base_url(base_url, checked, self._policy)
-        origin, path = known
-        pool = self._pools.get(origin)
-        if pool is None:
-            pool = self._pools[origin] = Pool(origin, self._settings, self._clock, self._tls)
-        return pool, path
+            origin, path = split_base_url(base_url, checked, self._policy)
+            pool = self._pools.get(origin)
+            if pool is None:
+                pool = self._pools[origin] = Pool(origin, self._settings, self._clock, self._tls)
+            known = self._urls[base_url, checked] = pool, path
+        return known
 
     def all(self) -> Iterable[Pool]:
         return self._pools.values()
@@ -194,7 +194,7 @@ class Pools:
     def forget_others(self, base_urls: set[tuple[str, bool]]) -> None:
         """Drops the pools of places that no snapshot names any more, once nothing runs there."""
         self._urls = {key: value for key, value in self._urls.items() if key in base_urls}
-        wanted = {origin for origin, _ in self._urls.values()}
+        wanted = {pool.origin for pool, _ in self._urls.values()}
         for origin, pool in list(self._pools.items()):
             if origin not in wanted and not pool.busy and not pool.waiting:
                 self._pools.pop(origin).close()

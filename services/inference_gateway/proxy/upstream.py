@@ -7,6 +7,8 @@ from typing import Protocol, cast
 
 import httptools
 
+from services.inference_gateway.proxy.wire import NAMES
+
 MAX_HEADER_BYTES = 64 * 1024
 BODILESS = frozenset({204, 304})
 
@@ -141,7 +143,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._in_body = False
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+        self._headers[NAMES.get(name) or name.decode("latin-1").lower()] = value.decode("latin-1")
 
     def on_headers_complete(self) -> None:
         status = self._parser.get_status_code()

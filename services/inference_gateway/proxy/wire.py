@@ -13,6 +13,12 @@ REASONS = {status.value: status.phrase for status in HTTPStatus} | {499: "Client
 JSON = "application/json; charset=utf-8"
 LAST_CHUNK = b"0\r\n\r\n"
 REQUEST_ID = "x-request-id"
+# As clients and engines mostly write them: found sooner than made.
+_COMMON = (
+    "Accept", "Accept-Encoding", "Authorization", "Connection", "Content-Length", "Content-Type", "Date", "Host",
+    "Keep-Alive", "Server", "Transfer-Encoding", "User-Agent", "X-Request-Id",
+)  # fmt: skip
+NAMES = {form.encode(): name.lower() for name in _COMMON for form in (name, name.lower())}
 
 
 @dataclass(slots=True)
