@@ -11,7 +11,7 @@ export TOKENIZERS_PARALLELISM ?= false
 export HF_HUB_OFFLINE ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up down demo test test-all bench lint format gen lock console screenshots browser tools clean
+.PHONY: help setup fast up down demo test test-all bench lint format gen lock console screenshots browser tools clean
 
 help: ## Show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | sort | expand -t 14
@@ -34,22 +34,25 @@ $(VENV)/.ready: $(VENV)/.packages pyproject.toml
 	@$(MAKE) --no-print-directory console
 	@touch $@
 
-up: setup ## Start the platform (idempotent); GYRE_HOME says where its state lies
+fast: $(VENV)/.ready ## Compile the gateway's hot path, where there is a C compiler; without it runs as plain Python
+	@$(BIN)/python -m services.inference_gateway.proxy.compiling
+
+up: setup fast ## Start the platform (idempotent); GYRE_HOME says where its state lies
 	$(BIN)/gyre up
 
 down: ## Stop the platform and everything that it runs
 	@[ ! -x $(BIN)/gyre ] || $(BIN)/gyre down
 
-demo: setup ## Run the whole loop twice on a real model, and show what came of it (15 minutes)
+demo: setup fast ## Run the whole loop twice on a real model, and show what came of it (15 minutes)
 	$(BIN)/gyre demo $(ARGS)
 
-test: setup tools ## Run every test but benchmarks and the long chaos runs
+test: setup tools fast ## Run every test but benchmarks and the long chaos runs
 	$(BIN)/python -m pytest -m "not benchmark and not chaos_long and not peers" $(ARGS)
 
-test-all: setup tools ## Run everything, benchmarks and long chaos runs too
+test-all: setup tools fast ## Run everything, benchmarks and long chaos runs too
 	$(BIN)/python -m pytest $(ARGS)
 
-bench: setup ## Run the benchmarks; numbers go to tests/load/out
+bench: setup fast ## Run the benchmarks; numbers go to tests/load/out
 	$(BIN)/python -m pytest -m benchmark tests/load $(ARGS)
 
 lint: setup ## Check style, types and protos; the console's too

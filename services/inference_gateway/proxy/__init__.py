@@ -4,3 +4,10 @@
 A request's way: `server`, `connection` (the wire) → `gateway` (paths, keys) → `exchange` (one completion) →
 `routing`, `pool`, `upstream` → `attempt`, `answering` → `reply`. What is kept: `records` → spool → `shipper`.
 """
+
+import os as _os
+import sys as _sys
+
+if _compiled := _os.environ.get("GYRE_PROXY_COMPILED"):  # a worker: see `compiling.py`
+    __path__.insert(0, f"{_compiled}/services/inference_gateway/proxy")
+    _sys.path.append(_compiled)

@@ -158,7 +158,7 @@ class Gateway:
             ask = dialect.parse(request.body)
             deployment, wish = routing.resolve(snapshot, project, ask.model, request.headers)
         except ApiError as error:  # what is wrong counts as well
-            error.headers |= self.limiter.count_request(key, project, limits)
+            error.headers = error.headers | self.limiter.count_request(key, project, limits)
             raise
         hold = self.limiter.reserve(key, project, limits, ask, deployment)
         exchange = Exchange(self, reply, dialect, ask, deployment, wish, request.headers.get("traceparent", ""))
@@ -170,7 +170,7 @@ class Gateway:
             error_type = answering.UPSTREAM_ERROR if exchange.answer.finish_reason == answering.UPSTREAM_ERROR else ""
         except ApiError as error:
             error_type = error.code
-            error.headers |= exchange.headers
+            error.headers = error.headers | exchange.headers
             raise
         except asyncio.CancelledError:
             exchange.answer.finish_reason = answering.CLIENT_CLOSED

@@ -31,6 +31,7 @@ from prometheus_client import CollectorRegistry, Metric
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.registry import Collector
 
+from services.inference_gateway.proxy import compiling
 from services.inference_gateway.proxy.control import ControlServer, FeedbackSink, KeyQuestion, WorkerStatus
 from services.inference_gateway.proxy.outcomes import Outcomes
 from services.inference_gateway.proxy.server import BACKLOG, bind
@@ -196,10 +197,14 @@ class ProxyPool:
             *("--socket", str(descriptor)),
             *("--settings", self._settings.model_dump_json()),
         ]
-        environment = os.environ | {
-            "PROMETHEUS_MULTIPROC_DIR": str(self._paths.metrics),
-            "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
-        }
+        environment = (
+            os.environ
+            | compiling.environment()
+            | {
+                "PROMETHEUS_MULTIPROC_DIR": str(self._paths.metrics),
+                "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+            }
+        )
         return await asyncio.create_subprocess_exec(
             *command, stdin=asyncio.subprocess.PIPE, pass_fds=[descriptor], env=environment
         )

@@ -20,6 +20,7 @@ import pytest
 from openai import AsyncOpenAI
 from prometheus_client import CollectorRegistry, generate_latest
 
+from services.inference_gateway.proxy import compiling
 from services.inference_gateway.proxy.control import FeedbackCall
 from services.inference_gateway.proxy.processes import ProxyPool
 from services.inference_gateway.proxy.records import CompletionRecord
@@ -216,3 +217,10 @@ async def test_a_home_too_deep_for_a_socket_works(tmp_path):
         await home.route()
         with closing((await asyncio.open_connection("127.0.0.1", home.port))[1]):
             assert home.pool.pids
+
+
+@pytest.mark.skipif(not compiling.environment(), reason="the hot path is not compiled: `make fast`")
+async def test_workers_run_the_compiled_hot_path(home):
+    await home.route()
+    mapped = Path(f"/proc/{home.pool.pids[0]}/maps").read_text()
+    assert compiling.environment()["GYRE_PROXY_COMPILED"] in mapped
