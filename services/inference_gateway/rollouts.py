@@ -235,7 +235,7 @@ async def _put_in_force(session: Session, deployment: Deployment, targets: Seque
         target.weight_percent = weights.get(target.id, 0)
     await session.flush()
     serving = [target for target in targets if target.weight_percent]
-    shifted = events_pb2.TrafficShifted(name=deployment.name, shares=event_shares(serving))
+    shifted = events_pb2.TrafficShifted(name=deployment.name, shares=event_shares(serving), alias=deployment.alias)
     shifted.shift_time.FromDatetime(session.clock.now())
     await emit(session, deployment.name, shifted)
 

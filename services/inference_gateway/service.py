@@ -127,7 +127,9 @@ async def delete(session: Session, name: str, etag: str) -> Deployment:
     for target in await store.targets_of(session, name, lock=True):
         await drain(session, target)
     deployment.rollout, deployment.due = "", None
-    await transition(session, deployment, DeploymentState.DELETED)
+    deleted = events_pb2.DeploymentDeleted(name=name)
+    deleted.delete_time.FromDatetime(session.clock.now())
+    await transition(session, deployment, DeploymentState.DELETED, deleted)
     return deployment
 
 
@@ -177,7 +179,9 @@ def _state_event(
     session: Session, deployment: Deployment, state: DeploymentState, ready: Sequence[Target]
 ) -> events_pb2.DeploymentReady | events_pb2.DeploymentFailed | None:
     if state == DeploymentState.READY:
-        event = events_pb2.DeploymentReady(name=deployment.name, shares=rollouts.event_shares(ready))
+        event = events_pb2.DeploymentReady(
+            name=deployment.name, shares=rollouts.event_shares(ready), alias=deployment.alias
+        )
         event.ready_time.FromDatetime(session.clock.now())
         return event
     if state == DeploymentState.FAILED:
