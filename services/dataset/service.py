@@ -178,7 +178,7 @@ async def update_dataset(session: Session, name: str, changes: dict[str, str], *
     for key in changes:
         if key not in EDITABLE:
             raise FieldImmutable(field=key)
-    said = {key: changes[key] for key in ("licence", "origin") if key in changes}
+    said = {key: value for key, value in changes.items() if key in ("licence", "origin")}
     for version in await store.versions_of(session, name) if said else ():
         await _say_anew(session, dataset, version, said)
     for key, value in changes.items():

@@ -141,6 +141,26 @@ async def begin(
     return rollout
 
 
+async def refuse_alias(session: Session, deployment: Deployment, refusal: Precondition) -> None:
+    """What the alias points to is refused until the alias moves; the traffic stays where it is."""
+    deployment.alias_refused = deployment.alias_variant
+    known = await store.targets_of(session, deployment.name, lock=True)
+    number = await store.next_rollout_number(session, deployment.name)
+    rollout = Rollout(
+        name=f"{deployment.name}/rollouts/{number}",
+        project=deployment.project,
+        deployment=deployment.name,
+        number=number,
+        before=[share(target, target.weight_percent) for target in known if target.weight_percent],
+        after=[],
+        steps=[100],
+        guard=AT_ONCE.guard,
+    )
+    session.add(rollout)
+    await session.flush()
+    await _finish(session, deployment, rollout, RolloutState.FAILED, refusal.reason, refusal.message)
+
+
 async def advance(
     session: Session, deployment: Deployment, targets: Sequence[Target], news: Mapping[str, News] = NO_NEWS
 ) -> None:

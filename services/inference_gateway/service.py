@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from gyre.inference_gateway.v1 import deployment_pb2, events_pb2
 from gyre_kit import resources
 from gyre_kit.db import Session
-from gyre_kit.errors import AlreadyExists, Invalid, NotFound
+from gyre_kit.errors import AlreadyExists, Invalid, NotFound, Precondition
 from gyre_kit.names import slug
 from gyre_kit.states import transition
 
@@ -106,6 +106,13 @@ async def shift(
     resources.check_etag(deployment, etag)
     await rollouts.begin(session, deployment, wanted, plan, request_id=request_id)
     return deployment
+
+
+async def refuse_alias(session: Session, name: str, variant: str, refusal: Precondition) -> None:
+    """Its alias points to what may not be deployed: that is not followed, and a rollout that FAILED says why."""
+    deployment = await existing(session, name)
+    if deployment.alias_variant == variant:
+        await rollouts.refuse_alias(session, deployment, refusal)
 
 
 async def roll_back(

@@ -1,17 +1,18 @@
-"""Parse, call, render: licences."""
+"""Parse, call, render: licences and model cards."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from gyre.model_registry.v1 import licence_pb2, licence_service_pb2
+from gyre.model_registry.v1 import card_pb2, card_service_pb2, licence_pb2, licence_service_pb2
+from gyre.model_registry.v1.card_service_pb2_grpc import CardServiceServicer
 from gyre.model_registry.v1.licence_service_pb2_grpc import LicenceServiceServicer
 from gyre_kit.app import Context
 from gyre_kit.auth import caller
 from gyre_kit.names import project_of
 from gyre_kit.render import enum_number, render
 
-from services.model_registry import licensing
+from services.model_registry import card, cards, licensing
 from services.model_registry.models import LicencePolicy
 
 
@@ -37,6 +38,33 @@ class LicenceApi(LicenceServiceServicer):
         given, fields = request.licence_policy, list(request.update_mask.paths)
         async with self.db.transaction() as session:
             return policy_to_proto(await licensing.update_policy(session, given, fields, by=caller()))
+
+
+class CardApi(CardServiceServicer):
+    def __init__(self, context: Context) -> None:
+        self.context = context
+
+    async def GetModelCard(self, request: card_service_pb2.GetModelCardRequest, _: Any) -> card_pb2.ModelCard:
+        return card_to_proto(await cards.card_of(self.context, request.name))
+
+    async def EditModelCard(self, request: card_service_pb2.EditModelCardRequest, _: Any) -> card_pb2.ModelCard:
+        async with self.context.db.transaction() as session:
+            await cards.edit(session, request.name, request.markdown, etag=request.etag, by=caller())
+        return card_to_proto(await cards.card_of(self.context, request.name))
+
+
+def card_to_proto(shown: cards.Card) -> card_pb2.ModelCard:
+    text = shown.text
+    return render(
+        text,
+        card_pb2.ModelCard,
+        sections=[
+            {"title": each.title, "body": each.body, "generated": each.generated}
+            for each in card.sections_of(shown.facts)
+        ],
+        markdown=card.markdown_of(shown.facts),
+        update_time=text.update_time if text.updated_by else None,
+    )
 
 
 def terms_to_proto(name: str, found: licensing.Standing) -> licence_pb2.LicenceTerms:

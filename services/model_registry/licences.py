@@ -183,7 +183,8 @@ def _table() -> dict[str, Licence]:
     free = ("cc0-1.0", "unlicense", "0bsd", "pddl-1.0", "wtfpl", "mit-0")
     notice = ("apache-2.0", "mit", "bsd-2-clause", "bsd-3-clause", "isc", "bsl-1.0", "zlib", "afl-3.0", "ecl-2.0")
     passed_on = ("gpl-2.0", "gpl-3.0", "agpl-3.0", "lgpl-2.1", "lgpl-3.0", "mpl-2.0", "epl-2.0", "eupl-1.2", "osl-3.0")
-    for names, terms in ((free, ()), (notice, (BY,)), (passed_on, (BY, SA))):
+    by_terms: list[tuple[tuple[str, ...], tuple[Term, ...]]] = [(free, ()), (notice, (BY,)), (passed_on, (BY, SA))]
+    for names, terms in by_terms:
         rows += [Licence(name, frozenset(terms), f"https://spdx.org/licenses/{SPELLINGS[name]}.html") for name in names]
     rows += [Licence("odc-by", frozenset({BY}), "https://opendatacommons.org/licenses/by/1-0/")]
     rows += [Licence("odbl", frozenset({BY, SA}), "https://opendatacommons.org/licenses/odbl/1-0/")]
@@ -199,7 +200,32 @@ def _table() -> dict[str, Licence]:
 
 SPELLINGS = {
     name.lower(): name
-    for name in ["CC0-1.0", "Unlicense", "0BSD", "PDDL-1.0", "WTFPL", "MIT-0", "Apache-2.0", "MIT", "BSD-2-Clause", "BSD-3-Clause", "ISC", "BSL-1.0", "Zlib", "AFL-3.0", "ECL-2.0", "GPL-2.0", "GPL-3.0", "AGPL-3.0", "LGPL-2.1", "LGPL-3.0", "MPL-2.0", "EPL-2.0", "EUPL-1.2", "OSL-3.0"]
+    for name in [
+        "CC0-1.0",
+        "Unlicense",
+        "0BSD",
+        "PDDL-1.0",
+        "WTFPL",
+        "MIT-0",
+        "Apache-2.0",
+        "MIT",
+        "BSD-2-Clause",
+        "BSD-3-Clause",
+        "ISC",
+        "BSL-1.0",
+        "Zlib",
+        "AFL-3.0",
+        "ECL-2.0",
+        "GPL-2.0",
+        "GPL-3.0",
+        "AGPL-3.0",
+        "LGPL-2.1",
+        "LGPL-3.0",
+        "MPL-2.0",
+        "EPL-2.0",
+        "EUPL-1.2",
+        "OSL-3.0",
+    ]
 }
 CREATIVE_COMMONS: Mapping[str, tuple[Term, ...]] = {
     "by": (BY,),

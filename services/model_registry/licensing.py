@@ -27,7 +27,17 @@ from services.model_registry.models import KnownData, LicencePolicy, Variant, Ve
 MOST_ANCESTORS = 10_000
 DATA, WEIGHTS, VARIANTS = "datasets/versions", "models/versions", "models/versions/variants"
 # By which a work goes on in another. A verdict, an alias, a deployment or a pipeline brings no terms.
-CARRYING = ["trained_on", "based_on", "rewarded_by", "made", "stored_as", "converted_to", "calibrated_on", "derived", "answered"]
+CARRYING = [
+    "trained_on",
+    "based_on",
+    "rewarded_by",
+    "made",
+    "stored_as",
+    "converted_to",
+    "calibrated_on",
+    "derived",
+    "answered",
+]
 
 
 class ThingNotFound(NotFound):
