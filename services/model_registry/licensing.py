@@ -90,14 +90,18 @@ async def standing(context: Context, name: str) -> Standing:
             break
     if name not in found.rows and name not in found.data:
         raise ThingNotFound(name=name)
-    stated = {each: _stated(each, found) for each in found.names}
-    terms = licences.inherit(name, found.parents, stated)
+    terms = terms_of(name, found)
     async with context.db.transaction() as session:
         kept = await policy(session, project_of(name))
     against = licences.refusals(terms, as_policy(kept))
     if found.truncated and kept.refuse_unknown:
         against.append(Refusal(None, name, "", f"{name} came from more than {MOST_ANCESTORS:,} things."))
     return Standing(*_own(name, found), terms, against, found.truncated)
+
+
+def terms_of(name: str, found: Ancestry) -> Terms:
+    stated = {each: _stated(each, found) for each in found.names}
+    return licences.inherit(name, found.parents, stated)
 
 
 async def policy(session: Session, project: str) -> LicencePolicy:
