@@ -254,6 +254,11 @@ async def _put_in_force(session: Session, deployment: Deployment, targets: Seque
     for target in targets:
         target.weight_percent = weights.get(target.id, 0)
     await session.flush()
+    await say_split(session, deployment, targets)
+
+
+async def say_split(session: Session, deployment: Deployment, targets: Sequence[Target]) -> None:
+    """Tells others which split is in force, and which alias it follows."""
     serving = [target for target in targets if target.weight_percent]
     shifted = events_pb2.TrafficShifted(name=deployment.name, shares=event_shares(serving), alias=deployment.alias)
     shifted.shift_time.FromDatetime(session.clock.now())

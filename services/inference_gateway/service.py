@@ -79,9 +79,12 @@ async def update(session: Session, given: deployment_pb2.Deployment, fields: Seq
         raise FieldImmutable(fields=", ".join(sorted(wrong)))
     deployment = await existing(session, given.name)
     resources.check_etag(deployment, given.etag)
+    follows_another = "alias" in fields and given.alias != deployment.alias
     for name in fields:
         setattr(deployment, name, getattr(given, name))
     await session.flush()
+    if follows_another:
+        await rollouts.say_split(session, deployment, await store.targets_of(session, deployment.name))
     return deployment
 
 

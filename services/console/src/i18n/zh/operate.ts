@@ -137,5 +137,5 @@ export const operate: Translation<typeof source> = {
   "policy.unknown": "拒绝来源许可不明的模型",
   "policy.changedBy": "修改者",
   "rpc.UpdateLicencePolicy": "修改了许可策略",
-  "rpc.EditModelCard": "编辑了模型卡",
+  "rpc.EditModelCard": "编辑了模型说明",
 };

@@ -216,6 +216,6 @@ export const reasons: Translation<typeof source> = {
   "reason.LICENCE_REFUSED": "项目的许可策略拒绝部署",
   "reason.THING_NOT_FOUND": "没有该名称的记录",
   "reason.POLICY_FIELD_IMMUTABLE": "策略中的该项不可修改",
-  "reason.CARD_TOO_LONG": "模型卡过长",
+  "reason.CARD_TOO_LONG": "模型说明过长",
   "reason.BAD_CARD": "每一节都需要各自的标题",
 };
