@@ -114,7 +114,7 @@ Global___DeploymentFailed: _TypeAlias = DeploymentFailed  # noqa: Y015
 
 @_typing.final
 class TrafficShifted(_message.Message):
-    """A new split is in force."""
+    """A new split is in force, or the one in force follows another alias."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
