@@ -19,8 +19,9 @@ from gyre.dataset.v1.version_service_pb2_grpc import VersionServiceStub as Datas
 from gyre.feedback.v1 import batch_service_pb2, feedback_service_pb2
 from gyre.feedback.v1.batch_service_pb2_grpc import BatchServiceStub
 from gyre.feedback.v1.feedback_service_pb2_grpc import FeedbackServiceStub
-from gyre.inference_gateway.v1 import completion_service_pb2
+from gyre.inference_gateway.v1 import completion_service_pb2, deployment_service_pb2
 from gyre.inference_gateway.v1.completion_service_pb2_grpc import CompletionServiceStub
+from gyre.inference_gateway.v1.deployment_service_pb2_grpc import DeploymentServiceStub
 from gyre.training_scheduler.v1 import run_service_pb2
 from gyre.training_scheduler.v1.run_service_pb2_grpc import RunServiceStub
 from gyre_kit.names import parent_of
@@ -109,6 +110,23 @@ async def what_led_to_run(clients: Clients, name: str) -> Answer:
     return Answer([*links, Link(run.spec.base, name, "based_on", since)])
 
 
+async def what_is_served(clients: Clients, name: str) -> Answer:
+    """The split of now, of a deployment whose splits nobody has told since it is there."""
+    stub = clients.stub(DeploymentServiceStub)
+    deployment = await ask(stub.GetDeployment(deployment_service_pb2.GetDeploymentRequest(name=name)))
+    if deployment is None:
+        return Answer()
+    shares = [
+        (target.variant or target.model_version, target.weight_percent)
+        for target in deployment.targets
+        if target.weight_percent
+    ]
+    links = [Link(served, name, "served_by", None, weight) for served, weight in shares if served]
+    if links and deployment.alias:
+        links.append(Link(deployment.alias, name, "followed_by"))
+    return Answer(links)
+
+
 async def what_a_deployment_answered(clients: Clients, name: str) -> Answer:
     stub = clients.stub(CompletionServiceStub)
     only = f"deployment={name}"
@@ -170,9 +188,11 @@ UPSTREAM: dict[str, Asked] = {
     "feedback": what_led_to_feedback,
     "completions": what_led_to_completion,
     "runs": what_led_to_run,
+    "deployments": what_is_served,
 }
 DOWNSTREAM: dict[str, Asked] = {
     "deployments": what_a_deployment_answered,
     "completions": what_was_said_about,
     "feedback": what_took_feedback,
 }
+OF_NOW = frozenset({what_is_served, what_a_deployment_answered, what_took_feedback})  # say nothing of any other time

@@ -117,10 +117,11 @@ def licence_of(readme: str) -> str:
         return ""
     if not isinstance(said, dict):
         return ""
-    licence = said.get("license") or ""
+    licence = said.get("license")
     if licence == "other":
-        licence = said.get("license_name") or "other"
-    return (" AND ".join(map(str, licence)) if isinstance(licence, list) else str(licence))[:200]
+        licence = said.get("license_name") or licence
+    names = licence if isinstance(licence, list) else [licence]
+    return " AND ".join(name for name in names if isinstance(name, str))[:200]
 
 
 def _front_matter(facts: Facts) -> dict[str, Any]:

@@ -35,6 +35,9 @@ KINDS = {
 }
 
 
+KEPT_WHOLE = ("runs", "deployments")  # of which nobody is asked where anything is kept here
+
+
 @dataclass(frozen=True)
 class Question:
     """What is asked. `time` is None for now: only then crowds are counted, for their services count no past."""
@@ -107,7 +110,7 @@ async def _step(context: Context, names: Sequence[str], time: datetime | None, *
     for known in data.values():
         if time is None or known.time <= time:
             asking.rows_of(known.name, known.row_count, known.time, found)
-    whole = {link.target for link in found.links if asking.collections_of(link.target) == "runs"} | set(data)
+    whole = {link.target for link in found.links if asking.collections_of(link.target) in KEPT_WHOLE} | set(data)
     asked = asking.known_to_others((name for name in names if name not in whole), _asked(time, upstream=upstream))
     for answer in await asyncio.gather(*(ask(context.clients, name) for ask, name in asked)):
         found.links += [link for link in answer.links if time is None or link.time is None or link.time <= time]
@@ -116,9 +119,8 @@ async def _step(context: Context, names: Sequence[str], time: datetime | None, *
 
 
 def _asked(time: datetime | None, *, upstream: bool) -> dict[str, asking.Asked]:
-    if upstream:
-        return asking.UPSTREAM
-    return {key: ask for key, ask in asking.DOWNSTREAM.items() if time is None or key == "completions"}
+    asked = asking.UPSTREAM if upstream else asking.DOWNSTREAM
+    return asked if time is None else {key: ask for key, ask in asked.items() if ask not in asking.OF_NOW}
 
 
 def _node(name: str, crowd: Crowd | None, known: Version | Variant | None) -> lineage_pb2.LineageNode:

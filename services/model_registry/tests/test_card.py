@@ -93,6 +93,7 @@ def test_what_people_wrote_comes_back_from_an_exported_card_and_nothing_else(wri
         ("# No front matter\nlicense: mit\n", ""),
         ("---\nlicense: [\n---\n", ""),
         ("---\n- a list\n---\n", ""),
+        ("---\na: &a [x, x]\nb: &b [*a, *a]\nlicense: [*b, *b]\n---\n", ""),
     ],
 )
 def test_the_licence_is_read_from_a_readme_that_says_it(readme: str, licence: str) -> None:

@@ -1,5 +1,6 @@
-import { Skeleton } from "antd";
-import { bare } from "@/api/names";
+import { Select, Skeleton } from "antd";
+import { useState } from "react";
+import { bare, lastPart, shortName, variantLabel } from "@/api/names";
 import { useGet, useProject } from "@/api/queries";
 import type { InheritedTerm, LicenceTerms } from "@/api/types";
 import { useI18n } from "@/i18n";
@@ -8,14 +9,41 @@ import { Panel } from "./Page";
 import { Trouble } from "./Trouble";
 import "./terms.css";
 
+interface Props {
+  name: string;
+  /** Forms of it, which may have come from more. */
+  variants?: readonly string[];
+}
+
 /** Under which terms a version stands, each with the ancestor that brings it, and what the policy has against it. */
-export function Terms({ name }: { name: string }) {
+export function Terms({ name, variants = [] }: Props) {
   const { t, word } = useI18n();
   const project = useProject();
-  const found = useGet<LicenceTerms>(`/projects/${project}/licence-terms`, { name });
+  const [chosen, setChosen] = useState(name);
+  const found = useGet<LicenceTerms>(`/projects/${project}/licence-terms`, { name: chosen });
   const isRefused = (found.data?.refusals.length ?? 0) > 0;
   return (
-    <Panel title={t("terms.title")} extra={isRefused && <span className="chip bad">{t("terms.refused")}</span>}>
+    <Panel
+      title={t("terms.title")}
+      extra={
+        <>
+          {isRefused && <span className="chip bad">{t("terms.refused")}</span>}
+          {variants.length > 0 && (
+            <Select
+              size="small"
+              aria-label={t("models.variant")}
+              style={{ minWidth: 160 }}
+              value={chosen}
+              onChange={setChosen}
+              options={[
+                { value: name, label: shortName(name) },
+                ...variants.map((variant) => ({ value: variant, label: variantLabel(lastPart(variant)) })),
+              ]}
+            />
+          )}
+        </>
+      }
+    >
       {found.isPending ? (
         <Skeleton active title={false} />
       ) : found.isError ? (

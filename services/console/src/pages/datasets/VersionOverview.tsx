@@ -49,7 +49,7 @@ export function VersionOverview({ version }: { version: DatasetVersion }) {
           ]}
         />
       </Panel>
-      {version.state === "STATE_READY" && <Terms name={version.name} />}
+      {version.state === "STATE_READY" && <Terms key={version.name} name={version.name} />}
     </div>
   );
 }

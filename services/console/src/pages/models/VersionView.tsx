@@ -50,7 +50,7 @@ export function VersionView({ version }: { version: ModelVersion }) {
           ]}
         />
       </Panel>
-      <Terms name={version.name} />
+      <Terms key={version.name} name={version.name} variants={version.variants} />
     </div>
   );
 }
