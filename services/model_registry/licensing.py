@@ -48,6 +48,10 @@ class PolicyFieldImmutable(Invalid):
     """Of a policy refuse_terms and refuse_unknown can be changed."""
 
 
+class TermUnknown(Invalid):
+    """A policy refuses terms that are known: non_commercial, attribution, naming, share_alike and so on."""
+
+
 @dataclass(frozen=True)
 class Standing:
     """How a thing stands: what is stated of it, what it inherits, what the policy has against it."""
@@ -104,22 +108,24 @@ def terms_of(name: str, found: Ancestry) -> Terms:
     return licences.inherit(name, found.parents, stated)
 
 
-async def policy(session: Session, project: str) -> LicencePolicy:
+async def policy(session: Session, project: str, *, lock: bool = False) -> LicencePolicy:
     """The project's, or one that refuses nothing."""
     name = f"projects/{project}/licencePolicy"
-    kept: LicencePolicy | None = await session.get(LicencePolicy, name)
+    kept: LicencePolicy | None = await session.get(LicencePolicy, name, with_for_update=lock)
     return kept or LicencePolicy(name=name, project=project, revision=0)
 
 
 async def update_policy(
     session: Session, given: licence_pb2.LicencePolicy, fields: Sequence[str], *, by: Identity
 ) -> LicencePolicy:
-    """Raises: PolicyFieldImmutable; EtagMismatch; BadParent."""
+    """Raises: PolicyFieldImmutable; TermUnknown; EtagMismatch; BadParent."""
     if wrong := set(fields) - {"refuse_terms", "refuse_unknown"}:
         raise PolicyFieldImmutable(fields=", ".join(sorted(wrong)))
-    kept = await policy(session, project_of(given.name))
+    kept = await policy(session, project_of(given.name), lock=True)
     resources.check_etag(kept, given.etag)
     if "refuse_terms" in fields:
+        if wrong_numbers := set(given.refuse_terms) - set(licence_pb2.Term.values()[1:]):
+            raise TermUnknown(field="refuse_terms", given=", ".join(map(str, sorted(wrong_numbers))))
         chosen = {short_name(licence_pb2.Term.DESCRIPTOR, number) for number in given.refuse_terms}
         kept.refuse_terms = [term for term in Term if term in chosen]
     if "refuse_unknown" in fields:

@@ -119,6 +119,10 @@ async def test_a_policy_is_changed_field_by_field_by_whoever_read_the_last_one(s
     assert (kept.refuse_terms, kept.refuse_unknown) == (["NON_COMMERCIAL", "NAMING"], True)
     with pytest.raises(EtagMismatch):
         await licensing.update_policy(session, given, ["refuse_terms"], by=ENGINEER)
+    for number in (0, 99):
+        with pytest.raises(licensing.TermUnknown):
+            unknown = LicencePolicy(name=name, refuse_terms=[number])
+            await licensing.update_policy(session, unknown, ["refuse_terms"], by=ENGINEER)
     with pytest.raises(licensing.PolicyFieldImmutable):
         await licensing.update_policy(session, given, ["updated_by"], by=ENGINEER)
 

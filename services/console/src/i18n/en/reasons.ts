@@ -215,4 +215,5 @@ export const reasons = {
   "reason.POLICY_FIELD_IMMUTABLE": "That cannot be changed in a policy",
   "reason.CARD_TOO_LONG": "The card is too long",
   "reason.BAD_CARD": "Every section needs a title of its own",
+  "reason.TERM_UNKNOWN": "There is no such licence term",
 } as const;

@@ -218,4 +218,5 @@ export const reasons: Translation<typeof source> = {
   "reason.POLICY_FIELD_IMMUTABLE": "策略中的该项不可修改",
   "reason.CARD_TOO_LONG": "模型说明过长",
   "reason.BAD_CARD": "每一节都需要各自的标题",
+  "reason.TERM_UNKNOWN": "没有这样的许可条款",
 };
