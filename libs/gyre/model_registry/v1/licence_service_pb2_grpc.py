@@ -73,7 +73,8 @@ class LicenceServiceServicer:
 
     def UpdateLicencePolicy(self, request, context):
         """Changes refuse_terms or refuse_unknown; holds from the next deployment or change of traffic. What serves already
-        goes on. ABORTED (ETAG_MISMATCH); INVALID_ARGUMENT (POLICY_FIELD_IMMUTABLE); PERMISSION_DENIED for all but admins.
+        goes on. ABORTED (ETAG_MISMATCH); INVALID_ARGUMENT (POLICY_FIELD_IMMUTABLE, TERM_UNKNOWN); PERMISSION_DENIED for
+        all but admins.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

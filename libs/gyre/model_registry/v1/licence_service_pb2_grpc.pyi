@@ -40,7 +40,8 @@ class LicenceServiceStub:
     """The policy of a project."""
     UpdateLicencePolicy: _grpc.UnaryUnaryMultiCallable[_licence_service_pb2.UpdateLicencePolicyRequest, _licence_pb2.LicencePolicy]
     """Changes refuse_terms or refuse_unknown; holds from the next deployment or change of traffic. What serves already
-    goes on. ABORTED (ETAG_MISMATCH); INVALID_ARGUMENT (POLICY_FIELD_IMMUTABLE); PERMISSION_DENIED for all but admins.
+    goes on. ABORTED (ETAG_MISMATCH); INVALID_ARGUMENT (POLICY_FIELD_IMMUTABLE, TERM_UNKNOWN); PERMISSION_DENIED for
+    all but admins.
     """
 
 @_typing.type_check_only
@@ -54,7 +55,8 @@ class LicenceServiceAsyncStub(LicenceServiceStub):
     """The policy of a project."""
     UpdateLicencePolicy: _aio.UnaryUnaryMultiCallable[_licence_service_pb2.UpdateLicencePolicyRequest, _licence_pb2.LicencePolicy]  # type: ignore[assignment]
     """Changes refuse_terms or refuse_unknown; holds from the next deployment or change of traffic. What serves already
-    goes on. ABORTED (ETAG_MISMATCH); INVALID_ARGUMENT (POLICY_FIELD_IMMUTABLE); PERMISSION_DENIED for all but admins.
+    goes on. ABORTED (ETAG_MISMATCH); INVALID_ARGUMENT (POLICY_FIELD_IMMUTABLE, TERM_UNKNOWN); PERMISSION_DENIED for
+    all but admins.
     """
 
 class LicenceServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -83,7 +85,8 @@ class LicenceServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_licence_pb2.LicencePolicy, _abc.Awaitable[_licence_pb2.LicencePolicy]]:
         """Changes refuse_terms or refuse_unknown; holds from the next deployment or change of traffic. What serves already
-        goes on. ABORTED (ETAG_MISMATCH); INVALID_ARGUMENT (POLICY_FIELD_IMMUTABLE); PERMISSION_DENIED for all but admins.
+        goes on. ABORTED (ETAG_MISMATCH); INVALID_ARGUMENT (POLICY_FIELD_IMMUTABLE, TERM_UNKNOWN); PERMISSION_DENIED for
+        all but admins.
         """
 
 def add_LicenceServiceServicer_to_server(servicer: LicenceServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
