@@ -38,7 +38,7 @@ export function Card({ version }: { version: ModelVersion }) {
     >
       <div className="stack">
         {card.data.sections.map((section) => (
-          <section key={section.title} aria-label={section.title}>
+          <section key={section.title}>
             <div className="row">
               <h3 lang="en">{section.title}</h3>
               {section.generated && <span className="chip">{t("card.generated")}</span>}
