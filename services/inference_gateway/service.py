@@ -114,7 +114,7 @@ async def shift(
 async def refuse_alias(session: Session, name: str, variant: str, refusal: Precondition) -> None:
     """Its alias points to what may not be deployed: that is not followed, and a rollout that FAILED says why."""
     deployment = await existing(session, name)
-    if deployment.alias_variant == variant:
+    if deployment.alias_variant == variant and not deployment.rollout:
         await rollouts.refuse_alias(session, deployment, refusal)
 
 

@@ -82,6 +82,15 @@ async def test_an_alias_that_may_not_be_followed_leaves_a_failed_rollout_and_the
     assert [each.weight_percent for each in await store.targets_of(session, deployment.name)] == [100]
 
 
+async def test_a_refused_alias_does_not_break_off_the_change_that_began_meanwhile(session: Session) -> None:
+    deployment = await ready(session)
+    deployment.alias_variant = variant(2, 100).variant
+    await service.shift(session, deployment.name, [variant(3, 100)])
+    under_way = deployment.rollout
+    await service.refuse_alias(session, deployment.name, deployment.alias_variant, LicenceRefused("no"))
+    assert deployment.rollout == under_way != ""
+
+
 async def test_a_target_that_stops_answering_makes_it_pending_and_coming_back_makes_it_ready(session: Session) -> None:
     deployment = await ready(session)
     await see(session, deployment, v1=TargetState.STARTING)
