@@ -12,6 +12,7 @@ from gyre_sdk.resources.data import Datasets
 from gyre_sdk.resources.evaluation import Comparisons, Evaluations, Suites, Verdicts
 from gyre_sdk.resources.feedback import Batches, FeedbackItems
 from gyre_sdk.resources.identity import Keys, Projects
+from gyre_sdk.resources.licences import Licences
 from gyre_sdk.resources.models import Models
 from gyre_sdk.resources.serving import Completions, Deployments
 from gyre_sdk.resources.training import Pipelines, Runs
@@ -43,6 +44,7 @@ class Gyre:
         self.feedback, self.batches = FeedbackItems(*of), Batches(*of)
         self.queues, self.workloads, self.nodes = Queues(*of), Workloads(*of), Nodes(*of)
         self.projects, self.keys = Projects(*of), Keys(*of)
+        self.licences = Licences(*of)
 
     def chat(self, model: str, messages: list[dict[str, str]], **options: Any) -> Iterator[chat.Piece]:
         """A streamed chat with a deployment; `options` as in OpenAI's API. The last piece has the completion's id."""

@@ -29,6 +29,7 @@ WANTED: Final = (
     "added_tokens.json",
     "chat_template*",
     "LICENSE*",
+    "README.md",  # its front matter names the licence
 )
 HUGGING_FACE: Final = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
 MODELSCOPE: Final = "https://www.modelscope.cn"

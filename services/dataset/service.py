@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -13,6 +13,7 @@ from gyre_kit.auth import Identity
 from gyre_kit.db import Session
 from gyre_kit.errors import AlreadyExists, Exhausted, Invalid, NotFound, Precondition
 from gyre_kit.names import BadName, last, parent_of, project_of, slug
+from gyre_kit.outbox import emit
 from gyre_kit.render import enum_number
 from gyre_kit.states import transition
 
@@ -171,12 +172,16 @@ async def get_dataset(session: Session, name: str, *, lock: bool = False) -> Dat
 
 
 async def update_dataset(session: Session, name: str, changes: dict[str, str], *, etag: str = "") -> Dataset:
-    """Raises: DatasetNotFound; EtagMismatch; FieldImmutable."""
+    """Versions that had the data set's licence or origin follow. Raises: DatasetNotFound; EtagMismatch; FieldImmutable."""
     dataset = await _active(session, name)
     resources.check_etag(dataset, etag)
-    for key, value in changes.items():
+    for key in changes:
         if key not in EDITABLE:
             raise FieldImmutable(field=key)
+    said = {key: value for key, value in changes.items() if key in ("licence", "origin")}
+    for version in await store.versions_of(session, name) if said else ():
+        await _say_anew(session, dataset, version, said)
+    for key, value in changes.items():
         setattr(dataset, key, value)
     await session.flush()
     return dataset
@@ -292,6 +297,9 @@ async def finish_version(session: Session, version: Version, facts: dict[str, An
         duplicate_count=version.duplicate_count,
         size_bytes=version.size_bytes,
         derived_from=version.derived_from,
+        licence=version.licence,
+        origin=version.origin,
+        all_derived=not version.source_uri or any("/batches/" in name for name in version.derived_from),
     )
     ready.ready_time.FromDatetime(session.clock.now())
     await transition(session, version, VersionState.READY, ready)
@@ -372,6 +380,18 @@ async def _check_mixed(session: Session, dataset: Dataset, mix: dict[str, Any]) 
     if version.state != VersionState.READY:
         raise VersionNotReady(name=version.name, state=version.state)
     return {"version": version.name, "max_rows": mix.get("max_rows", 0)}
+
+
+async def _say_anew(session: Session, dataset: Dataset, version: Version, said: Mapping[str, str]) -> None:
+    """What is said of its licence and origin is no part of its rows, and may be corrected."""
+    changed = {key for key, value in said.items() if getattr(version, key) == getattr(dataset, key) != value}
+    for key in changed:
+        setattr(version, key, said[key])
+    if changed and version.state == VersionState.READY:
+        await session.flush()  # takes the lock on its row before its outbox insert
+        event = events_pb2.VersionLicenceChanged(name=version.name, licence=version.licence, origin=version.origin)
+        event.change_time.FromDatetime(session.clock.now())
+        await emit(session, version.name, event)
 
 
 async def _check_unpinned(session: Session, versions: Sequence[Version]) -> None:

@@ -239,6 +239,7 @@ async def finish_batch(session: Session, batch: Batch) -> None:
         preference_version=batch.preference_version,
         rows_uri=batch.rows_uri,
         rows_digest=batch.rows_digest,
+        model_versions=await store.answering_versions(session, batch.name),
     )
     ready.ready_time.FromDatetime(session.clock.now())
     await transition(session, batch, BatchState.READY, ready)

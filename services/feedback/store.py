@@ -63,6 +63,12 @@ async def of_batch(session: Session, batch: str) -> Sequence[Feedback]:
     return (await session.scalars(sa.select(Feedback).where(Feedback.batch == batch).order_by(Feedback.number))).all()
 
 
+async def answering_versions(session: Session, batch: str) -> Sequence[str]:
+    """Registry versions whose answers the batch is about."""
+    query = sa.select(Feedback.model_version).where(Feedback.batch == batch, Feedback.model_version != "")
+    return (await session.scalars(query.distinct().order_by(Feedback.model_version))).all()
+
+
 async def release(session: Session, batch: str) -> None:
     """Lets go of a failed batch's feedback."""
     await session.execute(sa.update(Feedback).where(Feedback.batch == batch).values(batch=""))

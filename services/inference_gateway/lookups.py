@@ -6,8 +6,15 @@ from datetime import timedelta
 
 from google.protobuf import duration_pb2
 from gyre.inference_gateway.v1 import deployment_service_pb2
-from gyre.model_registry.v1 import alias_service_pb2, variant_pb2, variant_service_pb2, version_service_pb2
+from gyre.model_registry.v1 import (
+    alias_service_pb2,
+    licence_service_pb2,
+    variant_pb2,
+    variant_service_pb2,
+    version_service_pb2,
+)
 from gyre.model_registry.v1.alias_service_pb2_grpc import AliasServiceStub
+from gyre.model_registry.v1.licence_service_pb2_grpc import LicenceServiceStub
 from gyre.model_registry.v1.variant_service_pb2_grpc import VariantServiceStub
 from gyre.model_registry.v1.version_service_pb2_grpc import VersionServiceStub
 from gyre_kit.errors import Invalid, NotFound, Precondition
@@ -32,6 +39,10 @@ class FormatUnsupported(Precondition):
     """llama.cpp loads GGUF; make such a variant first, for example Q8_0."""
 
 
+class LicenceRefused(Precondition):
+    """The project's licence policy refuses to deploy it."""
+
+
 class BadPrice(Invalid):
     """A million tokens cost 0 to 1,000 dollars, in millionths of a dollar."""
 
@@ -41,7 +52,7 @@ class UpstreamRefused(Invalid):
 
 
 async def look_up(clients: Clients, spec: deployment_service_pb2.TargetSpec, holder: str) -> Wanted:
-    """Raises: UpstreamRefused; VariantNotReady; FormatUnsupported; what the registry answers."""
+    """Raises: UpstreamRefused; VariantNotReady; FormatUnsupported; LicenceRefused; what the registry answers."""
     if spec.upstream_url:
         return _upstream(spec)
     variants = clients.stub(VariantServiceStub)
@@ -50,6 +61,7 @@ async def look_up(clients: Clients, spec: deployment_service_pb2.TargetSpec, hol
         raise VariantNotReady(variant=spec.variant)
     if variant.format != variant_pb2.Variant.FORMAT_GGUF:
         raise FormatUnsupported(variant=spec.variant)
+    await _check_licence(clients, variant.name)
     await pin(clients, variant.version, holder)
     return Wanted(
         weight_percent=spec.weight_percent,
@@ -58,6 +70,23 @@ async def look_up(clients: Clients, spec: deployment_service_pb2.TargetSpec, hol
         model_version=variant.version,
         variant_uri=variant.uri,
         variant_digest=variant.digest,
+    )
+
+
+async def _check_licence(clients: Clients, variant: str) -> None:
+    """Raises: LicenceRefused, naming the first term, the ancestor that brings it, and how many more there are."""
+    request = licence_service_pb2.GetLicenceTermsRequest(name=variant)
+    found = await clients.stub(LicenceServiceStub).GetLicenceTerms(request)
+    if not found.refusals:
+        return
+    first, more = found.refusals[0], len(found.refusals) - 1
+    raise LicenceRefused(
+        f"{first.message}{f' There are {more} more reasons.' if more else ''} Serve a variant that did not come from "
+        "it, correct the licence if it is wrong, or let an administrator change the policy (`gyre licences policy`).",
+        variant=variant,
+        term=enum_name(first, "term") or "UNKNOWN",
+        because_of=first.because_of,
+        licence=first.licence,
     )
 
 

@@ -209,7 +209,12 @@ async def follow_aliases(context: Context) -> bool:
         return False
     with within_project(behind.project):
         spec = deployment_service_pb2.TargetSpec(variant=behind.alias_variant, weight_percent=100)
-        wanted = await lookups.look_up(context.clients, spec, behind.name)
+        try:
+            wanted = await lookups.look_up(context.clients, spec, behind.name)
+        except lookups.LicenceRefused as refusal:
+            async with context.db.transaction() as session:
+                await service.refuse_alias(session, behind.name, spec.variant, refusal)
+            return True
     async with context.db.transaction() as session:
         await service.shift(session, behind.name, [wanted])
     return True

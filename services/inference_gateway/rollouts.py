@@ -141,6 +141,26 @@ async def begin(
     return rollout
 
 
+async def refuse_alias(session: Session, deployment: Deployment, refusal: Precondition) -> None:
+    """What the alias points to is refused until the alias moves; the traffic stays where it is."""
+    deployment.alias_refused = deployment.alias_variant
+    known = await store.targets_of(session, deployment.name, lock=True)
+    number = await store.next_rollout_number(session, deployment.name)
+    rollout = Rollout(
+        name=f"{deployment.name}/rollouts/{number}",
+        project=deployment.project,
+        deployment=deployment.name,
+        number=number,
+        before=[share(target, target.weight_percent) for target in known if target.weight_percent],
+        after=[],
+        steps=[100],
+        guard=AT_ONCE.guard,
+    )
+    session.add(rollout)
+    await session.flush()
+    await _finish(session, deployment, rollout, RolloutState.FAILED, refusal.reason, refusal.message)
+
+
 async def advance(
     session: Session,
     deployment: Deployment,
@@ -248,8 +268,13 @@ async def _put_in_force(session: Session, deployment: Deployment, targets: Seque
     for target in targets:
         target.weight_percent = weights.get(target.id, 0)
     await session.flush()
+    await say_split(session, deployment, targets)
+
+
+async def say_split(session: Session, deployment: Deployment, targets: Sequence[Target]) -> None:
+    """Tells others which split is in force, and which alias it follows."""
     serving = [target for target in targets if target.weight_percent]
-    shifted = events_pb2.TrafficShifted(name=deployment.name, shares=event_shares(serving))
+    shifted = events_pb2.TrafficShifted(name=deployment.name, shares=event_shares(serving), alias=deployment.alias)
     shifted.shift_time.FromDatetime(session.clock.now())
     await emit(session, deployment.name, shifted)
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from gyre.inference_gateway.v1 import deployment_pb2, events_pb2
 from gyre_kit import resources
 from gyre_kit.db import Session
-from gyre_kit.errors import AlreadyExists, Invalid, NotFound
+from gyre_kit.errors import AlreadyExists, Invalid, NotFound, Precondition
 from gyre_kit.names import slug
 from gyre_kit.states import transition
 
@@ -79,9 +79,12 @@ async def update(session: Session, given: deployment_pb2.Deployment, fields: Seq
         raise FieldImmutable(fields=", ".join(sorted(wrong)))
     deployment = await existing(session, given.name)
     resources.check_etag(deployment, given.etag)
+    follows_another = "alias" in fields and given.alias != deployment.alias
     for name in fields:
         setattr(deployment, name, getattr(given, name))
     await session.flush()
+    if follows_another:
+        await rollouts.say_split(session, deployment, await store.targets_of(session, deployment.name))
     return deployment
 
 
@@ -108,6 +111,13 @@ async def shift(
     return deployment
 
 
+async def refuse_alias(session: Session, name: str, variant: str, refusal: Precondition) -> None:
+    """Its alias points to what may not be deployed: that is not followed, and a rollout that FAILED says why."""
+    deployment = await existing(session, name)
+    if deployment.alias_variant == variant and not deployment.rollout:
+        await rollouts.refuse_alias(session, deployment, refusal)
+
+
 async def roll_back(
     session: Session, name: str, *, message: str = "", etag: str = "", request_id: str = ""
 ) -> Deployment:
@@ -127,7 +137,9 @@ async def delete(session: Session, name: str, etag: str) -> Deployment:
     for target in await store.targets_of(session, name, lock=True):
         await drain(session, target)
     deployment.rollout, deployment.due = "", None
-    await transition(session, deployment, DeploymentState.DELETED)
+    deleted = events_pb2.DeploymentDeleted(name=name)
+    deleted.delete_time.FromDatetime(session.clock.now())
+    await transition(session, deployment, DeploymentState.DELETED, deleted)
     return deployment
 
 
@@ -179,7 +191,9 @@ def _state_event(
     session: Session, deployment: Deployment, state: DeploymentState, ready: Sequence[Target]
 ) -> events_pb2.DeploymentReady | events_pb2.DeploymentFailed | None:
     if state == DeploymentState.READY:
-        event = events_pb2.DeploymentReady(name=deployment.name, shares=rollouts.event_shares(ready))
+        event = events_pb2.DeploymentReady(
+            name=deployment.name, shares=rollouts.event_shares(ready), alias=deployment.alias
+        )
         event.ready_time.FromDatetime(session.clock.now())
         return event
     if state == DeploymentState.FAILED:

@@ -13,7 +13,7 @@ from gyre_kit.errors import Conflict, Denied, NotFound, Precondition
 from gyre_kit.names import parent_of, project_of, slug
 from gyre_kit.outbox import emit
 
-from services.model_registry import store
+from services.model_registry import history, store
 from services.model_registry.models import Alias, AliasMove, Model
 from services.model_registry.service import ready_version
 
@@ -136,9 +136,8 @@ async def _write_down(session: Session, alias: Alias, came_from: str, wanted: Mo
             request_id=wanted.request_id or None,
         )
     )
-    edges = [(alias.variant or alias.version, alias.name, "promoted_to"), (verdict, alias.name, "allowed")]
-    edges.append((alias.variant, verdict, "judged_by"))
-    await store.add_edges(session, alias.project, edges)
+    await session.flush()
+    await history.add_edges(session, alias.project, [(alias.variant, verdict, "judged_by")])
     moved = events_pb2.AliasMoved(
         name=alias.name, from_version=came_from, to_version=alias.version, to_variant=alias.variant, verdict=verdict
     )

@@ -255,13 +255,14 @@ class LineageApi(LineageServiceServicer):
 
     async def GetLineage(self, request: lineage_service_pb2.GetLineageRequest, _: Any) -> lineage_pb2.Lineage:
         directions = lineage_service_pb2.GetLineageRequest
-        return await lineage.walk(
-            self.context,
+        question = lineage.Question(
             request.name,
+            depth=request.depth or DEFAULT_DEPTH,
             upstream=request.direction != directions.DIRECTION_DOWNSTREAM,
             downstream=request.direction != directions.DIRECTION_UPSTREAM,
-            depth=request.depth or DEFAULT_DEPTH,
+            time=request.time.ToDatetime(tzinfo=UTC) if request.HasField("time") else None,
         )
+        return await lineage.walk(self.context, question)
 
 
 async def model_to_proto(session: Session, model: Model) -> model_pb2.Model:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from gyre_kit.app import App, run
+from gyre_kit.auth import Role
 from gyre_kit.reconcile import Reconciler
 
 from services.model_registry.api import AliasApi, LineageApi, ModelApi, VariantApi, VersionApi
 from services.model_registry.events import HANDLERS
+from services.model_registry.licence_api import CardApi, LicenceApi
 from services.model_registry.reconcile import collect_deleted, fill_versions, make_variants
 from services.model_registry.settings import Settings
 
 app = App(
     component="model_registry",
     settings=Settings(),
-    servicers=[ModelApi, VersionApi, VariantApi, AliasApi, LineageApi],
+    servicers=[ModelApi, VersionApi, VariantApi, AliasApi, LineageApi, LicenceApi, CardApi],
+    roles={"UpdateLicencePolicy": Role.ADMIN},
     handlers=HANDLERS,
     reconcilers=[
         Reconciler(fill_versions, every=0.5),

@@ -164,12 +164,59 @@ class Pin(Table, table=True):
 
 
 class Edge(Table, table=True):
-    """What led to what, of the things that this service saw come about."""
+    """What led to what, for good. What holds for a while only is in AliasMove and Serving."""
+
+    __table_args__ = (sa.Index("edge_by_target", "target"),)
 
     source: str = Field(primary_key=True)
     target: str = Field(primary_key=True)
     relation: str = Field(primary_key=True)
     project: str = Field(index=True)
+    time: datetime = Field(sa_type=DateTime(timezone=True))
+
+
+class Serving(Table, table=True):
+    """A share of a deployment's split from `time` on, until the next split; a deployment that is gone has an empty one.
+
+    Splits are kept whole and by their time: whichever order they are heard of in, the last before a time was in force.
+    """
+
+    __table_args__ = (sa.Index("serving_by_served", "served"), sa.Index("serving_by_alias", "alias"))
+
+    deployment: str = Field(primary_key=True)
+    time: datetime = Field(primary_key=True, sa_type=DateTime(timezone=True))
+    served: str = Field(primary_key=True)  # variant or version; empty for an upstream, or where nothing is served
+    project: str = Field(index=True)
+    alias: str = ""
+    weight_percent: int = 0
+
+
+class KnownData(Table, table=True):
+    """What a data set version says of itself."""
+
+    name: str = Field(primary_key=True)
+    project: str = Field(index=True)
+    licence: str = ""
+    origin: str = ""
+    row_count: int = Field(default=0, sa_type=BigInteger)
+    adds_rows: bool = True  # beyond those of the versions and batches that it was made of
+    time: datetime = Field(sa_type=DateTime(timezone=True))
+    licence_time: datetime = Field(sa_type=DateTime(timezone=True))  # when licence and origin were last stated
+
+
+class LicencePolicy(Table, Resource, table=True):
+    """What a project refuses to deploy."""
+
+    refuse_terms: list[str] = Field(default_factory=list, sa_type=sa.JSON)
+    refuse_unknown: bool = False
+    updated_by: str = ""
+
+
+class CardText(Table, Resource, table=True):
+    """What people wrote into a version's card: [title, body] of each section."""
+
+    sections: list[list[str]] = Field(default_factory=list, sa_type=sa.JSON)
+    updated_by: str = ""
 
 
 def parents_of(version: Version) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from gyre_kit.names import new_id
 from gyre_kit.reconcile import lease
 from gyre_kit.storage import key_of
 
-from services.model_registry import card, intake, service, store, variants
+from services.model_registry import intake, service, store, variants
 from services.model_registry.models import Variant, VariantState, Version, VersionState
 
 log = logging.getLogger(__name__)
@@ -62,7 +62,6 @@ async def _take_over(context: Context, claim: Any) -> bool:
             return True
         stored = await _stored_from_run(session, row, manifest)
         await service.finish_version(session, row, stored)
-        row.card = row.card or card.from_lineage(row)
     return True
 
 

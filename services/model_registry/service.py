@@ -14,7 +14,7 @@ from gyre_kit.errors import AlreadyExists, Conflict, Invalid, Precondition
 from gyre_kit.names import project_of, slug
 from gyre_kit.states import transition
 
-from services.model_registry import store
+from services.model_registry import history, store
 from services.model_registry.models import (
     Model,
     ModelState,
@@ -123,11 +123,16 @@ async def create_model(session: Session, project: str, model_id: str, given: dic
 
 
 async def update_model(session: Session, given: model_pb2.Model, fields: Sequence[str]) -> Model:
-    """Raises: NotFound; FieldImmutable; EtagMismatch."""
+    """Versions that had the model's licence or origin follow. Raises: NotFound; FieldImmutable; EtagMismatch."""
     if wrong := set(fields) - {"display_name", "description", "origin", "licence"}:
         raise FieldImmutable(fields=", ".join(sorted(wrong)))
     model = await resources.get(session, Model, given.name, lock=True)
     resources.check_etag(model, given.etag)
+    said = set(fields) & {"licence", "origin"}
+    for version in await store.versions_of(session, model.name) if said else ():
+        for name in said:
+            if not version.run and getattr(version, name) == getattr(model, name):
+                setattr(version, name, getattr(given, name))
     for name in fields:
         setattr(model, name, getattr(given, name))
     await session.flush()
@@ -197,7 +202,7 @@ async def finish_version(session: Session, version: Version, stored: Stored) -> 
         size_bytes=stored.size_bytes,
     )
     session.add(hugging_face)
-    await store.add_edges(
+    await history.add_edges(
         session, version.project, [*_lineage(version), (version.name, hugging_face.name, "stored_as")]
     )
     await transition(session, version, VersionState.READY, _registered(session, version))

@@ -14,7 +14,6 @@ from sqlalchemy.dialects.postgresql import insert
 from services.model_registry.models import (
     Alias,
     AliasMove,
-    Edge,
     Model,
     ModelState,
     Pin,
@@ -145,28 +144,17 @@ async def drop_pin(session: Session, version: str, holder: str) -> None:
     await session.execute(sa.delete(Pin).where(Pin.version == version, Pin.holder == holder))
 
 
-async def add_edges(session: Session, project: str, edges: Sequence[tuple[str, str, str]]) -> None:
-    """(source, target, relation); what is known already is passed over."""
-    rows = [
-        {"source": source, "target": target, "relation": relation, "project": project}
-        for source, target, relation in edges
-        if source and target
-    ]
-    if rows:
-        await session.execute(insert(Edge).values(rows).on_conflict_do_nothing())
-
-
-async def edges_at(session: Session, names: Sequence[str], *, upstream: bool) -> Sequence[Edge]:
-    column = Edge.target if upstream else Edge.source
-    return (await session.scalars(sa.select(Edge).where(column.in_(names)))).all()
-
-
 async def versions_and_variants(session: Session, names: Sequence[str]) -> dict[str, Version | Variant]:
     found: dict[str, Version | Variant] = {}
     tables: tuple[type[Any], ...] = (Version, Variant)
     for table in tables:
         found |= {row.name: row for row in await session.scalars(sa.select(table).where(table.name.in_(names)))}
     return found
+
+
+async def licences_of_models(session: Session, names: Sequence[str]) -> dict[str, str]:
+    rows = await session.execute(sa.select(Model.name, Model.licence).where(Model.name.in_(names)))
+    return {row[0]: row[1] for row in rows}
 
 
 async def uncollected(session: Session, before: datetime) -> Sequence[Version]:

@@ -11,7 +11,7 @@ from gyre_kit.names import last
 from gyre_kit.render import enum_number
 from gyre_kit.states import transition
 
-from services.model_registry import store
+from services.model_registry import history
 from services.model_registry.models import Variant, VariantState
 from services.model_registry.service import ready_version
 
@@ -87,7 +87,7 @@ async def finish_variant(
 ) -> None:
     variant.uri, variant.digest, variant.size_bytes, variant.note = uri, digest, size_bytes, note
     edges = [(variant.version, variant.name, "converted_to"), (variant.calibration, variant.name, "calibrated_on")]
-    await store.add_edges(session, variant.project, edges)
+    await history.add_edges(session, variant.project, edges)
     ready = events_pb2.VariantReady(
         name=variant.name,
         version=variant.version,

@@ -64,14 +64,17 @@ async def import_weights(store: ObjectStore, spec: dict[str, Any], scratch: Path
     files = [{"path": path.name, **await intake.put_blob(store, path)} for path in paths]
     facts = {"architecture": config["architectures"][0], "parameters": count_parameters(folder), "source": source}
     manifest = await intake.write_manifest(store, files, facts)
-    known = {"origin": bundled.ORIGIN, "licence": bundled.LICENCE} if source == bundled.URI else {"origin": source}
+    readme = card.readme_of(folder)
+    known = {"origin": source, "licence": card.licence_of(readme)}
+    if source == bundled.URI:
+        known = {"origin": bundled.ORIGIN, "licence": bundled.LICENCE}
     return {
         "uri": manifest.uri,
         "digest": manifest.digest,
         "size_bytes": manifest.size_bytes,
         "architecture": facts["architecture"],
         "parameter_count": facts["parameters"],
-        "card": card.readme_of(folder),
+        "card": readme,
         **known,
     }
 

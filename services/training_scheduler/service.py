@@ -225,6 +225,7 @@ async def succeed(session: Session, run: Run, output: Output) -> None:
         datasets=run.spec["datasets"],
         pipeline=run.pipeline,
         cost_microusd=run.cost_microusd,
+        reward_model=run.spec.get("reward_model", ""),
     )
     succeeded.end_time.FromDatetime(session.clock.now())
     await transition(session, run, RunState.SUCCEEDED, succeeded)

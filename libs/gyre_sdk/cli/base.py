@@ -31,7 +31,7 @@ EXIT_CODES: Final = {
     Exit.FAILURE: "it failed",
     Exit.USAGE: "the command line is wrong",
     Exit.NOT_FOUND: "there is no such thing",
-    Exit.REFUSED: "the gate refused it",
+    Exit.REFUSED: "a gate or the licence policy refused it",
     Exit.UNAVAILABLE: "the platform, or a part of it, does not answer",
 }
 

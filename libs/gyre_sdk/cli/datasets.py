@@ -203,6 +203,26 @@ def rejects(version: str) -> None:
 
 
 @datasets.command()
+@click.argument("dataset", shell_complete=complete("datasets"))
+@click.option("--title", help="Free text shown to people.")
+@click.option("--description", help="Free text shown to people.")
+@click.option("--origin", help="Where the rows come from.")
+@click.option("--licence", help="SPDX identifier or the name of the terms.")
+@click.option("--language", help="BCP 47 tag of the rows' main language.")
+def update(dataset: str, **changes: str | None) -> None:
+    """Change what is said of a data set. Versions that had its licence or origin follow; their rows stay as they are.
+
+    Examples:
+    gyre datasets update hotline --licence CC-BY-4.0
+    """
+    from gyre_sdk.cli import output
+
+    changes["display_name"] = changes.pop("title")
+    with connect() as gyre:
+        output.show_item(gyre.datasets.update(dataset, **{key: it for key, it in changes.items() if it is not None}))
+
+
+@datasets.command()
 @click.argument("name", metavar="DATASET[@VERSION]", shell_complete=complete("datasets"))
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 def delete(name: str, yes: bool) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
@@ -210,51 +210,107 @@ def resolve(reference: str, time: datetime | None) -> None:
     "--direction", type=click.Choice(["upstream", "downstream"]), help="Only what it came from, or what came of it."
 )
 @click.option("--depth", default=0, help="At most so many steps.")
-def lineage(reference: str, direction: str | None, depth: int) -> None:
-    """From a served model back to the data, the run and the feedback that it came from.
+@click.option("--at", "time", type=When(), help="The graph as it was at a past time. [default: now]")
+def lineage(reference: str, direction: str | None, depth: int, time: datetime | None) -> None:
+    """From a served model or an answer back to the data, the run and the feedback that it came from.
+
+    Also of any full name, for instance of a completion, a deployment or a data set version.
 
     Examples:
     gyre models lineage hotline-bot@2
+    gyre models lineage projects/default/completions/chatcmpl-1 --direction upstream
+    gyre models lineage projects/default/deployments/hotline --at '2026-11-24 14:05'
     """
     from gyre_sdk.cli import output
 
     with connect() as gyre:
-        name = gyre.models.variant_name(reference) if ":" in reference else gyre.models.version_name(reference)
-        found = gyre.models.lineage(name, direction or "", depth)
+        name = reference if reference.startswith("projects/") else gyre.models.reference_name(reference)
+        found = gyre.models.lineage(name, direction or "", depth, time)
     if OPTIONS.json:
         output.show_item(found)
     else:
-        _show_lineage(found, name)
+        if direction != "downstream":
+            _show_lineage(found, name, upstream=True)
+        if direction != "upstream":
+            _show_lineage(found, name, upstream=False)
+        if found.truncated:
+            click.echo("There is more; raise --depth.")
 
 
-def _show_lineage(found: Lineage, root: str) -> None:
-    """As a tree of what each thing came from; a thing that was shown already is not unfolded again."""
+def _show_lineage(found: Lineage, root: str, *, upstream: bool) -> None:
+    """A tree of what each thing came from, or what came of it; what was shown already is not unfolded again."""
     from rich.tree import Tree
 
     from gyre_sdk import names
     from gyre_sdk.cli.output import console
 
-    kinds = {node.name: node.kind for node in found.nodes}
+    nodes = {node.name: node for node in found.nodes}
     sources: dict[str, list[Any]] = {}
     for edge in found.edges:
-        sources.setdefault(edge.target, []).append(edge)
+        sources.setdefault(edge.target if upstream else edge.source, []).append(edge)
     seen: set[str] = set()
 
     def label(name: str) -> str:
-        return f"{kinds.get(name, '').replace('_', ' ')} {names.short(name)}"
+        node = nodes[name]
+        kind = node.kind.replace("_", " ")
+        return f"{node.count:,} {kind}  /api/v1{node.list_path}" if node.count else f"{kind} {names.short(name)}"
 
     def grow(branch: Tree, name: str) -> None:
         if name in seen:
             return
         seen.add(name)
         for edge in sources.get(name, ()):
-            grow(branch.add(f"{edge.relation.replace('_', ' ')} {label(edge.source)}"), edge.source)
+            end = edge.source if upstream else edge.target
+            share = f" {edge.weight_percent} %" if edge.weight_percent else ""
+            grow(branch.add(f"{edge.relation.replace('_', ' ')}{share} {label(end)}"), end)
 
-    tree = Tree(label(root))
+    tree = Tree(f"[bold]{'from' if upstream else 'to'}[/bold] {label(root)}")
     grow(tree, root)
     console().print(tree)
-    if found.truncated:
-        click.echo("There is more; raise --depth.")
+
+
+@models.command()
+@click.argument("version", metavar="MODEL[@VERSION]", shell_complete=complete("models"))
+@click.option("--edit", type=click.File("r", encoding="utf-8"), help="Take what people wrote from this Markdown file.")
+@click.option("--out", type=click.File("w", encoding="utf-8", lazy=True), help="Write the card to this file.")
+def card(version: str, edit: TextIO | None, out: TextIO | None) -> None:
+    """Print the model card, write it to a file, or edit what people wrote in it.
+
+    What is written from facts is written anew each time, and an edited file may hold it or not.
+
+    Examples:
+    gyre models card hotline-bot@2 --out card.md
+    gyre models card hotline-bot@2 --edit card.md
+    """
+    from gyre_sdk.cli import output
+
+    with connect() as gyre:
+        found = gyre.models.edit_card(version, edit.read()) if edit else gyre.models.card(version)
+    if out:
+        out.write(found.markdown)
+    elif OPTIONS.json:
+        output.show_item(found)
+    else:
+        click.echo(found.markdown)
+
+
+@models.command()
+@click.argument("model", shell_complete=complete("models"))
+@click.option("--title", help="Free text shown to people.")
+@click.option("--description", help="Free text shown to people.")
+@click.option("--origin", help="Where the weights come from.")
+@click.option("--licence", help="SPDX identifier or the name of the terms.")
+def update(model: str, **changes: str | None) -> None:
+    """Change a model. Imported versions that had its licence or origin follow.
+
+    Examples:
+    gyre models update llama --licence llama3.1
+    """
+    from gyre_sdk.cli import output
+
+    changes["display_name"] = changes.pop("title")
+    with connect() as gyre:
+        output.show_item(gyre.models.update(model, **{key: it for key, it in changes.items() if it is not None}))
 
 
 @models.command()

@@ -39,6 +39,7 @@ SECTIONS: Final = {
         "nodes": ("capacity:nodes", "Machines and cards."),
         "events": ("events:events", "Follow the platform's facts as they happen."),
         "projects": ("identity:projects", "Projects, and whether they keep completions."),
+        "licences": ("licences:licences", "What data and bases ask of everything made from them."),
         "keys": ("identity:keys", "API keys."),
         "completion": ("completion:completion", "Print the shell completion script."),
     },

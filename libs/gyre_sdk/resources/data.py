@@ -49,6 +49,10 @@ class Datasets(Collection[Dataset]):
         )
         return self._post(Dataset, f"{self.parent}/datasets", request)
 
+    def update(self, name: str, **changes: Any) -> Dataset:
+        """`changes`: display_name, description, origin, licence, language."""
+        return self._patch(Dataset, self.name(name), changes)
+
     def delete(self, name: str, etag: str = "") -> None:
         self._delete(self.name(name), etag)
 

@@ -9,6 +9,8 @@ from typing import Any
 
 from gyre.model_registry.v1.alias_pb2 import Alias, AliasMove
 from gyre.model_registry.v1.alias_service_pb2 import MoveAliasRequest
+from gyre.model_registry.v1.card_pb2 import ModelCard
+from gyre.model_registry.v1.card_service_pb2 import EditModelCardRequest
 from gyre.model_registry.v1.lineage_pb2 import Lineage
 from gyre.model_registry.v1.model_pb2 import Model
 from gyre.model_registry.v1.model_service_pb2 import CreateModelRequest
@@ -38,6 +40,10 @@ class Models(Collection[Model]):
             if not error.not_found:
                 raise
             return self.create(model_id, **fields)
+
+    def update(self, name: str, **changes: Any) -> Model:
+        """`changes`: display_name, description, origin, licence."""
+        return self._patch(Model, self.name(name), changes)
 
     def delete(self, name: str, etag: str = "") -> None:
         self._delete(self.name(name), etag)
@@ -103,6 +109,10 @@ class Models(Collection[Model]):
         """By name, or `smollm2@3:q8-0`."""
         return self._get(Variant, self.variant_name(reference))
 
+    def reference_name(self, reference: str) -> str:
+        """Of a variant where one is named, else of the version."""
+        return self.variant_name(reference) if ":" in reference else self.version_name(reference)
+
     def variant_name(self, reference: str) -> str:
         if "/variants/" in reference:
             return reference
@@ -135,17 +145,28 @@ class Models(Collection[Model]):
         request = MoveAliasRequest(version=self.version_name(version), request_id=request_id(), **fields)
         return self._post(Alias, f"{self.name(model)}/aliases/{alias}", request, "move")
 
-    def lineage(self, name: str, direction: str = "", depth: int = 0) -> Lineage:
-        """Where a version, variant, run or data set version came from and what came of it.
+    def lineage(self, name: str, direction: str = "", depth: int = 0, time: datetime | None = None) -> Lineage:
+        """Where a version, variant, run, data set version, alias, deployment or completion came from, and what came of it.
 
-        `direction`: UPSTREAM or DOWNSTREAM; empty for both.
+        `direction`: UPSTREAM or DOWNSTREAM; empty for both. `time`: the graph as it was then, with a zone; None means now.
         """
         query: dict[str, Any] = {"name": name}
         if direction:
             query["direction"] = f"DIRECTION_{direction.upper()}"
         if depth:
             query["depth"] = depth
+        if time:
+            query["time"] = time.isoformat()
         return messages.parse(Lineage, self._transport.call("GET", f"/{self.parent}/lineage", query=query))
+
+    def card(self, version: str) -> ModelCard:
+        """Facts and what people wrote, in sections and as Markdown with front matter."""
+        return self._get(ModelCard, f"{self.version_name(version)}/card")
+
+    def edit_card(self, version: str, markdown: str, etag: str = "") -> ModelCard:
+        """Replaces what people wrote by the sections of `markdown`; those that are written from facts stay."""
+        request = EditModelCardRequest(markdown=markdown, etag=etag)
+        return self._post(ModelCard, f"{self.version_name(version)}/card", request, "edit")
 
     def await_run(self, model: str, run: str, timeout: float = 60.0) -> Version:
         """The version that a run with `register_as` leads to. Raises: GyreError if none appears within `timeout` s."""

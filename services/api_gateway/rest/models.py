@@ -1,8 +1,10 @@
-"""Models, versions, variants, aliases, lineage."""
+"""Models, versions, variants, aliases, lineage, licences, cards."""
 
 from __future__ import annotations
 
 from gyre.model_registry.v1.alias_service_pb2_grpc import AliasServiceStub
+from gyre.model_registry.v1.card_service_pb2_grpc import CardServiceStub
+from gyre.model_registry.v1.licence_service_pb2_grpc import LicenceServiceStub
 from gyre.model_registry.v1.lineage_service_pb2_grpc import LineageServiceStub
 from gyre.model_registry.v1.model_service_pb2_grpc import ModelServiceStub
 from gyre.model_registry.v1.variant_service_pb2_grpc import VariantServiceStub
@@ -16,6 +18,8 @@ IN_MODEL = {"parent": MODEL["name"]}
 VERSION = {"name": "projects/{project}/models/{model}/versions/{version}"}
 VARIANT = {"name": "projects/{project}/models/{model}/versions/{version}/variants/{variant}"}
 ALIAS = {"name": "projects/{project}/models/{model}/aliases/{alias}"}
+CARD = {"name": f"{VERSION['name']}/card"}
+POLICY, POLICY_PATH = {"name": "projects/{project}/licencePolicy"}, "/projects/{project}/licence-policy"
 LIST, ONE = "/projects/{project}/models", "/projects/{project}/models/{model}"
 ONE_VERSION = f"{ONE}/versions/{{version}}"
 
@@ -38,4 +42,9 @@ ROUTES = [
     Route("GET", f"{ONE}/aliases/{{alias}}:resolve", AliasServiceStub, "ResolveAlias", ALIAS),
     Route("GET", f"{ONE}/aliases/{{alias}}/moves", AliasServiceStub, "ListAliasMoves", {"parent": ALIAS["name"]}),
     Route("GET", "/projects/{project}/lineage", LineageServiceStub, "GetLineage"),
+    Route("GET", "/projects/{project}/licence-terms", LicenceServiceStub, "GetLicenceTerms"),
+    Route("GET", POLICY_PATH, LicenceServiceStub, "GetLicencePolicy", POLICY),
+    Route("PATCH", POLICY_PATH, LicenceServiceStub, "UpdateLicencePolicy", POLICY, resource="licence_policy"),
+    Route("GET", f"{ONE_VERSION}/card", CardServiceStub, "GetModelCard", CARD),
+    Route("POST", f"{ONE_VERSION}/card:edit", CardServiceStub, "EditModelCard", CARD),
 ]

@@ -76,6 +76,16 @@ async def test_creating_twice_is_one_data_set_with_a_request_id_and_an_error_wit
         await dataset(session, request_id="r-2")
 
 
+async def test_versions_that_had_the_licence_of_their_data_set_follow_its_correction(
+    session: Session, hotline: Dataset
+) -> None:
+    follows, own = await ready(session, hotline), await ready(session, hotline, licence="MIT")
+    await service.update_dataset(session, hotline.name, {"licence": "CC-BY-NC-4.0"})
+    assert (follows.licence, own.licence) == ("CC-BY-NC-4.0", "MIT")
+    said = [subject for kind, subject in await outbox_of(session) if kind == "VersionLicenceChanged"]
+    assert said == [follows.name]
+
+
 async def test_only_descriptive_fields_can_be_changed(session: Session, hotline: Dataset) -> None:
     changed = await service.update_dataset(session, hotline.name, {"licence": "MIT"})
     assert changed.licence == "MIT"

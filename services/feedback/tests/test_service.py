@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import json
+
 import pytest
 from gyre_kit.db import Session
 from gyre_kit.errors import NotFound
 from gyre_kit.testing import ENGINEER, PROJECT, REVIEWER, outbox_of
+from sqlalchemy import text
 
-from services.feedback import service
+from services.feedback import service, store
 from services.feedback.models import Feedback, FeedbackState
 
 COMPLETION = service.KnownCompletion(
@@ -95,6 +98,16 @@ async def test_a_decision_can_be_undone_until_a_batch_has_taken_it(session: Sess
     await service.create_batch(session, PROJECT, "corrections", [])
     with pytest.raises(service.AlreadyBatched):
         await service.reopen(session, feedback.name)
+
+
+async def test_a_ready_batch_names_the_versions_whose_answers_are_in_it_once(session: Session) -> None:
+    for _ in range(2):
+        await approved(session)
+    batch = await service.create_batch(session, PROJECT, "corrections", [])
+    assert await store.answering_versions(session, batch.name) == [COMPLETION.model_version]
+    await service.finish_batch(session, batch)
+    payload = await session.scalar(text("SELECT payload FROM outbox WHERE type LIKE '%BatchReady'"))
+    assert json.loads(payload)["model_versions"] == [COMPLETION.model_version]
 
 
 async def test_a_batch_takes_what_is_approved_and_nothing_else(session: Session) -> None:

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import pytest
+from gyre.inference_gateway.v1 import deployment_pb2
 from gyre_kit.db import Session
 from gyre_kit.testing import PROJECT, outbox_of
 
 from services.inference_gateway import service, store
+from services.inference_gateway.lookups import LicenceRefused
 from services.inference_gateway.models import Deployment, DeploymentState, Target, TargetState
 from services.inference_gateway.targets import BadWeights, Sighting, Wanted, short_version
 
@@ -49,6 +51,44 @@ async def test_a_deleted_deployment_drains_and_its_name_is_free_again(session: S
     assert (await targets(session, deployment))["1"].state == TargetState.DRAINING
     again = await service.create(session, PROJECT, "hotline", [variant(2, 100)])
     assert again.state == DeploymentState.PENDING
+
+
+async def test_others_hear_when_a_deployment_follows_another_alias_and_when_it_is_gone(session: Session) -> None:
+    deployment = await ready(session)
+    before = len(await outbox_of(session))
+    alias = f"projects/{PROJECT}/models/hotline/aliases/champion"
+    for _ in range(2):
+        await service.update(session, deployment_pb2.Deployment(name=deployment.name, alias=alias), ["alias"])
+    await service.delete(session, deployment.name, "")
+    assert [kind for kind, _ in await outbox_of(session)][before:] == ["TrafficShifted", "DeploymentDeleted"]
+
+
+async def test_an_alias_that_may_not_be_followed_leaves_a_failed_rollout_and_the_split_as_it_was(
+    session: Session,
+) -> None:
+    deployment = await ready(session)
+    deployment.alias_variant = variant(2, 100).variant
+    refusal = LicenceRefused("data is under CC-BY-NC-4.0.")
+    await service.refuse_alias(session, deployment.name, variant(3, 100).variant, refusal)
+    assert await store.first_behind_its_alias(session) is deployment
+    await service.refuse_alias(session, deployment.name, deployment.alias_variant, refusal)
+    assert await store.first_behind_its_alias(session) is None
+    newest = (await store.newest_rollouts(session, [deployment.name]))[deployment.name]
+    assert (newest.state, newest.failure_reason, newest.failure_message) == (
+        "FAILED",
+        "LICENCE_REFUSED",
+        "data is under CC-BY-NC-4.0.",
+    )
+    assert [each.weight_percent for each in await store.targets_of(session, deployment.name)] == [100]
+
+
+async def test_a_refused_alias_does_not_break_off_the_change_that_began_meanwhile(session: Session) -> None:
+    deployment = await ready(session)
+    deployment.alias_variant = variant(2, 100).variant
+    await service.shift(session, deployment.name, [variant(3, 100)])
+    under_way = deployment.rollout
+    await service.refuse_alias(session, deployment.name, deployment.alias_variant, LicenceRefused("no"))
+    assert deployment.rollout == under_way != ""
 
 
 async def test_a_target_that_stops_answering_makes_it_pending_and_coming_back_makes_it_ready(session: Session) -> None:

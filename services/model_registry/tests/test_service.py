@@ -7,7 +7,7 @@ from gyre_kit.auth import Identity, Role
 from gyre_kit.db import Session
 from gyre_kit.testing import ENGINEER, PROJECT, ManualClock, outbox_of
 
-from services.model_registry import aliases, service, store, variants
+from services.model_registry import aliases, history, service, store, variants
 from services.model_registry.models import Model, Variant, VariantState, Version, VersionState
 
 ADMIN = Identity("keys/admin", PROJECT, Role.ADMIN)
@@ -165,7 +165,8 @@ async def test_a_calibrated_variant_is_one_of_its_own_and_names_what_it_was_cali
     assert (calibrated.calibration, calibrated.calibration_digest) == (rows.dataset_version, rows.digest)
     await variants.finish_variant(session, calibrated, uri="gyre://r/x", digest="sha256:2", size_bytes=1, note="")
     assert (rows.dataset_version, calibrated.name) in [
-        (edge.source, edge.target) for edge in await store.edges_at(session, [calibrated.name], upstream=True)
+        (edge.source, edge.target)
+        for edge in await history.links_at(session, [calibrated.name], session.clock.now(), upstream=True)
     ]
     with pytest.raises(variants.CalibrationWithoutEffect):
         await variants.create_variant(session, version.name, "Q8_0", rows)

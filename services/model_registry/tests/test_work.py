@@ -37,12 +37,13 @@ async def upload(folder: Path, files: dict[str, bytes]) -> str:
 async def test_a_tiny_model_is_imported_by_content_and_quantised(tmp_path: Path) -> None:
     model = tiny_llama(tmp_path / "tiny", ["the bin was not emptied", "a lamp is broken in the park"] * 20)
     files = {path.name: path.read_bytes() for path in model.iterdir() if path.is_file()}
-    source = await upload(tmp_path, files)
+    source = await upload(tmp_path, files | {"README.md": b"---\nlicense: other\nlicense_name: llama3.1\n---\n# Tiny"})
 
     code, imported, errors = work(tmp_path, task="import", source=source)
     assert code == 0, errors
     assert imported["architecture"] == "LlamaForCausalLM"
     assert imported["parameter_count"] > 0
+    assert imported["licence"] == "llama3.1"
     assert work(tmp_path, task="import", source=source)[1]["digest"] == imported["digest"]
 
     code, variant, errors = work(

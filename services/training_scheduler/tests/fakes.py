@@ -57,6 +57,10 @@ from services.training_scheduler.tests.world import (
 Rollout = rollout_pb2.Rollout
 
 
+class LicenceRefused(Precondition):
+    """The policy refuses it."""
+
+
 class ShiftInProgress(Precondition):
     """The last split is not in force yet."""
 
@@ -305,6 +309,9 @@ class Deployments(Fake, deployment_service_pb2_grpc.DeploymentServiceServicer):
 
     async def ShiftTraffic(self, request: Any, context: Any) -> Any:
         deployment = await found(self.world.deployments, request.name, context)
+        if self.world.refused_licence:
+            error = LicenceRefused(self.world.refused_licence)
+            await context.abort_with_status(to_status(error, "inference_gateway"))
         if self.world.shifting > 0:
             self.world.shifting -= 1
             status = to_status(ShiftInProgress(name=request.name), "inference_gateway")

@@ -292,6 +292,15 @@ async def test_a_version_that_the_registry_refuses_fails_the_lap(served: Served)
     assert (await served.reached(pipeline, "FAILED")).failure_reason == "UNSAFE_FORMAT"
 
 
+async def test_a_licence_that_the_project_refuses_stops_the_shift_with_the_reason_and_the_ancestor(
+    served: Served,
+) -> None:
+    served.world.refused_licence = "projects/acme/datasets/d/versions/1 is under CC-BY-NC-4.0."
+    failed = await served.reached(await served.create(), "FAILED")
+    shift = stage_of(failed, "shift")
+    assert (failed.failure_reason, shift.message) == ("LICENCE_REFUSED", served.world.refused_licence)
+
+
 async def test_a_failed_measurement_stops_the_others(served: Served) -> None:
     served.world.holding = {"evaluation"}
     pipeline = await served.create()

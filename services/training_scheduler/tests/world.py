@@ -71,6 +71,7 @@ class World:
         self.verdict_state = verdict_pb2.Verdict.STATE_PASSED
         self.deployments: dict[str, deployment_pb2.Deployment] = {}
         self.shifting = 0  # so many calls of ShiftTraffic meet another one in progress
+        self.refused_licence = ""  # what ShiftTraffic has against every variant
         self.splits: list[list[tuple[str, int]]] = []
         self.steps: list[list[int]] = []
         self.batches: dict[str, batch_pb2.Batch] = {}

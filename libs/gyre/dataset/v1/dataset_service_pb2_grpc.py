@@ -90,7 +90,8 @@ class DatasetServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UpdateDataset(self, request, context):
-        """Changes display_name, description, origin, licence or language. ABORTED (ETAG_MISMATCH);
+        """Changes display_name, description, origin, licence or language. Versions that had its origin or licence follow.
+        ABORTED (ETAG_MISMATCH);
         INVALID_ARGUMENT (FIELD_IMMUTABLE).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -43,7 +43,8 @@ class DatasetServiceStub:
     ListDatasets: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.ListDatasetsRequest, _dataset_service_pb2.ListDatasetsResponse]
     """Lists the datasets of a project, newest first unless order_by says otherwise."""
     UpdateDataset: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.UpdateDatasetRequest, _dataset_pb2.Dataset]
-    """Changes display_name, description, origin, licence or language. ABORTED (ETAG_MISMATCH);
+    """Changes display_name, description, origin, licence or language. Versions that had its origin or licence follow.
+    ABORTED (ETAG_MISMATCH);
     INVALID_ARGUMENT (FIELD_IMMUTABLE).
     """
     DeleteDataset: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.DeleteDatasetRequest, _dataset_pb2.Dataset]
@@ -65,7 +66,8 @@ class DatasetServiceAsyncStub(DatasetServiceStub):
     ListDatasets: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.ListDatasetsRequest, _dataset_service_pb2.ListDatasetsResponse]  # type: ignore[assignment]
     """Lists the datasets of a project, newest first unless order_by says otherwise."""
     UpdateDataset: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.UpdateDatasetRequest, _dataset_pb2.Dataset]  # type: ignore[assignment]
-    """Changes display_name, description, origin, licence or language. ABORTED (ETAG_MISMATCH);
+    """Changes display_name, description, origin, licence or language. Versions that had its origin or licence follow.
+    ABORTED (ETAG_MISMATCH);
     INVALID_ARGUMENT (FIELD_IMMUTABLE).
     """
     DeleteDataset: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.DeleteDatasetRequest, _dataset_pb2.Dataset]  # type: ignore[assignment]
@@ -108,7 +110,8 @@ class DatasetServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _dataset_service_pb2.UpdateDatasetRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_dataset_pb2.Dataset, _abc.Awaitable[_dataset_pb2.Dataset]]:
-        """Changes display_name, description, origin, licence or language. ABORTED (ETAG_MISMATCH);
+        """Changes display_name, description, origin, licence or language. Versions that had its origin or licence follow.
+        ABORTED (ETAG_MISMATCH);
         INVALID_ARGUMENT (FIELD_IMMUTABLE).
         """
 

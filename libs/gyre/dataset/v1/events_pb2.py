@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from gyre.dataset.v1 import dataset_pb2 as gyre_dot_dataset_dot_v1_dot_dataset__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cgyre/dataset/v1/events.proto\x12\x0fgyre.dataset.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dgyre/dataset/v1/dataset.proto\"\xac\x02\n\x0cVersionReady\x12\x0c\n\x04name\x18\x01 \x01(\t\x12+\n\x04type\x18\x02 \x01(\x0e\x32\x1d.gyre.dataset.v1.Dataset.Type\x12\x0b\n\x03uri\x18\x03 \x01(\t\x12\x0e\n\x06\x64igest\x18\x04 \x01(\t\x12\x11\n\trow_count\x18\x05 \x01(\x03\x12\x13\n\x0btrain_count\x18\x06 \x01(\x03\x12\x12\n\ntest_count\x18\x07 \x01(\x03\x12\x15\n\rrefused_count\x18\x08 \x01(\x03\x12\x17\n\x0f\x64uplicate_count\x18\t \x01(\x03\x12\x12\n\nsize_bytes\x18\n \x01(\x03\x12\x14\n\x0c\x64\x65rived_from\x18\x0b \x03(\t\x12.\n\nready_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"{\n\rVersionFailed\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x16\n\x0e\x66\x61ilure_reason\x18\x02 \x01(\t\x12\x15\n\rrefused_count\x18\x03 \x01(\x03\x12-\n\tfail_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"_\n\x0eVersionDeleted\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06\x64igest\x18\x02 \x01(\t\x12/\n\x0b\x64\x65lete_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestampb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cgyre/dataset/v1/events.proto\x12\x0fgyre.dataset.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dgyre/dataset/v1/dataset.proto\"\xe2\x02\n\x0cVersionReady\x12\x0c\n\x04name\x18\x01 \x01(\t\x12+\n\x04type\x18\x02 \x01(\x0e\x32\x1d.gyre.dataset.v1.Dataset.Type\x12\x0b\n\x03uri\x18\x03 \x01(\t\x12\x0e\n\x06\x64igest\x18\x04 \x01(\t\x12\x11\n\trow_count\x18\x05 \x01(\x03\x12\x13\n\x0btrain_count\x18\x06 \x01(\x03\x12\x12\n\ntest_count\x18\x07 \x01(\x03\x12\x15\n\rrefused_count\x18\x08 \x01(\x03\x12\x17\n\x0f\x64uplicate_count\x18\t \x01(\x03\x12\x12\n\nsize_bytes\x18\n \x01(\x03\x12\x14\n\x0c\x64\x65rived_from\x18\x0b \x03(\t\x12.\n\nready_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07licence\x18\r \x01(\t\x12\x0e\n\x06origin\x18\x0e \x01(\t\x12\x13\n\x0b\x61ll_derived\x18\x0f \x01(\x08\"{\n\rVersionFailed\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x16\n\x0e\x66\x61ilure_reason\x18\x02 \x01(\t\x12\x15\n\rrefused_count\x18\x03 \x01(\x03\x12-\n\tfail_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"_\n\x0eVersionDeleted\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06\x64igest\x18\x02 \x01(\t\x12/\n\x0b\x64\x65lete_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"w\n\x15VersionLicenceChanged\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07licence\x18\x02 \x01(\t\x12\x0e\n\x06origin\x18\x03 \x01(\t\x12/\n\x0b\x63hange_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestampb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,9 +34,11 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'gyre.dataset.v1.events_pb2'
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_VERSIONREADY']._serialized_start=114
-  _globals['_VERSIONREADY']._serialized_end=414
-  _globals['_VERSIONFAILED']._serialized_start=416
-  _globals['_VERSIONFAILED']._serialized_end=539
-  _globals['_VERSIONDELETED']._serialized_start=541
-  _globals['_VERSIONDELETED']._serialized_end=636
+  _globals['_VERSIONREADY']._serialized_end=468
+  _globals['_VERSIONFAILED']._serialized_start=470
+  _globals['_VERSIONFAILED']._serialized_end=593
+  _globals['_VERSIONDELETED']._serialized_start=595
+  _globals['_VERSIONDELETED']._serialized_end=690
+  _globals['_VERSIONLICENCECHANGED']._serialized_start=692
+  _globals['_VERSIONLICENCECHANGED']._serialized_end=811
 # @@protoc_insertion_point(module_scope)

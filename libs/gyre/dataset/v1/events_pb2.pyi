@@ -38,6 +38,9 @@ class VersionReady(_message.Message):
     SIZE_BYTES_FIELD_NUMBER: _builtins.int
     DERIVED_FROM_FIELD_NUMBER: _builtins.int
     READY_TIME_FIELD_NUMBER: _builtins.int
+    LICENCE_FIELD_NUMBER: _builtins.int
+    ORIGIN_FIELD_NUMBER: _builtins.int
+    ALL_DERIVED_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Aggregate: `projects/{project}/datasets/{slug}/versions/{n}`."""
     type: _dataset_pb2.Dataset.Type.ValueType
@@ -51,6 +54,11 @@ class VersionReady(_message.Message):
     refused_count: _builtins.int
     duplicate_count: _builtins.int
     size_bytes: _builtins.int
+    licence: _builtins.str
+    """SPDX identifier or the name of the terms; empty if nobody stated it."""
+    origin: _builtins.str
+    all_derived: _builtins.bool
+    """True if all of its rows are from the versions or the batch that it was made of."""
     @_builtins.property
     def derived_from(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Names of the versions and batches it was made of."""
@@ -72,10 +80,13 @@ class VersionReady(_message.Message):
         size_bytes: _builtins.int = ...,
         derived_from: _abc.Iterable[_builtins.str] | None = ...,
         ready_time: _timestamp_pb2.Timestamp | None = ...,
+        licence: _builtins.str = ...,
+        origin: _builtins.str = ...,
+        all_derived: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["ready_time", b"ready_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["derived_from", b"derived_from", "digest", b"digest", "duplicate_count", b"duplicate_count", "name", b"name", "ready_time", b"ready_time", "refused_count", b"refused_count", "row_count", b"row_count", "size_bytes", b"size_bytes", "test_count", b"test_count", "train_count", b"train_count", "type", b"type", "uri", b"uri"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["all_derived", b"all_derived", "derived_from", b"derived_from", "digest", b"digest", "duplicate_count", b"duplicate_count", "licence", b"licence", "name", b"name", "origin", b"origin", "ready_time", b"ready_time", "refused_count", b"refused_count", "row_count", b"row_count", "size_bytes", b"size_bytes", "test_count", b"test_count", "train_count", b"train_count", "type", b"type", "uri", b"uri"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -143,3 +154,36 @@ class VersionDeleted(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___VersionDeleted: _TypeAlias = VersionDeleted  # noqa: Y015
+
+@_typing.final
+class VersionLicenceChanged(_message.Message):
+    """What is said of a version's licence or origin was corrected; its rows are the same."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    LICENCE_FIELD_NUMBER: _builtins.int
+    ORIGIN_FIELD_NUMBER: _builtins.int
+    CHANGE_TIME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Aggregate: the version."""
+    licence: _builtins.str
+    """SPDX identifier or the name of the terms; empty if nobody states it any more."""
+    origin: _builtins.str
+    @_builtins.property
+    def change_time(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        licence: _builtins.str = ...,
+        origin: _builtins.str = ...,
+        change_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["change_time", b"change_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["change_time", b"change_time", "licence", b"licence", "name", b"name", "origin", b"origin"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VersionLicenceChanged: _TypeAlias = VersionLicenceChanged  # noqa: Y015

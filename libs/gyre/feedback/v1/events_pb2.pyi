@@ -3,9 +3,11 @@
 isort:skip_file
 """
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import containers as _containers
 from gyre.feedback.v1 import feedback_pb2 as _feedback_pb2
 import builtins as _builtins
 import sys
@@ -118,6 +120,7 @@ class BatchReady(_message.Message):
     ROWS_URI_FIELD_NUMBER: _builtins.int
     ROWS_DIGEST_FIELD_NUMBER: _builtins.int
     READY_TIME_FIELD_NUMBER: _builtins.int
+    MODEL_VERSIONS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Aggregate: `projects/{project}/batches/{ulid}`."""
     number: _builtins.int
@@ -135,6 +138,10 @@ class BatchReady(_message.Message):
     """`sha256:<hex>`."""
     @_builtins.property
     def ready_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def model_versions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Registry versions whose answers are in it."""
+
     def __init__(
         self,
         *,
@@ -149,10 +156,11 @@ class BatchReady(_message.Message):
         rows_uri: _builtins.str = ...,
         rows_digest: _builtins.str = ...,
         ready_time: _timestamp_pb2.Timestamp | None = ...,
+        model_versions: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["ready_time", b"ready_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "dataset", b"dataset", "name", b"name", "number", b"number", "preference_count", b"preference_count", "preference_version", b"preference_version", "ready_time", b"ready_time", "rows_digest", b"rows_digest", "rows_uri", b"rows_uri", "sft_count", b"sft_count", "sft_version", b"sft_version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "dataset", b"dataset", "model_versions", b"model_versions", "name", b"name", "number", b"number", "preference_count", b"preference_count", "preference_version", b"preference_version", "ready_time", b"ready_time", "rows_digest", b"rows_digest", "rows_uri", b"rows_uri", "sft_count", b"sft_count", "sft_version", b"sft_version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -38,7 +38,7 @@ class DeploymentServiceStub:
     CreateDeployment: _grpc.UnaryUnaryMultiCallable[_deployment_service_pb2.CreateDeploymentRequest, _deployment_pb2.Deployment]
     """Returns it PENDING; replicas come up by workloads. ALREADY_EXISTS (DEPLOYMENT_EXISTS); INVALID_ARGUMENT
     (INVALID_SLUG, TARGETS_REQUIRED, BAD_WEIGHTS, UPSTREAM_REFUSED); NOT_FOUND (VARIANT_NOT_FOUND, ALIAS_NOT_FOUND);
-    FAILED_PRECONDITION (VARIANT_NOT_READY, FORMAT_UNSUPPORTED).
+    FAILED_PRECONDITION (VARIANT_NOT_READY, FORMAT_UNSUPPORTED, LICENCE_REFUSED).
     """
     GetDeployment: _grpc.UnaryUnaryMultiCallable[_deployment_service_pb2.GetDeploymentRequest, _deployment_pb2.Deployment]
     """NOT_FOUND (DEPLOYMENT_NOT_FOUND), also for a name of another project."""
@@ -52,7 +52,7 @@ class DeploymentServiceStub:
     """Sets the whole split, at once or in steps: begins a rollout. A target that is new comes up first: until it is READY
     the split stays as it was. One that is left out stands by for a while, then drains. INVALID_ARGUMENT (BAD_WEIGHTS,
     BAD_STEPS, BAD_GUARD, UPSTREAM_REFUSED); NOT_FOUND (VARIANT_NOT_FOUND); FAILED_PRECONDITION (VARIANT_NOT_READY,
-    SHIFT_IN_PROGRESS); ABORTED (ETAG_MISMATCH).
+    LICENCE_REFUSED, SHIFT_IN_PROGRESS); ABORTED (ETAG_MISMATCH).
     """
     RollBack: _grpc.UnaryUnaryMultiCallable[_deployment_service_pb2.RollBackRequest, _deployment_pb2.Deployment]
     """Takes back the rollout that runs, or else the newest that succeeded: in force at once where the targets of before
@@ -72,7 +72,7 @@ class DeploymentServiceAsyncStub(DeploymentServiceStub):
     CreateDeployment: _aio.UnaryUnaryMultiCallable[_deployment_service_pb2.CreateDeploymentRequest, _deployment_pb2.Deployment]  # type: ignore[assignment]
     """Returns it PENDING; replicas come up by workloads. ALREADY_EXISTS (DEPLOYMENT_EXISTS); INVALID_ARGUMENT
     (INVALID_SLUG, TARGETS_REQUIRED, BAD_WEIGHTS, UPSTREAM_REFUSED); NOT_FOUND (VARIANT_NOT_FOUND, ALIAS_NOT_FOUND);
-    FAILED_PRECONDITION (VARIANT_NOT_READY, FORMAT_UNSUPPORTED).
+    FAILED_PRECONDITION (VARIANT_NOT_READY, FORMAT_UNSUPPORTED, LICENCE_REFUSED).
     """
     GetDeployment: _aio.UnaryUnaryMultiCallable[_deployment_service_pb2.GetDeploymentRequest, _deployment_pb2.Deployment]  # type: ignore[assignment]
     """NOT_FOUND (DEPLOYMENT_NOT_FOUND), also for a name of another project."""
@@ -86,7 +86,7 @@ class DeploymentServiceAsyncStub(DeploymentServiceStub):
     """Sets the whole split, at once or in steps: begins a rollout. A target that is new comes up first: until it is READY
     the split stays as it was. One that is left out stands by for a while, then drains. INVALID_ARGUMENT (BAD_WEIGHTS,
     BAD_STEPS, BAD_GUARD, UPSTREAM_REFUSED); NOT_FOUND (VARIANT_NOT_FOUND); FAILED_PRECONDITION (VARIANT_NOT_READY,
-    SHIFT_IN_PROGRESS); ABORTED (ETAG_MISMATCH).
+    LICENCE_REFUSED, SHIFT_IN_PROGRESS); ABORTED (ETAG_MISMATCH).
     """
     RollBack: _aio.UnaryUnaryMultiCallable[_deployment_service_pb2.RollBackRequest, _deployment_pb2.Deployment]  # type: ignore[assignment]
     """Takes back the rollout that runs, or else the newest that succeeded: in force at once where the targets of before
@@ -109,7 +109,7 @@ class DeploymentServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_deployment_pb2.Deployment, _abc.Awaitable[_deployment_pb2.Deployment]]:
         """Returns it PENDING; replicas come up by workloads. ALREADY_EXISTS (DEPLOYMENT_EXISTS); INVALID_ARGUMENT
         (INVALID_SLUG, TARGETS_REQUIRED, BAD_WEIGHTS, UPSTREAM_REFUSED); NOT_FOUND (VARIANT_NOT_FOUND, ALIAS_NOT_FOUND);
-        FAILED_PRECONDITION (VARIANT_NOT_READY, FORMAT_UNSUPPORTED).
+        FAILED_PRECONDITION (VARIANT_NOT_READY, FORMAT_UNSUPPORTED, LICENCE_REFUSED).
         """
 
     @_abc_1.abstractmethod
@@ -153,7 +153,7 @@ class DeploymentServiceServicer(metaclass=_abc_1.ABCMeta):
         """Sets the whole split, at once or in steps: begins a rollout. A target that is new comes up first: until it is READY
         the split stays as it was. One that is left out stands by for a while, then drains. INVALID_ARGUMENT (BAD_WEIGHTS,
         BAD_STEPS, BAD_GUARD, UPSTREAM_REFUSED); NOT_FOUND (VARIANT_NOT_FOUND); FAILED_PRECONDITION (VARIANT_NOT_READY,
-        SHIFT_IN_PROGRESS); ABORTED (ETAG_MISMATCH).
+        LICENCE_REFUSED, SHIFT_IN_PROGRESS); ABORTED (ETAG_MISMATCH).
         """
 
     @_abc_1.abstractmethod

@@ -31,8 +31,11 @@ class DeploymentReady(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     SHARES_FIELD_NUMBER: _builtins.int
     READY_TIME_FIELD_NUMBER: _builtins.int
+    ALIAS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Aggregate: `projects/{project}/deployments/{slug}`."""
+    alias: _builtins.str
+    """Alias that the deployment follows; empty for none."""
     @_builtins.property
     def shares(self) -> _containers.RepeatedCompositeFieldContainer[Global___TrafficShare]: ...
     @_builtins.property
@@ -43,14 +46,41 @@ class DeploymentReady(_message.Message):
         name: _builtins.str = ...,
         shares: _abc.Iterable[Global___TrafficShare] | None = ...,
         ready_time: _timestamp_pb2.Timestamp | None = ...,
+        alias: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["ready_time", b"ready_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "ready_time", b"ready_time", "shares", b"shares"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alias", b"alias", "name", b"name", "ready_time", b"ready_time", "shares", b"shares"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DeploymentReady: _TypeAlias = DeploymentReady  # noqa: Y015
+
+@_typing.final
+class DeploymentDeleted(_message.Message):
+    """A deployment is gone; it serves nothing any more."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    DELETE_TIME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Aggregate: the deployment."""
+    @_builtins.property
+    def delete_time(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        delete_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["delete_time", b"delete_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["delete_time", b"delete_time", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeploymentDeleted: _TypeAlias = DeploymentDeleted  # noqa: Y015
 
 @_typing.final
 class DeploymentFailed(_message.Message):
@@ -84,15 +114,18 @@ Global___DeploymentFailed: _TypeAlias = DeploymentFailed  # noqa: Y015
 
 @_typing.final
 class TrafficShifted(_message.Message):
-    """A new split is in force."""
+    """A new split is in force, or the one in force follows another alias."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     NAME_FIELD_NUMBER: _builtins.int
     SHARES_FIELD_NUMBER: _builtins.int
     SHIFT_TIME_FIELD_NUMBER: _builtins.int
+    ALIAS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Aggregate: the deployment."""
+    alias: _builtins.str
+    """Alias that the deployment follows; empty for none."""
     @_builtins.property
     def shares(self) -> _containers.RepeatedCompositeFieldContainer[Global___TrafficShare]: ...
     @_builtins.property
@@ -103,10 +136,11 @@ class TrafficShifted(_message.Message):
         name: _builtins.str = ...,
         shares: _abc.Iterable[Global___TrafficShare] | None = ...,
         shift_time: _timestamp_pb2.Timestamp | None = ...,
+        alias: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["shift_time", b"shift_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "shares", b"shares", "shift_time", b"shift_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alias", b"alias", "name", b"name", "shares", b"shares", "shift_time", b"shift_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -22,19 +22,20 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$gyre/model_registry/v1/lineage.proto\x12\x16gyre.model_registry.v1\"\x84\x01\n\x07Lineage\x12\x32\n\x05nodes\x18\x01 \x03(\x0b\x32#.gyre.model_registry.v1.LineageNode\x12\x32\n\x05\x65\x64ges\x18\x02 \x03(\x0b\x32#.gyre.model_registry.v1.LineageEdge\x12\x11\n\ttruncated\x18\x03 \x01(\x08\"O\n\x0bLineageNode\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x03 \x01(\t\x12\x0e\n\x06\x64igest\x18\x04 \x01(\t\"?\n\x0bLineageEdge\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\x0e\n\x06target\x18\x02 \x01(\t\x12\x10\n\x08relation\x18\x03 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$gyre/model_registry/v1/lineage.proto\x12\x16gyre.model_registry.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x84\x01\n\x07Lineage\x12\x32\n\x05nodes\x18\x01 \x03(\x0b\x32#.gyre.model_registry.v1.LineageNode\x12\x32\n\x05\x65\x64ges\x18\x02 \x03(\x0b\x32#.gyre.model_registry.v1.LineageEdge\x12\x11\n\ttruncated\x18\x03 \x01(\x08\"q\n\x0bLineageNode\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x03 \x01(\t\x12\x0e\n\x06\x64igest\x18\x04 \x01(\t\x12\r\n\x05\x63ount\x18\x05 \x01(\x03\x12\x11\n\tlist_path\x18\x06 \x01(\t\"\x81\x01\n\x0bLineageEdge\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\x0e\n\x06target\x18\x02 \x01(\t\x12\x10\n\x08relation\x18\x03 \x01(\t\x12(\n\x04time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0eweight_percent\x18\x05 \x01(\x05\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'gyre.model_registry.v1.lineage_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_LINEAGE']._serialized_start=65
-  _globals['_LINEAGE']._serialized_end=197
-  _globals['_LINEAGENODE']._serialized_start=199
-  _globals['_LINEAGENODE']._serialized_end=278
-  _globals['_LINEAGEEDGE']._serialized_start=280
-  _globals['_LINEAGEEDGE']._serialized_end=343
+  _globals['_LINEAGE']._serialized_start=98
+  _globals['_LINEAGE']._serialized_end=230
+  _globals['_LINEAGENODE']._serialized_start=232
+  _globals['_LINEAGENODE']._serialized_end=345
+  _globals['_LINEAGEEDGE']._serialized_start=348
+  _globals['_LINEAGEEDGE']._serialized_end=477
 # @@protoc_insertion_point(module_scope)

@@ -6,6 +6,7 @@ isort:skip_file
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 import builtins as _builtins
 import sys
@@ -58,12 +59,18 @@ class LineageNode(_message.Message):
     KIND_FIELD_NUMBER: _builtins.int
     DISPLAY_NAME_FIELD_NUMBER: _builtins.int
     DIGEST_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    LIST_PATH_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     kind: _builtins.str
     """For example "dataset_version", "run", "model_version", "variant", "batch"."""
     display_name: _builtins.str
     digest: _builtins.str
     """`sha256:<hex>`; empty for what has none."""
+    count: _builtins.int
+    """Over 0 for a node that stands for many things, for example the completions of a deployment."""
+    list_path: _builtins.str
+    """REST address below `/api/v1` that lists them; empty for a node that is one thing."""
     def __init__(
         self,
         *,
@@ -71,10 +78,12 @@ class LineageNode(_message.Message):
         kind: _builtins.str = ...,
         display_name: _builtins.str = ...,
         digest: _builtins.str = ...,
+        count: _builtins.int = ...,
+        list_path: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "display_name", b"display_name", "kind", b"kind", "name", b"name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "digest", b"digest", "display_name", b"display_name", "kind", b"kind", "list_path", b"list_path", "name", b"name"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -89,22 +98,32 @@ class LineageEdge(_message.Message):
     SOURCE_FIELD_NUMBER: _builtins.int
     TARGET_FIELD_NUMBER: _builtins.int
     RELATION_FIELD_NUMBER: _builtins.int
+    TIME_FIELD_NUMBER: _builtins.int
+    WEIGHT_PERCENT_FIELD_NUMBER: _builtins.int
     source: _builtins.str
     """Name of the node it comes from."""
     target: _builtins.str
     """Name of the node it leads to."""
     relation: _builtins.str
     """For example "trained_on", "based_on", "made_by", "converted_to"."""
+    weight_percent: _builtins.int
+    """Share of the traffic, of an edge that leads to a deployment; 0 for others."""
+    @_builtins.property
+    def time(self) -> _timestamp_pb2.Timestamp:
+        """Since when it holds; unset where that is not known."""
+
     def __init__(
         self,
         *,
         source: _builtins.str = ...,
         target: _builtins.str = ...,
         relation: _builtins.str = ...,
+        time: _timestamp_pb2.Timestamp | None = ...,
+        weight_percent: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["relation", b"relation", "source", b"source", "target", b"target"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["relation", b"relation", "source", b"source", "target", b"target", "time", b"time", "weight_percent", b"weight_percent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -22,20 +22,21 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from gyre.model_registry.v1 import lineage_pb2 as gyre_dot_model__registry_dot_v1_dot_lineage__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n,gyre/model_registry/v1/lineage_service.proto\x12\x16gyre.model_registry.v1\x1a$gyre/model_registry/v1/lineage.proto\"\xd2\x01\n\x11GetLineageRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x46\n\tdirection\x18\x02 \x01(\x0e\x32\x33.gyre.model_registry.v1.GetLineageRequest.Direction\x12\r\n\x05\x64\x65pth\x18\x03 \x01(\x05\"X\n\tDirection\x12\x19\n\x15\x44IRECTION_UNSPECIFIED\x10\x00\x12\x16\n\x12\x44IRECTION_UPSTREAM\x10\x01\x12\x18\n\x14\x44IRECTION_DOWNSTREAM\x10\x02\x32j\n\x0eLineageService\x12X\n\nGetLineage\x12).gyre.model_registry.v1.GetLineageRequest\x1a\x1f.gyre.model_registry.v1.Lineageb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n,gyre/model_registry/v1/lineage_service.proto\x12\x16gyre.model_registry.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a$gyre/model_registry/v1/lineage.proto\"\xfc\x01\n\x11GetLineageRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x46\n\tdirection\x18\x02 \x01(\x0e\x32\x33.gyre.model_registry.v1.GetLineageRequest.Direction\x12\r\n\x05\x64\x65pth\x18\x03 \x01(\x05\x12(\n\x04time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"X\n\tDirection\x12\x19\n\x15\x44IRECTION_UNSPECIFIED\x10\x00\x12\x16\n\x12\x44IRECTION_UPSTREAM\x10\x01\x12\x18\n\x14\x44IRECTION_DOWNSTREAM\x10\x02\x32j\n\x0eLineageService\x12X\n\nGetLineage\x12).gyre.model_registry.v1.GetLineageRequest\x1a\x1f.gyre.model_registry.v1.Lineageb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'gyre.model_registry.v1.lineage_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_GETLINEAGEREQUEST']._serialized_start=111
-  _globals['_GETLINEAGEREQUEST']._serialized_end=321
-  _globals['_GETLINEAGEREQUEST_DIRECTION']._serialized_start=233
-  _globals['_GETLINEAGEREQUEST_DIRECTION']._serialized_end=321
-  _globals['_LINEAGESERVICE']._serialized_start=323
-  _globals['_LINEAGESERVICE']._serialized_end=429
+  _globals['_GETLINEAGEREQUEST']._serialized_start=144
+  _globals['_GETLINEAGEREQUEST']._serialized_end=396
+  _globals['_GETLINEAGEREQUEST_DIRECTION']._serialized_start=308
+  _globals['_GETLINEAGEREQUEST_DIRECTION']._serialized_end=396
+  _globals['_LINEAGESERVICE']._serialized_start=398
+  _globals['_LINEAGESERVICE']._serialized_end=504
 # @@protoc_insertion_point(module_scope)

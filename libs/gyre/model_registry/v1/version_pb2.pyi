@@ -94,7 +94,7 @@ class Version(_message.Message):
     origin: _builtins.str
     licence: _builtins.str
     card: _builtins.str
-    """Model card, Markdown."""
+    """What the weights came with, Markdown; CardService has the whole model card."""
     workload: _builtins.str
     """Job that imports it."""
     @_builtins.property

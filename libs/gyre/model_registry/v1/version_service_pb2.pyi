@@ -90,7 +90,7 @@ class RegisterVersionRequest(_message.Message):
     licence: _builtins.str
     """Empty takes the base's."""
     card: _builtins.str
-    """Empty writes one from the lineage."""
+    """Markdown that came with the weights, shown in the model card; empty for none."""
     request_id: _builtins.str
     """Makes the call idempotent; empty means parents.run."""
     @_builtins.property

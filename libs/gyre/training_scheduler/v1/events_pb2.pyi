@@ -188,6 +188,7 @@ class RunSucceeded(_message.Message):
     PIPELINE_FIELD_NUMBER: _builtins.int
     COST_MICROUSD_FIELD_NUMBER: _builtins.int
     END_TIME_FIELD_NUMBER: _builtins.int
+    REWARD_MODEL_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Aggregate: the run."""
     number: _builtins.int
@@ -206,6 +207,8 @@ class RunSucceeded(_message.Message):
     """Conducting pipeline; empty for a run of its own."""
     cost_microusd: _builtins.int
     """Millionths of a US dollar."""
+    reward_model: _builtins.str
+    """Lineage: registry version of the reward model; empty for methods without one."""
     @_builtins.property
     def metrics(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
         """Final values by name."""
@@ -233,10 +236,11 @@ class RunSucceeded(_message.Message):
         pipeline: _builtins.str = ...,
         cost_microusd: _builtins.int = ...,
         end_time: _timestamp_pb2.Timestamp | None = ...,
+        reward_model: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "base", b"base", "cost_microusd", b"cost_microusd", "datasets", b"datasets", "end_time", b"end_time", "method", b"method", "metrics", b"metrics", "name", b"name", "number", b"number", "output_digest", b"output_digest", "output_uri", b"output_uri", "pipeline", b"pipeline", "register_as", b"register_as", "steps", b"steps"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "base", b"base", "cost_microusd", b"cost_microusd", "datasets", b"datasets", "end_time", b"end_time", "method", b"method", "metrics", b"metrics", "name", b"name", "number", b"number", "output_digest", b"output_digest", "output_uri", b"output_uri", "pipeline", b"pipeline", "register_as", b"register_as", "reward_model", b"reward_model", "steps", b"steps"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -59,7 +59,7 @@ export function pagePath(name: string): string | undefined {
 /** A state without its prefix: `RUNNING` of `STATE_RUNNING`, `SFT` of `METHOD_SFT`. */
 export function bare(value: string): string {
   return value.replace(
-    /^(STATE|TYPE|METHOD|KIND|FORMAT|ENGINE|ROLE|RATING|SPLIT|OUTCOME|ROW_FORMAT|FILE_TYPE|BUDGET_PERIOD)_/,
+    /^(STATE|TYPE|METHOD|KIND|FORMAT|ENGINE|ROLE|RATING|SPLIT|OUTCOME|TERM|ROW_FORMAT|FILE_TYPE|BUDGET_PERIOD)_/,
     "",
   );
 }

@@ -12,6 +12,8 @@ export const OWNER = {
   pipelines: "training_scheduler",
   models: "model_registry",
   lineage: "model_registry",
+  "licence-terms": "model_registry",
+  "licence-policy": "model_registry",
   suites: "evaluation",
   evaluations: "evaluation",
   verdicts: "evaluation",

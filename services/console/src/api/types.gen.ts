@@ -198,6 +198,15 @@ export type RolloutState =
   | "STATE_FAILED"
   | "STATE_ROLLED_BACK";
 
+export type Term =
+  | "TERM_UNSPECIFIED"
+  | "TERM_NON_COMMERCIAL"
+  | "TERM_ATTRIBUTION"
+  | "TERM_NAMING"
+  | "TERM_SHARE_ALIKE"
+  | "TERM_NO_TRAINING_OF_RIVALS"
+  | "TERM_FIELD_OF_USE";
+
 export type ModelState =
   | "STATE_UNSPECIFIED"
   | "STATE_ACTIVE"
@@ -930,6 +939,60 @@ export interface AliasMove {
   move_time?: string | null;
 }
 
+export interface ModelCard {
+  name: string;
+  sections: CardSection[];
+  markdown: string;
+  etag: string;
+  updated_by: string;
+  update_time?: string | null;
+}
+
+export interface CardSection {
+  title: string;
+  body: string;
+  generated: boolean;
+}
+
+export interface LicenceTerms {
+  name: string;
+  licence: string;
+  origin: string;
+  terms: InheritedTerm[];
+  unknown: UnknownLicence[];
+  refusals: Refusal[];
+  truncated: boolean;
+}
+
+export interface InheritedTerm {
+  term: Term;
+  because_of: string;
+  licence: string;
+  summary: string;
+  url: string;
+}
+
+export interface UnknownLicence {
+  name: string;
+  licence: string;
+}
+
+export interface Refusal {
+  term: Term;
+  because_of: string;
+  licence: string;
+  message: string;
+}
+
+export interface LicencePolicy {
+  name: string;
+  refuse_terms: Term[];
+  refuse_unknown: boolean;
+  etag: string;
+  updated_by: string;
+  update_time?: string | null;
+}
+
 export interface Lineage {
   nodes: LineageNode[];
   edges: LineageEdge[];
@@ -941,12 +1004,16 @@ export interface LineageNode {
   kind: string;
   display_name: string;
   digest: string;
+  count: string;
+  list_path: string;
 }
 
 export interface LineageEdge {
   source: string;
   target: string;
   relation: string;
+  time?: string | null;
+  weight_percent: number;
 }
 
 export interface Model {

@@ -76,4 +76,13 @@ export const models = {
   "alias.by": "Moved by",
   "format.HF": "Safetensors",
   "format.GGUF": "GGUF",
+  "card.edit": "Edit the card",
+  "card.download": "Download",
+  "card.generated": "From facts",
+  "card.editedBy": "Last edited by",
+  "card.editHint": "Each heading of the second level begins a section. What is written from facts stays beside it.",
+  "card.saved": "Card saved",
+  "card.text": "Sections in Markdown",
+  "card.example": "Intended use",
+  "card.exampleText": "What it is for, and what it is not for.",
 } as const;

@@ -128,4 +128,12 @@ export const operate = {
   "rpc.CreateKey": "Created a key",
   "rpc.UpdateKey": "Changed a key",
   "rpc.RevokeKey": "Revoked a key",
+  "policy.title": "Licence policy",
+  "policy.hint":
+    "What stands under a refused term, by its own licence or through data and bases, is not deployed. What serves already goes on.",
+  "policy.refuse": "Refused terms",
+  "policy.unknown": "Refuse what came from something of unknown licence",
+  "policy.changedBy": "Changed by",
+  "rpc.UpdateLicencePolicy": "Changed the licence policy",
+  "rpc.EditModelCard": "Edited a model card",
 } as const;

@@ -210,4 +210,10 @@ export const reasons = {
   "reason.NUL_CHARACTER": "The row has a NUL character",
   "reason.NOT_AN_OBJECT": "The row is not an object",
   "reason.CHOSEN_EQUALS_REJECTED": "The chosen and the rejected answer are the same",
+  "reason.LICENCE_REFUSED": "The project’s licence policy refuses it",
+  "reason.THING_NOT_FOUND": "Nothing of that name is known",
+  "reason.POLICY_FIELD_IMMUTABLE": "That cannot be changed in a policy",
+  "reason.CARD_TOO_LONG": "The card is too long",
+  "reason.BAD_CARD": "Every section needs a title of its own",
+  "reason.TERM_UNKNOWN": "There is no such licence term",
 } as const;

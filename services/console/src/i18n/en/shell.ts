@@ -94,4 +94,15 @@ export const shell = {
   "log.title": "Log",
   "log.empty": "The log is empty.",
   "log.none": "No log yet: it has not been started.",
+  "lineage.asOf": "As it was at",
+  "lineage.now": "Now",
+  "lineage.notThen": "Nothing was known of it at that time",
+  "terms.title": "Licence terms",
+  "terms.refused": "The policy refuses to deploy it",
+  "terms.because": "because of",
+  "terms.unknown": "Unknown licence",
+  "terms.notStated": "not stated",
+  "terms.none": "No term is known that data or bases bring.",
+  "terms.hint":
+    "Its own terms and those of all that it came from. Whether a term binds what was trained on a work is for a lawyer to say.",
 } as const;

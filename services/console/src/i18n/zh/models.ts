@@ -74,4 +74,13 @@ export const models: Translation<typeof source> = {
   "alias.by": "操作者",
   "format.HF": "Safetensors",
   "format.GGUF": "GGUF",
+  "card.edit": "编辑模型说明",
+  "card.download": "下载",
+  "card.generated": "依据事实生成",
+  "card.editedBy": "最近编辑",
+  "card.editHint": "每个二级标题开始一节。依据事实生成的部分保持不变。",
+  "card.saved": "模型说明已保存",
+  "card.text": "各节文本（标记语法）",
+  "card.example": "预期用途",
+  "card.exampleText": "适用与不适用的场合。",
 };

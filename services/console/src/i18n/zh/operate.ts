@@ -131,4 +131,11 @@ export const operate: Translation<typeof source> = {
   "rpc.CreateKey": "创建密钥",
   "rpc.UpdateKey": "修改密钥",
   "rpc.RevokeKey": "吊销密钥",
+  "policy.title": "许可策略",
+  "policy.hint": "凡自身许可或经由数据与基座带有被拒条款的模型，均不予部署。已在服务的继续服务。",
+  "policy.refuse": "拒绝的条款",
+  "policy.unknown": "拒绝来源许可不明的模型",
+  "policy.changedBy": "修改者",
+  "rpc.UpdateLicencePolicy": "修改了许可策略",
+  "rpc.EditModelCard": "编辑了模型说明",
 };

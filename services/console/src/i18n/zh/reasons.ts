@@ -213,4 +213,10 @@ export const reasons: Translation<typeof source> = {
   "reason.NUL_CHARACTER": "含有空字符",
   "reason.NOT_AN_OBJECT": "该行不是对象",
   "reason.CHOSEN_EQUALS_REJECTED": "选中与落选的回答相同",
+  "reason.LICENCE_REFUSED": "项目的许可策略拒绝部署",
+  "reason.THING_NOT_FOUND": "没有该名称的记录",
+  "reason.POLICY_FIELD_IMMUTABLE": "策略中的该项不可修改",
+  "reason.CARD_TOO_LONG": "模型说明过长",
+  "reason.BAD_CARD": "每一节都需要各自的标题",
+  "reason.TERM_UNKNOWN": "没有这样的许可条款",
 };

@@ -5,6 +5,7 @@ import { useMay } from "@/api/queries";
 import { useI18n } from "@/i18n";
 import { Page } from "@/ui/Page";
 import { Keys } from "./Keys";
+import { LicencePolicy } from "./LicencePolicy";
 import { ProjectSettings } from "./ProjectSettings";
 
 export function Access() {
@@ -20,7 +21,10 @@ export function Access() {
     <Page title={t("access.title")} lead={t("access.lead")} actions={add}>
       <div className="columns">
         <Keys creating={creating} onClose={() => setCreating(false)} />
-        <ProjectSettings />
+        <div className="stack">
+          <ProjectSettings />
+          <LicencePolicy />
+        </div>
       </div>
     </Page>
   );

@@ -4,6 +4,7 @@ import { useI18n } from "@/i18n";
 import { Digest, Ref } from "@/ui/Id";
 import { Facts, Panel } from "@/ui/Page";
 import { isOpen, State } from "@/ui/State";
+import { Terms } from "@/ui/Terms";
 import { Failure } from "@/ui/Trouble";
 import { Bytes, Nothing, Num, Time } from "@/ui/values";
 import { Profile } from "./Profile";
@@ -48,6 +49,7 @@ export function VersionOverview({ version }: { version: DatasetVersion }) {
           ]}
         />
       </Panel>
+      {version.state === "STATE_READY" && <Terms key={version.name} name={version.name} />}
     </div>
   );
 }

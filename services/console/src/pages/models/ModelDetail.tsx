@@ -14,6 +14,7 @@ import { isOpen, State } from "@/ui/State";
 import { Trouble } from "@/ui/Trouble";
 import { Bytes, Nothing, Time } from "@/ui/values";
 import { Aliases } from "./Aliases";
+import { Card } from "./Card";
 import { ImportDrawer } from "./ImportDrawer";
 import { parameters } from "./Models";
 import { Quantisations } from "./Quantisations";
@@ -22,7 +23,7 @@ import "../datasets/datasets.css";
 
 const IMPORT_POLL = 2000;
 /** Tabs that need the whole width. */
-const WIDE = ["lineage", "quantisations"];
+const WIDE = ["lineage", "quantisations", "card"];
 
 export function ModelDetail() {
   const { t } = useI18n();
@@ -92,6 +93,7 @@ function Views({ model, version, versions }: { model: Model; version: ModelVersi
         },
         { key: "quantisations", label: t("quantisations.title"), children: <Quantisations version={version} /> },
         { key: "aliases", label: t("models.aliases"), children: <Aliases model={model} versions={versions} /> },
+        { key: "card", label: t("models.card"), children: <Card version={version} /> },
         {
           key: "lineage",
           label: t("lineage.title"),

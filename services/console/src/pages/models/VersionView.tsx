@@ -10,6 +10,7 @@ import { Actor } from "@/ui/Actor";
 import { Digest, Ref } from "@/ui/Id";
 import { Facts, Panel } from "@/ui/Page";
 import { isOpen, State } from "@/ui/State";
+import { Terms } from "@/ui/Terms";
 import { Failure, Trouble } from "@/ui/Trouble";
 import { useAskToRemove, useReport } from "@/ui/useConfirm";
 import { Bytes, Nothing, Time } from "@/ui/values";
@@ -49,13 +50,7 @@ export function VersionView({ version }: { version: ModelVersion }) {
           ]}
         />
       </Panel>
-      {version.card && (
-        <Panel title={t("models.card")}>
-          <div lang="en" style={{ whiteSpace: "pre-wrap", maxWidth: "76ch" }}>
-            {version.card}
-          </div>
-        </Panel>
-      )}
+      <Terms key={version.name} name={version.name} variants={version.variants} />
     </div>
   );
 }

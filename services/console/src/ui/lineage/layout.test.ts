@@ -4,8 +4,8 @@ import { layOut } from "./layout";
 
 function lineage(names: string[], edges: [string, string][]): Lineage {
   return {
-    nodes: names.map((name) => ({ name, kind: "run", display_name: "", digest: "" })),
-    edges: edges.map(([source, target]) => ({ source, target, relation: "made_by" })),
+    nodes: names.map((name) => ({ name, kind: "run", display_name: "", digest: "", count: "0", list_path: "" })),
+    edges: edges.map(([source, target]) => ({ source, target, relation: "made_by", weight_percent: 0 })),
     truncated: false,
   };
 }
