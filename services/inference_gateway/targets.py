@@ -165,7 +165,7 @@ async def come_back(session: Session, target: Target) -> None:
 def wakes(target: Target) -> bool:
     """A request woke it, and it is on its way."""
     is_coming = target.state in (TargetState.PENDING, TargetState.STARTING)
-    return is_coming and target.wake_time is not None and (target.ready_time or NEVER) < target.wake_time
+    return is_coming and target.wake_time is not None and (target.ready_time or NEVER) <= target.wake_time
 
 
 def takes_requests(target: Target) -> bool:
