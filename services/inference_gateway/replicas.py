@@ -150,8 +150,8 @@ def _new_workload(target: Target) -> str:
 
 def _resize(session: Session, target: Target, wanted: int, bounds: Bounds) -> None:
     """To none at all only if nobody woke it just now."""
-    woken = target.wake_time is not None and session.clock.now() - target.wake_time
-    if wanted == 0 and woken and woken < timedelta(seconds=bounds.idle_seconds):
+    awake_until = target.wake_time and target.wake_time + timedelta(seconds=bounds.idle_seconds)
+    if wanted == 0 and awake_until and session.clock.now() < awake_until:
         return
     if target.state == TargetState.ASLEEP or target.replicas == wanted:
         return

@@ -62,6 +62,10 @@ KeyQuestion = Callable[[str], Awaitable[bool]]
 WakeCall = Callable[[str], Awaitable[None]]
 
 
+async def nobody_sleeps(_: str) -> None:
+    """For a control plane whose targets never do."""
+
+
 class ControlFailed(Exception):
     """The control plane did not answer."""
 
@@ -118,7 +122,7 @@ class _Collected:
 
 
 class ControlServer:
-    """The control plane's end: `on_feedback` decides, `knows_key` answers, `on_status` listens."""
+    """The control plane's end: `on_feedback` decides, `knows_key` answers, `on_status` listens, `on_wake` wakes."""
 
     def __init__(
         self,
@@ -127,7 +131,7 @@ class ControlServer:
         on_feedback: FeedbackSink,
         knows_key: KeyQuestion,
         on_status: Callable[[WorkerStatus], None],
-        on_wake: WakeCall,
+        on_wake: WakeCall = nobody_sleeps,
     ) -> None:
         self._path = path
         self._on_feedback = on_feedback

@@ -37,6 +37,7 @@ from services.inference_gateway.proxy.control import (
     KeyQuestion,
     WakeCall,
     WorkerStatus,
+    nobody_sleeps,
 )
 from services.inference_gateway.proxy.outcomes import Outcomes
 from services.inference_gateway.proxy.server import BACKLOG, bind
@@ -53,10 +54,6 @@ HEALTHY_SECONDS = 60.0
 LONGEST_SOCKET_PATH = 100
 
 
-async def _nobody_sleeps(_: str) -> None:
-    """For those whose targets never sleep."""
-
-
 class ProxyPool:
     """`record`, `on_feedback` and `knows_key` are called in the caller's event loop."""
 
@@ -70,7 +67,7 @@ class ProxyPool:
         record: Record,
         on_feedback: FeedbackSink,
         knows_key: KeyQuestion,
-        on_wake: WakeCall = _nobody_sleeps,
+        on_wake: WakeCall = nobody_sleeps,
         registry: CollectorRegistry | None = None,
     ) -> None:
         self._settings = settings
