@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import re
@@ -53,6 +54,7 @@ log = logging.getLogger(__name__)
 MODULE = "services.inference_gateway.engine"
 HURRYING, RESTING = 0.3, 2.0  # seconds between two looks at a deployment that changes, and at one that does not
 QUICK_FAILURES = 5  # of a replica, before the scheduler gives up its workload
+KEPT = timedelta(days=7)  # how long a replica that stopped can be looked up, and its log be read
 HOME_PROJECT = "default"
 SETTLED = (TargetState.READY, TargetState.STANDBY)
 
@@ -136,15 +138,15 @@ def _stood_enough(context: Context, target: Target, since: datetime, room_wanted
 async def _look_at_replicas(
     context: Context, deployment: Deployment, targets: Sequence[Target], rows: Mapping[str, Sequence[Replica]]
 ) -> dict[str, replicas.Seen]:
-    """Those that failed are left alone until they are started anew."""
-    seen = {}
+    """All at once, for one may let us wait. Those that failed are left alone until they are started anew."""
+    looks = {}
     for target in targets:
         for replica in rows.get(target.id, ()):
             if replica.state == ReplicaState.DRAINING:
-                seen[replica.id] = await _drain_replica(context, replica)
+                looks[replica.id] = _drain_replica(context, replica)
             elif replica.state != ReplicaState.FAILED and target.state != TargetState.DRAINING:
-                seen[replica.id] = await _look_at_replica(context, deployment, target, replica)
-    return seen
+                looks[replica.id] = _look_at_replica(context, deployment, target, replica)
+    return dict(zip(looks, await asyncio.gather(*looks.values()), strict=True))
 
 
 def _sizes(
@@ -201,8 +203,9 @@ async def _look_at_replica(context: Context, deployment: Deployment, target: Tar
     workload = await stub.EnsureWorkload(ensure)
     state = enum_name(workload, "state")
     if state in ("FAILED", "CANCELLED", "FINISHED"):
-        reason = workload.failure_reason or state
-        return replicas.Seen(ReplicaState.FAILED, "", reason, workload.failure_message)
+        if state == "FAILED":
+            return replicas.Seen(ReplicaState.FAILED, "", workload.failure_reason, workload.failure_message)
+        return replicas.Seen(ReplicaState.FAILED, "", state, f"Its workload is {state}, though it was to go on.")
     if state != "RUNNING" or not workload.address:
         waiting = ReplicaState.PENDING if state == "QUEUED" else ReplicaState.STARTING
         why = workload.failure_message if workload.waiting_reason == "BACKING_OFF" else ""
@@ -264,6 +267,13 @@ def _is_drained(context: Context, engine: str, drain_time: datetime | None) -> b
         return True
     hidden_since = context.state["hidden"].get(engine)
     return hidden_since is not None and pool.drained(engine, hidden_since)
+
+
+async def forget_stopped_replicas(context: Context) -> bool:
+    """What sleeps and wakes each day would leave a row each time."""
+    async with context.db.transaction() as session:
+        await store.forget_stopped_replicas(session, context.clock.now() - KEPT)
+    return False
 
 
 async def follow_aliases(context: Context) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -97,6 +98,11 @@ async def unsettled(session: Session, deployment: str) -> bool:
         Replica.state.in_((ReplicaState.PENDING, ReplicaState.STARTING, ReplicaState.DRAINING)),
     )
     return (await session.scalar(targets.union_all(own).limit(1))) is not None
+
+
+async def forget_stopped_replicas(session: Session, before: datetime) -> None:
+    old = sa.and_(Replica.state == ReplicaState.STOPPED, Replica.update_time < before)
+    await session.execute(sa.delete(Replica).where(old))
 
 
 async def replica_page(session: Session, request: Any) -> pages.Page[Replica]:

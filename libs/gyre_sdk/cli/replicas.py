@@ -11,7 +11,6 @@ from gyre_sdk.cli.commands import Columns, made
 
 if TYPE_CHECKING:
     from gyre.inference_gateway.v1.deployment_pb2 import Deployment
-    from gyre.inference_gateway.v1.replica_pb2 import Replica
 
     from gyre_sdk.client import Gyre
 
@@ -83,7 +82,7 @@ def logs(name: str, replica: str, follow: bool, lines: int, stream: str | None) 
     gyre deployments logs hotline --replica 2 -f
     """
     with connect() as gyre:
-        for piece in gyre.deployments.logs(_found(gyre, name, replica).name, stream or "stderr", lines, follow):
+        for piece in gyre.deployments.logs(_named(gyre, name, replica), stream or "stderr", lines, follow):
             click.echo(piece, nl=False)
 
 
@@ -94,11 +93,13 @@ def bounds(deployment: Deployment) -> str:
     return f"{number} replica{'' if most == 1 and least == 1 else 's'}"
 
 
-def _found(gyre: Gyre, name: str, replica: str) -> Replica:
+def _named(gyre: Gyre, name: str, replica: str) -> str:
+    """Its whole name; one that has stopped is known by its id alone."""
+    if not replica.isdecimal():
+        return f"{gyre.deployments.name(name)}/replicas/{replica}"
     known = list(gyre.deployments.replicas(name))
-    if replica.isdecimal() and 1 <= int(replica) <= len(known):
-        return known[int(replica) - 1]
-    for each in known:
-        if each.name.endswith(f"/{replica}"):
-            return each
-    raise click.UsageError(f"{name} has {len(known)} replicas; there is no {replica}. See gyre deployments replicas.")
+    if not 1 <= int(replica) <= len(known):
+        raise click.UsageError(
+            f"{name} has {len(known)} replicas now, and no {replica}: gyre deployments replicas {name}"
+        )
+    return known[int(replica) - 1].name
