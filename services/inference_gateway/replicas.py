@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 FIRST_PAUSE, LONGEST_PAUSE = timedelta(seconds=10), timedelta(minutes=10)
 HEALTHY = timedelta(seconds=60)  # a replica that served so long is forgiven its earlier failures
 GONE = (ReplicaState.DRAINING, ReplicaState.STOPPED)
+BEST_FIRST = (ReplicaState.READY, ReplicaState.STARTING, ReplicaState.PENDING, ReplicaState.FAILED)
+LOADING_FIRST = (ReplicaState.STARTING, ReplicaState.READY, ReplicaState.PENDING, ReplicaState.FAILED)
 OWN_FAULT = ("BAD_SPEC", "SUPERSEDED", "ATTEMPTS_EXHAUSTED")
 
 
@@ -97,11 +99,12 @@ async def see(session: Session, target: Target, replica: Replica, seen: Seen) ->
 
 
 def together(target: Target, rows: Sequence[Replica]) -> Sighting:
-    """A target is as well as the best of its replicas; with none, it sleeps. One that stands by goes on to, as long as
-    any may answer.
+    """A target is as well as the best of its replicas; with none, it sleeps. A new one waits for all that load, so that
+    a rollout does not give it more than it can bear. One that stands by goes on to, as long as any may answer.
     """
     alive = [replica for replica in rows if replica.state not in GONE]
-    best = next((each for state in REPLICAS_BY_USE for each in alive if each.state == state), None)
+    order = BEST_FIRST if target.ready_time else LOADING_FIRST
+    best = next((each for state in order for each in alive if each.state == state), None)
     if best is None:
         state = TargetState.PENDING if target.replicas else TargetState.ASLEEP
     else:
@@ -111,9 +114,6 @@ def together(target: Target, rows: Sequence[Replica]) -> Sighting:
     if best is None or best.state == ReplicaState.READY:
         return Sighting(state)
     return Sighting(state, best.failure_reason, best.failure_message)
-
-
-REPLICAS_BY_USE = (ReplicaState.READY, ReplicaState.STARTING, ReplicaState.PENDING, ReplicaState.FAILED)
 
 
 async def wake(session: Session, target_id: str) -> bool:

@@ -172,6 +172,8 @@ def test_a_replica_that_is_killed_or_taken_away_under_load_costs_no_request(plat
         until(lambda: ready_replicas(gyre) == 2, "it is back", 30)
         gyre.deployments.scale("tiny", 1, 1)
         until(lambda: len(list(gyre.deployments.replicas("tiny"))) == 1, "one has drained", 30)
+    said = platform.command("deployments", "logs", "tiny", "-n", "3")
+    assert (said.returncode, said.stdout.strip() != "") == (0, True), said.stderr
     print(f"{len(answers)} requests, of which {len([each for each in answers if each != '1'])} failed")
     assert set(answers) == {"1"}
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+import sqlalchemy as sa
+from gyre_kit import resources
 from gyre_kit.db import Session
+from gyre_kit.errors import NotFound
 from gyre_kit.testing import PROJECT
 
 from services.inference_gateway import replicas, routes, service, store
@@ -169,6 +172,31 @@ async def test_bounds_hold_at_once_and_for_what_comes_later(session: Session) ->
     assert len(await see(session, deployment)) == 3  # the new version begins with as many as the old one has
     await service.scale(session, deployment.name, Bounds(1, 1))
     assert sorted(row.state for row in await see(session, deployment)) == ["DRAINING", "DRAINING", "PENDING"]
+
+
+async def test_a_new_version_gets_traffic_when_none_of_its_replicas_loads_any_more_though_one_may_find_no_room(
+    session: Session,
+) -> None:
+    deployment = await serving(session, Bounds(3, 3))
+    await service.shift(session, deployment.name, [variant(2)])
+    await see(session, deployment)
+    await see(session, deployment, READY, Seen(ReplicaState.STARTING), Seen(ReplicaState.PENDING))
+    new = await target_of(session, deployment)
+    assert (new.state, new.weight_percent) == (TargetState.STARTING, 0)
+    await see(session, deployment, READY, READY, Seen(ReplicaState.PENDING))
+    assert (new.state, new.weight_percent) == (TargetState.READY, 100)
+    await see(session, deployment, READY, Seen(ReplicaState.STARTING), Seen(ReplicaState.PENDING))
+    assert new.state == TargetState.READY  # later, the best of them counts
+
+
+async def test_another_project_finds_no_replica(session: Session) -> None:
+    deployment = await serving(session, Bounds(1, 1))
+    (row,) = await rows_of(session, deployment)
+    await session.flush()
+    await session.execute(sa.text("SELECT set_config('gyre.project', 'stranger', true)"))
+    with pytest.raises(NotFound):
+        await resources.get(session, Replica, row.name)
+    assert await store.replicas_of(session, [row.target]) == {}
 
 
 async def test_what_sleeps_wakes_when_it_may_do_so_no_more(session: Session) -> None:
