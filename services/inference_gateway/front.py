@@ -21,6 +21,7 @@ from gyre_kit.render import enum_number
 from sqlalchemy.exc import DataError, IntegrityError
 
 from services.inference_gateway import completions, replicas, store
+from services.inference_gateway.metrics import Gauges
 from services.inference_gateway.proxy.control import FeedbackCall
 from services.inference_gateway.proxy.ledger import Ledger
 from services.inference_gateway.proxy.processes import ProxyPool
@@ -65,6 +66,7 @@ async def serving_openai(context: Context) -> AsyncIterator[None]:
             "watch": Watch(),
             "scaler": Scaler(),
         }
+        context.state["gauges"] = Gauges(context.metrics.registry)
         context.state["sessions"] = SessionLedger(paths.sessions, settings.session_seconds)
         context.state["returning"] = await returning(context)
         async with pool:

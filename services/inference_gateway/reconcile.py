@@ -321,6 +321,7 @@ async def _publish(context: Context) -> None:
         rows = await store.replicas_of(session, target_ids)
         leaving = await store.leaving(session)
     context.state["scaler"].forget_others(target_ids)
+    context.state["gauges"].show(replica for of_target in rows.values() for replica in of_target)
     context.state["watch"].forget_others(deployment.rollout for deployment, _ in deployments)
     revision = max(context.state.get("revision", 0) + 1, int(context.clock.now().timestamp() * 1000))
     settings = context.settings
