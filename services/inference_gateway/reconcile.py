@@ -27,7 +27,7 @@ from gyre_kit.names import last, project_of
 from gyre_kit.reconcile import lease
 from gyre_kit.render import enum_name
 
-from services.inference_gateway import lookups, replicas, routes, service, store
+from services.inference_gateway import load, lookups, replicas, routes, service, store
 from services.inference_gateway.engines.base import Endpoint, Health, list_models
 from services.inference_gateway.engines.table import ENGINES
 from services.inference_gateway.models import (
@@ -39,15 +39,13 @@ from services.inference_gateway.models import (
     Target,
     TargetState,
 )
-from services.inference_gateway.proxy.outcomes import Outcomes
 from services.inference_gateway.proxy.processes import ProxyPool
 from services.inference_gateway.proxy.sessions import SessionLedger
 from services.inference_gateway.proxy.snapshot import Snapshot, write_snapshot
 from services.inference_gateway.proxy.upstream_keys import upstream_key
 from services.inference_gateway.returning import Returning
 from services.inference_gateway.rollouts import NO_NEWS
-from services.inference_gateway.scaling import Load, Scaler
-from services.inference_gateway.targets import Sighting, bounds, short_version
+from services.inference_gateway.targets import Sighting, short_version
 from services.inference_gateway.watching import Watch
 
 log = logging.getLogger(__name__)
@@ -73,7 +71,8 @@ async def follow_deployments(context: Context) -> bool:
         with within_project(deployment.project):
             seen = await _look_at_targets(context, targets, rows, room_wanted)
             look = replicas.Look(
-                await _look_at_replicas(context, deployment, targets, rows), _sizes(context, deployment, targets, rows)
+                await _look_at_replicas(context, deployment, targets, rows),
+                load.sizes(context, deployment, targets, rows),
             )
         watch: Watch = context.state["watch"]
         pool: ProxyPool = context.state["pool"]
@@ -147,31 +146,6 @@ async def _look_at_replicas(
             elif replica.state != ReplicaState.FAILED and target.state != TargetState.DRAINING:
                 looks[replica.id] = _look_at_replica(context, deployment, target, replica)
     return dict(zip(looks, await asyncio.gather(*looks.values()), strict=True))
-
-
-def _sizes(
-    context: Context, deployment: Deployment, targets: Sequence[Target], rows: Mapping[str, Sequence[Replica]]
-) -> dict[str, int]:
-    """How many replicas each target should have, by the load that the gateway's workers tell of."""
-    pool: ProxyPool = context.state["pool"]
-    scaler: Scaler = context.state["scaler"]
-    wanted, now = {}, context.clock.now().timestamp()
-    for target in targets:
-        if not target.replicas or target.state in (TargetState.DRAINING, TargetState.FAILED):
-            continue
-        known = rows.get(target.id, ())
-        load = Load(
-            requests=pool.held(target.id) + sum(pool.in_flight(replica.id) for replica in known),
-            ready=sum(replica.state == ReplicaState.READY for replica in known),
-            places=context.settings.replica_parallel,
-            outcomes=pool.outcomes.get(target.id, Outcomes()),
-            waits=pool.waits.get(target.id, Outcomes()),
-        )
-        limits = bounds(deployment)
-        if target.state == TargetState.STANDBY:
-            limits = replace(limits, least=max(limits.least, 1))
-        wanted[target.id] = scaler.wanted(target.id, target.replicas, load, limits, now)
-    return wanted
 
 
 async def _look_at_replica(context: Context, deployment: Deployment, target: Target, replica: Replica) -> replicas.Seen:

@@ -118,13 +118,13 @@ def together(target: Target, rows: Sequence[Replica]) -> Sighting:
 
 async def wake(session: Session, target_id: str) -> bool:
     """Starts a replica of a target that sleeps. False where there is nothing to wake: it is up, or on its way."""
+    await store.due_for_target(session, target_id)  # which locks the deployment, as all do before its targets
     target = await store.lock_target(session, target_id)
     if target is None or target.state != TargetState.ASLEEP:
         return False
     target.replicas, target.wake_time = 1, session.clock.now()
     await transition(session, target, TargetState.PENDING)
     await fit(session, target, (await store.replicas_of(session, [target.id]))[target.id])
-    await store.due_now(session, target.deployment)
     return True
 
 

@@ -226,8 +226,10 @@ async def due_for_workload(session: Session, workload: str) -> None:
     await session.execute(sa.update(Deployment).where(Deployment.name.in_(owner)).values(due=None))
 
 
-async def due_now(session: Session, deployment: str) -> None:
-    await session.execute(sa.update(Deployment).where(Deployment.name == deployment).values(due=None))
+async def due_for_target(session: Session, target_id: str) -> None:
+    """The same by one of its targets."""
+    owner = sa.select(Target.deployment).where(Target.id == target_id)
+    await session.execute(sa.update(Deployment).where(Deployment.name.in_(owner)).values(due=None))
 
 
 async def keys(session: Session) -> Sequence[KnownKey]:
