@@ -203,6 +203,11 @@ GATEWAY = Board(
                 Panel("Connections to engines", "Busy, idle, and requests that wait for one.",
                       [("sum by (origin, state) (gyre_gateway_upstream_connections)", "{{origin}} {{state}}")],
                       width=12),
+                Panel("Replicas", "That are not stopped, by state.",
+                      [("sum by (state) (gyre_replicas)", "{{state}}")], width=12),
+                Panel("Waking", "How long requests waited for a deployment that slept; median and 95th percentile.",
+                      [(quantile(0.5, "gyre_gateway_wake_seconds", "job"), "p50"),
+                       (quantile(0.95, "gyre_gateway_wake_seconds", "job"), "p95")], "s", width=12),
             ],
         ),
         (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, timedelta
 from typing import Any
 
@@ -12,12 +12,15 @@ from gyre.inference_gateway.v1 import (
     completion_service_pb2,
     deployment_pb2,
     deployment_service_pb2,
+    replica_pb2,
+    replica_service_pb2,
     rollout_pb2,
     spending_pb2,
     spending_service_pb2,
 )
 from gyre.inference_gateway.v1.completion_service_pb2_grpc import CompletionServiceServicer
 from gyre.inference_gateway.v1.deployment_service_pb2_grpc import DeploymentServiceServicer
+from gyre.inference_gateway.v1.replica_service_pb2_grpc import ReplicaServiceServicer
 from gyre.inference_gateway.v1.spending_service_pb2_grpc import SpendingServiceServicer
 from gyre_kit import resources
 from gyre_kit.app import Context
@@ -27,8 +30,9 @@ from gyre_kit.names import project_of
 from gyre_kit.render import render
 
 from services.inference_gateway import completions, guard, lookups, reconcile, service, spending, store
-from services.inference_gateway.models import Completion, Deployment, Rollout, Target
+from services.inference_gateway.models import Completion, Deployment, Replica, ReplicaState, Rollout, Target
 from services.inference_gateway.rollouts import AT_ONCE, Plan
+from services.inference_gateway.scaling import ONE, Bounds
 from services.inference_gateway.watching import MEASURES
 
 LARGEST_BATCH = 500
@@ -65,6 +69,7 @@ class DeploymentApi(DeploymentServiceServicer):
                 display_name=request.display_name,
                 alias=request.alias,
                 queue=request.queue,
+                scale=_bounds(request.scale) if request.HasField("scale") else ONE,
                 request_id=request.request_id,
             )
         return await self._reply(deployment)
@@ -74,7 +79,7 @@ class DeploymentApi(DeploymentServiceServicer):
     ) -> deployment_pb2.Deployment:
         async with self.db.transaction() as session:
             deployment = await service.existing(session, request.name)
-        return await self._shown(deployment)
+        return await shown(self.context, deployment)
 
     async def ListDeployments(
         self, request: deployment_service_pb2.ListDeploymentsRequest, _: Any
@@ -83,9 +88,10 @@ class DeploymentApi(DeploymentServiceServicer):
             found = await store.deployment_page(session, request)
             names = [row.name for row in found.rows]
             targets = await store.shown_targets(session, names)
+            rows = await store.replicas_of(session, [each.id for name in names for each in targets[name]])
             rollouts = await store.newest_rollouts(session, names)
         return deployment_service_pb2.ListDeploymentsResponse(
-            deployments=[to_proto(row, targets[row.name], rollouts.get(row.name)) for row in found.rows],
+            deployments=[to_proto(row, targets[row.name], rows, rollouts.get(row.name)) for row in found.rows],
             next_page_token=found.next_page_token,
             total_size=found.total,
         )
@@ -144,13 +150,41 @@ class DeploymentApi(DeploymentServiceServicer):
 
     async def _reply(self, deployment: Deployment) -> deployment_pb2.Deployment:
         self.context.wake()
-        return await self._shown(deployment)
+        return await shown(self.context, deployment)
 
-    async def _shown(self, deployment: Deployment) -> deployment_pb2.Deployment:
+
+class ReplicaApi(ReplicaServiceServicer):
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        self.db = context.db
+
+    async def ScaleDeployment(
+        self, request: replica_service_pb2.ScaleDeploymentRequest, _: Any
+    ) -> deployment_pb2.Deployment:
         async with self.db.transaction() as session:
-            targets = await store.targets_of(session, deployment.name)
-            rollouts = await store.newest_rollouts(session, [deployment.name])
-        return to_proto(deployment, targets, rollouts.get(deployment.name))
+            deployment = await service.scale(session, request.name, _bounds(request.scale), etag=request.etag)
+        self.context.wake()
+        return await shown(self.context, deployment)
+
+    async def GetReplica(self, request: replica_service_pb2.GetReplicaRequest, _: Any) -> replica_pb2.Replica:
+        async with self.db.transaction() as session:
+            replica = await resources.get(session, Replica, request.name)
+        return self._rendered(replica)
+
+    async def ListReplicas(
+        self, request: replica_service_pb2.ListReplicasRequest, _: Any
+    ) -> replica_service_pb2.ListReplicasResponse:
+        async with self.db.transaction() as session:
+            found = await store.replica_page(session, request)
+        return replica_service_pb2.ListReplicasResponse(
+            replicas=[self._rendered(row) for row in found.rows],
+            next_page_token=found.next_page_token,
+            total_size=found.total,
+        )
+
+    def _rendered(self, replica: Replica) -> replica_pb2.Replica:
+        requests = self.context.state["pool"].in_flight(replica.id)
+        return render(replica, replica_pb2.Replica, requests=requests)
 
 
 class CompletionApi(CompletionServiceServicer):
@@ -210,10 +244,35 @@ class SpendingApi(SpendingServiceServicer):
         return spending.of_project(self.context.state["ledger"], project, [key.name for key in keys])
 
 
-def to_proto(deployment: Deployment, targets: Sequence[Target], rollout: Rollout | None) -> deployment_pb2.Deployment:
-    shown = [render(target, deployment_pb2.Target) for target in targets]
+async def shown(context: Context, deployment: Deployment) -> deployment_pb2.Deployment:
+    """With what belongs to it."""
+    async with context.db.transaction() as session:
+        targets = await store.targets_of(session, deployment.name)
+        rows = await store.replicas_of(session, [target.id for target in targets])
+        rollouts = await store.newest_rollouts(session, [deployment.name])
+    return to_proto(deployment, targets, rows, rollouts.get(deployment.name))
+
+
+def to_proto(
+    deployment: Deployment,
+    targets: Sequence[Target],
+    replicas: Mapping[str, Sequence[Replica]],
+    rollout: Rollout | None,
+) -> deployment_pb2.Deployment:
+    """`replicas` by target id."""
+    shown = [_target(target, replicas.get(target.id, ())) for target in targets]
     change = rollout_to_proto(rollout) if rollout else None
-    return render(deployment, deployment_pb2.Deployment, targets=shown, rollout=change)
+    scale = replica_pb2.Scale(min_replicas=deployment.min_replicas, max_replicas=deployment.max_replicas)
+    scale.idle_time.FromTimedelta(timedelta(seconds=deployment.idle_seconds))
+    return render(deployment, deployment_pb2.Deployment, targets=shown, rollout=change, scale=scale)
+
+
+def _target(target: Target, replicas: Sequence[Replica]) -> deployment_pb2.Target:
+    shown = render(target, deployment_pb2.Target)
+    shown.ready_replicas = sum(each.state == ReplicaState.READY for each in replicas)
+    if replicas:
+        shown.workload, shown.address = replicas[0].workload, replicas[0].address
+    return shown
 
 
 def rollout_to_proto(rollout: Rollout) -> rollout_pb2.Rollout:
@@ -229,6 +288,12 @@ def _evidence(evidence: guard.Evidence, alarm_at: float) -> dict[str, Any]:
     new, old = evidence.new, evidence.old
     counts = {"new_bad": new.bad, "new_count": new.all, "old_bad": old.bad, "old_count": old.all}
     return counts | {"measure": evidence.measure, "e_value": evidence.e_value, "alarm_at": alarm_at}
+
+
+def _bounds(scale: replica_pb2.Scale) -> Bounds:
+    """What is left out is as the proto says. Raises: BadScale."""
+    idle = scale.idle_time.ToTimedelta().total_seconds() if scale.HasField("idle_time") else ONE.idle_seconds
+    return Bounds(scale.min_replicas, scale.max_replicas or max(1, scale.min_replicas), idle)
 
 
 def _plan(request: deployment_service_pb2.ShiftTrafficRequest) -> Plan:

@@ -20,7 +20,8 @@ from gyre_kit.errors import from_rpc
 from gyre_kit.render import enum_number
 from sqlalchemy.exc import DataError, IntegrityError
 
-from services.inference_gateway import completions, store
+from services.inference_gateway import completions, replicas, store
+from services.inference_gateway.metrics import Gauges
 from services.inference_gateway.proxy.control import FeedbackCall
 from services.inference_gateway.proxy.ledger import Ledger
 from services.inference_gateway.proxy.processes import ProxyPool
@@ -30,6 +31,7 @@ from services.inference_gateway.proxy.settings import Paths, ProxySettings
 from services.inference_gateway.proxy.shipper import RecordsRefused
 from services.inference_gateway.reconcile import refresh_keys
 from services.inference_gateway.returning import returning
+from services.inference_gateway.scaling import Scaler
 from services.inference_gateway.watching import Watch
 
 RATINGS = {"thumbs_up": "THUMBS_UP", "up": "THUMBS_UP", "thumbs_down": "THUMBS_DOWN", "down": "THUMBS_DOWN"}
@@ -53,11 +55,18 @@ async def serving_openai(context: Context) -> AsyncIterator[None]:
         record=lambda records: store_records(context, records),
         on_feedback=lambda call: submit_feedback(context, call),
         knows_key=lambda digest: knows_key(context, digest),
+        on_wake=lambda target: wake(context, target),
         registry=context.metrics.registry,
     )
     async with aiohttp.ClientSession() as http:
         context.state |= {"http": http, "pool": pool, "paths": paths, "hidden": {}, "ledger": Ledger(paths.ledger)}
-        context.state |= {"keys_lock": asyncio.Lock(), "publishing": asyncio.Lock(), "watch": Watch()}
+        context.state |= {
+            "keys_lock": asyncio.Lock(),
+            "publishing": asyncio.Lock(),
+            "watch": Watch(),
+            "scaler": Scaler(),
+        }
+        context.state["gauges"] = Gauges(context.metrics.registry)
         context.state["sessions"] = SessionLedger(paths.sessions, settings.session_seconds)
         context.state["returning"] = await returning(context)
         async with pool:
@@ -84,6 +93,14 @@ async def knows_key(context: Context, digest: str) -> bool:
             await refresh_keys(context)
     context.wake_event("publish_routes").set()
     return await _holds(context, digest)
+
+
+async def wake(context: Context, target_id: str) -> None:
+    """A request waits for a target that sleeps."""
+    async with context.db.transaction() as session:
+        if not await replicas.wake(session, target_id):
+            return
+    context.wake()
 
 
 async def _holds(context: Context, digest: str) -> bool:

@@ -6,13 +6,14 @@ from gyre_kit.app import App, run
 from gyre_kit.auth import Role
 from gyre_kit.reconcile import Reconciler
 
-from services.inference_gateway.api import CompletionApi, DeploymentApi, SpendingApi
+from services.inference_gateway.api import CompletionApi, DeploymentApi, ReplicaApi, SpendingApi
 from services.inference_gateway.events import HANDLERS
 from services.inference_gateway.front import serving_openai
 from services.inference_gateway.reconcile import (
     attach_upstream,
     follow_aliases,
     follow_deployments,
+    forget_stopped_replicas,
     publish_routes,
     refresh_keys,
     warm_up,
@@ -22,7 +23,7 @@ from services.inference_gateway.settings import Settings
 app = App(
     component="inference_gateway",
     settings=Settings(),
-    servicers=[DeploymentApi, CompletionApi, SpendingApi],
+    servicers=[DeploymentApi, ReplicaApi, CompletionApi, SpendingApi],
     handlers=HANDLERS,
     reconcilers=[
         Reconciler(refresh_keys, every=30.0),
@@ -30,6 +31,7 @@ app = App(
         Reconciler(follow_deployments, every=0.3),
         Reconciler(follow_aliases, every=2.0),
         Reconciler(attach_upstream, every=2.0),
+        Reconciler(forget_stopped_replicas, every=3600.0),
     ],
     extras=[serving_openai],
     warm_up=warm_up,

@@ -51,6 +51,9 @@ class Deployment(Table, Resource, Leased, table=True):
     alias_refused: str = ""  # what was rolled back; not followed again before the alias moves
     queue: str = ""
     rollout: str = ""
+    min_replicas: int = 1
+    max_replicas: int = 1
+    idle_seconds: float = 300.0
     failure_reason: str = ""
     failure_message: str = ""
 
@@ -63,21 +66,25 @@ class TargetState(StrEnum):
     DRAINING = "DRAINING"
     FAILED = "FAILED"
     STOPPED = "STOPPED"
+    ASLEEP = "ASLEEP"
 
 
 T = TargetState
 
 
 class Target(Table, Resource, table=True):
-    """One engine behind a deployment. Its name is `{deployment}/targets/{id}`."""
+    """What serves one thing behind a deployment: `replicas` of a variant, or an engine that ran before. Its name is
+    `{deployment}/targets/{id}`.
+    """
 
     State: ClassVar[type[TargetState]] = TargetState
     TRANSITIONS: ClassVar[Mapping[TargetState, frozenset[TargetState]]] = {
-        T.PENDING: frozenset({T.STARTING, T.READY, T.FAILED, T.DRAINING}),
-        T.STARTING: frozenset({T.PENDING, T.READY, T.FAILED, T.DRAINING}),
-        T.READY: frozenset({T.PENDING, T.STARTING, T.STANDBY, T.FAILED, T.DRAINING}),
+        T.PENDING: frozenset({T.STARTING, T.READY, T.FAILED, T.DRAINING, T.ASLEEP}),
+        T.STARTING: frozenset({T.PENDING, T.READY, T.FAILED, T.DRAINING, T.ASLEEP}),
+        T.READY: frozenset({T.PENDING, T.STARTING, T.STANDBY, T.FAILED, T.DRAINING, T.ASLEEP}),
         T.STANDBY: frozenset({T.READY, T.STARTING, T.DRAINING}),
-        T.FAILED: frozenset({T.DRAINING, T.READY, T.STARTING}),
+        T.FAILED: frozenset({T.DRAINING, T.READY, T.PENDING, T.STARTING}),
+        T.ASLEEP: frozenset({T.PENDING, T.DRAINING}),
         T.DRAINING: frozenset({T.STOPPED}),
         T.STOPPED: frozenset(),
     }
@@ -91,8 +98,7 @@ class Target(Table, Resource, table=True):
     variant_uri: str = ""
     variant_digest: str = ""
     weight_percent: int = 0
-    workload: str = ""
-    address: str = ""
+    replicas: int = 0
     upstream_url: str = ""
     upstream_model: str = ""
     upstream_key_ref: str = ""
@@ -105,6 +111,47 @@ class Target(Table, Resource, table=True):
     failure_message: str = ""
     ready_time: datetime | None = Field(default=None, sa_type=DateTime(timezone=True))
     standby_time: datetime | None = Field(default=None, sa_type=DateTime(timezone=True))
+    drain_time: datetime | None = Field(default=None, sa_type=DateTime(timezone=True))
+    wake_time: datetime | None = Field(default=None, sa_type=DateTime(timezone=True))
+    cold_start_seconds: float = 0.0
+
+
+class ReplicaState(StrEnum):
+    PENDING = "PENDING"
+    STARTING = "STARTING"
+    READY = "READY"
+    FAILED = "FAILED"
+    DRAINING = "DRAINING"
+    STOPPED = "STOPPED"
+
+
+P = ReplicaState
+
+
+class Replica(Table, Resource, table=True):
+    """One engine that was launched for `target` (its id). Its name is `{deployment}/replicas/{id}`."""
+
+    State: ClassVar[type[ReplicaState]] = ReplicaState
+    TRANSITIONS: ClassVar[Mapping[ReplicaState, frozenset[ReplicaState]]] = {
+        P.PENDING: frozenset({P.STARTING, P.READY, P.FAILED, P.DRAINING}),
+        P.STARTING: frozenset({P.PENDING, P.READY, P.FAILED, P.DRAINING}),
+        P.READY: frozenset({P.PENDING, P.STARTING, P.FAILED, P.DRAINING}),
+        P.FAILED: frozenset({P.PENDING, P.DRAINING}),
+        P.DRAINING: frozenset({P.STOPPED}),
+        P.STOPPED: frozenset(),
+    }
+
+    state: str = Field(default=ReplicaState.PENDING, index=True)
+    id: str = Field(index=True)
+    deployment: str = Field(index=True)
+    target: str = Field(index=True)
+    workload: str = Field(default="", index=True)
+    address: str = ""
+    failure_reason: str = ""
+    failure_message: str = ""
+    failures: int = 0
+    ready_time: datetime | None = Field(default=None, sa_type=DateTime(timezone=True))
+    retry_time: datetime | None = Field(default=None, sa_type=DateTime(timezone=True))
     drain_time: datetime | None = Field(default=None, sa_type=DateTime(timezone=True))
 
 

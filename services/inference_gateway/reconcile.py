@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import aiohttp
@@ -25,10 +27,18 @@ from gyre_kit.names import last, project_of
 from gyre_kit.reconcile import lease
 from gyre_kit.render import enum_name
 
-from services.inference_gateway import lookups, routes, service, store
-from services.inference_gateway.engines.base import Endpoint, list_models
+from services.inference_gateway import load, lookups, replicas, routes, service, store
+from services.inference_gateway.engines.base import Endpoint, Health, list_models
 from services.inference_gateway.engines.table import ENGINES
-from services.inference_gateway.models import Deployment, KnownKey, KnownProject, Target, TargetState
+from services.inference_gateway.models import (
+    Deployment,
+    KnownKey,
+    KnownProject,
+    Replica,
+    ReplicaState,
+    Target,
+    TargetState,
+)
 from services.inference_gateway.proxy.processes import ProxyPool
 from services.inference_gateway.proxy.sessions import SessionLedger
 from services.inference_gateway.proxy.snapshot import Snapshot, write_snapshot
@@ -41,6 +51,8 @@ from services.inference_gateway.watching import Watch
 log = logging.getLogger(__name__)
 MODULE = "services.inference_gateway.engine"
 HURRYING, RESTING = 0.3, 2.0  # seconds between two looks at a deployment that changes, and at one that does not
+QUICK_FAILURES = 5  # of a replica, before the scheduler gives up its workload
+KEPT = timedelta(days=7)  # how long a replica that stopped can be looked up, and its log be read
 HOME_PROJECT = "default"
 SETTLED = (TargetState.READY, TargetState.STANDBY)
 
@@ -53,22 +65,27 @@ async def follow_deployments(context: Context) -> bool:
         deployment: Deployment = claim.row
         async with context.db.transaction() as session:
             targets = await store.targets_of(session, deployment.name)
+            rows = await store.replicas_of(session, [target.id for target in targets])
         stands_by = any(target.state == TargetState.STANDBY for target in targets)
         room_wanted = stands_by and await _room_is_wanted(context)
         with within_project(deployment.project):
-            seen = {target.id: await _look(context, deployment, target, room_wanted) for target in targets}
+            seen = await _look_at_targets(context, targets, rows, room_wanted)
+            look = replicas.Look(
+                await _look_at_replicas(context, deployment, targets, rows),
+                load.sizes(context, deployment, targets, rows),
+            )
         watch: Watch = context.state["watch"]
         pool: ProxyPool = context.state["pool"]
         news = watch.news(deployment.rollout, targets, pool.outcomes) if deployment.rollout else NO_NEWS
         in_force = bool(deployment.rollout) and await _is_in_force(context)
         async with context.db.transaction() as session:
             row = await claim.reload(session)
-            await service.apply(session, row, seen, news, in_force=in_force)
-            unsettled = row.rollout or any(sighting.state not in SETTLED for sighting in seen.values())
+            await service.apply(session, row, seen, news, look, in_force=in_force)
+            unsettled = row.rollout or await store.unsettled(session, row.name)
         claim.again_in = HURRYING if unsettled else RESTING
     returning: Returning = context.state["returning"]
-    for target_id, sighting in seen.items():
-        returning.saw(target_id, sighting.state)
+    for replica_id, found in look.seen.items():
+        returning.saw(replica_id, found.state)
     context.wake_event("publish_routes").set()
     return True
 
@@ -89,38 +106,53 @@ async def _room_is_wanted(context: Context) -> bool:
     return any(workload.waiting_reason.startswith("NO_FREE_") for workload in waiting)
 
 
-async def _look(context: Context, deployment: Deployment, target: Target, room_wanted: bool) -> Sighting:
-    if target.state == TargetState.DRAINING:
-        return await _drain(context, target)
-    if target.state == TargetState.STANDBY:
-        return await _stand_by(context, deployment, target, room_wanted)
-    if target.upstream_url:
-        return await _ask_upstream(context, target)
-    return await _look_at_replica(context, deployment, target)
+async def _look_at_targets(
+    context: Context, targets: Sequence[Target], rows: Mapping[str, Sequence[Replica]], room_wanted: bool
+) -> dict[str, Sighting]:
+    """What is to be said of a target itself; how it does otherwise follows from its replicas."""
+    seen = {}
+    for target in targets:
+        if target.state == TargetState.DRAINING:
+            sighting = await _drain(context, target, rows.get(target.id, ()))
+        elif target.standby_time and _stood_enough(context, target, target.standby_time, room_wanted):
+            sighting = Sighting(TargetState.DRAINING)
+        else:
+            sighting = await _ask_upstream(context, target) if target.upstream_url else None
+        if sighting:
+            seen[target.id] = sighting
+    return seen
 
 
-async def _stand_by(context: Context, deployment: Deployment, target: Target, room_wanted: bool) -> Sighting:
+def _stood_enough(context: Context, target: Target, since: datetime, room_wanted: bool) -> bool:
     """Kept warm for a while, unless others want its room; and as long as sessions that began on it go on, but not for
     ever.
     """
     settings = context.settings
     sessions: SessionLedger = context.state["sessions"]
-    stood = (context.clock.now() - (target.standby_time or context.clock.now())).total_seconds()
-    is_over = stood > settings.standby_seconds or (room_wanted and target.workload != "")
-    if is_over and (stood > settings.session_hold_seconds or not sessions.active(target.id)):
-        return Sighting(TargetState.DRAINING)
-    if target.upstream_url:
-        return Sighting(TargetState.STANDBY)
-    seen = await _look_at_replica(context, deployment, target)
-    if seen.state == TargetState.FAILED:
-        return Sighting(TargetState.DRAINING)
-    return replace(seen, state=TargetState.STANDBY)
+    stood = (context.clock.now() - since).total_seconds()
+    holds_room = target.state == TargetState.STANDBY and target.variant != ""
+    is_over = stood > settings.standby_seconds or (room_wanted and holds_room)
+    return is_over and (stood > settings.session_hold_seconds or not sessions.active(target.id))
 
 
-async def _look_at_replica(context: Context, deployment: Deployment, target: Target) -> Sighting:
+async def _look_at_replicas(
+    context: Context, deployment: Deployment, targets: Sequence[Target], rows: Mapping[str, Sequence[Replica]]
+) -> dict[str, replicas.Seen]:
+    """All at once, for one may let us wait. Those that failed are left alone until they are started anew."""
+    looks = {}
+    for target in targets:
+        for replica in rows.get(target.id, ()):
+            if replica.state == ReplicaState.DRAINING:
+                looks[replica.id] = _drain_replica(context, replica)
+            elif replica.state != ReplicaState.FAILED and target.state != TargetState.DRAINING:
+                looks[replica.id] = _look_at_replica(context, deployment, target, replica)
+    return dict(zip(looks, await asyncio.gather(*looks.values()), strict=True))
+
+
+async def _look_at_replica(context: Context, deployment: Deployment, target: Target, replica: Replica) -> replicas.Seen:
     """Ready means: its workload runs, and it gave a real answer."""
     settings = context.settings
-    if target.state == TargetState.PENDING:
+    if replica.state == ReplicaState.PENDING:
         await lookups.pin(context.clients, target.model_version, deployment.name)
     spec = {
         "model_uri": target.variant_uri,
@@ -137,68 +169,86 @@ async def _look_at_replica(context: Context, deployment: Deployment, target: Tar
         requests={"cpu_milli": settings.replica_cpu_milli, "memory_bytes": settings.replica_memory_bytes},
         queue=deployment.queue,
         priority=100,
+        max_attempts=QUICK_FAILURES,
         owner=deployment.name,
         display_name=f"{last(deployment.name)}@{short_version(target)}",
     )
     stub = context.clients.stub(WorkloadServiceStub)
-    ensure = workload_service_pb2.EnsureWorkloadRequest(name=target.workload, spec=wanted)
+    ensure = workload_service_pb2.EnsureWorkloadRequest(name=replica.workload, spec=wanted)
     workload = await stub.EnsureWorkload(ensure)
     state = enum_name(workload, "state")
     if state in ("FAILED", "CANCELLED", "FINISHED"):
-        reason = workload.failure_reason or state
-        return Sighting(TargetState.FAILED, failure_reason=reason, failure_message=workload.failure_message)
+        if state == "FAILED":
+            return replicas.Seen(ReplicaState.FAILED, "", workload.failure_reason, workload.failure_message)
+        return replicas.Seen(ReplicaState.FAILED, "", state, f"Its workload is {state}, though it was to go on.")
     if state != "RUNNING" or not workload.address:
-        waiting = TargetState.PENDING if state == "QUEUED" else TargetState.STARTING
-        return Sighting(waiting, failure_message=workload.waiting_reason)
-    is_known = target.state in SETTLED and target.address == workload.address
-    if is_known and target.id not in context.state["returning"]:
-        return Sighting(TargetState.READY)
-    endpoint = Endpoint(f"http://{workload.address}/v1", last(deployment.name))
-    return await _answered(context, target, endpoint, workload.address)
+        waiting = ReplicaState.PENDING if state == "QUEUED" else ReplicaState.STARTING
+        why = workload.failure_message if workload.waiting_reason == "BACKING_OFF" else ""
+        return replicas.Seen(waiting, "", workload.waiting_reason if why else "", why or workload.waiting_reason)
+    is_known = replica.state == ReplicaState.READY and replica.address == workload.address
+    if is_known and replica.id not in context.state["returning"]:
+        return replicas.Seen(ReplicaState.READY)
+    health = await _health(context, target, Endpoint(f"http://{workload.address}/v1", last(deployment.name)))
+    if health.ready:
+        return replicas.Seen(ReplicaState.READY, workload.address)
+    return replicas.Seen(ReplicaState.STARTING, workload.address, failure_message=health.detail)
 
 
 async def _ask_upstream(context: Context, target: Target) -> Sighting:
     """An engine that runs already: it is believed once it answered, and the data plane sees when it does no more."""
-    if target.state == TargetState.READY:
-        return Sighting(TargetState.READY)
+    if target.state in SETTLED:
+        return Sighting(TargetState(target.state))
     endpoint = Endpoint(target.upstream_url, target.upstream_model, upstream_key(target.upstream_key_ref))
-    return await _answered(context, target, endpoint, "")
+    health = await _health(context, target, endpoint)
+    return Sighting(TargetState.READY) if health.ready else Sighting(TargetState.STARTING, "", health.detail)
 
 
-async def _answered(context: Context, target: Target, endpoint: Endpoint, address: str) -> Sighting:
+async def _health(context: Context, target: Target, endpoint: Endpoint) -> Health:
     http: aiohttp.ClientSession = context.state["http"]
-    health = await ENGINES[target.engine.lower()].health(http, endpoint)
-    if health.ready:
-        return Sighting(TargetState.READY, address=address)
-    return Sighting(TargetState.STARTING, address=address, failure_message=health.detail)
+    return await ENGINES[target.engine.lower()].health(http, endpoint)
 
 
-async def _drain(context: Context, target: Target) -> Sighting:
-    """Stopped only when nothing runs on it any more, or its time is over."""
-    pool: ProxyPool = context.state["pool"]
-    asked_to = target.drain_time or context.clock.now()
-    too_long = context.clock.now() - asked_to > timedelta(seconds=context.settings.drain_seconds)
-    hidden_since = context.state["hidden"].get(target.id)
-    if not too_long and (hidden_since is None or not pool.drained(target.id, hidden_since)):
-        return Sighting(TargetState.DRAINING)
-    if target.workload:
-        stub = context.clients.stub(WorkloadServiceStub)
-        try:
-            workload = await stub.CancelWorkload(workload_service_pb2.CancelWorkloadRequest(name=target.workload))
-        except grpc.aio.AioRpcError as error:
-            if (
-                error.code() is not grpc.StatusCode.NOT_FOUND
-                and error.code() is not grpc.StatusCode.FAILED_PRECONDITION
-            ):
-                raise
-        else:
-            if enum_name(workload, "state") not in ("CANCELLED", "FAILED", "FINISHED"):
-                return Sighting(TargetState.DRAINING)
+async def _drain(context: Context, target: Target, rows: Sequence[Replica]) -> Sighting | None:
+    """Stopped when all its replicas are; or when nothing runs any more on an engine that is not ours."""
+    if rows or (target.upstream_url and not _is_drained(context, target.id, target.drain_time)):
+        return None
     async with context.db.transaction() as session:
         is_last = target.model_version and not await store.serves_elsewhere(session, target)
     if is_last:
         await lookups.unpin(context.clients, target.model_version, target.deployment)
     return Sighting(TargetState.STOPPED)
+
+
+async def _drain_replica(context: Context, replica: Replica) -> replicas.Seen:
+    """Stopped only when nothing runs on it any more, or its time is over."""
+    if not _is_drained(context, replica.id, replica.drain_time):
+        return replicas.Seen(ReplicaState.DRAINING)
+    stub = context.clients.stub(WorkloadServiceStub)
+    try:
+        workload = await stub.CancelWorkload(workload_service_pb2.CancelWorkloadRequest(name=replica.workload))
+    except grpc.aio.AioRpcError as error:
+        if error.code() is not grpc.StatusCode.NOT_FOUND and error.code() is not grpc.StatusCode.FAILED_PRECONDITION:
+            raise
+    else:
+        if enum_name(workload, "state") not in ("CANCELLED", "FAILED", "FINISHED"):
+            return replicas.Seen(ReplicaState.DRAINING)
+    return replicas.Seen(ReplicaState.STOPPED)
+
+
+def _is_drained(context: Context, engine: str, drain_time: datetime | None) -> bool:
+    pool: ProxyPool = context.state["pool"]
+    asked_to = drain_time or context.clock.now()
+    if context.clock.now() - asked_to > timedelta(seconds=context.settings.drain_seconds):
+        return True
+    hidden_since = context.state["hidden"].get(engine)
+    return hidden_since is not None and pool.drained(engine, hidden_since)
+
+
+async def forget_stopped_replicas(context: Context) -> bool:
+    """What sleeps and wakes each day would leave a row each time."""
+    async with context.db.transaction() as session:
+        await store.forget_stopped_replicas(session, context.clock.now() - KEPT)
+    return False
 
 
 async def follow_aliases(context: Context) -> bool:
@@ -254,23 +304,24 @@ async def _publish(context: Context) -> None:
     async with context.db.transaction() as session:
         keys, projects = await store.keys(session), await store.projects(session)
         deployments = await store.all_routes(session)
+        target_ids = [target.id for _, targets in deployments for target in targets]
+        rows = await store.replicas_of(session, target_ids)
+        leaving = await store.leaving(session)
+    context.state["scaler"].forget_others(target_ids)
+    context.state["gauges"].show(replica for of_target in rows.values() for replica in of_target)
     context.state["watch"].forget_others(deployment.rollout for deployment, _ in deployments)
     revision = max(context.state.get("revision", 0) + 1, int(context.clock.now().timestamp() * 1000))
     settings = context.settings
     own = routes.Own(
         settings.replica_input_price_microusd, settings.replica_output_price_microusd, settings.replica_parallel
     )
-    new = routes.make(revision, keys, projects, deployments, own)
+    new = routes.make(revision, keys, projects, deployments, own, rows)
     old: Snapshot | None = context.state.get("snapshot")
-    if old is not None and replace(old, revision=revision) == new:
-        return
-    write_snapshot(context.state["paths"].snapshot, new)
-    context.state |= {"snapshot": new, "revision": revision}
+    if old is None or replace(old, revision=revision) != new:
+        write_snapshot(context.state["paths"].snapshot, new)
+        context.state |= {"snapshot": new, "revision": revision}
     hidden: dict[str, int] = context.state["hidden"]
-    for _, targets in deployments:
-        for target in targets:
-            if target.state == TargetState.DRAINING:
-                hidden.setdefault(target.id, revision)
+    context.state["hidden"] = {engine: hidden.get(engine, context.state["revision"]) for engine in leaving}
 
 
 async def refresh_keys(context: Context) -> bool:

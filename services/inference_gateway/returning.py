@@ -12,27 +12,27 @@ from collections.abc import Iterable
 from gyre_kit.app import Context
 
 from services.inference_gateway import store
-from services.inference_gateway.models import TargetState
+from services.inference_gateway.models import ReplicaState
 
 log = logging.getLogger(__name__)
-ON_THE_WAY = frozenset({TargetState.PENDING, TargetState.STARTING})
+ON_THE_WAY = frozenset({ReplicaState.PENDING, ReplicaState.STARTING})
 
 
 class Returning:
-    """Ids of targets that are still to come back."""
+    """Ids of replicas that are still to come back."""
 
-    def __init__(self, targets: Iterable[str] = ()) -> None:
-        self._targets = set(targets)
+    def __init__(self, replicas: Iterable[str] = ()) -> None:
+        self._replicas = set(replicas)
         self._all_seen = asyncio.Event()
         self._check()
 
-    def __contains__(self, target: str) -> bool:
-        return target in self._targets
+    def __contains__(self, replica: str) -> bool:
+        return replica in self._replicas
 
-    def saw(self, target: str, state: TargetState) -> None:
+    def saw(self, replica: str, state: ReplicaState) -> None:
         """It is back, or will not come: both end the wait for it."""
         if state not in ON_THE_WAY:
-            self._targets.discard(target)
+            self._replicas.discard(replica)
             self._check()
 
     async def wait(self, seconds: float) -> None:
@@ -40,10 +40,10 @@ class Returning:
         try:
             await asyncio.wait_for(self._all_seen.wait(), seconds)
         except TimeoutError:
-            log.warning("some replicas are not back yet", extra={"targets": ",".join(sorted(self._targets))})
+            log.warning("some replicas are not back yet", extra={"replicas": ",".join(sorted(self._replicas))})
 
     def _check(self) -> None:
-        if not self._targets:
+        if not self._replicas:
             self._all_seen.set()
 
 

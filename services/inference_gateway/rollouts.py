@@ -26,6 +26,7 @@ from services.inference_gateway.models import Deployment, Rollout, RolloutState,
 from services.inference_gateway.targets import (
     LEAVING,
     Wanted,
+    bounds,
     come_back,
     drain,
     identity,
@@ -33,6 +34,7 @@ from services.inference_gateway.targets import (
     price_anew,
     share,
     stand_by,
+    takes_requests,
     wanted_again,
 )
 from services.inference_gateway.watching import News
@@ -111,9 +113,10 @@ async def begin(
     before = [share(target, target.weight_percent) for target in known if target.weight_percent]
     usable = {identity(target): target for target in known if target.state not in LEAVING}
     after = []
+    as_many = bounds(deployment).clip(max((target.replicas for target in known if target.weight_percent), default=1))
     for each in wanted:
-        target = usable.pop(each.identity, None) or new_target(deployment, each)
-        if target.state == TargetState.STANDBY:
+        target = usable.pop(each.identity, None) or new_target(deployment, each, as_many)
+        if target.standby_time:
             await come_back(session, target)
         price_anew(target, each)
         session.add(target)
@@ -187,7 +190,7 @@ async def advance(
         reason = f"WORSE_{worse.measure.upper()}"
         await _finish(session, deployment, rollout, RolloutState.ROLLED_BACK, reason, guard.sentence(worse))
         return
-    if not all(target.state == TargetState.READY for target in new):
+    if not all(takes_requests(target) for target in new):
         return
     if len(rollout.step_times) == len(rollout.steps):
         if in_force:

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
-from services.inference_gateway.models import Deployment, KnownKey, KnownProject, Target, TargetState
+from services.inference_gateway.models import (
+    Deployment,
+    KnownKey,
+    KnownProject,
+    Replica,
+    ReplicaState,
+    Target,
+    TargetState,
+)
 from services.inference_gateway.proxy import snapshot
 from services.inference_gateway.proxy.allowance import Limits, Period
-from services.inference_gateway.targets import short_version
+from services.inference_gateway.targets import short_version, wakes
 
 STATES = {
     TargetState.READY: snapshot.TargetState.READY,
@@ -17,6 +27,13 @@ STATES = {
     TargetState.STANDBY: snapshot.TargetState.STANDBY,
     TargetState.DRAINING: snapshot.TargetState.DRAINING,
 }
+REPLICA_STATES = {
+    ReplicaState.READY: snapshot.TargetState.READY,
+    ReplicaState.STARTING: snapshot.TargetState.UNHEALTHY,
+    ReplicaState.DRAINING: snapshot.TargetState.DRAINING,
+}
+TAKE_REQUESTS = (snapshot.TargetState.READY, snapshot.TargetState.STANDBY)
+NO_REPLICAS: Mapping[str, Sequence[Replica]] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -37,13 +54,15 @@ def make(
     projects: Iterable[KnownProject],
     deployments: Iterable[tuple[Deployment, Sequence[Target]]],
     own: Own = NOTHING_SAID,
+    replicas: Mapping[str, Sequence[Replica]] = NO_REPLICAS,
 ) -> snapshot.Snapshot:
+    """`replicas` by target id."""
     active = {project.project: project for project in projects if project.active}
     return snapshot.make_snapshot(
         revision=revision,
         keys={key.secret_sha256: _key(key) for key in keys if key.project in active},
         projects={name: _project(row) for name, row in active.items()},
-        deployments=[_deployment(deployment, targets, own) for deployment, targets in deployments],
+        deployments=[_deployment(deployment, targets, own, replicas) for deployment, targets in deployments],
     )
 
 
@@ -76,17 +95,47 @@ def _limits(requests_per_minute: int, stored: Mapping[str, Any]) -> Limits:
     )
 
 
-def _deployment(deployment: Deployment, targets: Sequence[Target], own: Own) -> snapshot.Deployment:
-    reachable = [target for target in targets if target.state in STATES and (target.address or target.upstream_url)]
+def _deployment(
+    deployment: Deployment, targets: Sequence[Target], own: Own, replicas: Mapping[str, Sequence[Replica]]
+) -> snapshot.Deployment:
+    engines = [engine for target in targets for engine in _engines(target, own, replicas.get(target.id, ()))]
     return snapshot.Deployment(
         name=deployment.name.rsplit("/", 1)[-1],
         project=deployment.project,
         created=int(deployment.create_time.timestamp()),
-        targets=tuple(_target(target, own) for target in reachable),
+        targets=tuple(engines),
     )
 
 
-def _target(target: Target, own: Own) -> snapshot.Target:
+def _engines(target: Target, own: Own, replicas: Sequence[Replica]) -> Iterator[snapshot.Target]:
+    """What requests for a target may go to: the engine that ran before; or its replicas, which divide its weight; or
+    itself while it sleeps.
+    """
+    if target.upstream_url:
+        if target.state in STATES:
+            yield _target(target, own, STATES[TargetState(target.state)])
+        return
+    known = [(each, _state(target, each)) for each in replicas if each.address and each.state in REPLICA_STATES]
+    ready = sum(state in TAKE_REQUESTS for _, state in known) or 1
+    for replica, state in known:
+        engine = _target(target, own, state)
+        address, weight = replica.address, target.weight_percent / ready
+        yield dataclasses.replace(engine, id=replica.id, replica_of=target.id, address=address, weight=weight)
+    if target.state == TargetState.ASLEEP or wakes(target):
+        yield _target(target, own, snapshot.TargetState.ASLEEP)
+
+
+def _state(target: Target, replica: Replica) -> snapshot.TargetState:
+    """A replica drains and stands by with its target."""
+    if target.state == TargetState.DRAINING:
+        return snapshot.TargetState.DRAINING
+    state = REPLICA_STATES[ReplicaState(replica.state)]
+    if target.state == TargetState.STANDBY and state is snapshot.TargetState.READY:
+        return snapshot.TargetState.STANDBY
+    return state
+
+
+def _target(target: Target, own: Own, state: snapshot.TargetState) -> snapshot.Target:
     told = Own(target.input_price_microusd, target.output_price_microusd, target.places)
     known = own if target.variant else told
     return snapshot.Target(
@@ -95,12 +144,11 @@ def _target(target: Target, own: Own) -> snapshot.Target:
         model_version=target.model_version,
         variant=target.variant,
         engine=target.engine.lower(),
-        address=target.address,
         upstream_url=target.upstream_url,
         upstream_model=target.upstream_model,
         upstream_key_ref=target.upstream_key_ref,
         weight=target.weight_percent,
-        state=STATES[TargetState(target.state)],
+        state=state,
         input_price=known.input_price,
         output_price=known.output_price,
         places=known.places,

@@ -13,10 +13,19 @@ from gyre_kit.errors import AlreadyExists, Invalid, NotFound, Precondition
 from gyre_kit.names import slug
 from gyre_kit.states import transition
 
-from services.inference_gateway import rollouts, store
+from services.inference_gateway import replicas, rollouts, store
 from services.inference_gateway.models import Deployment, DeploymentState, Rollout, Target, TargetState
 from services.inference_gateway.rollouts import AT_ONCE, Plan
-from services.inference_gateway.targets import Sighting, Wanted, check_weights, drain, see
+from services.inference_gateway.scaling import ONE, Bounds, check_scale
+from services.inference_gateway.targets import (
+    Sighting,
+    Wanted,
+    bounds,
+    check_weights,
+    drain,
+    see,
+    takes_requests,
+)
 from services.inference_gateway.watching import News
 
 COMING = (TargetState.PENDING, TargetState.STARTING)
@@ -44,14 +53,16 @@ async def create(
     display_name: str = "",
     alias: str = "",
     queue: str = "",
+    scale: Bounds = ONE,
     request_id: str = "",
 ) -> Deployment:
-    """Raises: BadName; DeploymentExists; TargetsRequired; BadWeights."""
+    """Raises: BadName; DeploymentExists; TargetsRequired; BadWeights; BadScale."""
     if earlier := await resources.by_request(session, Deployment, project, request_id):
         return earlier
     if not wanted:
         raise TargetsRequired(field="targets")
     check_weights(wanted)
+    check_scale(scale)
     name = f"projects/{project}/deployments/{slug(deployment_id)}"
     existing: Deployment | None = await session.get(Deployment, name, with_for_update=True)
     if existing is not None and existing.state != DeploymentState.DELETED:
@@ -66,6 +77,9 @@ async def create(
         display_name=display_name or deployment_id,
         alias=alias,
         queue=queue,
+        min_replicas=scale.least,
+        max_replicas=scale.most,
+        idle_seconds=scale.idle_seconds,
         request_id=request_id or None,
     )
     session.add(deployment)
@@ -118,6 +132,25 @@ async def refuse_alias(session: Session, name: str, variant: str, refusal: Preco
         await rollouts.refuse_alias(session, deployment, refusal)
 
 
+async def scale(session: Session, name: str, wanted: Bounds, *, etag: str = "") -> Deployment:
+    """Sets how many replicas each target may have; one that sleeps wakes if it may do so no more.
+
+    Raises: NotFound; BadScale; EtagMismatch.
+    """
+    check_scale(wanted)
+    deployment = await existing(session, name)
+    resources.check_etag(deployment, etag)
+    deployment.min_replicas, deployment.max_replicas = wanted.least, wanted.most
+    deployment.idle_seconds, deployment.due = wanted.idle_seconds, None
+    for target in await store.targets_of(session, name, lock=True):
+        if target.state == TargetState.ASLEEP and wanted.least:
+            await replicas.wake(session, target.id)
+        if target.replicas:
+            target.replicas = wanted.clip(target.replicas)
+    await session.flush()
+    return deployment
+
+
 async def roll_back(
     session: Session, name: str, *, message: str = "", etag: str = "", request_id: str = ""
 ) -> Deployment:
@@ -156,14 +189,20 @@ async def apply(
     deployment: Deployment,
     seen: Mapping[str, Sighting],
     news: Mapping[str, News] = rollouts.NO_NEWS,
+    look: replicas.Look = replicas.NOT_LOOKED,
     *,
     in_force: bool = False,
 ) -> None:
-    """1 what was seen of each target, 2 the split that is on its way, 3 the state that follows."""
+    """1 what was seen of each target and its replicas, 2 the split that is on its way, 3 the state that follows."""
     targets = await store.targets_of(session, deployment.name, lock=True)
+    rows = await store.replicas_of(session, [target.id for target in targets], lock=True)
     for target in targets:
-        if target.id in seen:
-            await see(session, target, seen[target.id])
+        sighting = seen.get(target.id)
+        if target.variant:
+            of_replicas = await replicas.keep(session, target, rows[target.id], look, bounds(deployment))
+            sighting = sighting or of_replicas
+        if sighting:
+            await see(session, target, sighting)
     if deployment.state == DeploymentState.DELETED:
         return
     if deployment.rollout:
@@ -174,7 +213,7 @@ async def apply(
 async def _conclude(session: Session, deployment: Deployment, targets: Sequence[Target]) -> None:
     """The deployment's state follows from its targets."""
     serving = [target for target in targets if target.weight_percent]
-    ready = [target for target in serving if target.state == TargetState.READY]
+    ready = [target for target in serving if takes_requests(target)]
     coming = [target for target in targets if target.state in COMING]
     if ready:
         state = DeploymentState.READY if len(ready) == len(serving) else DeploymentState.DEGRADED

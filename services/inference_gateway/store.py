@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -17,6 +19,8 @@ from services.inference_gateway.models import (
     DeploymentState,
     KnownKey,
     KnownProject,
+    Replica,
+    ReplicaState,
     Rollout,
     RolloutState,
     Target,
@@ -46,10 +50,71 @@ async def targets_of(session: Session, deployment: str, *, lock: bool = False) -
 
 
 async def replicas_that_served(session: Session) -> Sequence[str]:
-    """Ids of launched targets that answered once and are to go on."""
+    """Ids of replicas that answered once and are to go on."""
     gone = (TargetState.STANDBY, TargetState.DRAINING, TargetState.FAILED, TargetState.STOPPED)
-    query = sa.select(Target.id).where(Target.workload != "", Target.ready_time.is_not(None), Target.state.not_in(gone))
+    goes_on = sa.select(Target.id).where(Target.state.not_in(gone))
+    query = sa.select(Replica.id).where(
+        Replica.ready_time.is_not(None),
+        Replica.state.in_((ReplicaState.PENDING, ReplicaState.STARTING, ReplicaState.READY)),
+        Replica.target.in_(goes_on),
+    )
     return (await session.scalars(query)).all()
+
+
+async def lock_target(session: Session, target_id: str) -> Target | None:
+    query = sa.select(Target).where(Target.id == target_id).with_for_update(key_share=True)
+    found: Target | None = await session.scalar(query.execution_options(populate_existing=True))
+    return found
+
+
+async def replicas_of(
+    session: Session, targets: Collection[str], *, lock: bool = False
+) -> defaultdict[str, list[Replica]]:
+    """All but the stopped ones, oldest first, by target id."""
+    query = sa.select(Replica).where(Replica.target.in_(targets), Replica.state != ReplicaState.STOPPED)
+    if lock:
+        query = query.with_for_update(key_share=True)
+    found: defaultdict[str, list[Replica]] = defaultdict(list)
+    for replica in await session.scalars(query.order_by(Replica.create_time, Replica.name)):
+        found[replica.target].append(replica)
+    return found
+
+
+async def leaving(session: Session) -> Sequence[str]:
+    """Ids of all engines that drain: of replicas, and of targets that are engines themselves."""
+    engines = sa.select(Target.id).where(Target.state == TargetState.DRAINING, Target.variant == "")
+    own = sa.select(Replica.id).where(Replica.state == ReplicaState.DRAINING)
+    return (await session.scalars(engines.union_all(own))).all()
+
+
+async def unsettled(session: Session, deployment: str) -> bool:
+    """Whether any target or replica of it comes or goes."""
+    targets = sa.select(Target.id).where(
+        Target.deployment == deployment,
+        Target.state.in_((TargetState.PENDING, TargetState.STARTING, TargetState.DRAINING)),
+    )
+    own = sa.select(Replica.id).where(
+        Replica.deployment == deployment,
+        Replica.state.in_((ReplicaState.PENDING, ReplicaState.STARTING, ReplicaState.DRAINING)),
+    )
+    return (await session.scalar(targets.union_all(own).limit(1))) is not None
+
+
+async def forget_stopped_replicas(session: Session, before: datetime) -> None:
+    old = sa.and_(Replica.state == ReplicaState.STOPPED, Replica.update_time < before)
+    await session.execute(sa.delete(Replica).where(old))
+
+
+async def replica_page(session: Session, request: Any) -> pages.Page[Replica]:
+    query = sa.select(Replica).where(Replica.deployment == request.parent, Replica.state != ReplicaState.STOPPED)
+    return await pages.page(
+        session,
+        query,
+        table=Replica,
+        page_size=request.page_size,
+        page_token=request.page_token,
+        order_by="create_time",
+    )
 
 
 async def targets_by_id(session: Session, ids: Sequence[str]) -> dict[str, Target]:
@@ -157,7 +222,13 @@ async def first_behind_its_alias(session: Session) -> Deployment | None:
 
 async def due_for_workload(session: Session, workload: str) -> None:
     """The deployment of a replica is looked at now."""
-    owner = sa.select(Target.deployment).where(Target.workload == workload)
+    owner = sa.select(Replica.deployment).where(Replica.workload == workload)
+    await session.execute(sa.update(Deployment).where(Deployment.name.in_(owner)).values(due=None))
+
+
+async def due_for_target(session: Session, target_id: str) -> None:
+    """The same by one of its targets."""
+    owner = sa.select(Target.deployment).where(Target.id == target_id)
     await session.execute(sa.update(Deployment).where(Deployment.name.in_(owner)).values(due=None))
 
 

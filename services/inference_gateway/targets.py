@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from gyre_kit.db import Session
 from gyre_kit.errors import Invalid
-from gyre_kit.names import last, new_id, project_of
+from gyre_kit.names import last, new_id
 from gyre_kit.states import transition
 
 from services.inference_gateway.models import Deployment, Target, TargetState
+from services.inference_gateway.scaling import Bounds
 
+NEVER = datetime.min.replace(tzinfo=UTC)
 LEAVING = (TargetState.DRAINING, TargetState.STOPPED)
 
 
@@ -44,11 +47,9 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Sighting:
-    """How a target was found just now; what is empty stays as it was."""
+    """How a target was found just now."""
 
     state: TargetState
-    address: str = ""
-    workload: str = ""
     failure_reason: str = ""
     failure_message: str = ""
 
@@ -61,7 +62,8 @@ def check_weights(wanted: Sequence[Wanted]) -> None:
         raise BadWeights(field="targets", weights="+".join(map(str, weights)))
 
 
-def new_target(deployment: Deployment, wanted: Wanted) -> Target:
+def new_target(deployment: Deployment, wanted: Wanted, replicas: int = 1) -> Target:
+    """`replicas`: with how many it begins, where it is launched."""
     target_id = new_id()
     return Target(
         name=f"{deployment.name}/targets/{target_id}",
@@ -73,7 +75,7 @@ def new_target(deployment: Deployment, wanted: Wanted) -> Target:
         variant=wanted.variant,
         variant_uri=wanted.variant_uri,
         variant_digest=wanted.variant_digest,
-        workload=f"projects/{project_of(deployment.name)}/workloads/{target_id}" if wanted.variant else "",
+        replicas=replicas if wanted.variant else 0,
         upstream_url=wanted.upstream_url,
         upstream_model=wanted.upstream_model,
         upstream_key_ref=wanted.upstream_key_ref,
@@ -101,6 +103,10 @@ def wanted_again(target: Target, weight_percent: int) -> Wanted:
     )
 
 
+def bounds(deployment: Deployment) -> Bounds:
+    return Bounds(deployment.min_replicas, deployment.max_replicas, deployment.idle_seconds)
+
+
 def price_anew(target: Target, wanted: Wanted) -> None:
     """What a target that is there already may be asked to cost and to hold from now on."""
     target.input_price_microusd = wanted.input_price_microusd
@@ -124,8 +130,6 @@ def share(target: Target, weight_percent: int) -> dict[str, Any]:
 
 async def see(session: Session, target: Target, seen: Sighting) -> None:
     """Takes over what was seen; a target that leaves only ever stops."""
-    target.address = seen.address or target.address
-    target.workload = seen.workload or target.workload
     target.failure_reason, target.failure_message = seen.failure_reason, seen.failure_message
     if target.state == seen.state or (target.state == TargetState.DRAINING and seen.state != TargetState.STOPPED):
         return
@@ -133,23 +137,40 @@ async def see(session: Session, target: Target, seen: Sighting) -> None:
         await drain(session, target)
         return
     if seen.state == TargetState.READY:
+        if wakes(target) and target.wake_time:
+            target.cold_start_seconds = (session.clock.now() - target.wake_time).total_seconds()
         target.ready_time = session.clock.now()
     await transition(session, target, seen.state)
 
 
 async def stand_by(session: Session, target: Target) -> None:
-    """It gets nothing new, and stays warm. What does not answer has nothing to stay warm for."""
-    if target.state != TargetState.READY:
+    """It gets nothing new, and stays warm. What does not answer has nothing to stay warm for; what sleeps goes on to,
+    for its sessions may wake it.
+    """
+    if not takes_requests(target):
         await drain(session, target)
         return
     target.weight_percent, target.standby_time = 0, session.clock.now()
-    await transition(session, target, TargetState.STANDBY)
+    if target.state == TargetState.READY:
+        await transition(session, target, TargetState.STANDBY)
 
 
 async def come_back(session: Session, target: Target) -> None:
     """Ready at once if it answered when it was last looked at."""
     target.standby_time = None
-    await transition(session, target, TargetState.STARTING if target.failure_message else TargetState.READY)
+    if target.state == TargetState.STANDBY:
+        await transition(session, target, TargetState.STARTING if target.failure_message else TargetState.READY)
+
+
+def wakes(target: Target) -> bool:
+    """A request woke it, and it is on its way."""
+    is_coming = target.state in (TargetState.PENDING, TargetState.STARTING)
+    return is_coming and target.wake_time is not None and (target.ready_time or NEVER) <= target.wake_time
+
+
+def takes_requests(target: Target) -> bool:
+    """At once, or when it is awake."""
+    return target.state in (TargetState.READY, TargetState.ASLEEP) or wakes(target)
 
 
 async def drain(session: Session, target: Target) -> None:

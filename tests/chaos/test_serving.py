@@ -21,6 +21,7 @@ from pathlib import Path
 from threading import Event, Thread
 
 import openai
+import psutil
 import pytest
 from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 from gyre_kit.addresses import topic
@@ -158,6 +159,39 @@ def test_the_first_chat_run_and_event_after_up_succeed_at_once(served: Served, t
     platform.client().runs.cancel(run.name)
 
 
+def test_a_replica_that_is_killed_or_taken_away_under_load_costs_no_request(platform: Running) -> None:
+    gyre = platform.client()
+    gyre.deployments.scale("tiny", 2, 2)
+    until(lambda: ready_replicas(gyre) == 2, "both replicas answer", 60)
+    with asking(platform) as answers:
+        until(lambda: len(answers) > 20, "the load runs", 30)
+        kill_engine(next(gyre.deployments.replicas("tiny")).address)
+        asked = len(answers)
+        until(lambda: len(answers) > asked + 50, "the other goes on", 30)
+        until(lambda: ready_replicas(gyre) == 2, "it is back", 30)
+        gyre.deployments.scale("tiny", 1, 1)
+        until(lambda: len(list(gyre.deployments.replicas("tiny"))) == 1, "one has drained", 30)
+    said = platform.command("deployments", "logs", "tiny", "-n", "3")
+    assert (said.returncode, said.stdout.strip() != "") == (0, True), said.stderr
+    print(f"{len(answers)} requests, of which {len([each for each in answers if each != '1'])} failed")
+    assert set(answers) == {"1"}
+
+
+def test_a_deployment_that_nobody_asks_sleeps_and_the_first_request_wakes_it(platform: Running) -> None:
+    gyre = platform.client()
+    gyre.deployments.scale("tiny", 0, 1, idle_seconds=1)
+    until(lambda: not list(gyre.deployments.replicas("tiny")), "it sleeps", 30)
+    deployment = gyre.deployments.get("tiny")
+    assert messages.enum_name(deployment, "state") == "READY"
+    with ThreadPoolExecutor(4) as threads:
+        answers = list(threads.map(lambda number: ask(platform, f"early-{number}"), range(4)))
+    assert answers == ["1"] * 4
+    (awake,) = [item for item in gyre.deployments.get("tiny").targets if item.weight_percent]
+    print(f"awake after {awake.cold_start_seconds:.2f} s")
+    assert awake.cold_start_seconds > 0
+    gyre.deployments.scale("tiny", 1, 1)
+
+
 @contextmanager
 def talking(platform: Running) -> Iterator[dict[str, list[str]]]:
     """Sessions that ask again and again as long as the block runs; yields who was answered by which versions."""
@@ -205,6 +239,38 @@ def ask(platform: Running, session: str, model: str = "tiny") -> str | None:
     except (OSError, ConnectionError):
         pass
     return None
+
+
+@contextmanager
+def asking(platform: Running) -> Iterator[list[str | None]]:
+    """New ones that ask once and do not try again; yields what each got, the version or None."""
+    answers: list[str | None] = []
+    over = Event()
+
+    def asks() -> None:
+        while not over.is_set():
+            answers.append(ask(platform, ""))
+
+    with ThreadPoolExecutor(3) as threads:
+        ends = [threads.submit(asks) for _ in range(3)]
+        try:
+            yield answers
+        finally:
+            over.set()
+        for end in ends:
+            end.result(timeout=60)
+
+
+def ready_replicas(gyre: Gyre) -> int:
+    return sum(messages.enum_name(each, "state") == "READY" for each in gyre.deployments.replicas("tiny"))
+
+
+def kill_engine(address: str) -> None:
+    port = int(address.rpartition(":")[2])
+    listening = [each for each in psutil.net_connections("tcp") if each.status == psutil.CONN_LISTEN]
+    (pid,) = {each.pid for each in listening if each.laddr.port == port}
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
 
 
 def percent_of(gyre: Gyre, deployment: str = "tiny") -> int:

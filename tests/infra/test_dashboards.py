@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry
 
 from infra.grafana import dashboards
 from services.gpu_scheduler.metrics import Gauges
+from services.inference_gateway.metrics import Gauges as ReplicaGauges
 from services.inference_gateway.proxy.metrics import Metrics as ProxyMetrics
 from services.inference_gateway.proxy.settings import ProxySettings
 from services.inference_gateway.proxy.shipper import Shipper
@@ -53,6 +54,7 @@ def exported_names(tmp_path: Path) -> set[str]:
     """Every name under which the code exports a sample."""
     gateway, scheduler = CollectorRegistry(), CollectorRegistry()
     Gauges(scheduler)
+    ReplicaGauges(gateway)
     Shipper(tmp_path, tmp_path, _nobody, ProxySettings(), gateway)
     registries = [Metrics("any").registry, ProxyMetrics().registry, gateway, scheduler]
     names: set[str] = set()

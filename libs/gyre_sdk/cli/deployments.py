@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gyre_sdk.cli import replicas
 from gyre_sdk.cli.base import OPTIONS, Exit, GyreGroup, complete, connect
 from gyre_sdk.cli.commands import Columns, listing, made, showing
 from gyre_sdk.cli.limits import Dollars
@@ -23,6 +24,7 @@ COLUMNS: Columns = [
     ("NAME", lambda o: o.short()),
     ("STATE", lambda o: o.state()),
     ("TRAFFIC", lambda o: lambda item: _split(item)),
+    ("REPLICAS", lambda o: lambda item: _replicas(item)),
     ("FOLLOWS", lambda o: o.short("alias")),
     ("UPDATED", lambda o: o.age("update_time")),
     ("WHY", lambda o: o.text("failure_message")),
@@ -48,6 +50,10 @@ deployments.add_command(listing("deployments", lambda gyre: gyre.deployments, CO
 deployments.add_command(showing("DEPLOYMENT", lambda gyre: gyre.deployments, "deployments", "Show one deployment."))
 
 
+for command in (replicas.scale, replicas.replicas, replicas.logs):
+    deployments.add_command(command)
+
+
 @deployments.command()
 @click.argument("name")
 @click.option("--variant", metavar="MODEL@VERSION:VARIANT", help="What to serve.", shell_complete=complete("models"))
@@ -58,10 +64,14 @@ deployments.add_command(showing("DEPLOYMENT", lambda gyre: gyre.deployments, "de
 @click.option("--output-usd", type=Dollars(), default=0, help="What a million tokens of answers cost there.")
 @click.option("--places", default=0, type=click.IntRange(0), help="Requests that it computes at once; 0: not known.")
 @click.option("--alias", default="", metavar="MODEL/ALIAS", help="Follow an alias wherever it moves.")
+@click.option(
+    "--min", "least", default=1, show_default=True, type=click.IntRange(0, 64), help="Replicas; 0: it may sleep."
+)
+@click.option("--max", "most", type=click.IntRange(1, 64), help="Replicas at most; the same as --min, if left out.")
 @click.option("--wait/--no-wait", default=True, show_default=True)
 def create(
     name: str, variant: str | None, upstream: str | None, upstream_model: str, upstream_key_ref: str,
-    input_usd: int, output_usd: int, places: int, alias: str, wait: bool,
+    input_usd: int, output_usd: int, places: int, alias: str, least: int, most: int | None, wait: bool,
 ) -> None:  # fmt: skip
     """Serve a variant, an alias, or an engine that already runs.
 
@@ -69,7 +79,7 @@ def create(
     gyre deployments create hotline --variant hotline-bot@1:q8-0
     gyre deployments create gpt --upstream http://127.0.0.1:8001/v1 --upstream-model qwen3
     """
-    from gyre_sdk.resources.serving import target
+    from gyre_sdk.resources.serving import scale, target
 
     if sum(map(bool, (variant, upstream, alias))) != 1:
         raise click.UsageError("Give one of --variant, --upstream and --alias.")
@@ -82,7 +92,7 @@ def create(
             fields |= {"input_price_microusd": input_usd, "output_price_microusd": output_usd, "places": places}
             targets = [target(upstream_url=upstream, **fields)]
         followed = f"{gyre.models.name(alias.partition('/')[0])}/aliases/{alias.partition('/')[2]}" if alias else ""
-        deployment = gyre.deployments.create(name, targets, alias=followed)
+        deployment = gyre.deployments.create(name, targets, alias=followed, scale=scale(least, most or max(1, least)))
         _show(gyre, deployment, wait)
 
 
@@ -237,6 +247,16 @@ def _split(deployment: Deployment) -> str:
         what = names.short(item.variant) if item.variant else f"{item.upstream_model} at {item.upstream_url}"
         parts.append(f"{what} {item.weight_percent} %" + ("" if state == "READY" else f" ({state})"))
     return ", ".join(parts)
+
+
+def _replicas(deployment: Deployment) -> str:
+    """`2 of 3`, as many as are ready of all that there should be; `asleep`."""
+    from gyre_sdk import messages
+
+    wanted = sum(each.replicas for each in deployment.targets)
+    if wanted:
+        return f"{sum(each.ready_replicas for each in deployment.targets)} of {wanted}"
+    return "asleep" if any(messages.enum_name(each, "state") == "ASLEEP" for each in deployment.targets) else ""
 
 
 def _share(term: str) -> tuple[str, int]:

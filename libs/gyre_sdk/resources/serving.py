@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -14,16 +14,19 @@ from gyre.inference_gateway.v1.deployment_service_pb2 import (
     ShiftTrafficRequest,
     TargetSpec,
 )
+from gyre.inference_gateway.v1.replica_pb2 import Replica, Scale
+from gyre.inference_gateway.v1.replica_service_pb2 import ScaleDeploymentRequest
 from gyre.inference_gateway.v1.rollout_pb2 import Guard, Rollout
 
+from gyre_sdk import names
 from gyre_sdk.collection import Collection, Page, request_id
 
 
 class Deployments(Collection[Deployment]):
     kind, plural, ends = Deployment, "deployments", ("READY",)
 
-    def create(self, deployment_id: str, targets: Iterable[TargetSpec] = (), **fields: str) -> Deployment:
-        """`deployment_id` is the OpenAI `model`. `fields`: display_name, alias, queue. Returns it PENDING."""
+    def create(self, deployment_id: str, targets: Iterable[TargetSpec] = (), **fields: Any) -> Deployment:
+        """`deployment_id` is the OpenAI `model`. `fields`: display_name, alias, queue, scale. Returns it PENDING."""
         request = CreateDeploymentRequest(
             deployment_id=deployment_id, targets=list(targets), request_id=request_id(), **fields
         )
@@ -56,6 +59,22 @@ class Deployments(Collection[Deployment]):
         request = RollBackRequest(message=message, etag=etag, request_id=request_id())
         return self._post(Deployment, self.name(name), request, "rollBack")
 
+    def scale(self, name: str, min_replicas: int, max_replicas: int, idle_seconds: float = 300.0) -> Deployment:
+        """How many replicas each target has: between the bounds the number follows the load. With a minimum of 0 it
+        sleeps when nobody asks for `idle_seconds`. Raises: GyreError for bounds that make no sense.
+        """
+        request = ScaleDeploymentRequest(scale=scale(min_replicas, max_replicas, idle_seconds))
+        return self._post(Deployment, self.name(name), request, "scale")
+
+    def replicas(self, name: str) -> Iterator[Replica]:
+        """Those that are not stopped, oldest first."""
+        return self._all(Replica, f"{self.name(name)}/replicas", "replicas")
+
+    def logs(self, replica: str, stream: str = "stderr", tail_lines: int = 0, follow: bool = False) -> Iterator[str]:
+        """What `replica` (its whole name) printed."""
+        query = {"stream": stream, "tail_lines": tail_lines, "follow": follow}
+        return self._transport.text(names.path(replica) + "/logs", query)
+
     def rollouts(self, name: str, page_token: str = "", page_size: int = 50) -> Page[Rollout]:
         """How its split changed, newest first."""
         return self._page(Rollout, f"{self.name(name)}/rollouts", "rollouts", page_token, page_size)
@@ -81,6 +100,12 @@ class Completions(Collection[Completion]):
     def delete(self, name: str) -> None:
         """Forgets one for good."""
         self._delete(self.name(name))
+
+
+def scale(min_replicas: int, max_replicas: int, idle_seconds: float = 300.0) -> Scale:
+    bounds = Scale(min_replicas=min_replicas, max_replicas=max_replicas)
+    bounds.idle_time.FromTimedelta(timedelta(seconds=idle_seconds))
+    return bounds
 
 
 def target(variant: str = "", weight_percent: int = 100, **fields: Any) -> TargetSpec:

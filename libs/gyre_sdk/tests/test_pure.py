@@ -7,12 +7,15 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from click.exceptions import UsageError
 from gyre.dataset.v1.dataset_pb2 import Dataset
+from gyre.inference_gateway.v1.deployment_pb2 import Deployment
 from gyre.training_scheduler.v1.run_pb2 import Run, RunSpec
 from gyre_sdk import messages, names
 from gyre_sdk.cli import datasets, output, pipelines, platform, progress, runs
 from gyre_sdk.cli.events import Known
+from gyre_sdk.cli.replicas import bounds
 from gyre_sdk.errors import GyreError
 from gyre_sdk.resources.data import holdouts
+from gyre_sdk.resources.serving import scale
 from gyre_sdk.resources.training import run_spec
 from gyre_sdk.transport import ServerEvent, parse_events
 
@@ -46,6 +49,14 @@ def test_people_see_short_names(name: str, short: str) -> None:
 def test_an_enum_is_known_by_its_bare_name(given: str) -> None:
     assert messages.enum_value(Dataset, "type", given) == Dataset.TYPE_SFT
     assert messages.enum_name(Dataset(type=Dataset.TYPE_SFT), "type") == "SFT"
+
+
+def test_a_deployment_is_shown_with_its_points_in_time_and_its_durations(capsys: pytest.CaptureFixture[str]) -> None:
+    deployment = Deployment(name="projects/p/deployments/d", scale=scale(0, 3, 900))
+    deployment.create_time.FromDatetime(datetime.now(UTC))
+    output.show_item(deployment)
+    shown = capsys.readouterr().out
+    assert ("900s" in shown, "ago)" in shown, bounds(deployment)) == (True, True, "0 to 3 replicas")
 
 
 def test_an_unknown_enum_value_is_answered_with_those_there_are() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gyre.inference_gateway.v1.completion_service_pb2_grpc import CompletionServiceStub
 from gyre.inference_gateway.v1.deployment_service_pb2_grpc import DeploymentServiceStub
+from gyre.inference_gateway.v1.replica_service_pb2_grpc import ReplicaServiceStub
 from gyre.inference_gateway.v1.spending_service_pb2_grpc import SpendingServiceStub
 
 from services.api_gateway.rest.routing import Route
@@ -12,6 +13,7 @@ IN_PROJECT = {"parent": "projects/{project}"}
 DEPLOYMENT = {"name": "projects/{project}/deployments/{deployment}"}
 IN_DEPLOYMENT = {"parent": "projects/{project}/deployments/{deployment}"}
 ROLLOUT = {"name": "projects/{project}/deployments/{deployment}/rollouts/{rollout}"}
+REPLICA = {"name": "projects/{project}/deployments/{deployment}/replicas/{replica}"}
 COMPLETION = {"name": "projects/{project}/completions/{completion}"}
 SPENDING = {"name": "projects/{project}/spending"}
 LIST, ONE = "/projects/{project}/deployments", "/projects/{project}/deployments/{deployment}"
@@ -27,6 +29,9 @@ ROUTES = [
     Route("POST", f"{ONE}:rollBack", DeploymentServiceStub, "RollBack", DEPLOYMENT),
     Route("GET", f"{ONE}/rollouts", DeploymentServiceStub, "ListRollouts", IN_DEPLOYMENT),
     Route("GET", f"{ONE}/rollouts/{{rollout}}", DeploymentServiceStub, "GetRollout", ROLLOUT),
+    Route("POST", f"{ONE}:scale", ReplicaServiceStub, "ScaleDeployment", DEPLOYMENT),
+    Route("GET", f"{ONE}/replicas", ReplicaServiceStub, "ListReplicas", IN_DEPLOYMENT),
+    Route("GET", f"{ONE}/replicas/{{replica}}", ReplicaServiceStub, "GetReplica", REPLICA),
     Route("GET", COMPLETIONS, CompletionServiceStub, "ListCompletions", IN_PROJECT),
     Route("GET", f"{COMPLETIONS}/{{completion}}", CompletionServiceStub, "GetCompletion", COMPLETION),
     Route("GET", "/projects/{project}/spending", SpendingServiceStub, "GetSpending", SPENDING),

@@ -9,6 +9,8 @@ from fastapi import APIRouter, Request
 from fastapi.responses import StreamingResponse
 from gyre.gpu_scheduler.v1 import workload_service_pb2
 from gyre.gpu_scheduler.v1.workload_service_pb2_grpc import WorkloadServiceStub
+from gyre.inference_gateway.v1 import replica_service_pb2
+from gyre.inference_gateway.v1.replica_service_pb2_grpc import ReplicaServiceStub
 from gyre.training_scheduler.v1 import run_service_pb2
 from gyre.training_scheduler.v1.run_service_pb2_grpc import RunServiceStub
 from gyre_kit.app import Context
@@ -49,6 +51,23 @@ def make_router(context: Callable[[], Context]) -> APIRouter:
             found = await context().clients.stub(RunServiceStub).GetRun(question)
         if not found.workload:
             raise NotFound("The run has not started; it has no log yet.", name=found.name)
+        return await _logs(context(), identity, found.workload, stream, tail_lines, follow)
+
+    @router.get("/projects/{project}/deployments/{deployment}/replicas/{replica}/logs")
+    async def replica_logs(
+        request: Request,
+        project: str,
+        deployment: str,
+        replica: str,
+        stream: LogStream = "stderr",
+        tail_lines: int = 0,
+        follow: bool = False,
+    ) -> StreamingResponse:
+        identity = await context().state["identities"].identify(request, project)
+        name = f"projects/{project}/deployments/{deployment}/replicas/{replica}"
+        with acting_as(identity):
+            question = replica_service_pb2.GetReplicaRequest(name=name)
+            found = await context().clients.stub(ReplicaServiceStub).GetReplica(question)
         return await _logs(context(), identity, found.workload, stream, tail_lines, follow)
 
     return router

@@ -22,9 +22,9 @@ def of_one_variant(candidates: Sequence[Target], at: float) -> list[Target]:
     variants: dict[str, list[Target]] = {}
     for each in candidates:
         variants.setdefault(each.variant or each.id, []).append(each)
-    left = at * sum(max(each.weight, 1) for each in candidates)
+    left = at * sum(weight(each) for each in candidates)
     for equals in variants.values():
-        left -= sum(max(each.weight, 1) for each in equals)
+        left -= sum(weight(each) for each in equals)
         if left < 0:
             return equals
     return equals
@@ -35,11 +35,16 @@ def choose(equals: Sequence[Target], prefix: bytes, running: Mapping[str, int], 
     if len(equals) == 1:
         return equals[0]
     if prefix:
-        share = _all_running(equals, running) / sum(max(each.weight, 1) for each in equals)
+        share = _all_running(equals, running) / sum(weight(each) for each in equals)
         for target in sorted(equals, key=lambda each: _score(each, prefix), reverse=True):
-            if running.get(target.id, 0) < ceil(LOAD_FACTOR * share * max(target.weight, 1)):
+            if running.get(target.id, 0) < ceil(LOAD_FACTOR * share * weight(target)):
                 return target
-    return min(equals, key=lambda each: (running.get(each.id, 0) / max(each.weight, 1), draw.random()))
+    return min(equals, key=lambda each: (running.get(each.id, 0) / weight(each), draw.random()))
+
+
+def weight(target: Target) -> float:
+    """One that is asked for by its version alone has none of its own."""
+    return target.weight or 1
 
 
 def _all_running(equals: Sequence[Target], running: Mapping[str, int]) -> int:

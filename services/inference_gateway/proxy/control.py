@@ -42,19 +42,28 @@ class FeedbackCall:
 @dataclass(frozen=True, slots=True)
 class WorkerStatus:
     """What a worker says of itself: the revision of its routes, and of each target the requests running on it and what
-    came of those before, since the worker began.
+    came of those before, since the worker began; how long those waited for a place that had to; and of each target that
+    sleeps, the requests that wait for it.
     """
 
     pid: int
     revision: int
     in_flight: Mapping[str, int]
     outcomes: Mapping[str, Outcomes] = field(default_factory=dict)
+    waits: Mapping[str, Outcomes] = field(default_factory=dict)
+    held: Mapping[str, int] = field(default_factory=dict)
 
 
 # Returns status and JSON of the answer. May raise ApiError.
 FeedbackSink = Callable[[FeedbackCall], Awaitable[tuple[int, Any]]]
 # Whether somebody holds the key with that SHA-256 (hex); if so, a snapshot with it is on its way.
 KeyQuestion = Callable[[str], Awaitable[bool]]
+# Starts an engine for the target of that id.
+WakeCall = Callable[[str], Awaitable[None]]
+
+
+async def nobody_sleeps(_: str) -> None:
+    """For a control plane whose targets never do."""
 
 
 class ControlFailed(Exception):
@@ -113,7 +122,7 @@ class _Collected:
 
 
 class ControlServer:
-    """The control plane's end: `on_feedback` decides, `knows_key` answers, `on_status` listens."""
+    """The control plane's end: `on_feedback` decides, `knows_key` answers, `on_status` listens, `on_wake` wakes."""
 
     def __init__(
         self,
@@ -122,11 +131,13 @@ class ControlServer:
         on_feedback: FeedbackSink,
         knows_key: KeyQuestion,
         on_status: Callable[[WorkerStatus], None],
+        on_wake: WakeCall = nobody_sleeps,
     ) -> None:
         self._path = path
         self._on_feedback = on_feedback
         self._knows_key = knows_key
         self._on_status = on_status
+        self._on_wake = on_wake
         self._server = Server(self, settings)
 
     async def start(self) -> None:
@@ -142,13 +153,18 @@ class ControlServer:
         self._path.unlink(missing_ok=True)
 
     def admit(self, request: Request) -> None:
-        if request.method != "POST" or request.path not in ("/feedback", "/key", "/status"):
+        if request.method != "POST" or request.path not in ("/feedback", "/key", "/status", "/wake"):
             raise errors.unknown_path(request.path)
 
     async def handle(self, request: Request, reply: Reply) -> None:
         if request.path == "/status":
             said = json.loads(request.body)
-            self._on_status(WorkerStatus(**said | {"outcomes": from_json(said["outcomes"])}))
+            counts = {name: from_json(said[name]) for name in ("outcomes", "waits")}
+            self._on_status(WorkerStatus(**said | counts))
+            reply.send(200, b"{}")
+            return
+        if request.path == "/wake":
+            await self._on_wake(request.body.decode())
             reply.send(200, b"{}")
             return
         if request.path == "/key":

@@ -205,6 +205,12 @@ def not_ready(model: str) -> ApiError:
     return ApiError(503, "deployment_not_ready", message, kind=SERVER, headers={"retry-after": "5"})
 
 
+def not_awake(model: str, wait_seconds: float) -> ApiError:
+    seconds = max(1, ceil(wait_seconds))
+    message = f"The deployment '{model}' slept and is starting; it is not awake yet. Try again in {seconds} s."
+    return ApiError(503, "deployment_not_ready", message, kind=SERVER, headers={"retry-after": str(seconds)})
+
+
 def not_supported(detail: str) -> ApiError:
     """The client named the wrong kind of model: asking again, or another replica of it, is no use."""
     said = f" It says: {detail[:300]}" if detail else ""

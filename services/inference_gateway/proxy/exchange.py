@@ -100,6 +100,9 @@ class Exchange:
             target = self.gateway.router.choose(self.deployment, self.wish, tried, self.asking.prefix)
             if target is None:
                 break
+            if target.state is TargetState.ASLEEP:
+                await self.gateway.sleepers.wake(target, self.asking.model, self._awake)
+                continue
             tried.append(target.id)
             self.target, self.answer, another = target, Answer(), True
             asked = self.gateway.clock()
@@ -121,6 +124,11 @@ class Exchange:
         now = snapshot and snapshot.deployments.get((self.deployment.project, self.deployment.name))
         if now:
             self.deployment = now
+
+    def _awake(self, target: str) -> bool:
+        """Goes by the routes of now."""
+        self._look_again()
+        return not any(each.id == target for each in self.deployment.targets)
 
     async def _ask(self, target: Target) -> None:
         """Asks one target; a kept connection that died in the meantime is no fault of it, and is replaced once."""
@@ -177,7 +185,7 @@ class Exchange:
         if is_down:
             self.gateway.router.failed(target)
         if is_down or isinstance(error, Garbage | TooSlow) or (isinstance(error, Refusal) and error.status >= 500):
-            self.gateway.router.outcomes.failed(target.id)
+            self.gateway.router.outcomes.failed(target.target)
         if is_down and target.state is TargetState.UNHEALTHY:  # nobody said that it answers
             return errors.not_ready(self.asking.model), True
         if isinstance(error, Refusal):

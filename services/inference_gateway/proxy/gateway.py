@@ -24,6 +24,7 @@ from services.inference_gateway.proxy.records import CompletionRecord, RecordQue
 from services.inference_gateway.proxy.reply import Reply
 from services.inference_gateway.proxy.sessions import SessionLedger
 from services.inference_gateway.proxy.settings import ProxySettings
+from services.inference_gateway.proxy.sleepers import Sleepers
 from services.inference_gateway.proxy.snapshot import ALL_PROJECTS, Deployment, Key, Snapshot
 from services.inference_gateway.proxy.ssrf import UpstreamRefused
 from services.inference_gateway.proxy.turns import AllTurns
@@ -61,16 +62,19 @@ class Gateway:
         self._control = control
         self.limiter = Limiter(ledger, settings.assumed_answer_tokens)
         self._newcomers = Newcomers(control, clock)
+        self.sleepers = Sleepers(control, settings, clock, metrics.woken_seconds.observe)
 
     def use(self, snapshot: Snapshot) -> None:
         """Swaps the picture, and drops what belonged to things that are gone."""
         self.snapshot = snapshot
         targets = [target for each in snapshot.deployments.values() for target in each.targets]
-        self.router.forget_others({target.id for target in targets})
-        self.turns.forget_others({target.id for target in targets})
+        known = {target.id for target in targets} | {target.target for target in targets}
+        self.router.forget_others(known)
+        self.turns.forget_others(known)
         self.pools.forget_others({(target.base_url, target.chosen_by_user) for target in targets})
         self.metrics.snapshot_revision.set(snapshot.revision)
         self._newcomers.came()
+        self.sleepers.came()
 
     # -- what the server calls ---------------------------------------------------------------------------------------
 
@@ -209,7 +213,7 @@ class Gateway:
                 id=exchange.id,
                 project=exchange.deployment.project,
                 deployment=exchange.deployment.resource,
-                target=target.id,
+                target=target.target,
                 model_version=target.model_version,
                 variant=target.variant,
                 api_key=key.name,

@@ -121,6 +121,12 @@ class Metrics:
         self.snapshot_failures = Counter(
             "gyre_gateway_snapshot_failures", "Snapshots that could not be read.", registry=registry
         )
+        self.woken_seconds = Histogram(
+            "gyre_gateway_wake_seconds",
+            "How long requests waited for a deployment that slept; those that gave up are not here.",
+            buckets=DURATION,
+            registry=registry,
+        )
         self._gauges(registry)
         self._tallies: list[Tally] = []
         self._series: dict[tuple[str, ...], Series] = {}

@@ -22,7 +22,7 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Self
@@ -32,7 +32,14 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 from prometheus_client.registry import Collector
 
 from services.inference_gateway.proxy import compiling
-from services.inference_gateway.proxy.control import ControlServer, FeedbackSink, KeyQuestion, WorkerStatus
+from services.inference_gateway.proxy.control import (
+    ControlServer,
+    FeedbackSink,
+    KeyQuestion,
+    WakeCall,
+    WorkerStatus,
+    nobody_sleeps,
+)
 from services.inference_gateway.proxy.outcomes import Outcomes
 from services.inference_gateway.proxy.server import BACKLOG, bind
 from services.inference_gateway.proxy.settings import Paths, ProxySettings
@@ -61,6 +68,7 @@ class ProxyPool:
         record: Record,
         on_feedback: FeedbackSink,
         knows_key: KeyQuestion,
+        on_wake: WakeCall = nobody_sleeps,
         registry: CollectorRegistry | None = None,
     ) -> None:
         self._settings = settings
@@ -70,10 +78,11 @@ class ProxyPool:
         registry = registry or CollectorRegistry()
         registry.register(ProxyMetrics(paths.metrics))
         self._control_path = _socket_path(paths.control)
-        self._control = ControlServer(self._control_path, settings, on_feedback, knows_key, self._heard)
+        self._control = ControlServer(self._control_path, settings, on_feedback, knows_key, self._heard, on_wake)
         self._shipper = Shipper(paths.spool, paths.dead, record, settings, registry)
         self._statuses: dict[int, WorkerStatus] = {}
         self.outcomes: defaultdict[str, Outcomes] = defaultdict(Outcomes)  # by target, of all workers there were
+        self.waits: defaultdict[str, Outcomes] = defaultdict(Outcomes)  # of those that waited for a place
         self._news = asyncio.Event()
         self._processes: dict[int, asyncio.subprocess.Process] = {}
         self._tasks: list[asyncio.Task[None]] = []
@@ -133,6 +142,10 @@ class ProxyPool:
         """Requests running on `target`, as the workers last said (at most `status_seconds` ago)."""
         return sum(status.in_flight.get(target, 0) for status in self._statuses.values())
 
+    def held(self, target: str) -> int:
+        """Requests that wait for `target` to be awake."""
+        return sum(status.held.get(target, 0) for status in self._statuses.values())
+
     def drained(self, target: str, revision: int) -> bool:
         """True once every worker goes by snapshot `revision` or a newer one and nothing runs on `target` any more: an
         engine may be stopped then without cutting an answer."""
@@ -162,9 +175,8 @@ class ProxyPool:
     def _heard(self, status: WorkerStatus) -> None:
         if status.pid in self.pids:
             before = self._statuses.get(status.pid)
-            for target, outcomes in status.outcomes.items():
-                known = before.outcomes.get(target, Outcomes()) if before else Outcomes()
-                self.outcomes[target] += outcomes - known
+            _add_news(self.outcomes, status.outcomes, before.outcomes if before else {})
+            _add_news(self.waits, status.waits, before.waits if before else {})
             self._statuses[status.pid] = status
             self._news.set()
 
@@ -219,6 +231,11 @@ class ProxyPool:
                 await self._shipper.ship()
         except Exception as error:  # noqa: BLE001 - it stays on the disk and is shipped after the next start
             log.warning("completions wait in the spool", extra={"reason": repr(error)})
+
+
+def _add_news(sums: defaultdict[str, Outcomes], now: Mapping[str, Outcomes], before: Mapping[str, Outcomes]) -> None:
+    for target, outcomes in now.items():
+        sums[target] += outcomes - before.get(target, Outcomes())
 
 
 class ProxyMetrics(Collector):

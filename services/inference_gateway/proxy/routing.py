@@ -1,6 +1,7 @@
 """Which target answers: a share of new requests each, those that fail stand back for a while.
 
-A request may wish for a version, or belong to a session, which stays with the target that it began on.
+A request may wish for a version, or belong to a session, which stays with the target that it began on, by whichever of
+its replicas.
 """
 
 from __future__ import annotations
@@ -123,23 +124,30 @@ class Router:
         """The one it has. Another one only where that is gone from the routes, or has not answered it even once: an
         engine that is away for a moment is no reason to show a conversation a second version.
         """
-        there = {each.id: each for each in deployment.targets if each.state is not TargetState.DRAINING}
+        there: dict[str, list[Target]] = {}
+        for each in deployment.targets:
+            if each.state is not TargetState.DRAINING:
+                there.setdefault(each.target, []).append(each)
+
+        def is_spent(target: str) -> bool:
+            return target not in there or (wish.began and all(each.id in tried for each in there[target]))
 
         def keep_or_pick(before: str) -> str:
-            if before in there and not (wish.began and before in tried):
+            if not is_spent(before):
                 return before
             wish.began = True
             new = self._pick(self._usable(deployment, "", tried), position(session), prefix)
-            return new.id if new else ""
+            return new.target if new else ""
 
         known = ledger.target_of(session)
-        if known not in there or (wish.began and known in tried):
+        if is_spent(known):
             try:
                 known = ledger.claim(session, keep_or_pick)
             except OSError as error:
                 log.error("a session cannot be kept", extra={"reason": str(error)})
                 known = keep_or_pick("")
-        return there.get(known) if known not in tried else None
+        replicas = [each for each in there.get(known, ()) if each.id not in tried]
+        return self._pick(replicas, 0.0, lambda: session)  # its own replica has what was said before in its cache
 
     def _usable(self, deployment: Deployment, version: str, tried: Collection[str]) -> list[Target]:
         return [
@@ -168,7 +176,7 @@ class Router:
 
     def succeeded(self, target: Target, seconds: float) -> None:
         """It answered, `seconds` after it was asked."""
-        self.outcomes.answered(target.id, seconds)
+        self.outcomes.answered(target.target, seconds)
         if self._failures:
             self._failures.pop(target.id, None)
 

@@ -28,6 +28,7 @@ class TargetState(StrEnum):
     UNHEALTHY = "UNHEALTHY"  # asked only when nothing else is left
     STANDBY = "STANDBY"  # goes on with its sessions, and answers who asks for its version
     DRAINING = "DRAINING"  # gets no new requests
+    ASLEEP = "ASLEEP"  # has no engine; who asks it waits until it is awake
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,8 @@ class Target:
 
     `version` is the short name after `@` with which a client pins it; `weight` is a share of new requests. Prices are
     in microdollars a million tokens, which is picodollars a token. `places`: requests that it computes at once; 0: not
-    known, and nobody waits here for one.
+    known, and nobody waits here for one. `replica_of` is what it is one of several replicas of, empty for one that is
+    alone: they share a weight, and a session may go from one to another.
     """
 
     id: str
@@ -69,11 +71,17 @@ class Target:
     upstream_url: str = ""
     upstream_model: str = ""
     upstream_key_ref: str = ""
-    weight: int = 100
+    weight: float = 100
     state: TargetState = TargetState.READY
     input_price: int = 0
     output_price: int = 0
     places: int = 0
+    replica_of: str = ""
+
+    @property
+    def target(self) -> str:
+        """What sessions stay with, and what is judged: the id of all its replicas together."""
+        return self.replica_of or self.id
 
     @property
     def base_url(self) -> str:

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from math import ceil, exp
 
 from services.inference_gateway.proxy.fairness import FairQueue
+from services.inference_gateway.proxy.outcomes import Counting
 from services.inference_gateway.proxy.settings import ProxySettings
 from services.inference_gateway.proxy.snapshot import Target
 from services.inference_gateway.proxy.upstream import UpstreamError
@@ -45,12 +47,20 @@ class DrainRate:
         return self._work / self._seconds if self._seconds > 0 else 0.0
 
 
+def _unheard(_: float) -> None:
+    """Nobody wants to know."""
+
+
 class Turns:
     """One engine's places, as one worker has them. `places` 0: as many as there are connections."""
 
-    def __init__(self, settings: ProxySettings, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, settings: ProxySettings, clock: Callable[[], float], waited: Callable[[float], None] = _unheard
+    ) -> None:
+        """`waited` hears how long each waited that had to."""
         self._settings = settings
         self._clock = clock
+        self._waited = waited
         self._queue: FairQueue[asyncio.Future[None]] = FairQueue()
         self._rate = DrainRate()
         self._running = 0
@@ -80,8 +90,10 @@ class Turns:
         self._check(project, cost)
         turn = asyncio.get_running_loop().create_future()
         self._queue.push(project, cost, turn)
+        since = self._clock()
         try:
             await turn
+            self._waited(self._clock() - since)
         except asyncio.CancelledError:
             self._queue.remove(project, cost, turn)
             if turn.done() and not turn.cancelled():
@@ -143,11 +155,13 @@ class AllTurns:
         self._settings = settings
         self._clock = clock
         self._turns: dict[str, Turns] = {}
+        self.waits = Counting()
 
     def of(self, target: Target) -> Turns:
         turns = self._turns.get(target.id)
         if turns is None:
-            turns = self._turns[target.id] = Turns(self._settings, self._clock)
+            waited = partial(self.waits.answered, target.target)
+            turns = self._turns[target.id] = Turns(self._settings, self._clock, waited)
         turns.places = ceil(target.places / self._settings.workers)
         return turns
 
@@ -156,3 +170,4 @@ class AllTurns:
 
     def forget_others(self, targets: set[str]) -> None:
         self._turns = {name: turns for name, turns in self._turns.items() if name in targets or not turns.idle}
+        self.waits.forget_others(targets)

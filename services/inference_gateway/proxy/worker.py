@@ -111,6 +111,8 @@ class Worker:
                 "revision": snapshot.revision if snapshot else 0,
                 "in_flight": {target: count for target, count in self._gateway.router.in_flight.items() if count},
                 "outcomes": self._gateway.router.outcomes.as_json(),
+                "waits": self._gateway.turns.waits.as_json(),
+                "held": self._gateway.sleepers.held(),
             }
             with suppress(ControlFailed):  # it restarts, or this worker is about to end
                 await self._control.call("/status", json.dumps(status).encode())
@@ -132,7 +134,8 @@ class Worker:
                 for state, count in (("busy", pool.busy), ("idle", pool.idle), ("waiting", pool.waiting)):
                     connections[pool.origin.authority, state] = count
             self._metrics.show(self._metrics.in_flight, running)
-            self._metrics.show(self._metrics.queue, self._gateway.turns.waiting())
+            held = {(target,): count for target, count in self._gateway.sleepers.held().items()}
+            self._metrics.show(self._metrics.queue, self._gateway.turns.waiting() | held)
             self._metrics.show(self._metrics.pool, connections)
 
     async def _keep_ledger(self) -> None:

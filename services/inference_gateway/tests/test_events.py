@@ -64,10 +64,12 @@ async def test_what_was_rolled_back_is_followed_again_only_when_the_alias_moves(
 @pytest.mark.parametrize("kind", [WorkloadStarted, WorkloadFinished, WorkloadFailed])
 async def test_news_of_a_replica_makes_its_deployment_due_at_once(session: Session, kind: Any) -> None:
     deployment = await a_deployment(session)
+    await service.apply(session, deployment, {})
     deployment.due = session.clock.now() + timedelta(seconds=60)
     await session.flush()
     (target,) = await store.targets_of(session, deployment.name)
-    await app.handlers[kind](session, kind(name=target.workload))
+    (replica,) = (await store.replicas_of(session, [target.id]))[target.id]
+    await app.handlers[kind](session, kind(name=replica.workload))
     await session.refresh(deployment)
     assert deployment.due is None
 

@@ -24,6 +24,7 @@ async def see(session: Session, deployment: Deployment, **states: TargetState) -
     found = await targets(session, deployment)
     seen = {found[version.removeprefix("v")].id: Sighting(state) for version, state in states.items()}
     await service.apply(session, deployment, seen)
+    await service.apply(session, deployment, {}, in_force=True)
 
 
 async def ready(session: Session) -> Deployment:
@@ -35,7 +36,7 @@ async def ready(session: Session) -> Deployment:
 async def test_a_deployment_is_ready_when_its_target_answers(session: Session) -> None:
     deployment = await ready(session)
     assert deployment.state == DeploymentState.READY
-    assert [kind for kind, _ in await outbox_of(session)] == ["TrafficShifted", "DeploymentReady"]
+    assert [kind for kind, _ in await outbox_of(session)] == ["TrafficShifted", "DeploymentReady", "RolloutFinished"]
 
 
 @pytest.mark.parametrize("split", [[(1, 60), (2, 60)], [(1, 50), (1, 50)], [(1, 100), (2, 0)]])

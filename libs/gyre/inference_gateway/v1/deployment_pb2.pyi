@@ -9,6 +9,7 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from gyre.inference_gateway.v1 import replica_pb2 as _replica_pb2
 from gyre.inference_gateway.v1 import rollout_pb2 as _rollout_pb2
 import builtins as _builtins
 import sys
@@ -97,6 +98,7 @@ class Deployment(_message.Message):
     ALIAS_FIELD_NUMBER: _builtins.int
     QUEUE_FIELD_NUMBER: _builtins.int
     ROLLOUT_FIELD_NUMBER: _builtins.int
+    SCALE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`projects/{project}/deployments/{slug}`."""
     display_name: _builtins.str
@@ -121,6 +123,10 @@ class Deployment(_message.Message):
     def rollout(self) -> _rollout_pb2.Rollout:
         """The newest change of its split, in force or on the way."""
 
+    @_builtins.property
+    def scale(self) -> _replica_pb2.Scale:
+        """Bounds of how many replicas each of its launched targets has."""
+
     def __init__(
         self,
         *,
@@ -137,10 +143,11 @@ class Deployment(_message.Message):
         alias: _builtins.str = ...,
         queue: _builtins.str = ...,
         rollout: _rollout_pb2.Rollout | None = ...,
+        scale: _replica_pb2.Scale | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "rollout", b"rollout", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "rollout", b"rollout", "scale", b"scale", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["alias", b"alias", "create_time", b"create_time", "created_by", b"created_by", "display_name", b"display_name", "etag", b"etag", "failure_message", b"failure_message", "failure_reason", b"failure_reason", "name", b"name", "queue", b"queue", "rollout", b"rollout", "state", b"state", "targets", b"targets", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alias", b"alias", "create_time", b"create_time", "created_by", b"created_by", "display_name", b"display_name", "etag", b"etag", "failure_message", b"failure_message", "failure_reason", b"failure_reason", "name", b"name", "queue", b"queue", "rollout", b"rollout", "scale", b"scale", "state", b"state", "targets", b"targets", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -148,7 +155,7 @@ Global___Deployment: _TypeAlias = Deployment  # noqa: Y015
 
 @_typing.final
 class Target(_message.Message):
-    """One engine that gets a share of the traffic."""
+    """What serves one thing and gets a share of the traffic: replicas that were launched for it, or an engine that ran before."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -170,6 +177,8 @@ class Target(_message.Message):
         STATE_STOPPED: Target._State.ValueType  # 6
         STATE_STANDBY: Target._State.ValueType  # 7
         """Replaced, and kept warm for a while: sessions that began on it go on there, and a roll-back takes no time."""
+        STATE_ASLEEP: Target._State.ValueType  # 8
+        """Nobody asked it for a while, so that it has no replica; the next request wakes it."""
 
     class State(_State, metaclass=_StateEnumTypeWrapper): ...
     STATE_UNSPECIFIED: Target.State.ValueType  # 0
@@ -184,6 +193,8 @@ class Target(_message.Message):
     STATE_STOPPED: Target.State.ValueType  # 6
     STATE_STANDBY: Target.State.ValueType  # 7
     """Replaced, and kept warm for a while: sessions that began on it go on there, and a roll-back takes no time."""
+    STATE_ASLEEP: Target.State.ValueType  # 8
+    """Nobody asked it for a while, so that it has no replica; the next request wakes it."""
 
     ID_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
@@ -203,6 +214,10 @@ class Target(_message.Message):
     INPUT_PRICE_MICROUSD_FIELD_NUMBER: _builtins.int
     OUTPUT_PRICE_MICROUSD_FIELD_NUMBER: _builtins.int
     PLACES_FIELD_NUMBER: _builtins.int
+    REPLICAS_FIELD_NUMBER: _builtins.int
+    READY_REPLICAS_FIELD_NUMBER: _builtins.int
+    WAKE_TIME_FIELD_NUMBER: _builtins.int
+    COLD_START_SECONDS_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Unique within the deployment; ULID."""
     state: Global___Target.State.ValueType
@@ -214,9 +229,9 @@ class Target(_message.Message):
     weight_percent: _builtins.int
     """Share of new requests; the weights of a deployment sum to 100, or to 0 while nothing is ready."""
     workload: _builtins.str
-    """Replica; empty for an upstream."""
+    """Of its oldest replica; empty for an upstream, and where it has none."""
     address: _builtins.str
-    """`host:port` of the replica; empty while it has none."""
+    """`host:port` of that replica; empty while it has none."""
     upstream_url: _builtins.str
     """Base URL of an engine that runs already, for example `http://127.0.0.1:8000/v1`."""
     upstream_model: _builtins.str
@@ -232,11 +247,20 @@ class Target(_message.Message):
     output_price_microusd: _builtins.int
     places: _builtins.int
     """Requests that it computes at once; more wait in the gateway, fairly between projects. 0 for an upstream: not known."""
+    replicas: _builtins.int
+    """Replicas that it is to have now, within the deployment's bounds; 0 for an upstream, and while it sleeps."""
+    ready_replicas: _builtins.int
+    cold_start_seconds: _builtins.float
+    """From there until a replica answered."""
     @_builtins.property
     def ready_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def standby_time(self) -> _timestamp_pb2.Timestamp:
         """Since when it stands by; unset where it does not."""
+
+    @_builtins.property
+    def wake_time(self) -> _timestamp_pb2.Timestamp:
+        """When a request last woke it."""
 
     def __init__(
         self,
@@ -259,10 +283,14 @@ class Target(_message.Message):
         input_price_microusd: _builtins.int = ...,
         output_price_microusd: _builtins.int = ...,
         places: _builtins.int = ...,
+        replicas: _builtins.int = ...,
+        ready_replicas: _builtins.int = ...,
+        wake_time: _timestamp_pb2.Timestamp | None = ...,
+        cold_start_seconds: _builtins.float = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["ready_time", b"ready_time", "standby_time", b"standby_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ready_time", b"ready_time", "standby_time", b"standby_time", "wake_time", b"wake_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "engine", b"engine", "failure_message", b"failure_message", "failure_reason", b"failure_reason", "id", b"id", "input_price_microusd", b"input_price_microusd", "model_version", b"model_version", "output_price_microusd", b"output_price_microusd", "places", b"places", "ready_time", b"ready_time", "standby_time", b"standby_time", "state", b"state", "upstream_key_ref", b"upstream_key_ref", "upstream_model", b"upstream_model", "upstream_url", b"upstream_url", "variant", b"variant", "weight_percent", b"weight_percent", "workload", b"workload"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "cold_start_seconds", b"cold_start_seconds", "engine", b"engine", "failure_message", b"failure_message", "failure_reason", b"failure_reason", "id", b"id", "input_price_microusd", b"input_price_microusd", "model_version", b"model_version", "output_price_microusd", b"output_price_microusd", "places", b"places", "ready_replicas", b"ready_replicas", "ready_time", b"ready_time", "replicas", b"replicas", "standby_time", b"standby_time", "state", b"state", "upstream_key_ref", b"upstream_key_ref", "upstream_model", b"upstream_model", "upstream_url", b"upstream_url", "variant", b"variant", "wake_time", b"wake_time", "weight_percent", b"weight_percent", "workload", b"workload"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

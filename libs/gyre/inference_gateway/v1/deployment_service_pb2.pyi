@@ -10,6 +10,7 @@ from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from gyre.inference_gateway.v1 import deployment_pb2 as _deployment_pb2
+from gyre.inference_gateway.v1 import replica_pb2 as _replica_pb2
 from gyre.inference_gateway.v1 import rollout_pb2 as _rollout_pb2
 import builtins as _builtins
 import sys
@@ -84,6 +85,7 @@ class CreateDeploymentRequest(_message.Message):
     ALIAS_FIELD_NUMBER: _builtins.int
     QUEUE_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    SCALE_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """`projects/{project}`."""
     deployment_id: _builtins.str
@@ -98,6 +100,10 @@ class CreateDeploymentRequest(_message.Message):
     def targets(self) -> _containers.RepeatedCompositeFieldContainer[Global___TargetSpec]:
         """Empty if alias says what to serve."""
 
+    @_builtins.property
+    def scale(self) -> _replica_pb2.Scale:
+        """Unset means one replica of each target."""
+
     def __init__(
         self,
         *,
@@ -108,10 +114,11 @@ class CreateDeploymentRequest(_message.Message):
         alias: _builtins.str = ...,
         queue: _builtins.str = ...,
         request_id: _builtins.str = ...,
+        scale: _replica_pb2.Scale | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["scale", b"scale"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["alias", b"alias", "deployment_id", b"deployment_id", "display_name", b"display_name", "parent", b"parent", "queue", b"queue", "request_id", b"request_id", "targets", b"targets"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alias", b"alias", "deployment_id", b"deployment_id", "display_name", b"display_name", "parent", b"parent", "queue", b"queue", "request_id", b"request_id", "scale", b"scale", "targets", b"targets"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

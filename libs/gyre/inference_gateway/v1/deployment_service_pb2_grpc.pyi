@@ -37,8 +37,8 @@ class DeploymentServiceStub:
     def __new__(cls, channel: _aio.Channel) -> DeploymentServiceAsyncStub: ...
     CreateDeployment: _grpc.UnaryUnaryMultiCallable[_deployment_service_pb2.CreateDeploymentRequest, _deployment_pb2.Deployment]
     """Returns it PENDING; replicas come up by workloads. ALREADY_EXISTS (DEPLOYMENT_EXISTS); INVALID_ARGUMENT
-    (INVALID_SLUG, TARGETS_REQUIRED, BAD_WEIGHTS, UPSTREAM_REFUSED); NOT_FOUND (VARIANT_NOT_FOUND, ALIAS_NOT_FOUND);
-    FAILED_PRECONDITION (VARIANT_NOT_READY, FORMAT_UNSUPPORTED, LICENCE_REFUSED).
+    (INVALID_SLUG, TARGETS_REQUIRED, BAD_WEIGHTS, BAD_SCALE, UPSTREAM_REFUSED); NOT_FOUND (VARIANT_NOT_FOUND,
+    ALIAS_NOT_FOUND); FAILED_PRECONDITION (VARIANT_NOT_READY, FORMAT_UNSUPPORTED, LICENCE_REFUSED).
     """
     GetDeployment: _grpc.UnaryUnaryMultiCallable[_deployment_service_pb2.GetDeploymentRequest, _deployment_pb2.Deployment]
     """NOT_FOUND (DEPLOYMENT_NOT_FOUND), also for a name of another project."""
@@ -71,8 +71,8 @@ class DeploymentServiceAsyncStub(DeploymentServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateDeployment: _aio.UnaryUnaryMultiCallable[_deployment_service_pb2.CreateDeploymentRequest, _deployment_pb2.Deployment]  # type: ignore[assignment]
     """Returns it PENDING; replicas come up by workloads. ALREADY_EXISTS (DEPLOYMENT_EXISTS); INVALID_ARGUMENT
-    (INVALID_SLUG, TARGETS_REQUIRED, BAD_WEIGHTS, UPSTREAM_REFUSED); NOT_FOUND (VARIANT_NOT_FOUND, ALIAS_NOT_FOUND);
-    FAILED_PRECONDITION (VARIANT_NOT_READY, FORMAT_UNSUPPORTED, LICENCE_REFUSED).
+    (INVALID_SLUG, TARGETS_REQUIRED, BAD_WEIGHTS, BAD_SCALE, UPSTREAM_REFUSED); NOT_FOUND (VARIANT_NOT_FOUND,
+    ALIAS_NOT_FOUND); FAILED_PRECONDITION (VARIANT_NOT_READY, FORMAT_UNSUPPORTED, LICENCE_REFUSED).
     """
     GetDeployment: _aio.UnaryUnaryMultiCallable[_deployment_service_pb2.GetDeploymentRequest, _deployment_pb2.Deployment]  # type: ignore[assignment]
     """NOT_FOUND (DEPLOYMENT_NOT_FOUND), also for a name of another project."""
@@ -108,8 +108,8 @@ class DeploymentServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_deployment_pb2.Deployment, _abc.Awaitable[_deployment_pb2.Deployment]]:
         """Returns it PENDING; replicas come up by workloads. ALREADY_EXISTS (DEPLOYMENT_EXISTS); INVALID_ARGUMENT
-        (INVALID_SLUG, TARGETS_REQUIRED, BAD_WEIGHTS, UPSTREAM_REFUSED); NOT_FOUND (VARIANT_NOT_FOUND, ALIAS_NOT_FOUND);
-        FAILED_PRECONDITION (VARIANT_NOT_READY, FORMAT_UNSUPPORTED, LICENCE_REFUSED).
+        (INVALID_SLUG, TARGETS_REQUIRED, BAD_WEIGHTS, BAD_SCALE, UPSTREAM_REFUSED); NOT_FOUND (VARIANT_NOT_FOUND,
+        ALIAS_NOT_FOUND); FAILED_PRECONDITION (VARIANT_NOT_READY, FORMAT_UNSUPPORTED, LICENCE_REFUSED).
         """
 
     @_abc_1.abstractmethod

@@ -189,7 +189,17 @@ export type TargetState =
   | "STATE_DRAINING"
   | "STATE_FAILED"
   | "STATE_STOPPED"
-  | "STATE_STANDBY";
+  | "STATE_STANDBY"
+  | "STATE_ASLEEP";
+
+export type ReplicaState =
+  | "STATE_UNSPECIFIED"
+  | "STATE_PENDING"
+  | "STATE_STARTING"
+  | "STATE_READY"
+  | "STATE_FAILED"
+  | "STATE_DRAINING"
+  | "STATE_STOPPED";
 
 export type RolloutState =
   | "STATE_UNSPECIFIED"
@@ -820,6 +830,7 @@ export interface Deployment {
   alias: string;
   queue: string;
   rollout?: Rollout | null;
+  scale?: Scale | null;
 }
 
 export interface Target {
@@ -841,6 +852,10 @@ export interface Target {
   input_price_microusd: string;
   output_price_microusd: string;
   places: number;
+  replicas: number;
+  ready_replicas: number;
+  wake_time?: string | null;
+  cold_start_seconds: number;
 }
 
 export interface TargetSpec {
@@ -853,6 +868,29 @@ export interface TargetSpec {
   input_price_microusd: string;
   output_price_microusd: string;
   places: number;
+}
+
+export interface Scale {
+  min_replicas: number;
+  max_replicas: number;
+  idle_time?: string | null;
+}
+
+export interface Replica {
+  name: string;
+  state: ReplicaState;
+  create_time?: string | null;
+  update_time?: string | null;
+  target: string;
+  workload: string;
+  address: string;
+  failure_reason: string;
+  failure_message: string;
+  failures: number;
+  ready_time?: string | null;
+  retry_time?: string | null;
+  drain_time?: string | null;
+  requests: number;
 }
 
 export interface Rollout {

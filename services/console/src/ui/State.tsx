@@ -32,6 +32,7 @@ const TONES: Record<string, Tone> = {
   STOPPING: "wait",
   DRAINING: "wait",
   STANDBY: "off",
+  ASLEEP: "off",
   ROLLED_BACK: "bad",
   RELEASING: "wait",
   DEGRADED: "wait",

@@ -52,7 +52,10 @@ async def start(tmp_path: Path) -> AsyncIterator[Start]:
                 running.asked_about.append(digest)
                 return await running.knows_key(digest)
 
-            control = ControlServer(control_path, chosen, on_feedback, knows_key, lambda status: None)
+            async def on_wake(target: str) -> None:
+                running.woken.append(target)
+
+            control = ControlServer(control_path, chosen, on_feedback, knows_key, lambda status: None, on_wake)
             await control.start()
             stack.push_async_callback(control.stop)
             stack.push_async_callback(server.drain, 0.1)

@@ -68,6 +68,7 @@ class Running:
     queue: RecordQueue
     feedback: list[FeedbackCall] = field(default_factory=list)
     asked_about: list[str] = field(default_factory=list)
+    woken: list[str] = field(default_factory=list)
     knows_key: KeyQuestion = field(default=nobody)
     clients: list[AsyncOpenAI] = field(default_factory=list)
 

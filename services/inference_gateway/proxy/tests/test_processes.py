@@ -41,11 +41,13 @@ class Home:
         self.registry = CollectorRegistry()
         self.stored: list[CompletionRecord] = []
         self.down = False
+        self.woken: list[str] = []
         self.clients: list[AsyncOpenAI] = []
         settings = ProxySettings(workers=workers, drain_seconds=10)
         self.pool = ProxyPool(
             settings, self.paths, "127.0.0.1", self.port,
-            record=self.record, on_feedback=self.on_feedback, knows_key=nobody, registry=self.registry,
+            record=self.record, on_feedback=self.on_feedback, knows_key=nobody, on_wake=self.on_wake,
+            registry=self.registry,
         )  # fmt: skip
 
     async def record(self, batch: list[CompletionRecord]) -> None:
@@ -55,6 +57,9 @@ class Home:
 
     async def on_feedback(self, call: FeedbackCall) -> tuple[int, Any]:
         return 200, {"project": call.project}
+
+    async def on_wake(self, target: str) -> None:
+        self.woken.append(target)
 
     async def route(self, *targets: Target, revision: int = 1) -> None:
         write_snapshot(self.paths.snapshot, snapshot_of([deployment(*targets)], revision=revision))
@@ -107,6 +112,18 @@ async def test_feedback_passes_the_worker(home):
         reply = await http.post("/v1/feedback", json={}, headers={"authorization": f"Bearer {KEY}"})
     assert reply.status_code == 200 and reply.json() == {"project": "demo"}
     assert os.stat(home.paths.control).st_mode & 0o777 == 0o600
+
+
+async def test_a_worker_wakes_what_sleeps_and_tells_who_waits_for_it_and_how_long_they_waited_for_a_place(home):
+    await home.route(Target("t1", state=TargetState.ASLEEP))
+    asking = [asyncio.create_task(home.ask()) for _ in range(3)]
+    await eventually(lambda: home.woken and home.pool.held("t1") == 3)
+    async with raw(upstreams.answers("hi")) as engine:
+        await home.route(Target("r1", address=engine.address, replica_of="t1", places=1), revision=2)
+        assert [(await each).choices[0].message.content for each in asking] == ["hi"] * 3
+        await eventually(lambda: home.pool.outcomes["t1"].all == 3)
+    assert set(home.woken) == {"t1"}
+    assert (home.pool.held("t1"), home.pool.waits["t1"].all) == (0, 2), "one place: two of three had to wait for it"
 
 
 async def test_a_killed_worker_is_started_anew_and_meanwhile_nobody_is_refused(home):

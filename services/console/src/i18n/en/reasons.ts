@@ -85,6 +85,8 @@ export const reasons = {
   "reason.BASE_REQUIRED": "Choose a base model",
   "reason.METHOD_REQUIRED": "Choose a method",
   "reason.BAD_TRAFFIC_STEPS": "The traffic steps must rise to 100",
+  "reason.BAD_SCALE": "The replicas do not fit: 0 to 64, not fewer at most than at least",
+  "reason.REPLICA_NOT_FOUND": "There is no such replica",
   "reason.BAD_WEIGHTS": "The shares must sum to 100",
   "reason.WORSE_ERRORS": "More answers failed than before",
   "reason.WORSE_LATENCY": "More answers were slow than before",

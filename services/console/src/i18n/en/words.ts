@@ -33,6 +33,7 @@ export const words = {
   "measure.errors": "Failed",
   "measure.latency": "Slow",
   "measure.feedback": "Disliked",
+  "state.ASLEEP": "Asleep",
   "state.STANDBY": "Standing by",
   "state.ROLLED_BACK": "Rolled back",
   "state.LOST": "Lost",

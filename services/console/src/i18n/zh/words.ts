@@ -36,6 +36,7 @@ export const words: Translation<typeof source> = {
   "measure.errors": "失败",
   "measure.latency": "缓慢",
   "measure.feedback": "差评",
+  "state.ASLEEP": "休眠",
   "state.STANDBY": "待命",
   "state.ROLLED_BACK": "已回滚",
   "state.LOST": "失联",

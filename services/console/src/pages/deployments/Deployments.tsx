@@ -1,4 +1,11 @@
-import { CommentOutlined, DeleteOutlined, PlusOutlined, RollbackOutlined, SwapOutlined } from "@ant-design/icons";
+import {
+  ColumnHeightOutlined,
+  CommentOutlined,
+  DeleteOutlined,
+  PlusOutlined,
+  RollbackOutlined,
+  SwapOutlined,
+} from "@ant-design/icons";
 import { Button, Tooltip } from "antd";
 import { useState } from "react";
 import { Link, useSearchParams } from "react-router";
@@ -15,7 +22,9 @@ import { State } from "@/ui/State";
 import { useAskToRemove, useConfirm } from "@/ui/useConfirm";
 import { Nothing, Time } from "@/ui/values";
 import { CreateDeploymentDrawer, ShiftDrawer } from "./Drawers";
+import { ReplicaCount, Replicas } from "./Replicas";
 import { canRollBack, isRunning, Rollouts } from "./Rollouts";
+import { ScaleDrawer } from "./ScaleDrawer";
 import { Targets, TrafficBar } from "./Targets";
 import "./deployments.css";
 
@@ -25,6 +34,7 @@ export function Deployments() {
   const mayWrite = useMay("ENGINEER");
   const [address, setAddress] = useSearchParams();
   const [shifting, setShifting] = useState<Deployment | null>(null);
+  const [scaling, setScaling] = useState<Deployment | null>(null);
   const creating = address.get("new") !== null;
   const setCreating = (open: boolean) => setAddress(open ? { new: "" } : {}, { replace: true });
   const opened = address.get("open");
@@ -45,6 +55,7 @@ export function Deployments() {
           expandedRowRender: (one) => (
             <div className="stack-s">
               <Targets deployment={one} />
+              <Replicas deployment={one} />
               <Rollouts deployment={one} />
             </div>
           ),
@@ -68,6 +79,11 @@ export function Deployments() {
                 {isRunning(one) && <span className="quiet">{t("deployments.underway")}</span>}
               </>
             ),
+          },
+          {
+            key: "replicas",
+            title: t("deployments.replicas"),
+            render: (one) => <ReplicaCount deployment={one} />,
           },
           {
             key: "alias",
@@ -95,17 +111,26 @@ export function Deployments() {
           {
             key: "actions",
             title: t("column.actions"),
-            render: (one) => <Actions deployment={one} onShift={() => setShifting(one)} />,
+            render: (one) => (
+              <Actions deployment={one} onShift={() => setShifting(one)} onScale={() => setScaling(one)} />
+            ),
           },
         ]}
       />
       <CreateDeploymentDrawer open={creating} onClose={() => setCreating(false)} />
       <ShiftDrawer deployment={shifting} onClose={() => setShifting(null)} />
+      <ScaleDrawer deployment={scaling} onClose={() => setScaling(null)} />
     </Page>
   );
 }
 
-function Actions({ deployment, onShift }: { deployment: Deployment; onShift: () => void }) {
+interface ActionsProps {
+  deployment: Deployment;
+  onShift: () => void;
+  onScale: () => void;
+}
+
+function Actions({ deployment, onShift, onScale }: ActionsProps) {
   const { t } = useI18n();
   const project = useProject();
   const mayWrite = useMay("ENGINEER");
@@ -144,6 +169,16 @@ function Actions({ deployment, onShift }: { deployment: Deployment; onShift: () 
               icon={<SwapOutlined aria-hidden />}
               aria-label={`${t("deployments.shift")} ${id}`}
               onClick={onShift}
+            />
+          </Tooltip>
+          <Tooltip title={t("deployments.scale")}>
+            <Button
+              type="text"
+              size="small"
+              icon={<ColumnHeightOutlined aria-hidden />}
+              aria-label={`${t("deployments.scale")} ${id}`}
+              disabled={!deployment.targets.some((target) => target.variant)}
+              onClick={onScale}
             />
           </Tooltip>
           <Tooltip title={t("deployments.rollBack")}>

@@ -199,7 +199,9 @@ export function ShiftDrawer({ deployment, onClose }: { deployment: Deployment | 
 
 function toSpecs({ targets }: Deployment): TargetSpec[] {
   return targets
-    .filter((target) => ["PENDING", "STARTING", "READY"].includes(bare(target.state)) || target.weight_percent > 0)
+    .filter(
+      (target) => ["PENDING", "STARTING", "READY", "ASLEEP"].includes(bare(target.state)) || target.weight_percent > 0,
+    )
     .map((target) => ({
       variant: target.variant,
       engine: target.engine,

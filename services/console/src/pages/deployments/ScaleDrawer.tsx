@@ -1,0 +1,88 @@
+import { App, Form } from "antd";
+import { post } from "@/api/client";
+import { lastPart } from "@/api/names";
+import { useChange } from "@/api/queries";
+import type { Deployment } from "@/api/types";
+import { useI18n } from "@/i18n";
+import { FormDrawer } from "@/ui/FormDrawer";
+import { NumberInput } from "@/ui/NumberInput";
+
+const MOST = 64;
+const WEEK = 604_800;
+
+interface Values {
+  min_replicas: number;
+  max_replicas: number;
+  idle_seconds: number;
+}
+
+/** Between which bounds the number of replicas follows the load; with a minimum of none it may sleep. */
+export function ScaleDrawer({ deployment, onClose }: { deployment: Deployment | null; onClose: () => void }) {
+  const { t } = useI18n();
+  const { message } = App.useApp();
+  const [form] = Form.useForm<Values>();
+  const least = Form.useWatch("min_replicas", form);
+  const scale = useChange(
+    ["inference_gateway", "gpu_scheduler"],
+    ({ name, etag, values }: { name: string; etag?: string; values: Values }) =>
+      post<Deployment>(`/${name}:scale`, {
+        scale: {
+          min_replicas: values.min_replicas,
+          max_replicas: values.max_replicas,
+          idle_time: `${values.idle_seconds}s`,
+        },
+        etag,
+      }),
+  );
+  const now = deployment?.scale;
+  return (
+    <FormDrawer<Values>
+      open={deployment !== null}
+      onClose={onClose}
+      form={form}
+      title={t("deployments.scaleTitle", { what: deployment ? lastPart(deployment.name) : "" })}
+      lead={t("deployments.scaleLead")}
+      submitText={t("deployments.scale")}
+      initialValues={{
+        min_replicas: now?.min_replicas ?? 1,
+        max_replicas: now?.max_replicas ?? 1,
+        idle_seconds: Number.parseFloat(now?.idle_time ?? "300s"),
+      }}
+      onSubmit={async (values) => {
+        if (!deployment) return;
+        await scale.mutateAsync({ name: deployment.name, etag: deployment.etag, values });
+        message.success(t("deployments.scaled"));
+      }}
+    >
+      <div className="form-grid">
+        <Form.Item name="min_replicas" required label={t("deployments.minReplicas")}>
+          <NumberInput min={0} max={MOST} precision={0} />
+        </Form.Item>
+        <Form.Item
+          name="max_replicas"
+          required
+          label={t("deployments.maxReplicas")}
+          dependencies={["min_replicas"]}
+          rules={[
+            ({ getFieldValue }) => ({
+              validator: async (_, most) => {
+                if (most < getFieldValue("min_replicas")) throw new Error(t("deployments.maxRule"));
+              },
+            }),
+          ]}
+        >
+          <NumberInput min={1} max={MOST} precision={0} />
+        </Form.Item>
+      </div>
+      <Form.Item
+        name="idle_seconds"
+        required
+        hidden={least !== 0}
+        label={t("deployments.idleSeconds")}
+        tooltip={t("deployments.idleHint")}
+      >
+        <NumberInput min={1} max={WEEK} precision={0} />
+      </Form.Item>
+    </FormDrawer>
+  );
+}
