@@ -22,25 +22,26 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from gyre.inference_gateway.v1 import rollout_pb2 as gyre_dot_inference__gateway_dot_v1_dot_rollout__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*gyre/inference_gateway/v1/deployment.proto\x12\x19gyre.inference_gateway.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\'gyre/inference_gateway/v1/rollout.proto\"\xa5\x04\n\nDeployment\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12:\n\x05state\x18\x03 \x01(\x0e\x32+.gyre.inference_gateway.v1.Deployment.State\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04\x65tag\x18\x06 \x01(\t\x12\x12\n\ncreated_by\x18\x07 \x01(\t\x12\x16\n\x0e\x66\x61ilure_reason\x18\x08 \x01(\t\x12\x17\n\x0f\x66\x61ilure_message\x18\t \x01(\t\x12\x32\n\x07targets\x18\n \x03(\x0b\x32!.gyre.inference_gateway.v1.Target\x12\r\n\x05\x61lias\x18\x0b \x01(\t\x12\r\n\x05queue\x18\x0c \x01(\t\x12\x33\n\x07rollout\x18\r \x01(\x0b\x32\".gyre.inference_gateway.v1.Rollout\"{\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x11\n\rSTATE_PENDING\x10\x01\x12\x0f\n\x0bSTATE_READY\x10\x02\x12\x12\n\x0eSTATE_DEGRADED\x10\x03\x12\x10\n\x0cSTATE_FAILED\x10\x04\x12\x11\n\rSTATE_DELETED\x10\x05\"\xaf\x05\n\x06Target\x12\n\n\x02id\x18\x01 \x01(\t\x12\x36\n\x05state\x18\x02 \x01(\x0e\x32\'.gyre.inference_gateway.v1.Target.State\x12\x31\n\x06\x65ngine\x18\x03 \x01(\x0e\x32!.gyre.inference_gateway.v1.Engine\x12\x15\n\rmodel_version\x18\x04 \x01(\t\x12\x0f\n\x07variant\x18\x05 \x01(\t\x12\x16\n\x0eweight_percent\x18\x06 \x01(\x05\x12\x10\n\x08workload\x18\x07 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x08 \x01(\t\x12\x14\n\x0cupstream_url\x18\t \x01(\t\x12\x16\n\x0eupstream_model\x18\n \x01(\t\x12\x18\n\x10upstream_key_ref\x18\x0b \x01(\t\x12\x16\n\x0e\x66\x61ilure_reason\x18\x0c \x01(\t\x12\x17\n\x0f\x66\x61ilure_message\x18\r \x01(\t\x12.\n\nready_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0cstandby_time\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1c\n\x14input_price_microusd\x18\x15 \x01(\x03\x12\x1d\n\x15output_price_microusd\x18\x16 \x01(\x03\x12\x0e\n\x06places\x18\x17 \x01(\x05\"\xa2\x01\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x11\n\rSTATE_PENDING\x10\x01\x12\x12\n\x0eSTATE_STARTING\x10\x02\x12\x0f\n\x0bSTATE_READY\x10\x03\x12\x12\n\x0eSTATE_DRAINING\x10\x04\x12\x10\n\x0cSTATE_FAILED\x10\x05\x12\x11\n\rSTATE_STOPPED\x10\x06\x12\x11\n\rSTATE_STANDBY\x10\x07*j\n\x06\x45ngine\x12\x16\n\x12\x45NGINE_UNSPECIFIED\x10\x00\x12\x14\n\x10\x45NGINE_LLAMA_CPP\x10\x01\x12\x0f\n\x0b\x45NGINE_VLLM\x10\x02\x12\x11\n\rENGINE_OPENAI\x10\x03\x12\x0e\n\nENGINE_TGI\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*gyre/inference_gateway/v1/deployment.proto\x12\x19gyre.inference_gateway.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\'gyre/inference_gateway/v1/rollout.proto\"\xeb\x04\n\nDeployment\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12:\n\x05state\x18\x03 \x01(\x0e\x32+.gyre.inference_gateway.v1.Deployment.State\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04\x65tag\x18\x06 \x01(\t\x12\x12\n\ncreated_by\x18\x07 \x01(\t\x12\x16\n\x0e\x66\x61ilure_reason\x18\x08 \x01(\t\x12\x17\n\x0f\x66\x61ilure_message\x18\t \x01(\t\x12\x32\n\x07targets\x18\n \x03(\x0b\x32!.gyre.inference_gateway.v1.Target\x12\r\n\x05\x61lias\x18\x0b \x01(\t\x12\r\n\x05queue\x18\x0c \x01(\t\x12\x33\n\x07rollout\x18\r \x01(\x0b\x32\".gyre.inference_gateway.v1.Rollout\x12\x11\n\tfallbacks\x18\x1f \x03(\t\x12\x31\n\x0e\x66\x61llback_after\x18  \x01(\x0b\x32\x19.google.protobuf.Duration\"{\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x11\n\rSTATE_PENDING\x10\x01\x12\x0f\n\x0bSTATE_READY\x10\x02\x12\x12\n\x0eSTATE_DEGRADED\x10\x03\x12\x10\n\x0cSTATE_FAILED\x10\x04\x12\x11\n\rSTATE_DELETED\x10\x05\"\xd7\x05\n\x06Target\x12\n\n\x02id\x18\x01 \x01(\t\x12\x36\n\x05state\x18\x02 \x01(\x0e\x32\'.gyre.inference_gateway.v1.Target.State\x12\x31\n\x06\x65ngine\x18\x03 \x01(\x0e\x32!.gyre.inference_gateway.v1.Engine\x12\x15\n\rmodel_version\x18\x04 \x01(\t\x12\x0f\n\x07variant\x18\x05 \x01(\t\x12\x16\n\x0eweight_percent\x18\x06 \x01(\x05\x12\x10\n\x08workload\x18\x07 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x08 \x01(\t\x12\x14\n\x0cupstream_url\x18\t \x01(\t\x12\x16\n\x0eupstream_model\x18\n \x01(\t\x12\x18\n\x10upstream_key_ref\x18\x0b \x01(\t\x12\x16\n\x0e\x66\x61ilure_reason\x18\x0c \x01(\t\x12\x17\n\x0f\x66\x61ilure_message\x18\r \x01(\t\x12.\n\nready_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0cstandby_time\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1c\n\x14input_price_microusd\x18\x15 \x01(\x03\x12\x1d\n\x15output_price_microusd\x18\x16 \x01(\x03\x12\x0e\n\x06places\x18\x17 \x01(\x05\x12\x16\n\x0eshadow_percent\x18\x1f \x01(\x05\x12\x0e\n\x06region\x18  \x01(\t\"\xa2\x01\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x11\n\rSTATE_PENDING\x10\x01\x12\x12\n\x0eSTATE_STARTING\x10\x02\x12\x0f\n\x0bSTATE_READY\x10\x03\x12\x12\n\x0eSTATE_DRAINING\x10\x04\x12\x10\n\x0cSTATE_FAILED\x10\x05\x12\x11\n\rSTATE_STOPPED\x10\x06\x12\x11\n\rSTATE_STANDBY\x10\x07*j\n\x06\x45ngine\x12\x16\n\x12\x45NGINE_UNSPECIFIED\x10\x00\x12\x14\n\x10\x45NGINE_LLAMA_CPP\x10\x01\x12\x0f\n\x0b\x45NGINE_VLLM\x10\x02\x12\x11\n\rENGINE_OPENAI\x10\x03\x12\x0e\n\nENGINE_TGI\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'gyre.inference_gateway.v1.deployment_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ENGINE']._serialized_start=1389
-  _globals['_ENGINE']._serialized_end=1495
-  _globals['_DEPLOYMENT']._serialized_start=148
-  _globals['_DEPLOYMENT']._serialized_end=697
-  _globals['_DEPLOYMENT_STATE']._serialized_start=574
-  _globals['_DEPLOYMENT_STATE']._serialized_end=697
-  _globals['_TARGET']._serialized_start=700
-  _globals['_TARGET']._serialized_end=1387
-  _globals['_TARGET_STATE']._serialized_start=1225
-  _globals['_TARGET_STATE']._serialized_end=1387
+  _globals['_ENGINE']._serialized_start=1531
+  _globals['_ENGINE']._serialized_end=1637
+  _globals['_DEPLOYMENT']._serialized_start=180
+  _globals['_DEPLOYMENT']._serialized_end=799
+  _globals['_DEPLOYMENT_STATE']._serialized_start=676
+  _globals['_DEPLOYMENT_STATE']._serialized_end=799
+  _globals['_TARGET']._serialized_start=802
+  _globals['_TARGET']._serialized_end=1529
+  _globals['_TARGET_STATE']._serialized_start=1367
+  _globals['_TARGET_STATE']._serialized_end=1529
 # @@protoc_insertion_point(module_scope)

@@ -5,6 +5,7 @@ isort:skip_file
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
@@ -97,6 +98,8 @@ class Deployment(_message.Message):
     ALIAS_FIELD_NUMBER: _builtins.int
     QUEUE_FIELD_NUMBER: _builtins.int
     ROLLOUT_FIELD_NUMBER: _builtins.int
+    FALLBACKS_FIELD_NUMBER: _builtins.int
+    FALLBACK_AFTER_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`projects/{project}/deployments/{slug}`."""
     display_name: _builtins.str
@@ -121,6 +124,14 @@ class Deployment(_message.Message):
     def rollout(self) -> _rollout_pb2.Rollout:
         """The newest change of its split, in force or on the way."""
 
+    @_builtins.property
+    def fallbacks(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Slugs of deployments of this project that answer, in this order, where none of its own targets can."""
+
+    @_builtins.property
+    def fallback_after(self) -> _duration_pb2.Duration:
+        """The first of them is asked after so long without a first byte, too; unset means never for that."""
+
     def __init__(
         self,
         *,
@@ -137,10 +148,12 @@ class Deployment(_message.Message):
         alias: _builtins.str = ...,
         queue: _builtins.str = ...,
         rollout: _rollout_pb2.Rollout | None = ...,
+        fallbacks: _abc.Iterable[_builtins.str] | None = ...,
+        fallback_after: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "rollout", b"rollout", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "fallback_after", b"fallback_after", "rollout", b"rollout", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["alias", b"alias", "create_time", b"create_time", "created_by", b"created_by", "display_name", b"display_name", "etag", b"etag", "failure_message", b"failure_message", "failure_reason", b"failure_reason", "name", b"name", "queue", b"queue", "rollout", b"rollout", "state", b"state", "targets", b"targets", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alias", b"alias", "create_time", b"create_time", "created_by", b"created_by", "display_name", b"display_name", "etag", b"etag", "failure_message", b"failure_message", "failure_reason", b"failure_reason", "fallback_after", b"fallback_after", "fallbacks", b"fallbacks", "name", b"name", "queue", b"queue", "rollout", b"rollout", "state", b"state", "targets", b"targets", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -203,6 +216,8 @@ class Target(_message.Message):
     INPUT_PRICE_MICROUSD_FIELD_NUMBER: _builtins.int
     OUTPUT_PRICE_MICROUSD_FIELD_NUMBER: _builtins.int
     PLACES_FIELD_NUMBER: _builtins.int
+    SHADOW_PERCENT_FIELD_NUMBER: _builtins.int
+    REGION_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Unique within the deployment; ULID."""
     state: Global___Target.State.ValueType
@@ -232,6 +247,10 @@ class Target(_message.Message):
     output_price_microusd: _builtins.int
     places: _builtins.int
     """Requests that it computes at once; more wait in the gateway, fairly between projects. 0 for an upstream: not known."""
+    shadow_percent: _builtins.int
+    """Of requests that others answer it gets a copy; its own answer is compared, and nobody sees it."""
+    region: _builtins.str
+    """Where a rented engine computes, for example `eu`; empty for own hardware."""
     @_builtins.property
     def ready_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -259,10 +278,12 @@ class Target(_message.Message):
         input_price_microusd: _builtins.int = ...,
         output_price_microusd: _builtins.int = ...,
         places: _builtins.int = ...,
+        shadow_percent: _builtins.int = ...,
+        region: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["ready_time", b"ready_time", "standby_time", b"standby_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "engine", b"engine", "failure_message", b"failure_message", "failure_reason", b"failure_reason", "id", b"id", "input_price_microusd", b"input_price_microusd", "model_version", b"model_version", "output_price_microusd", b"output_price_microusd", "places", b"places", "ready_time", b"ready_time", "standby_time", b"standby_time", "state", b"state", "upstream_key_ref", b"upstream_key_ref", "upstream_model", b"upstream_model", "upstream_url", b"upstream_url", "variant", b"variant", "weight_percent", b"weight_percent", "workload", b"workload"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "engine", b"engine", "failure_message", b"failure_message", "failure_reason", b"failure_reason", "id", b"id", "input_price_microusd", b"input_price_microusd", "model_version", b"model_version", "output_price_microusd", b"output_price_microusd", "places", b"places", "ready_time", b"ready_time", "region", b"region", "shadow_percent", b"shadow_percent", "standby_time", b"standby_time", "state", b"state", "upstream_key_ref", b"upstream_key_ref", "upstream_model", b"upstream_model", "upstream_url", b"upstream_url", "variant", b"variant", "weight_percent", b"weight_percent", "workload", b"workload"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
