@@ -22,6 +22,7 @@ from gyre.inference_gateway.v1.spending_service_pb2_grpc import SpendingServiceS
 from gyre_kit import resources
 from gyre_kit.app import Context
 from gyre_kit.auth import ALL_PROJECTS, caller
+from gyre_kit.db import Database
 from gyre_kit.errors import Denied, Invalid
 from gyre_kit.names import project_of
 from gyre_kit.render import render
@@ -147,10 +148,7 @@ class DeploymentApi(DeploymentServiceServicer):
         return await self._shown(deployment)
 
     async def _shown(self, deployment: Deployment) -> deployment_pb2.Deployment:
-        async with self.db.transaction() as session:
-            targets = await store.targets_of(session, deployment.name)
-            rollouts = await store.newest_rollouts(session, [deployment.name])
-        return to_proto(deployment, targets, rollouts.get(deployment.name))
+        return await shown(self.db, deployment)
 
 
 class CompletionApi(CompletionServiceServicer):
@@ -210,10 +208,21 @@ class SpendingApi(SpendingServiceServicer):
         return spending.of_project(self.context.state["ledger"], project, [key.name for key in keys])
 
 
+async def shown(db: Database, deployment: Deployment) -> deployment_pb2.Deployment:
+    """With its targets and its newest rollout."""
+    async with db.transaction() as session:
+        targets = await store.targets_of(session, deployment.name)
+        rollouts = await store.newest_rollouts(session, [deployment.name])
+    return to_proto(deployment, targets, rollouts.get(deployment.name))
+
+
 def to_proto(deployment: Deployment, targets: Sequence[Target], rollout: Rollout | None) -> deployment_pb2.Deployment:
-    shown = [render(target, deployment_pb2.Target) for target in targets]
+    rows = [render(target, deployment_pb2.Target) for target in targets]
     change = rollout_to_proto(rollout) if rollout else None
-    return render(deployment, deployment_pb2.Deployment, targets=shown, rollout=change)
+    reply = render(deployment, deployment_pb2.Deployment, targets=rows, rollout=change)
+    if deployment.fallback_seconds:
+        reply.fallback_after.FromTimedelta(timedelta(seconds=deployment.fallback_seconds))
+    return reply
 
 
 def rollout_to_proto(rollout: Rollout) -> rollout_pb2.Rollout:

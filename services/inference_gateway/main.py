@@ -18,11 +18,12 @@ from services.inference_gateway.reconcile import (
     warm_up,
 )
 from services.inference_gateway.settings import Settings
+from services.inference_gateway.shadow_api import ShadowApi
 
 app = App(
     component="inference_gateway",
     settings=Settings(),
-    servicers=[DeploymentApi, CompletionApi, SpendingApi],
+    servicers=[DeploymentApi, CompletionApi, SpendingApi, ShadowApi],
     handlers=HANDLERS,
     reconcilers=[
         Reconciler(refresh_keys, every=30.0),

@@ -279,6 +279,7 @@ async def refresh_keys(context: Context) -> bool:
                     consent_to_keep=project.consent_to_keep,
                     requests_per_minute=project.requests_per_minute,
                     limits=to_dict(project.limits),
+                    regions=list(project.regions),
                 ),
             )
     context.wake_event("publish_routes").set()

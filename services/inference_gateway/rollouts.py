@@ -116,6 +116,7 @@ async def begin(
         if target.state == TargetState.STANDBY:
             await come_back(session, target)
         price_anew(target, each)
+        target.shadow_percent = 0  # what was a shadow until now answers
         session.add(target)
         after.append(share(target, each.weight_percent))
     for target in usable.values():

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from services.inference_gateway.models import Deployment, KnownKey, KnownProject, Target, TargetState
 from services.inference_gateway.proxy import snapshot
 from services.inference_gateway.proxy.allowance import Limits, Period
+from services.inference_gateway.regions import host_if_rented, is_allowed
 from services.inference_gateway.targets import short_version
 
 STATES = {
@@ -39,11 +40,12 @@ def make(
     own: Own = NOTHING_SAID,
 ) -> snapshot.Snapshot:
     active = {project.project: project for project in projects if project.active}
+    made = [_deployment(each, targets, own, active.get(each.project)) for each, targets in deployments]
     return snapshot.make_snapshot(
         revision=revision,
         keys={key.secret_sha256: _key(key) for key in keys if key.project in active},
         projects={name: _project(row) for name, row in active.items()},
-        deployments=[_deployment(deployment, targets, own) for deployment, targets in deployments],
+        deployments=_with_prices_of_fallbacks(made),
     )
 
 
@@ -76,13 +78,35 @@ def _limits(requests_per_minute: int, stored: Mapping[str, Any]) -> Limits:
     )
 
 
-def _deployment(deployment: Deployment, targets: Sequence[Target], own: Own) -> snapshot.Deployment:
+def _with_prices_of_fallbacks(deployments: Sequence[snapshot.Deployment]) -> list[snapshot.Deployment]:
+    """What a request may cost is reserved, whoever answers in the end."""
+    known = {(each.project, each.name): each for each in deployments}
+    made = []
+    for each in deployments:
+        others = [known[each.project, name] for name in each.fallbacks if (each.project, name) in known]
+        targets = [target for other in others for target in other.targets]
+        input_price = max((target.input_price for target in targets), default=0)
+        output_price = max((target.output_price for target in targets), default=0)
+        made.append(replace(each, fallback_input_price=input_price, fallback_output_price=output_price))
+    return made
+
+
+def _deployment(
+    deployment: Deployment, targets: Sequence[Target], own: Own, project: KnownProject | None
+) -> snapshot.Deployment:
+    """Without the targets that the project's regions rule out: what serves today may not be allowed tomorrow."""
     reachable = [target for target in targets if target.state in STATES and (target.address or target.upstream_url)]
+    regions = project.regions if project else ()
+    allowed = [target for target in reachable if is_allowed(target.upstream_url, target.region, regions)]
+    refused = [target.region for target in reachable if target not in allowed]
     return snapshot.Deployment(
         name=deployment.name.rsplit("/", 1)[-1],
         project=deployment.project,
         created=int(deployment.create_time.timestamp()),
-        targets=tuple(_target(target, own) for target in reachable),
+        targets=tuple(_target(target, own) for target in allowed),
+        fallbacks=tuple(deployment.fallbacks),
+        fallback_seconds=deployment.fallback_seconds,
+        refused_regions=tuple(dict.fromkeys(refused)),
     )
 
 
@@ -104,4 +128,7 @@ def _target(target: Target, own: Own) -> snapshot.Target:
         input_price=known.input_price,
         output_price=known.output_price,
         places=known.places,
+        shadow_percent=target.shadow_percent,
+        sent_to=host_if_rented(target.upstream_url),
+        region=target.region,
     )

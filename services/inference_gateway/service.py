@@ -13,7 +13,7 @@ from gyre_kit.errors import AlreadyExists, Invalid, NotFound
 from gyre_kit.names import slug
 from gyre_kit.states import transition
 
-from services.inference_gateway import rollouts, store
+from services.inference_gateway import regions, rollouts, store
 from services.inference_gateway.models import Deployment, DeploymentState, Rollout, Target, TargetState
 from services.inference_gateway.rollouts import AT_ONCE, Plan
 from services.inference_gateway.targets import Sighting, Wanted, check_weights, drain, see
@@ -46,12 +46,13 @@ async def create(
     queue: str = "",
     request_id: str = "",
 ) -> Deployment:
-    """Raises: BadName; DeploymentExists; TargetsRequired; BadWeights."""
+    """Raises: BadName; DeploymentExists; TargetsRequired; BadWeights; RegionRefused."""
     if earlier := await resources.by_request(session, Deployment, project, request_id):
         return earlier
     if not wanted:
         raise TargetsRequired(field="targets")
     check_weights(wanted)
+    await check_regions(session, project, wanted)
     name = f"projects/{project}/deployments/{slug(deployment_id)}"
     existing: Deployment | None = await session.get(Deployment, name, with_for_update=True)
     if existing is not None and existing.state != DeploymentState.DELETED:
@@ -96,7 +97,7 @@ async def shift(
 ) -> Deployment:
     """Asks for a split; it comes into force step by step when every target in it is READY.
 
-    Raises: NotFound; BadWeights; BadSteps; BadGuard; EtagMismatch; ShiftInProgress.
+    Raises: NotFound; BadWeights; BadSteps; BadGuard; EtagMismatch; ShiftInProgress; ExperimentRunning; RegionRefused.
     """
     check_weights(wanted)
     plan.check()
@@ -104,6 +105,7 @@ async def shift(
     if await resources.by_request(session, Rollout, deployment.project, request_id):
         return deployment
     resources.check_etag(deployment, etag)
+    await check_regions(session, deployment.project, wanted)
     await rollouts.begin(session, deployment, wanted, plan, request_id=request_id)
     return deployment
 
@@ -131,6 +133,13 @@ async def delete(session: Session, name: str, etag: str) -> Deployment:
     return deployment
 
 
+async def check_regions(session: Session, project: str, wanted: Sequence[Wanted]) -> None:
+    """Raises: RegionRefused."""
+    allowed = await store.regions_of(session, project)
+    for each in wanted:
+        regions.check(each.upstream_url, each.region, allowed)
+
+
 async def existing(session: Session, name: str) -> Deployment:
     """Locked. Raises: NotFound, for a deleted one too."""
     deployment = await resources.get(session, Deployment, name, lock=True)
@@ -154,7 +163,8 @@ async def apply(
         return
     if deployment.rollout:
         await rollouts.advance(session, deployment, targets, news)
-    await _conclude(session, deployment, [target for target in targets if target.state not in NOT_SERVING])
+    serving = [target for target in targets if target.state not in NOT_SERVING and not target.shadow_percent]
+    await _conclude(session, deployment, serving)
 
 
 async def _conclude(session: Session, deployment: Deployment, targets: Sequence[Target]) -> None:

@@ -33,7 +33,9 @@ async def deployment_page(session: Session, request: Any) -> pages.Page[Deployme
 
 async def completion_page(session: Session, request: Any) -> pages.Page[Completion]:
     query = sa.select(Completion).where(Completion.project == project_of(request.parent))
-    allowed = ("deployment", "model_version", "variant")
+    if "shadow_of" not in request.filter:
+        query = query.where(Completion.shadow_of == "")
+    allowed = ("deployment", "model_version", "variant", "shadow_of")
     return await _page(session, Completion, query, request, allowed, ("messages", "answer"))
 
 
@@ -176,6 +178,12 @@ async def is_key(session: Session, digest: str) -> bool:
 
 async def projects(session: Session) -> Sequence[KnownProject]:
     return (await session.scalars(sa.select(KnownProject))).all()
+
+
+async def regions_of(session: Session, project: str) -> Sequence[str]:
+    """Where rented engines may compute for it."""
+    known: KnownProject | None = await session.get(KnownProject, project)
+    return known.regions if known else ()
 
 
 async def put_key(session: Session, key: KnownKey) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from services.inference_gateway.engines.wire import OPENAI, WIRES
-from services.inference_gateway.proxy import answering, errors, fairness, wire
+from services.inference_gateway.proxy import answering, errors, fairness, fallbacks, wire
 from services.inference_gateway.proxy.answering import Answer, StreamRewriter
 from services.inference_gateway.proxy.asking import Asking
 from services.inference_gateway.proxy.attempt import Attempt, Refusal, TooSlow
@@ -56,9 +56,10 @@ class Exchange:
         self.target: Target | None = None
         self.answer = Answer()
         self._rewriter: StreamRewriter | None = None
+        self._patience: asyncio.Timeout | None = None  # ends when it is another deployment's turn
         self.on_begin: Callable[[], None] | None = None
         self.work = 0
-        self.started = gateway.clock()
+        self.started = self.asked = gateway.clock()
 
     async def run(self) -> None:
         """Raises: ApiError where nothing went out yet; an answer that broke off later says so itself."""
@@ -69,9 +70,42 @@ class Exchange:
             seconds = self.gateway.settings.total_seconds
             self._broken(errors.upstream_timeout(f"not done after {seconds:g} s"))
 
+    async def ask_unseen(self, target: Target) -> None:
+        """Asks `target` alone, without a turn: for a shadow. Raises: UpstreamError; UpstreamRefused."""
+        self.target, self.asked = target, self.gateway.clock()
+        pool, base_path = self.gateway.pools.of(target.base_url, target.chosen_by_user)
+        data = self._request(target, pool, base_path)
+        with self.gateway.router.running(target):
+            await self._ask_on(pool, data)
+
     async def _until_one_answers(self) -> None:
+        """Its own targets first; where none of them can answer, those of its fallbacks."""
+        if not self.deployment.fallbacks or self.wish.version:
+            failure, _ = await self._ask_targets()
+        else:
+            failure = await fallbacks.ask(self)
+        if failure is not None:
+            self._broken(failure)
+
+    async def ask_patiently(self, seconds: float) -> tuple[ApiError | None, bool]:
+        """As `_ask_targets`, but the first byte comes within `seconds` (0: whenever it comes)."""
+        if not seconds:
+            return await self._ask_targets()
+        try:
+            async with asyncio.timeout(seconds) as self._patience:
+                return await self._ask_targets()
+        except TimeoutError:
+            if self.target is not None:
+                self._judged(TooSlow("no first byte in time"), self.target)
+            return errors.upstream_timeout(f"no first byte within {seconds:g} s"), True
+        finally:
+            self._patience = None
+
+    async def _ask_targets(self) -> tuple[ApiError | None, bool]:
+        """Returns why none of the deployment's targets answered (None: one did), and whether other engines may."""
         tried: list[str] = []
         failure: ApiError | None = None
+        another = True
         while len(tried) < self.gateway.settings.max_attempts:
             if tried:
                 self._look_again()
@@ -80,18 +114,27 @@ class Exchange:
                 break
             tried.append(target.id)
             self.target, self.answer, another = target, Answer(), True
-            asked = self.gateway.clock()
+            self.asked = self.gateway.clock()
             try:
                 await self._ask(target)
-                self.gateway.router.succeeded(target, self.gateway.clock() - asked)
-                return
+                self.gateway.router.succeeded(target, self.gateway.clock() - self.asked, self.answer.completion_tokens)
+                return None, False
             except UpstreamRefused as error:
                 failure = errors.upstream_misconfigured(str(error))
             except UpstreamError as error:
                 failure, another = self._judged(error, target)
+                if isinstance(error, TooSlow):  # asked again, the same model would take as long; another may not
+                    return failure, True
             if self.reply.started or not another:
                 break
-        self._broken(failure or errors.not_ready(self.asking.model))
+        return failure or self._nobody(), another
+
+    def _nobody(self) -> ApiError:
+        """Why there is no target to ask."""
+        deployment = self.deployment
+        if deployment.refused_regions and not deployment.targets:
+            return errors.region_refused(deployment.name, deployment.refused_regions)
+        return errors.not_ready(self.asking.model)
 
     def _look_again(self) -> None:
         """A second attempt goes by the routes of now, for a target may have begun to drain since the first."""
@@ -105,12 +148,20 @@ class Exchange:
         pool, base_path = self.gateway.pools.of(target.base_url, target.chosen_by_user)
         data = self._request(target, pool, base_path)
         turn = self.gateway.turns.of(target).turn(self.deployment.project, self.work, self._used_work)
+        if self.gateway.shadows.running:
+            self.gateway.shadows.give_way(target)
         with self.gateway.router.running(target):
             async with turn:
-                try:
-                    await self._ask_by(pool, data, fresh=False)
-                except _Stale:
-                    await self._ask_by(pool, data, fresh=True)
+                await self._ask_on(pool, data)
+
+    async def _ask_on(self, pool: Pool, data: bytes) -> None:
+        target = self.target
+        if target is not None and target.sent_to:
+            self.gateway.sent_out.count(self.deployment.project, target)
+        try:
+            await self._ask_by(pool, data, fresh=False)
+        except _Stale:
+            await self._ask_by(pool, data, fresh=True)
 
     def _used_work(self) -> int:
         return fairness.work(self.answer.prompt_tokens, self.answer.completion_tokens) or self.work
@@ -184,6 +235,7 @@ class Exchange:
     # -- what an attempt calls ---------------------------------------------------------------------------------------
 
     def begin_stream(self) -> None:
+        self._begins()
         if self.on_begin is not None:
             self.on_begin()
         headers = {"content-type": STREAM_TYPE, "cache-control": "no-cache", "x-accel-buffering": "no"}
@@ -200,7 +252,13 @@ class Exchange:
     def send_whole(self, raw: bytes) -> None:
         """Raises: Garbage."""
         body, self.answer = self.dialect.whole(raw, self.id, self.asking)
+        self._begins()
         self.reply.send(200, body, self._told())
+
+    def _begins(self) -> None:
+        """From now on the answer is this target's."""
+        if self._patience is not None and not self._patience.expired():
+            self._patience.reschedule(None)
 
     def _told(self) -> dict[str, str]:
         """Headers of an answer: which version gave it, beside what every reply has."""

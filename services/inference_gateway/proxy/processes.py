@@ -21,7 +21,7 @@ import socket
 import sys
 import tempfile
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -33,6 +33,7 @@ from prometheus_client.registry import Collector
 
 from services.inference_gateway.proxy.control import ControlServer, FeedbackSink, KeyQuestion, WorkerStatus
 from services.inference_gateway.proxy.outcomes import Outcomes
+from services.inference_gateway.proxy.sent_out import Place
 from services.inference_gateway.proxy.server import BACKLOG, bind
 from services.inference_gateway.proxy.settings import Paths, ProxySettings
 from services.inference_gateway.proxy.shipper import Record, Shipper
@@ -73,6 +74,7 @@ class ProxyPool:
         self._shipper = Shipper(paths.spool, paths.dead, record, settings, registry)
         self._statuses: dict[int, WorkerStatus] = {}
         self.outcomes: defaultdict[str, Outcomes] = defaultdict(Outcomes)  # by target, of all workers there were
+        self.sent_out: Counter[Place] = Counter()  # of all workers there were
         self._news = asyncio.Event()
         self._processes: dict[int, asyncio.subprocess.Process] = {}
         self._tasks: list[asyncio.Task[None]] = []
@@ -164,6 +166,7 @@ class ProxyPool:
             for target, outcomes in status.outcomes.items():
                 known = before.outcomes.get(target, Outcomes()) if before else Outcomes()
                 self.outcomes[target] += outcomes - known
+            self.sent_out += status.sent_out - (before.sent_out if before else Counter())
             self._statuses[status.pid] = status
             self._news.set()
 

@@ -156,9 +156,9 @@ class Router:
             if probed is not None:
                 probed.probing = False
 
-    def succeeded(self, target: Target, seconds: float) -> None:
-        """It answered, `seconds` after it was asked."""
-        self.outcomes.answered(target.id, seconds)
+    def succeeded(self, target: Target, seconds: float, tokens: int = 0) -> None:
+        """It answered, `seconds` after it was asked, with so many tokens (0: it did not say)."""
+        self.outcomes.answered(target.id, seconds, tokens)
         if self._failures:
             self._failures.pop(target.id, None)
 

@@ -41,6 +41,7 @@ class ProxySettings(BaseSettings):
     queue_seconds: float = Field(
         30, gt=0, description="How long a request may have to wait for a place at an engine; longer gets 429 at once."
     )
+    shadow_requests: int = Field(8, ge=0, description="Copies for shadows that a worker has under way; more are left.")
     upstream_idle_seconds: float = Field(30, gt=0, description="An unused connection to an engine is closed then.")
     allow_loopback: bool = Field(True, description="Upstream URLs may point to this machine.")
     allow_private: bool = Field(False, description="Upstream URLs may point into private networks.")

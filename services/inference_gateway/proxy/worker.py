@@ -74,6 +74,7 @@ class Worker:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        self._gateway.shadows.stop()
         self._gateway.pools.close()
         self._gateway.limiter.note()
         if not await self._writer.flush():
@@ -110,6 +111,7 @@ class Worker:
                 "revision": snapshot.revision if snapshot else 0,
                 "in_flight": {target: count for target, count in self._gateway.router.in_flight.items() if count},
                 "outcomes": self._gateway.router.outcomes.as_json(),
+                "sent_out": self._gateway.sent_out.as_json(),
             }
             with suppress(ControlFailed):  # it restarts, or this worker is about to end
                 await self._control.call("/status", json.dumps(status).encode())
