@@ -27,7 +27,7 @@ from gyre_kit.errors import Denied, Invalid
 from gyre_kit.names import project_of
 from gyre_kit.render import render
 
-from services.inference_gateway import completions, guard, lookups, reconcile, service, spending, store
+from services.inference_gateway import completions, guard, lookups, reconcile, service, spending, store, traffic_store
 from services.inference_gateway.models import Completion, Deployment, Rollout, Target
 from services.inference_gateway.rollouts import AT_ONCE, Plan
 from services.inference_gateway.watching import MEASURES
@@ -205,7 +205,8 @@ class SpendingApi(SpendingServiceServicer):
         project = project_of(request.name)
         async with self.db.transaction() as session:
             keys = await store.keys_of(session, project)
-        return spending.of_project(self.context.state["ledger"], project, [key.name for key in keys])
+            sent_out = await traffic_store.sent_out(session, project)
+        return spending.of_project(self.context.state["ledger"], project, [key.name for key in keys], sent_out)
 
 
 async def shown(db: Database, deployment: Deployment) -> deployment_pb2.Deployment:

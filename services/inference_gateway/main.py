@@ -8,6 +8,8 @@ from gyre_kit.reconcile import Reconciler
 
 from services.inference_gateway.api import CompletionApi, DeploymentApi, SpendingApi
 from services.inference_gateway.events import HANDLERS
+from services.inference_gateway.experiment_api import ExperimentApi
+from services.inference_gateway.experiment_reconcile import follow_experiments, note_sent_out
 from services.inference_gateway.front import serving_openai
 from services.inference_gateway.reconcile import (
     attach_upstream,
@@ -23,7 +25,7 @@ from services.inference_gateway.shadow_api import ShadowApi
 app = App(
     component="inference_gateway",
     settings=Settings(),
-    servicers=[DeploymentApi, CompletionApi, SpendingApi, ShadowApi],
+    servicers=[DeploymentApi, CompletionApi, SpendingApi, ShadowApi, ExperimentApi],
     handlers=HANDLERS,
     reconcilers=[
         Reconciler(refresh_keys, every=30.0),
@@ -31,6 +33,8 @@ app = App(
         Reconciler(follow_deployments, every=0.3),
         Reconciler(follow_aliases, every=2.0),
         Reconciler(attach_upstream, every=2.0),
+        Reconciler(follow_experiments, every=1.0),
+        Reconciler(note_sent_out, every=2.0),
     ],
     extras=[serving_openai],
     warm_up=warm_up,

@@ -55,6 +55,12 @@ class ShiftInProgress(Precondition):
     """Another split is coming into force; wait until it is, or take it back (`gyre deployments rollback`)."""
 
 
+class ExperimentRunning(Precondition):
+    """An experiment compares targets of this deployment, and needs its split as it is; stop it first (`gyre experiments
+    stop`).
+    """
+
+
 class MessageTooLong(Invalid):
     """The message of a roll-back has at most 500 characters."""
 
@@ -103,8 +109,9 @@ async def begin(
 ) -> Rollout:
     """Asks for a split. What it needs comes up, or comes back from standby; what failed before is let go.
 
-    Raises: ShiftInProgress.
+    Raises: ShiftInProgress; ExperimentRunning.
     """
+    check_none_runs(deployment)
     if deployment.rollout:
         raise ShiftInProgress(name=deployment.name, rollout=deployment.rollout)
     known = await store.targets_of(session, deployment.name, lock=True)
@@ -199,6 +206,12 @@ async def roll_back(session: Session, deployment: Deployment, message: str, requ
     back.failure_message = message
     await advance(session, deployment, await store.targets_of(session, deployment.name, lock=True))
     return back
+
+
+def check_none_runs(deployment: Deployment) -> None:
+    """Raises: ExperimentRunning."""
+    if deployment.experiment:
+        raise ExperimentRunning(name=deployment.name, experiment=deployment.experiment)
 
 
 def between(before: Weights, after: Weights, percent: int) -> dict[str, int]:

@@ -13,13 +13,14 @@ from gyre_kit.errors import AlreadyExists, Invalid, NotFound
 from gyre_kit.names import slug
 from gyre_kit.states import transition
 
-from services.inference_gateway import regions, rollouts, store
+from services.inference_gateway import experiments, regions, rollouts, store, traffic_store
 from services.inference_gateway.models import Deployment, DeploymentState, Rollout, Target, TargetState
 from services.inference_gateway.rollouts import AT_ONCE, Plan
 from services.inference_gateway.targets import Sighting, Wanted, check_weights, drain, see
 from services.inference_gateway.watching import News
 
 COMING = (TargetState.PENDING, TargetState.STARTING)
+MOST_FALLBACKS, LONGEST_PATIENCE = 5, 600.0  # deployments, seconds
 NOT_SERVING = (TargetState.STANDBY, TargetState.DRAINING)
 
 
@@ -32,7 +33,13 @@ class TargetsRequired(Invalid):
 
 
 class FieldImmutable(Invalid):
-    """Of a deployment only display_name and alias can be changed here; its split is changed by ShiftTraffic."""
+    """Of a deployment only display_name, alias, fallbacks and fallback_after can be changed here; its split is changed
+    by ShiftTraffic.
+    """
+
+
+class BadFallbacks(Invalid):
+    """Fallbacks are at most 5 other deployments of this project, each named once; they take over after 0 to 600 s."""
 
 
 async def create(
@@ -59,6 +66,7 @@ async def create(
         raise DeploymentExists(name=name)
     if existing is not None:
         await store.forget_rollouts(session, name)
+        await traffic_store.forget(session, name)
         await session.delete(existing)
         await session.flush()
     deployment = Deployment(
@@ -75,15 +83,35 @@ async def create(
 
 
 async def update(session: Session, given: deployment_pb2.Deployment, fields: Sequence[str]) -> Deployment:
-    """Raises: NotFound; FieldImmutable; EtagMismatch."""
-    if wrong := set(fields) - {"display_name", "alias"}:
+    """Raises: NotFound; FieldImmutable; EtagMismatch; BadFallbacks."""
+    if wrong := set(fields) - {"display_name", "alias", "fallbacks", "fallback_after"}:
         raise FieldImmutable(fields=", ".join(sorted(wrong)))
     deployment = await existing(session, given.name)
     resources.check_etag(deployment, given.etag)
-    for name in fields:
-        setattr(deployment, name, getattr(given, name))
+    if "display_name" in fields:
+        deployment.display_name = given.display_name
+    if "alias" in fields:
+        deployment.alias = given.alias
+    if "fallbacks" in fields:
+        await _check_fallbacks(session, deployment, given.fallbacks)
+        deployment.fallbacks = list(given.fallbacks)
+    if "fallback_after" in fields:
+        seconds = given.fallback_after.ToTimedelta().total_seconds()
+        if not 0 <= seconds <= LONGEST_PATIENCE:
+            raise BadFallbacks(field="fallback_after", given=f"{seconds:g} s")
+        deployment.fallback_seconds = seconds
     await session.flush()
     return deployment
+
+
+async def _check_fallbacks(session: Session, deployment: Deployment, names: Sequence[str]) -> None:
+    """Raises: BadFallbacks. A fallback's own fallbacks are not asked, so that no circle can be made of them."""
+    others = {f"projects/{deployment.project}/deployments/{name}": name for name in names} if names else {}
+    if len(others) < len(names) or len(names) > MOST_FALLBACKS or deployment.name in others:
+        raise BadFallbacks(field="fallbacks", given=", ".join(names)[:200])
+    there = await store.existing_deployments(session, list(others))
+    if missing := [name for resource, name in others.items() if resource not in there]:
+        raise BadFallbacks(field="fallbacks", unknown=", ".join(missing)[:200])
 
 
 async def shift(
@@ -118,6 +146,7 @@ async def roll_back(
     if await resources.by_request(session, Rollout, deployment.project, request_id):
         return deployment
     resources.check_etag(deployment, etag)
+    await experiments.stop_of(session, deployment, "The traffic was rolled back.")
     await rollouts.roll_back(session, deployment, message, request_id)
     return deployment
 
@@ -128,6 +157,7 @@ async def delete(session: Session, name: str, etag: str) -> Deployment:
     resources.check_etag(deployment, etag)
     for target in await store.targets_of(session, name, lock=True):
         await drain(session, target)
+    await experiments.stop_of(session, deployment, "The deployment was deleted.")
     deployment.rollout, deployment.due = "", None
     await transition(session, deployment, DeploymentState.DELETED)
     return deployment

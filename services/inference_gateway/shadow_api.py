@@ -10,7 +10,7 @@ from gyre.inference_gateway.v1.shadow_service_pb2_grpc import ShadowServiceServi
 from gyre_kit.app import Context
 from gyre_kit.render import render
 
-from services.inference_gateway import lookups, service, shadow_store, shadows
+from services.inference_gateway import lookups, service, shadows, traffic_store
 from services.inference_gateway.api import shown
 from services.inference_gateway.models import Completion, ShadowPair
 
@@ -51,8 +51,8 @@ class ShadowApi(ShadowServiceServicer):
         self, request: shadow_service_pb2.ListShadowPairsRequest, _: Any
     ) -> shadow_service_pb2.ListShadowPairsResponse:
         async with self.db.transaction() as session:
-            found = await shadow_store.pair_page(session, request)
-            texts = await shadow_store.texts(session, found.rows)
+            found = await traffic_store.pair_page(session, request)
+            texts = await traffic_store.texts(session, found.rows)
         return shadow_service_pb2.ListShadowPairsResponse(
             pairs=[_pair(row, texts) for row in found.rows],
             next_page_token=found.next_page_token,

@@ -12,11 +12,11 @@ from gyre_kit.db import Session
 from gyre_kit.errors import Invalid, NotFound, Precondition
 from gyre_kit.names import last
 
-from services.inference_gateway import shadow_store, store
+from services.inference_gateway import store, traffic_store
 from services.inference_gateway.models import Deployment, ShadowPair, Target, TargetState
 from services.inference_gateway.proxy.records import CompletionRecord
-from services.inference_gateway.shadow_store import Moments, Sums
 from services.inference_gateway.targets import LEAVING, Wanted, come_back, drain, identity, new_target, price_anew
+from services.inference_gateway.traffic_store import Moments, Sums
 
 Z_95 = 1.959964  # of the normal distribution, both sides together
 
@@ -60,7 +60,7 @@ async def stop(session: Session, deployment: Deployment) -> None:
 
 async def keep(session: Session, records: Sequence[CompletionRecord]) -> None:
     """What the proxy compared; known ones are passed over."""
-    await shadow_store.add_pairs(session, [_pair(record) for record in records if record.comparison])
+    await traffic_store.add_pairs(session, [_pair(record) for record in records if record.comparison])
 
 
 def _pair(record: CompletionRecord) -> ShadowPair:
@@ -82,17 +82,17 @@ def _pair(record: CompletionRecord) -> ShadowPair:
 
 async def reports(session: Session, deployment: str) -> list[shadow_pb2.Shadow]:
     """Of all that anything is known of, newest first."""
-    targets = await shadow_store.shadow_targets(session, deployment)
-    return [_report(target, await shadow_store.sums(session, shadow_name(target))) for target in targets]
+    targets = await traffic_store.shadow_targets(session, deployment)
+    return [_report(target, await traffic_store.sums(session, shadow_name(target))) for target in targets]
 
 
 async def report(session: Session, name: str) -> shadow_pb2.Shadow:
     """Raises: NotFound."""
-    targets = await shadow_store.shadow_targets(session, name.partition("/shadows/")[0])
+    targets = await traffic_store.shadow_targets(session, name.partition("/shadows/")[0])
     target = next((each for each in targets if each.id == last(name)), None)
     if target is None:
         raise NotFound(f"There is no shadow {name}.", name=name)
-    return _report(target, await shadow_store.sums(session, name))
+    return _report(target, await traffic_store.sums(session, name))
 
 
 async def deployment_of(session: Session, name: str) -> Deployment:

@@ -39,6 +39,12 @@ async def completion_page(session: Session, request: Any) -> pages.Page[Completi
     return await _page(session, Completion, query, request, allowed, ("messages", "answer"))
 
 
+async def existing_deployments(session: Session, names: Sequence[str]) -> set[str]:
+    """Those of `names` that there are."""
+    query = sa.select(Deployment.name).where(Deployment.name.in_(names), Deployment.state != DeploymentState.DELETED)
+    return set(await session.scalars(query))
+
+
 async def targets_of(session: Session, deployment: str, *, lock: bool = False) -> Sequence[Target]:
     """All but the stopped ones, oldest first."""
     query = sa.select(Target).where(Target.deployment == deployment, Target.state != TargetState.STOPPED)
@@ -150,6 +156,7 @@ async def first_behind_its_alias(session: Session) -> Deployment | None:
         Deployment.alias_variant != "",
         Deployment.alias_variant != Deployment.alias_refused,
         Deployment.rollout == "",
+        Deployment.experiment == "",
         Deployment.state != DeploymentState.DELETED,
         ~sa.exists(there),
     )

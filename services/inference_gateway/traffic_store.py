@@ -1,8 +1,8 @@
-"""Every query about shadows and their pairs."""
+"""Every query about shadows, experiments and prompts that left."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +11,7 @@ from gyre_kit import pages
 from gyre_kit.db import Session
 from sqlalchemy.dialects.postgresql import insert
 
-from services.inference_gateway.models import Completion, ShadowPair, Target
+from services.inference_gateway.models import Completion, Experiment, ExperimentState, SentOut, ShadowPair, Target
 
 
 @dataclass(frozen=True)
@@ -86,3 +86,44 @@ async def texts(session: Session, pairs: Sequence[ShadowPair]) -> dict[str, Comp
     names = [name for pair in pairs for name in (pair.completion, pair.shadow_completion)]
     found = await session.scalars(sa.select(Completion).where(Completion.name.in_(names)))
     return {each.name: each for each in found}
+
+
+async def next_experiment_number(session: Session, deployment: str) -> int:
+    """Counted from 1 in each deployment, whose row the caller has locked."""
+    newest = await session.scalar(sa.select(sa.func.max(Experiment.number)).where(Experiment.deployment == deployment))
+    return (newest or 0) + 1
+
+
+async def running_experiments(session: Session) -> Sequence[str]:
+    """Their names."""
+    query = sa.select(Experiment.name).where(Experiment.state == ExperimentState.RUNNING)
+    return (await session.scalars(query)).all()
+
+
+async def experiment_page(session: Session, request: Any) -> pages.Page[Experiment]:
+    query = sa.select(Experiment).where(Experiment.deployment == request.parent)
+    return await pages.page(
+        session, query, table=Experiment, page_size=request.page_size, page_token=request.page_token
+    )
+
+
+async def forget(session: Session, deployment: str) -> None:
+    """For a deployment whose name is taken anew."""
+    await session.execute(sa.delete(Experiment).where(Experiment.deployment == deployment))
+    await session.execute(sa.delete(ShadowPair).where(ShadowPair.shadow.startswith(f"{deployment}/shadows/")))
+
+
+async def add_sent_out(session: Session, new: Mapping[tuple[str, str, str], int]) -> None:
+    now = session.clock.now()
+    for (project, upstream, region), count in sorted(new.items()):
+        row = {"project": project, "upstream": upstream, "region": region, "prompt_count": count, "last_time": now}
+        statement = insert(SentOut).values(**row)
+        more = {"prompt_count": SentOut.prompt_count + statement.excluded.prompt_count, "last_time": now}
+        await session.execute(
+            statement.on_conflict_do_update(index_elements=["project", "upstream", "region"], set_=more)
+        )
+
+
+async def sent_out(session: Session, project: str) -> Sequence[SentOut]:
+    query = sa.select(SentOut).where(SentOut.project == project).order_by(SentOut.prompt_count.desc())
+    return (await session.scalars(query)).all()
