@@ -31,13 +31,11 @@ NO_WINNER = "NONE"
 
 
 class BadExperiment(Invalid):
-    """A metric is asked for; the effect lies between 0 and 1, the error chance between 0 and 0.5, the threshold is not
-    negative.
-    """
+    """It needs a metric, an effect between 0 and 1, an error chance up to 0.5, and a threshold that is not negative."""
 
 
 class NotTwoArms(Precondition):
-    """An experiment compares two targets that have weight: name two of them, or shift the traffic to exactly two."""
+    """An experiment compares two targets that have weight: name two, or shift the traffic to exactly two."""
 
 
 class ExperimentOver(Precondition):

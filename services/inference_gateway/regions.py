@@ -16,9 +16,7 @@ PRIVATE_ENDINGS = (".local", ".internal", ".localhost", ".home.arpa")  # RFC 676
 
 
 class RegionRefused(Precondition):
-    """A rented engine computes where this project's prompts may not go. Say where it is (--region), or let an
-    administrator allow that region: gyre projects update PROJECT --regions eu,us (`*`: anywhere).
-    """
+    """Prompts may not go there: say its --region, or allow that one with gyre projects update PROJECT --regions eu,us"""
 
 
 def host_if_rented(upstream_url: str) -> str:

@@ -56,9 +56,7 @@ class ShiftInProgress(Precondition):
 
 
 class ExperimentRunning(Precondition):
-    """An experiment compares targets of this deployment, and needs its split as it is; stop it first (`gyre experiments
-    stop`).
-    """
+    """An experiment needs this deployment's split as it is; stop it first (`gyre experiments stop`)."""
 
 
 class MessageTooLong(Invalid):

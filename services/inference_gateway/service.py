@@ -33,9 +33,7 @@ class TargetsRequired(Invalid):
 
 
 class FieldImmutable(Invalid):
-    """Of a deployment only display_name, alias, fallbacks and fallback_after can be changed here; its split is changed
-    by ShiftTraffic.
-    """
+    """Only display_name, alias, fallbacks and fallback_after can be changed here; the split by ShiftTraffic."""
 
 
 class BadFallbacks(Invalid):

@@ -189,8 +189,8 @@ async def projects(session: Session) -> Sequence[KnownProject]:
 
 async def regions_of(session: Session, project: str) -> Sequence[str]:
     """Where rented engines may compute for it."""
-    known: KnownProject | None = await session.get(KnownProject, project)
-    return known.regions if known else ()
+    query = sa.select(KnownProject.regions).where(KnownProject.project == project)
+    return await session.scalar(query) or ()
 
 
 async def put_key(session: Session, key: KnownKey) -> None:

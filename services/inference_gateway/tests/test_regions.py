@@ -54,7 +54,6 @@ def rented(region: str) -> Wanted:
 async def policy(session: Session, *regions: str) -> KnownProject:
     project = KnownProject(project=PROJECT, active=True, consent_to_keep=False, regions=list(regions))
     await store.put_project(session, project)
-    session.expire_all()
     return project
 
 
