@@ -119,26 +119,26 @@ def _report(target: Target, sums: Sums) -> shadow_pb2.Shadow:
     )
 
 
-def share(hits: int, count: int) -> shadow_pb2.Estimate:
+def share(hits: int, count: int) -> shadow_pb2.ShadowEstimate:
     """With Wilson's interval, which holds for rare hits and few requests too."""
     if not count:
-        return shadow_pb2.Estimate()
+        return shadow_pb2.ShadowEstimate()
     rate, z2 = hits / count, Z_95**2
     middle = (rate + z2 / (2 * count)) / (1 + z2 / count)
     half = Z_95 / (1 + z2 / count) * math.sqrt(rate * (1 - rate) / count + z2 / (4 * count**2))
-    return shadow_pb2.Estimate(value=rate, low=max(middle - half, 0.0), high=min(middle + half, 1.0), count=count)
+    return shadow_pb2.ShadowEstimate(value=rate, low=max(middle - half, 0.0), high=min(middle + half, 1.0), count=count)
 
 
-def mean(moments: Moments) -> shadow_pb2.Estimate:
+def mean(moments: Moments) -> shadow_pb2.ShadowEstimate:
     if not moments.count:
-        return shadow_pb2.Estimate()
+        return shadow_pb2.ShadowEstimate()
     half = Z_95 * moments.deviation / math.sqrt(moments.count)
-    return shadow_pb2.Estimate(
+    return shadow_pb2.ShadowEstimate(
         value=moments.mean, low=moments.mean - half, high=moments.mean + half, count=moments.count
     )
 
 
-def ratio(logs: Moments) -> shadow_pb2.Estimate:
+def ratio(logs: Moments) -> shadow_pb2.ShadowEstimate:
     """The geometric mean of ratios whose logarithms are given."""
     known = mean(logs)
     if known.count:

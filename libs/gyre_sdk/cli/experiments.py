@@ -117,6 +117,7 @@ def promote(name: str) -> None:
 
 
 def _show(experiment: Experiment) -> None:
+    from gyre_sdk import messages
     from gyre_sdk.cli import output
 
     if OPTIONS.json:
@@ -125,8 +126,8 @@ def _show(experiment: Experiment) -> None:
     output.show_pairs(
         [
             ("name", _short(experiment)),
-            ("state", output.messages.enum_name(experiment, "state")),
-            ("metric", output.messages.enum_name(experiment, "metric")),
+            ("state", messages.enum_name(experiment, "state")),
+            ("metric", messages.enum_name(experiment, "metric")),
             ("A", _arm(experiment.a)),
             ("B", _arm(experiment.b)),
             ("B − A", f"{experiment.difference * 100:+.1f} points"),

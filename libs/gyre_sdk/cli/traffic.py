@@ -10,7 +10,7 @@ from gyre_sdk.cli.base import OPTIONS, GyreCommand, complete, connect
 from gyre_sdk.cli.commands import Columns, made
 
 if TYPE_CHECKING:
-    from gyre.inference_gateway.v1.shadow_pb2 import Estimate
+    from gyre.inference_gateway.v1.shadow_pb2 import ShadowEstimate
 
 SHADOW_COLUMNS: Columns = [
     ("SHADOW", lambda o: lambda item: o.short("variant")(item) or item.upstream_model),
@@ -43,7 +43,7 @@ LONGEST = 60  # characters of a text in a table
 @click.option("--off", is_flag=True, help="End every shadow of this deployment.")
 @click.option("--pairs", is_flag=True, help="Show the newest answers that differ, side by side.")
 def shadow(
-    name: str, variant: str | None, upstream: str | None, percent: int, off: bool, pairs: bool, **fields: str
+    name: str, variant: str | None, upstream: str | None, percent: int, off: bool, pairs: bool, **fields: Any
 ) -> None:
     """Give a model copies of real requests and compare its answers, which nobody gets; or show how it compares.
 
@@ -104,14 +104,14 @@ def fallbacks(name: str, others: tuple[str, ...], after: float | None, none: boo
     click.echo(f"{name} falls back on {', '.join(deployment.fallbacks) or 'nothing'}.", err=True)
 
 
-def _percents(estimate: Estimate) -> str:
+def _percents(estimate: ShadowEstimate) -> str:
     """`83 % (79–87)`."""
     if not estimate.count:
         return "not known"
     return f"{estimate.value:.0%} ({estimate.low * 100:.0f}–{estimate.high * 100:.0f})"
 
 
-def _times(estimate: Estimate) -> str:
+def _times(estimate: ShadowEstimate) -> str:
     """`1.3 × (1.2–1.4)`."""
     if not estimate.count:
         return "not known"

@@ -191,6 +191,25 @@ export type TargetState =
   | "STATE_STOPPED"
   | "STATE_STANDBY";
 
+export type ExperimentState =
+  | "STATE_UNSPECIFIED"
+  | "STATE_RUNNING"
+  | "STATE_DECIDED"
+  | "STATE_STOPPED";
+
+export type ExperimentMetric =
+  | "METRIC_UNSPECIFIED"
+  | "METRIC_FEEDBACK"
+  | "METRIC_ERRORS"
+  | "METRIC_LATENCY"
+  | "METRIC_LENGTH";
+
+export type ExperimentWinner =
+  | "WINNER_UNSPECIFIED"
+  | "WINNER_A"
+  | "WINNER_B"
+  | "WINNER_NONE";
+
 export type RolloutState =
   | "STATE_UNSPECIFIED"
   | "STATE_RUNNING"
@@ -310,6 +329,7 @@ export interface Project {
   consent_time?: string | null;
   requests_per_minute: number;
   limits?: Limits | null;
+  regions: string[];
 }
 
 export interface Dataset {
@@ -784,6 +804,7 @@ export interface Completion {
   duration_ms: number;
   api_key: string;
   streamed: boolean;
+  shadow_of: string;
 }
 
 export interface CompletionMessage {
@@ -811,6 +832,8 @@ export interface Deployment {
   alias: string;
   queue: string;
   rollout?: Rollout | null;
+  fallbacks: string[];
+  fallback_after?: string | null;
 }
 
 export interface Target {
@@ -832,6 +855,8 @@ export interface Target {
   input_price_microusd: string;
   output_price_microusd: string;
   places: number;
+  shadow_percent: number;
+  region: string;
 }
 
 export interface TargetSpec {
@@ -844,6 +869,47 @@ export interface TargetSpec {
   input_price_microusd: string;
   output_price_microusd: string;
   places: number;
+  region: string;
+}
+
+export interface Experiment {
+  name: string;
+  state: ExperimentState;
+  create_time?: string | null;
+  created_by: string;
+  end_time?: string | null;
+  etag: string;
+  metric: ExperimentMetric;
+  a?: Arm | null;
+  b?: Arm | null;
+  min_effect: number;
+  error_chance: number;
+  threshold: number;
+  difference: number;
+  low: number;
+  high: number;
+  winner: ExperimentWinner;
+  leader: ExperimentWinner;
+  history: ExperimentPoint[];
+  failure_reason: string;
+  failure_message: string;
+  rollout: string;
+}
+
+export interface Arm {
+  target: string;
+  variant: string;
+  upstream_model: string;
+  count: string;
+  hits: string;
+}
+
+export interface ExperimentPoint {
+  time?: string | null;
+  count: string;
+  difference: number;
+  low: number;
+  high: number;
 }
 
 export interface Rollout {
@@ -893,6 +959,41 @@ export interface RolloutStep {
   time?: string | null;
 }
 
+export interface Shadow {
+  name: string;
+  variant: string;
+  upstream_model: string;
+  percent: number;
+  count: string;
+  error_rate?: ShadowEstimate | null;
+  agreement?: ShadowEstimate | null;
+  similarity?: ShadowEstimate | null;
+  length_ratio?: ShadowEstimate | null;
+  latency_ratio?: ShadowEstimate | null;
+}
+
+export interface ShadowEstimate {
+  value: number;
+  low: number;
+  high: number;
+  count: string;
+}
+
+export interface ShadowPair {
+  name: string;
+  create_time?: string | null;
+  completion: string;
+  shadow_completion: string;
+  agrees: boolean;
+  similarity: number;
+  duration_ms: number;
+  shadow_duration_ms: number;
+  failure_reason: string;
+  prompt: string;
+  answer: string;
+  shadow_answer: string;
+}
+
 export interface Spending {
   name: string;
   request_count: string;
@@ -908,6 +1009,14 @@ export interface ProjectSpending {
   name: string;
   project?: Spending | null;
   keys: Spending[];
+  sent_out: SentOut[];
+}
+
+export interface SentOut {
+  upstream: string;
+  region: string;
+  prompt_count: string;
+  last_time?: string | null;
 }
 
 export interface Alias {
