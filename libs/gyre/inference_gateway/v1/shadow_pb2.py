@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&gyre/inference_gateway/v1/shadow.proto\x12\x19gyre.inference_gateway.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x80\x03\n\x06Shadow\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07variant\x18\x02 \x01(\t\x12\x16\n\x0eupstream_model\x18\x03 \x01(\t\x12\x0f\n\x07percent\x18\x04 \x01(\x05\x12\r\n\x05\x63ount\x18\x05 \x01(\x03\x12\x37\n\nerror_rate\x18\x06 \x01(\x0b\x32#.gyre.inference_gateway.v1.Estimate\x12\x36\n\tagreement\x18\x07 \x01(\x0b\x32#.gyre.inference_gateway.v1.Estimate\x12\x37\n\nsimilarity\x18\x08 \x01(\x0b\x32#.gyre.inference_gateway.v1.Estimate\x12\x39\n\x0clength_ratio\x18\t \x01(\x0b\x32#.gyre.inference_gateway.v1.Estimate\x12:\n\rlatency_ratio\x18\n \x01(\x0b\x32#.gyre.inference_gateway.v1.Estimate\"C\n\x08\x45stimate\x12\r\n\x05value\x18\x01 \x01(\x01\x12\x0b\n\x03low\x18\x02 \x01(\x01\x12\x0c\n\x04high\x18\x03 \x01(\x01\x12\r\n\x05\x63ount\x18\x04 \x01(\x03\"\x9e\x02\n\nShadowPair\x12\x0c\n\x04name\x18\x01 \x01(\t\x12/\n\x0b\x63reate_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\ncompletion\x18\x03 \x01(\t\x12\x19\n\x11shadow_completion\x18\x04 \x01(\t\x12\x0e\n\x06\x61grees\x18\x05 \x01(\x08\x12\x12\n\nsimilarity\x18\x06 \x01(\x01\x12\x13\n\x0b\x64uration_ms\x18\x07 \x01(\x01\x12\x1a\n\x12shadow_duration_ms\x18\x08 \x01(\x01\x12\x16\n\x0e\x66\x61ilure_reason\x18\t \x01(\t\x12\x0e\n\x06prompt\x18\n \x01(\t\x12\x0e\n\x06\x61nswer\x18\x0b \x01(\t\x12\x15\n\rshadow_answer\x18\x0c \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&gyre/inference_gateway/v1/shadow.proto\x12\x19gyre.inference_gateway.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9e\x03\n\x06Shadow\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07variant\x18\x02 \x01(\t\x12\x16\n\x0eupstream_model\x18\x03 \x01(\t\x12\x0f\n\x07percent\x18\x04 \x01(\x05\x12\r\n\x05\x63ount\x18\x05 \x01(\x03\x12=\n\nerror_rate\x18\x06 \x01(\x0b\x32).gyre.inference_gateway.v1.ShadowEstimate\x12<\n\tagreement\x18\x07 \x01(\x0b\x32).gyre.inference_gateway.v1.ShadowEstimate\x12=\n\nsimilarity\x18\x08 \x01(\x0b\x32).gyre.inference_gateway.v1.ShadowEstimate\x12?\n\x0clength_ratio\x18\t \x01(\x0b\x32).gyre.inference_gateway.v1.ShadowEstimate\x12@\n\rlatency_ratio\x18\n \x01(\x0b\x32).gyre.inference_gateway.v1.ShadowEstimate\"I\n\x0eShadowEstimate\x12\r\n\x05value\x18\x01 \x01(\x01\x12\x0b\n\x03low\x18\x02 \x01(\x01\x12\x0c\n\x04high\x18\x03 \x01(\x01\x12\r\n\x05\x63ount\x18\x04 \x01(\x03\"\x9e\x02\n\nShadowPair\x12\x0c\n\x04name\x18\x01 \x01(\t\x12/\n\x0b\x63reate_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\ncompletion\x18\x03 \x01(\t\x12\x19\n\x11shadow_completion\x18\x04 \x01(\t\x12\x0e\n\x06\x61grees\x18\x05 \x01(\x08\x12\x12\n\nsimilarity\x18\x06 \x01(\x01\x12\x13\n\x0b\x64uration_ms\x18\x07 \x01(\x01\x12\x1a\n\x12shadow_duration_ms\x18\x08 \x01(\x01\x12\x16\n\x0e\x66\x61ilure_reason\x18\t \x01(\t\x12\x0e\n\x06prompt\x18\n \x01(\t\x12\x0e\n\x06\x61nswer\x18\x0b \x01(\t\x12\x15\n\rshadow_answer\x18\x0c \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,9 +33,9 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'gyre.inference_gateway.v1.s
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_SHADOW']._serialized_start=103
-  _globals['_SHADOW']._serialized_end=487
-  _globals['_ESTIMATE']._serialized_start=489
-  _globals['_ESTIMATE']._serialized_end=556
-  _globals['_SHADOWPAIR']._serialized_start=559
-  _globals['_SHADOWPAIR']._serialized_end=845
+  _globals['_SHADOW']._serialized_end=517
+  _globals['_SHADOWESTIMATE']._serialized_start=519
+  _globals['_SHADOWESTIMATE']._serialized_end=592
+  _globals['_SHADOWPAIR']._serialized_start=595
+  _globals['_SHADOWPAIR']._serialized_end=881
 # @@protoc_insertion_point(module_scope)

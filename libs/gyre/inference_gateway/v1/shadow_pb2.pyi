@@ -44,23 +44,23 @@ class Shadow(_message.Message):
     count: _builtins.int
     """Copies that were asked, failed ones included."""
     @_builtins.property
-    def error_rate(self) -> Global___Estimate:
+    def error_rate(self) -> Global___ShadowEstimate:
         """Copies that it did not answer, of `count`."""
 
     @_builtins.property
-    def agreement(self) -> Global___Estimate:
+    def agreement(self) -> Global___ShadowEstimate:
         """Answers that say the same, but for case, white space and Unicode's forms."""
 
     @_builtins.property
-    def similarity(self) -> Global___Estimate:
+    def similarity(self) -> Global___ShadowEstimate:
         """F1 of the tokens that both answers share, 0 to 1."""
 
     @_builtins.property
-    def length_ratio(self) -> Global___Estimate:
+    def length_ratio(self) -> Global___ShadowEstimate:
         """Geometric mean of the shadow's length in characters to the live answer's."""
 
     @_builtins.property
-    def latency_ratio(self) -> Global___Estimate:
+    def latency_ratio(self) -> Global___ShadowEstimate:
         """Geometric mean of the shadow's duration to the live answer's."""
 
     def __init__(
@@ -71,11 +71,11 @@ class Shadow(_message.Message):
         upstream_model: _builtins.str = ...,
         percent: _builtins.int = ...,
         count: _builtins.int = ...,
-        error_rate: Global___Estimate | None = ...,
-        agreement: Global___Estimate | None = ...,
-        similarity: Global___Estimate | None = ...,
-        length_ratio: Global___Estimate | None = ...,
-        latency_ratio: Global___Estimate | None = ...,
+        error_rate: Global___ShadowEstimate | None = ...,
+        agreement: Global___ShadowEstimate | None = ...,
+        similarity: Global___ShadowEstimate | None = ...,
+        length_ratio: Global___ShadowEstimate | None = ...,
+        latency_ratio: Global___ShadowEstimate | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["agreement", b"agreement", "error_rate", b"error_rate", "latency_ratio", b"latency_ratio", "length_ratio", b"length_ratio", "similarity", b"similarity"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
@@ -86,7 +86,7 @@ class Shadow(_message.Message):
 Global___Shadow: _TypeAlias = Shadow  # noqa: Y015
 
 @_typing.final
-class Estimate(_message.Message):
+class ShadowEstimate(_message.Message):
     """A figure from a sample, with its 95 % interval; all 0 where count is."""
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -113,7 +113,7 @@ class Estimate(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___Estimate: _TypeAlias = Estimate  # noqa: Y015
+Global___ShadowEstimate: _TypeAlias = ShadowEstimate  # noqa: Y015
 
 @_typing.final
 class ShadowPair(_message.Message):
