@@ -117,7 +117,7 @@ class Exchange:
             self.asked = self.gateway.clock()
             try:
                 await self._ask(target)
-                self.gateway.router.succeeded(target, self.gateway.clock() - self.asked, self.answer.completion_tokens)
+                self._succeeded(target)
                 return None, False
             except UpstreamRefused as error:
                 failure = errors.upstream_misconfigured(str(error))
@@ -128,6 +128,11 @@ class Exchange:
             if self.reply.started or not another:
                 break
         return failure or self._nobody(), another
+
+    def _succeeded(self, target: Target) -> None:
+        answer, asked = self.answer, self.asked
+        first = answer.first_token - asked if answer.first_token else 0.0
+        self.gateway.router.succeeded(target, self.gateway.clock() - asked, answer.completion_tokens, first)
 
     def _nobody(self) -> ApiError:
         """Why there is no target to ask."""
@@ -209,7 +214,7 @@ class Exchange:
         if is_down:
             self.gateway.router.failed(target)
         if is_down or isinstance(error, Garbage | TooSlow) or (isinstance(error, Refusal) and error.status >= 500):
-            self.gateway.router.outcomes.failed(target.id)
+            self.gateway.router.erred(target)
         if is_down and target.state is TargetState.UNHEALTHY:  # nobody said that it answers
             return errors.not_ready(self.asking.model), True
         if isinstance(error, Refusal):

@@ -74,6 +74,7 @@ class Gateway:
         self.turns.forget_others({target.id for target in targets})
         self.pools.forget_others({(target.base_url, target.chosen_by_user) for target in targets})
         self.shadows.use(snapshot)
+        self.router.outliers.use(snapshot)
         self.metrics.snapshot_revision.set(snapshot.revision)
         self._newcomers.came()
 

@@ -170,6 +170,12 @@ class Metrics:
             ["project", "asked", "answered"],
             registry=registry,
         )
+        self.ejections = Counter(
+            "gyre_gateway_ejections",
+            "Times that a target stood back because it was worse than its equals, by what.",
+            ["target", "reason"],
+            registry=registry,
+        )
         self.sent_out = Counter(
             "gyre_gateway_prompts_sent_out",
             "Prompts that left own hardware, to rented engines.",

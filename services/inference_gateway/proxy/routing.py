@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from services.inference_gateway.proxy import balance, errors
 from services.inference_gateway.proxy.outcomes import Counting
+from services.inference_gateway.proxy.outliers import Outliers
 from services.inference_gateway.proxy.sessions import Session, SessionLedger, position, session_of
 from services.inference_gateway.proxy.snapshot import Deployment, Snapshot, Target, TargetState
 
@@ -78,6 +79,7 @@ class Router:
         self._failures: dict[str, _Failures] = {}
         self.in_flight: dict[str, int] = {}
         self.outcomes = Counting()
+        self.outliers = Outliers()
 
     def choose(
         self, deployment: Deployment, wish: Wish, tried: Collection[str], prefix: Callable[[], bytes] = bytes
@@ -147,20 +149,39 @@ class Router:
         """Counts a request as long as it runs on `target`: a draining one is free when its count is 0."""
         self.in_flight[target.id] = self.in_flight.get(target.id, 0) + 1
         probed = self._failures.get(target.id) if self._failures else None
+        ejected = self.outliers.ejected.get(target.id) if self.outliers.ejected else None
         if probed is not None:
             probed.probing = True
+        if ejected is not None:
+            ejected.probing = True
         try:
             yield
         finally:
             self.in_flight[target.id] -= 1
             if probed is not None:
                 probed.probing = False
+            if ejected is not None:
+                ejected.probing = False
 
-    def succeeded(self, target: Target, seconds: float, tokens: int = 0) -> None:
-        """It answered, `seconds` after it was asked, with so many tokens (0: it did not say)."""
+    def succeeded(self, target: Target, seconds: float, tokens: int = 0, first_seconds: float = 0.0) -> None:
+        """It answered, `seconds` after it was asked, with so many tokens (0: it did not say); a stream began after
+        `first_seconds`.
+        """
         self.outcomes.answered(target.id, seconds, tokens)
+        if target.id in self.outliers.watched:
+            self.outliers.answered(target.id, first_seconds, self._clock())
         if self._failures:
             self._failures.pop(target.id, None)
+
+    def erred(self, target: Target) -> None:
+        """A request failed at it, whether it is down or not."""
+        self.outcomes.failed(target.id)
+        if target.id in self.outliers.watched:
+            self.outliers.failed(target.id, self._clock())
+
+    def look_for_outliers(self) -> Mapping[str, str]:
+        """Those that stand back from now on, and why."""
+        return self.outliers.look(self._clock())
 
     def failed(self, target: Target) -> None:
         """It is down: it stands back for a second, and twice as long each time that it fails again."""
@@ -176,5 +197,7 @@ class Router:
         self.outcomes.forget_others(targets)
 
     def _paused(self, target: Target, now: float) -> bool:
+        if self.outliers.ejected and self.outliers.keeps_out(target.id, now):
+            return True
         failures = self._failures.get(target.id)
         return failures is not None and (now < failures.until or failures.probing)

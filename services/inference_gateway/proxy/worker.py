@@ -131,6 +131,11 @@ class Worker:
             for pool in self._gateway.pools.all():
                 for state, count in (("busy", pool.busy), ("idle", pool.idle), ("waiting", pool.waiting)):
                     connections[pool.origin.authority, state] = count
+            for target, reason in self._gateway.router.look_for_outliers().items():
+                self._metrics.ejections.labels(target, reason).inc()
+                log.warning(
+                    "an engine is worse than its equals and stands back", extra={"target": target, "why": reason}
+                )
             self._metrics.show(self._metrics.in_flight, running)
             self._metrics.show(self._metrics.queue, self._gateway.turns.waiting())
             self._metrics.show(self._metrics.pool, connections)
