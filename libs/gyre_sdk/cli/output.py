@@ -103,7 +103,7 @@ def _value(key: str, value: Any) -> str:
         return size(int(value))
     if key.endswith("_microusd"):
         return money(int(value))
-    if key.endswith("_time"):
+    if key.endswith("_time") and not value.endswith("s"):  # a moment; a duration is `60s`
         return f"{value} ({ago(_parse_time(value))})"
     if isinstance(value, float):
         return f"{value:.6g}"

@@ -10,6 +10,7 @@ from gyre_sdk.cli.base import OPTIONS, GyreCommand, complete, connect
 from gyre_sdk.cli.commands import Columns, made
 
 if TYPE_CHECKING:
+    from gyre.inference_gateway.v1.deployment_pb2 import Deployment
     from gyre.inference_gateway.v1.shadow_pb2 import ShadowEstimate
 
 SHADOW_COLUMNS: Columns = [
@@ -60,12 +61,12 @@ def shadow(
         raise click.UsageError("Give one of --variant, --upstream, --off and --pairs, or none to see how it compares.")
     with connect() as gyre:
         if off:
-            output.show_item(gyre.shadows.stop(name))
+            deployment = gyre.shadows.stop(name)
+            _tell(deployment, f"The shadows of {name} end. What was compared stays: gyre deployments shadow {name}")
         elif variant or upstream:
             spec = target(gyre.models.variant_name(variant)) if variant else target(upstream_url=upstream, **fields)
-            output.show_item(
-                gyre.shadows.set(name, spec, percent), f"See how it compares: gyre deployments shadow {name}"
-            )
+            deployment = gyre.shadows.set(name, spec, percent)
+            _tell(deployment, f"It gets {percent} % of the requests once it is up: gyre deployments shadow {name}")
         elif pairs:
             found = [gyre.shadows.pairs(each.name, only_differing=True).items for each in gyre.shadows.of(name)]
             output.show_items("pairs", [pair for some in found for pair in some], made(PAIR_COLUMNS))
@@ -87,8 +88,6 @@ def fallbacks(name: str, others: tuple[str, ...], after: float | None, none: boo
     gyre deployments fallbacks hotline hotline-small rented-big --after 5
     gyre deployments fallbacks hotline --none
     """
-    from gyre_sdk.cli import output
-
     changes: dict[str, Any] = {}
     if others or none:
         changes["fallbacks"] = [] if none else list(others)
@@ -98,10 +97,17 @@ def fallbacks(name: str, others: tuple[str, ...], after: float | None, none: boo
         raise click.UsageError("Name the deployments that stand in, or give --after or --none.")
     with connect() as gyre:
         deployment = gyre.deployments.update(name, **changes)
+    _tell(deployment, f"{name} falls back on {', '.join(deployment.fallbacks) or 'nothing'}.")
+
+
+def _tell(deployment: Deployment, sentence: str) -> None:
+    """What came of it, for people or for programs."""
+    from gyre_sdk.cli import output
+
     if OPTIONS.json:
         output.show_item(deployment)
-        return
-    click.echo(f"{name} falls back on {', '.join(deployment.fallbacks) or 'nothing'}.", err=True)
+    else:
+        click.echo(sentence, err=True)
 
 
 def _percents(estimate: ShadowEstimate) -> str:
