@@ -9,7 +9,8 @@ from typing import Any
 from services.inference_gateway.models import Deployment, KnownKey, KnownProject, Target, TargetState
 from services.inference_gateway.proxy import snapshot
 from services.inference_gateway.proxy.allowance import Limits, Period
-from services.inference_gateway.regions import host_if_rented, is_allowed
+from services.inference_gateway.proxy.hardware import host_if_rented
+from services.inference_gateway.regions import is_allowed
 from services.inference_gateway.targets import short_version
 
 STATES = {

@@ -145,11 +145,11 @@ def _result(experiment: Experiment) -> str:
     from gyre_sdk import messages
 
     winner, leader = messages.enum_name(experiment, "winner"), messages.enum_name(experiment, "leader")
-    if winner:
+    if winner != "UNSPECIFIED":
         return "no difference that matters" if winner == "NONE" else f"{winner} is better"
     if experiment.failure_message:
         return experiment.failure_message
-    return f"not told yet; if stopped now: {leader}" if leader else "nothing to tell yet"
+    return f"not told yet; if stopped now: {leader}" if leader != "UNSPECIFIED" else "nothing to tell yet"
 
 
 def _arm(arm: Arm) -> str:

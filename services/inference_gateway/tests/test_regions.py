@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from gyre_kit.db import Session
 from gyre_kit.testing import PROJECT
 
-from services.inference_gateway import routes, service, store
+from services.inference_gateway import routes, service, spending, store, traffic_store
 from services.inference_gateway.models import KnownProject, TargetState
-from services.inference_gateway.regions import RegionRefused, host_if_rented, is_allowed
+from services.inference_gateway.proxy.hardware import host_if_rented
+from services.inference_gateway.proxy.ledger import Ledger
+from services.inference_gateway.regions import RegionRefused, is_allowed
 from services.inference_gateway.targets import Sighting, Wanted
 
 RENTED = "https://api.example.com/v1"
@@ -33,7 +37,17 @@ def test_this_machine_and_private_networks_are_own_hardware(url: str) -> None:
     assert is_allowed(url, "", [])
 
 
-@pytest.mark.parametrize("url", [RENTED, "http://8.8.8.8/v1", "http://[2001:4860:4860::8888]/v1"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        RENTED,
+        "http://8.8.8.8/v1",
+        "http://[2001:4860:4860::8888]/v1",
+        "http://[::ffff:8.8.8.8]/v1",
+        "http://134744072/v1",
+        "http://0x08080808/v1",
+    ],
+)
 def test_what_has_a_public_address_or_name_is_rented(url: str) -> None:
     assert host_if_rented(url)
     assert not is_allowed(url, "eu", [])
@@ -78,3 +92,13 @@ async def test_what_was_allowed_once_is_left_out_of_the_routes_when_it_no_longer
     refused = routes.make(2, [], [await policy(session)], [(deployment, [target])])
     described = refused.deployments[PROJECT, "near"]
     assert (described.targets, described.refused_regions) == ((), ("eu",))
+
+
+async def test_prompts_that_left_add_up_and_are_shown_with_what_was_spent(session: Session, tmp_path: Path) -> None:
+    for _ in range(2):
+        counted = {(PROJECT, "api.example.com", "eu"): 3, (PROJECT, "far.example.com", ""): 1}
+        await traffic_store.add_sent_out(session, counted)
+    shown = spending.of_project(Ledger(tmp_path / "l"), PROJECT, [], await traffic_store.sent_out(session, PROJECT))
+    found = [(each.upstream, each.region, each.prompt_count) for each in shown.sent_out]
+    assert found == [("api.example.com", "eu", 6), ("far.example.com", "", 2)]
+    assert await traffic_store.sent_out(session, "other") == []

@@ -87,8 +87,9 @@ function metricOf(one: Experiment): (typeof METRICS)[number] {
 }
 
 function sideOf(one: Experiment, which: string): string {
-  const arm = which.endsWith("_A") ? one.a : which.endsWith("_B") ? one.b : undefined;
-  return arm ? nameOf(arm) : "";
+  const side = which.slice(-2);
+  const arm = side === "_A" ? one.a : side === "_B" ? one.b : undefined;
+  return arm ? `${side.slice(1)} (${nameOf(arm)})` : "";
 }
 
 function nameOf(arm: Arm): string {

@@ -57,7 +57,6 @@ export function Shadows({ deployment }: { deployment: Deployment }) {
         dataSource={rows}
         pagination={false}
         locale={{ emptyText: t("shadow.empty") }}
-        scroll={{ x: "max-content" }}
         expandable={{ expandedRowRender: (one) => <Pairs of={one} /> }}
         columns={[
           { title: t("shadow.model"), render: (_, one) => shortName(one.variant) || one.upstream_model },
@@ -95,6 +94,7 @@ function Pairs({ of }: { of: Shadow }) {
       dataSource={data?.pairs ?? []}
       pagination={false}
       locale={{ emptyText: t("shadow.noPairs") }}
+      tableLayout="fixed"
       columns={[
         { title: t("column.created"), width: 150, render: (_, one) => <Time value={one.create_time} /> },
         { title: t("shadow.asked"), render: (_, one) => <Said text={one.prompt} /> },
