@@ -150,6 +150,7 @@ async def first_behind_its_alias(session: Session) -> Deployment | None:
     there = sa.select(Target.name).where(
         Target.deployment == Deployment.name,
         Target.variant == Deployment.alias_variant,
+        Target.shadow_percent == 0,
         Target.state != TargetState.STOPPED,
     )
     query = sa.select(Deployment).where(

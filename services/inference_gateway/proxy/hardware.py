@@ -12,7 +12,8 @@ from urllib.parse import urlsplit
 
 from services.inference_gateway.proxy.ssrf import IpAddress, unwrapped
 
-PRIVATE_ENDINGS = (".local", ".internal", ".localhost", ".home.arpa")  # RFC 6762, ICANN 2024, RFC 6761, RFC 8375
+# RFC 6762, ICANN 2024, RFC 6761, RFC 8375; the last is Kubernetes'.
+PRIVATE_ENDINGS = (".local", ".internal", ".localhost", ".home.arpa", ".svc")
 
 
 def host_if_rented(upstream_url: str) -> str:

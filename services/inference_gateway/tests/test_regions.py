@@ -29,6 +29,7 @@ RENTED = "https://api.example.com/v1"
         "http://vllm:8000/v1",
         "http://card.internal/v1",
         "http://vllm.team.svc.cluster.local/v1",
+        "http://vllm.team.svc/v1",
         "",
     ],
 )

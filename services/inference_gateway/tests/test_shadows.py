@@ -86,6 +86,14 @@ async def test_a_shadow_that_convinced_answers_without_coming_up_again(session: 
     assert shadow.shadow_percent == 0
 
 
+async def test_an_alias_that_moves_to_what_is_in_the_shadow_is_followed_still(session: Session) -> None:
+    deployment = await serving(session, 1)
+    await shadows.begin(session, deployment, variant(2, 0), 100)
+    deployment.alias_variant = variant(2, 0).variant
+    await session.flush()
+    assert await store.first_behind_its_alias(session) is deployment
+
+
 async def test_the_report_says_how_alike_how_long_and_how_fast(session: Session) -> None:
     deployment = await serving(session, 1)
     target = await shadows.begin(session, deployment, variant(2, 0), 100)
