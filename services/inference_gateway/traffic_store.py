@@ -9,6 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 from gyre_kit import pages
 from gyre_kit.db import Session
+from gyre_kit.names import project_of
 from sqlalchemy.dialects.postgresql import insert
 
 from services.inference_gateway.models import Completion, Experiment, ExperimentState, SentOut, ShadowPair, Target
@@ -101,7 +102,12 @@ async def running_experiments(session: Session) -> Sequence[str]:
 
 
 async def experiment_page(session: Session, request: Any) -> pages.Page[Experiment]:
-    query = sa.select(Experiment).where(Experiment.deployment == request.parent)
+    """`deployments/-` of a project means all of them."""
+    project, _, deployment = request.parent.partition("/deployments/")
+    of_all = deployment == "-"
+    query = sa.select(Experiment).where(
+        Experiment.project == project_of(project) if of_all else Experiment.deployment == request.parent
+    )
     return await pages.page(
         session, query, table=Experiment, page_size=request.page_size, page_token=request.page_token
     )

@@ -32,10 +32,10 @@ def experiments() -> None:
 
 
 @experiments.command("list")
-@click.argument("deployment", shell_complete=complete("deployments"))
+@click.argument("deployment", required=False, default="-", shell_complete=complete("deployments"))
 @click.option("-n", "--limit", default=20, show_default=True, type=click.IntRange(1, 500), help="At most so many.")
 def list_(deployment: str, limit: int) -> None:
-    """List the experiments of a deployment, newest first."""
+    """List the experiments, newest first: of one deployment, or of all."""
     from gyre_sdk.cli import output
 
     with connect() as gyre:

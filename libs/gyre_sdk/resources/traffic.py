@@ -72,8 +72,8 @@ class Experiments(Collection[Experiment]):
         )
         return self._post(Experiment, f"{self._of(deployment)}/experiments", request)
 
-    def of(self, deployment: str, page_token: str = "", page_size: int = 50) -> Page[Experiment]:
-        """Newest first."""
+    def of(self, deployment: str = "-", page_token: str = "", page_size: int = 50) -> Page[Experiment]:
+        """Newest first; `-` means of all deployments."""
         return self._page(Experiment, f"{self._of(deployment)}/experiments", "experiments", page_token, page_size)
 
     def stop(self, name: str, etag: str = "") -> Experiment:

@@ -172,6 +172,7 @@ async def test_an_experiment_counts_both_sides_holds_the_split_and_is_stopped(te
     await team.command("experiments", "stop", "duel/1")
     (listed,) = (await team.command("experiments", "list", "duel"))["experiments"]
     assert listed["failure_reason"] == "STOPPED"
+    assert (await team.command("experiments", "list"))["experiments"] == [listed]
     with pytest.raises(GyreError, match="better one"):
         await asyncio.to_thread(team.gyre.experiments.promote, "duel/1")
 
