@@ -93,7 +93,7 @@ class ListExperimentsRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
-    """`projects/{project}/deployments/{slug}`."""
+    """`projects/{project}/deployments/{slug}`; the slug `-` means all deployments."""
     page_size: _builtins.int
     """At most 500; 0 means 50."""
     page_token: _builtins.str
