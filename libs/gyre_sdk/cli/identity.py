@@ -177,7 +177,7 @@ def sent_out() -> None:
 
     with connect() as gyre:
         found = gyre.keys.spending()
-    output.show_items("sent_out", found.sent_out, made(SENT_OUT_COLUMNS))
+    output.show_items("prompts_sent_out", found.sent_out, made(SENT_OUT_COLUMNS))
 
 
 @keys.command()

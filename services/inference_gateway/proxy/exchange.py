@@ -160,9 +160,6 @@ class Exchange:
                 await self._ask_on(pool, data)
 
     async def _ask_on(self, pool: Pool, data: bytes) -> None:
-        target = self.target
-        if target is not None and target.sent_to:
-            self.gateway.sent_out.count(self.deployment.project, target)
         try:
             await self._ask_by(pool, data, fresh=False)
         except _Stale:
@@ -173,6 +170,8 @@ class Exchange:
 
     async def _ask_by(self, pool: Pool, data: bytes, fresh: bool) -> None:
         connection = await pool.acquire(fresh)
+        if self.target is not None and self.target.sent_to:
+            self.gateway.sent_out.count(self.deployment.project, self.target)
         attempt = Attempt(self, connection)
         used_before = connection.requests > 0
         try:

@@ -140,3 +140,10 @@ async def test_prompts_for_a_rented_engine_are_counted_by_project_host_and_regio
         assert gateway.gateway.sent_out.as_json() == [["demo", "api.example.com", "eu", 2]]
         labels = {"project": "demo", "upstream": "api.example.com", "region": "eu"}
         assert gateway.metric("gyre_gateway_prompts_sent_out_total", **labels) == 2
+
+
+async def test_a_prompt_that_found_no_connection_has_not_left(start: Start) -> None:
+    gateway = await start(deployment(replace(DOWN, sent_to="api.example.com", region="eu")))
+    with pytest.raises(openai.APIStatusError):
+        await ask(gateway)
+    assert gateway.gateway.sent_out.as_json() == []
