@@ -69,6 +69,7 @@ class Team:
     one: str
     two: str
     command: Callable[..., Awaitable[dict[str, Any]]]
+    text: Callable[..., Awaitable[str]]
 
     async def serve(self, name: str, *targets: TargetSpec) -> None:
         await asyncio.to_thread(self.gyre.deployments.create, name, list(targets))
@@ -105,15 +106,18 @@ async def team(platform: Platform) -> AsyncIterator[Team]:
         client = openai.AsyncOpenAI(base_url=f"http://127.0.0.1:{ports.openai_port}/v1", api_key=key, max_retries=0)
         stack.push_async_callback(client.close)
 
-        async def command(*arguments: str) -> dict[str, Any]:
-            """What `gyre … --json` prints."""
+        async def text(*arguments: str) -> str:
+            """What `gyre …` prints for people."""
             patch.setenv("GYRE_URL", url)
             patch.setenv("GYRE_API_KEY", key)
-            stdout = await asyncio.to_thread(_captured, [*arguments, "--json"])
-            return dict(json.loads(stdout))
+            return await asyncio.to_thread(_captured, list(arguments))
+
+        async def command(*arguments: str) -> dict[str, Any]:
+            """What `gyre … --json` prints."""
+            return dict(json.loads(await text(*arguments, "--json")))
 
         patch = stack.enter_context(pytest.MonkeyPatch.context())
-        yield Team(gyre, client, one, two, command)
+        yield Team(gyre, client, one, two, command, text)
 
 
 def _captured(arguments: list[str]) -> str:
@@ -144,6 +148,9 @@ async def test_a_shadow_is_tried_compared_and_taken_away(team: Team) -> None:
     assert (pair["prompt"], pair["answer"]) == (MESSAGES[0]["content"], "It is at the market.")
     assert pair["shadow_answer"] == "At the market, next to the church."
 
+    assert "53% (" in await team.text("deployments", "shadow", "hotline")
+    assert "next to the church" in await team.text("deployments", "shadow", "hotline", "--pairs")
+
     shadow = await asyncio.to_thread(team.gyre.completions.get, pair["shadow_completion"])
     assert shadow.shadow_of == pair["completion"]
     listed = await asyncio.to_thread(lambda: list(team.gyre.completions.list()))
@@ -169,7 +176,9 @@ async def test_an_experiment_counts_both_sides_holds_the_split_and_is_stopped(te
 
     shown = await eventually(counted, seconds=60)
     assert -1 <= shown["low"] <= shown.get("difference", 0) <= shown["high"] <= 1
-    await team.command("experiments", "stop", "duel/1")
+    assert "to tell yet" in await team.text("experiments", "show", "duel/1")
+    await team.text("experiments", "stop", "duel/1")
+    assert "Somebody stopped it." in await team.text("experiments", "list", "duel")
     (listed,) = (await team.command("experiments", "list", "duel"))["experiments"]
     assert listed["failure_reason"] == "STOPPED"
     assert (await team.command("experiments", "list"))["experiments"] == [listed]
@@ -186,7 +195,7 @@ async def test_a_deployment_falls_back_on_another(team: Team) -> None:
         await asyncio.to_thread(lambda: team.gyre.deployments.update("fragile", fallbacks=["fragile"]))
     nowhere = at("http://127.0.0.1:9/v1")
     await asyncio.to_thread(team.gyre.deployments.create, "down", [nowhere])
-    await team.command("deployments", "fallbacks", "down", "spare")
+    await team.text("deployments", "fallbacks", "down", "spare")
 
     async def fell_back() -> bool:
         try:
