@@ -96,6 +96,7 @@ async def team(platform: Platform) -> AsyncIterator[Team]:
         replace(main.app, settings=platform.settings(Settings)),
     ]
     async with AsyncExitStack() as stack:
+        stack.push_async_callback(platform.empty, "inference_gateway")  # others count what is in the outbox
         one = await stack.enter_async_context(engine("It is at the market."))
         two = await stack.enter_async_context(engine("At the market, next to the church."))
         await stack.enter_async_context(platform.serving(*apps))
