@@ -211,6 +211,25 @@ GATEWAY = Board(
             ],
         ),
         (
+            "Traffic beside the split",
+            [
+                Panel("Shadows", "Copies of requests, by target and what became of them.",
+                      [(rate("gyre_gateway_shadow_requests_total", "target, outcome"), "{{target}} {{outcome}}")],
+                      "reqps", width=12),
+                Panel("Fallbacks", "Requests that another deployment answered.",
+                      [(rate("gyre_gateway_fallbacks_total", "project, asked, answered"),
+                        "{{project}} {{asked}} → {{answered}}")],
+                      "reqps", width=12),
+                Panel("Prompts that left", "Own hardware, to rented engines.",
+                      [(rate("gyre_gateway_prompts_sent_out_total", "project, upstream, region"),
+                        "{{project}} → {{upstream}} ({{region}})")],
+                      "reqps", width=12),
+                Panel("Stood back", "Targets that were worse than their equals, by what.",
+                      [(rate("gyre_gateway_ejections_total", "target, reason"), "{{target}} {{reason}}")],
+                      "ops", width=12),
+            ],
+        ),
+        (
             "Completions kept for feedback",
             [
                 Panel("Kept", "Of projects that consented, by what became of them.",

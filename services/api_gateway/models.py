@@ -41,6 +41,7 @@ class Project(Table, Resource, table=True):
     consent_time: datetime | None = Field(default=None, sa_type=DateTime(timezone=True))
     requests_per_minute: int = 0
     limits: dict[str, Any] = Field(default_factory=dict, sa_type=sa.JSON)
+    regions: list[str] = Field(default_factory=list, sa_type=sa.JSON)
 
 
 class KeyState(StrEnum):

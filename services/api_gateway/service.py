@@ -6,7 +6,9 @@ import base64
 import hashlib
 import hmac
 import os
+import re
 import secrets
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -26,6 +28,7 @@ from services.api_gateway.models import ApiKey, AuditEntry, KeyState, Project
 
 FIRST_PROJECT = "default"
 KEY_PREFIX = "gyre-"
+REGION, MOST_REGIONS = re.compile(r"[a-z0-9-]{1,63}"), 50
 
 
 class ProjectExists(AlreadyExists):
@@ -33,7 +36,11 @@ class ProjectExists(AlreadyExists):
 
 
 class FieldImmutable(Invalid):
-    """Only display_name, consent_to_keep, requests_per_minute and limits of a project can be changed."""
+    """Only display_name, consent_to_keep, requests_per_minute, limits and regions of a project can be changed."""
+
+
+class BadRegions(Invalid):
+    """A region is 1 to 63 of a-z, 0-9 and hyphen, for example eu; * alone means anywhere; at most 50 of them."""
 
 
 class KeyFieldImmutable(Invalid):
@@ -84,8 +91,8 @@ async def create_project(
 
 
 async def update_project(session: Session, given: project_pb2.Project, fields: list[str], *, by: Identity) -> Project:
-    """Raises: NotFound; FieldImmutable; EtagMismatch; BadLimits."""
-    if wrong := set(fields) - {"display_name", "consent_to_keep", "requests_per_minute", "limits"}:
+    """Raises: NotFound; FieldImmutable; EtagMismatch; BadLimits; BadRegions."""
+    if wrong := set(fields) - {"display_name", "consent_to_keep", "requests_per_minute", "limits", "regions"}:
         raise FieldImmutable(fields=", ".join(sorted(wrong)))
     project = await resources.get(session, Project, given.name, lock=True)
     resources.check_etag(project, given.etag)
@@ -93,6 +100,8 @@ async def update_project(session: Session, given: project_pb2.Project, fields: l
         project.display_name = given.display_name
     if "consent_to_keep" in fields:
         _consent(session, project, given.consent_to_keep, by)
+    if "regions" in fields:
+        project.regions = _regions(given.regions)
     _limit(project, given, fields)
     await session.flush()
     await _project_changed(session, project)
@@ -287,6 +296,14 @@ def _limit(row: Project | ApiKey, given: project_pb2.Project | key_pb2.ApiKey, f
     limits.checked(limits_pb2.Limits(), row.requests_per_minute)
 
 
+def _regions(given: Iterable[str]) -> list[str]:
+    """Sorted, each once. Raises: BadRegions."""
+    regions = sorted(set(given))
+    if len(regions) > MOST_REGIONS or (regions != ["*"] and not all(REGION.fullmatch(each) for each in regions)):
+        raise BadRegions(field="regions", given=", ".join(regions)[:200])
+    return regions
+
+
 def _consent(session: Session, project: Project, consent: bool, by: Identity) -> None:
     if consent == project.consent_to_keep:
         return
@@ -302,6 +319,7 @@ async def _project_changed(session: Session, project: Project) -> None:
         consent_to_keep=project.consent_to_keep,
         requests_per_minute=project.requests_per_minute,
         limits=limits.as_message(project.limits),
+        regions=project.regions,
     )
     event.change_time.FromDatetime(session.clock.now())
     await emit(session, project.name, event)

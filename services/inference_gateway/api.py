@@ -29,7 +29,7 @@ from gyre_kit.errors import Denied, Invalid
 from gyre_kit.names import project_of
 from gyre_kit.render import render
 
-from services.inference_gateway import completions, guard, lookups, reconcile, service, spending, store
+from services.inference_gateway import completions, guard, lookups, reconcile, service, spending, store, traffic_store
 from services.inference_gateway.models import Completion, Deployment, Replica, ReplicaState, Rollout, Target
 from services.inference_gateway.rollouts import AT_ONCE, Plan
 from services.inference_gateway.scaling import ONE, Bounds
@@ -241,7 +241,8 @@ class SpendingApi(SpendingServiceServicer):
         project = project_of(request.name)
         async with self.db.transaction() as session:
             keys = await store.keys_of(session, project)
-        return spending.of_project(self.context.state["ledger"], project, [key.name for key in keys])
+            sent_out = await traffic_store.sent_out(session, project)
+        return spending.of_project(self.context.state["ledger"], project, [key.name for key in keys], sent_out)
 
 
 async def shown(context: Context, deployment: Deployment) -> deployment_pb2.Deployment:
@@ -260,19 +261,22 @@ def to_proto(
     rollout: Rollout | None,
 ) -> deployment_pb2.Deployment:
     """`replicas` by target id."""
-    shown = [_target(target, replicas.get(target.id, ())) for target in targets]
+    rows = [_target(target, replicas.get(target.id, ())) for target in targets]
     change = rollout_to_proto(rollout) if rollout else None
     scale = replica_pb2.Scale(min_replicas=deployment.min_replicas, max_replicas=deployment.max_replicas)
     scale.idle_time.FromTimedelta(timedelta(seconds=deployment.idle_seconds))
-    return render(deployment, deployment_pb2.Deployment, targets=shown, rollout=change, scale=scale)
+    reply = render(deployment, deployment_pb2.Deployment, targets=rows, rollout=change, scale=scale)
+    if deployment.fallback_seconds:
+        reply.fallback_after.FromTimedelta(timedelta(seconds=deployment.fallback_seconds))
+    return reply
 
 
 def _target(target: Target, replicas: Sequence[Replica]) -> deployment_pb2.Target:
-    shown = render(target, deployment_pb2.Target)
-    shown.ready_replicas = sum(each.state == ReplicaState.READY for each in replicas)
+    row = render(target, deployment_pb2.Target)
+    row.ready_replicas = sum(each.state == ReplicaState.READY for each in replicas)
     if replicas:
-        shown.workload, shown.address = replicas[0].workload, replicas[0].address
-    return shown
+        row.workload, row.address = replicas[0].workload, replicas[0].address
+    return row
 
 
 def rollout_to_proto(rollout: Rollout) -> rollout_pb2.Rollout:

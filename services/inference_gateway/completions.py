@@ -22,7 +22,7 @@ async def keep(session: Session, rows: Sequence[Completion]) -> tuple[int, int, 
     unique = list({row.name: row for row in allowed}.values())
     stored = set(await store.add_completions(session, unique))
     for row in unique:
-        if row.name in stored:
+        if row.name in stored and not row.shadow_of:  # nobody got a shadow's answer: nobody can say anything of it
             await emit(session, row.name, _recorded(row))
     return len(stored), len(allowed) - len(stored), len(rows) - len(allowed)
 
@@ -53,6 +53,7 @@ def from_record(record: CompletionRecord) -> Completion:
         duration_ms=record.duration_ms,
         api_key=record.api_key,
         streamed=record.streamed,
+        shadow_of=f"projects/{record.project}/completions/{record.shadow_of}" if record.shadow_of else "",
     )
 
 

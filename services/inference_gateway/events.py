@@ -40,6 +40,7 @@ async def know_project(session: Session, event: ProjectChanged) -> None:
         consent_to_keep=event.consent_to_keep,
         requests_per_minute=event.requests_per_minute,
         limits=to_dict(event.limits),
+        regions=list(event.regions),
     )
     await store.put_project(session, project)
 

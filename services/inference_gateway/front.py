@@ -20,7 +20,7 @@ from gyre_kit.errors import from_rpc
 from gyre_kit.render import enum_number
 from sqlalchemy.exc import DataError, IntegrityError
 
-from services.inference_gateway import completions, replicas, store
+from services.inference_gateway import completions, replicas, shadows, store
 from services.inference_gateway.metrics import Gauges
 from services.inference_gateway.proxy.control import FeedbackCall
 from services.inference_gateway.proxy.ledger import Ledger
@@ -64,6 +64,7 @@ async def serving_openai(context: Context) -> AsyncIterator[None]:
             "keys_lock": asyncio.Lock(),
             "publishing": asyncio.Lock(),
             "watch": Watch(),
+            "experiment_watch": Watch(),
             "scaler": Scaler(),
         }
         context.state["gauges"] = Gauges(context.metrics.registry)
@@ -79,7 +80,9 @@ async def store_records(context: Context, records: Sequence[CompletionRecord]) -
     """Raises: RecordsRefused for records that the database will never take."""
     try:
         async with context.db.transaction() as session:
-            await completions.keep(session, [completions.from_record(record) for record in records])
+            kept = [record for record in records if record.messages or not record.comparison]
+            await completions.keep(session, [completions.from_record(record) for record in kept])
+            await shadows.keep(session, records)
     except (DataError, IntegrityError) as error:
         raise RecordsRefused(str(error)[:300]) from error
 

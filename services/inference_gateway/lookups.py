@@ -128,6 +128,7 @@ def _upstream(spec: deployment_service_pb2.TargetSpec) -> Wanted:
         input_price_microusd=_price(spec, "input_price_microusd"),
         output_price_microusd=_price(spec, "output_price_microusd"),
         places=max(spec.places, 0),
+        region=spec.region.strip().lower(),
     )
 
 

@@ -8,6 +8,8 @@ from gyre_kit.reconcile import Reconciler
 
 from services.inference_gateway.api import CompletionApi, DeploymentApi, ReplicaApi, SpendingApi
 from services.inference_gateway.events import HANDLERS
+from services.inference_gateway.experiment_api import ExperimentApi
+from services.inference_gateway.experiment_reconcile import follow_experiments, note_sent_out
 from services.inference_gateway.front import serving_openai
 from services.inference_gateway.reconcile import (
     attach_upstream,
@@ -19,11 +21,12 @@ from services.inference_gateway.reconcile import (
     warm_up,
 )
 from services.inference_gateway.settings import Settings
+from services.inference_gateway.shadow_api import ShadowApi
 
 app = App(
     component="inference_gateway",
     settings=Settings(),
-    servicers=[DeploymentApi, ReplicaApi, CompletionApi, SpendingApi],
+    servicers=[DeploymentApi, ReplicaApi, CompletionApi, SpendingApi, ShadowApi, ExperimentApi],
     handlers=HANDLERS,
     reconcilers=[
         Reconciler(refresh_keys, every=30.0),
@@ -32,6 +35,8 @@ app = App(
         Reconciler(follow_aliases, every=2.0),
         Reconciler(attach_upstream, every=2.0),
         Reconciler(forget_stopped_replicas, every=3600.0),
+        Reconciler(follow_experiments, every=1.0),
+        Reconciler(note_sent_out, every=2.0),
     ],
     extras=[serving_openai],
     warm_up=warm_up,

@@ -56,6 +56,9 @@ class Deployment(Table, Resource, Leased, table=True):
     idle_seconds: float = 300.0
     failure_reason: str = ""
     failure_message: str = ""
+    fallbacks: list[str] = Field(default_factory=list, sa_type=sa.JSON)
+    fallback_seconds: float = 0.0  # without a first byte; 0: never for that
+    experiment: str = ""  # the running one: the split stays as it is
 
 
 class TargetState(StrEnum):
@@ -107,6 +110,8 @@ class Target(Table, Resource, table=True):
     input_price_microusd: int = Field(default=0, sa_type=sa.BigInteger)
     output_price_microusd: int = Field(default=0, sa_type=sa.BigInteger)
     places: int = 0
+    region: str = ""
+    shadow_percent: int = 0
     failure_reason: str = ""
     failure_message: str = ""
     ready_time: datetime | None = Field(default=None, sa_type=DateTime(timezone=True))
@@ -217,6 +222,7 @@ class Completion(Table, Resource, table=True):
     duration_ms: float = 0.0
     api_key: str = ""
     streamed: bool = False
+    shadow_of: str = ""
 
 
 class KnownKey(Table, table=True):
@@ -240,3 +246,73 @@ class KnownProject(Table, table=True):
     consent_to_keep: bool
     requests_per_minute: int = 0
     limits: dict[str, Any] = Field(default_factory=dict, sa_type=sa.JSON)
+    regions: list[str] = Field(default_factory=list, sa_type=sa.JSON)
+
+
+class ShadowPair(Table, Resource, table=True):
+    """One request that a live target and a shadow answered, in figures; texts are in completions, if anywhere. Its name
+    is `{deployment}/shadows/{target}/pairs/{id of the live completion}`.
+    """
+
+    shadow: str = Field(index=True)  # `{deployment}/shadows/{target}`
+    completion: str = ""
+    shadow_completion: str = ""
+    agrees: bool = False
+    similarity: float = 0.0
+    length: int = 0  # characters
+    shadow_length: int = 0
+    duration_ms: float = 0.0
+    shadow_duration_ms: float = 0.0
+    failure_reason: str = ""
+
+
+class ExperimentState(StrEnum):
+    RUNNING = "RUNNING"
+    DECIDED = "DECIDED"
+    STOPPED = "STOPPED"
+
+
+E = ExperimentState
+
+
+class Experiment(Table, Resource, table=True):
+    """A comparison of two targets. Its name is `{deployment}/experiments/{number}`; arms are dicts as the proto `Arm`
+    has them, points as `ExperimentPoint` has them, with their time in ISO 8601.
+    """
+
+    State: ClassVar[type[ExperimentState]] = ExperimentState
+    TRANSITIONS: ClassVar[Mapping[ExperimentState, frozenset[ExperimentState]]] = {
+        E.RUNNING: frozenset({E.DECIDED, E.STOPPED}),
+        E.DECIDED: frozenset(),
+        E.STOPPED: frozenset(),
+    }
+    __table_args__ = (sa.UniqueConstraint("deployment", "number"), sa.UniqueConstraint("project", "request_id"))
+
+    state: str = Field(default=ExperimentState.RUNNING, index=True)
+    deployment: str = Field(index=True)
+    number: int
+    metric: str
+    a: dict[str, Any] = Field(default_factory=dict, sa_type=sa.JSON)
+    b: dict[str, Any] = Field(default_factory=dict, sa_type=sa.JSON)
+    min_effect: float
+    error_chance: float
+    bucket: int | None = None  # above it an answer is slow or long; None until that is known
+    difference: float = 0.0
+    low: float = 0.0
+    high: float = 0.0
+    winner: str = ""
+    history: list[dict[str, Any]] = Field(default_factory=list, sa_type=sa.JSON)
+    rollout: str = ""
+    failure_reason: str = ""
+    failure_message: str = ""
+    end_time: datetime | None = Field(default=None, sa_type=DateTime(timezone=True))
+
+
+class SentOut(Table, table=True):
+    """How many prompts of a project went to one rented engine."""
+
+    project: str = Field(primary_key=True)
+    upstream: str = Field(primary_key=True)
+    region: str = Field(primary_key=True)
+    prompt_count: int = Field(default=0, sa_type=sa.BigInteger)
+    last_time: datetime = Field(sa_type=DateTime(timezone=True))

@@ -43,6 +43,7 @@ from services.inference_gateway.proxy.processes import ProxyPool
 from services.inference_gateway.proxy.sessions import SessionLedger
 from services.inference_gateway.proxy.snapshot import Snapshot, write_snapshot
 from services.inference_gateway.proxy.upstream_keys import upstream_key
+from services.inference_gateway.regions import RegionRefused
 from services.inference_gateway.returning import Returning
 from services.inference_gateway.rollouts import NO_NEWS
 from services.inference_gateway.targets import Sighting, short_version
@@ -343,6 +344,7 @@ async def refresh_keys(context: Context) -> bool:
                     consent_to_keep=project.consent_to_keep,
                     requests_per_minute=project.requests_per_minute,
                     limits=to_dict(project.limits),
+                    regions=list(project.regions),
                 ),
             )
     context.wake_event("publish_routes").set()
@@ -379,7 +381,9 @@ async def attach_upstream(context: Context) -> bool:
         return False
     http: aiohttp.ClientSession = context.state["http"]
     model = context.settings.upstream_model or (await list_models(http, Endpoint(url, "")))[0]
-    spec = deployment_service_pb2.TargetSpec(upstream_url=url, upstream_model=model, weight_percent=100)
+    spec = deployment_service_pb2.TargetSpec(
+        upstream_url=url, upstream_model=model, weight_percent=100, region=context.settings.upstream_region
+    )
     slug = re.sub(r"[^a-z0-9._-]+", "-", model.lower()).strip("-._")[:63] or "upstream"
     name = f"projects/{HOME_PROJECT}/deployments/{slug}"
     wanted = await lookups.look_up(context.clients, spec, name)
@@ -388,5 +392,10 @@ async def attach_upstream(context: Context) -> bool:
             await service.create(session, HOME_PROJECT, slug, [wanted], display_name=model)
         except service.DeploymentExists:
             log.info("the upstream is attached already", extra={"deployment": name})
+        except RegionRefused as error:  # tried again, for somebody may allow it; said once
+            if not context.state.get("upstream_refused"):
+                log.error("the upstream is not attached", extra={"reason": error.message})
+            context.state["upstream_refused"] = True
+            return False
     context.state["upstream_attached"] = True
     return False

@@ -57,6 +57,10 @@ class ShiftInProgress(Precondition):
     """Another split is coming into force; wait until it is, or take it back (`gyre deployments rollback`)."""
 
 
+class ExperimentRunning(Precondition):
+    """An experiment needs this deployment's split as it is; stop it first (`gyre experiments stop`)."""
+
+
 class MessageTooLong(Invalid):
     """The message of a roll-back has at most 500 characters."""
 
@@ -105,8 +109,9 @@ async def begin(
 ) -> Rollout:
     """Asks for a split. What it needs comes up, or comes back from standby; what failed before is let go.
 
-    Raises: ShiftInProgress.
+    Raises: ShiftInProgress; ExperimentRunning.
     """
+    check_none_runs(deployment)
     known = await store.targets_of(session, deployment.name, lock=True)
     if deployment.rollout:
         await _end_of_way(session, deployment, known)
@@ -119,6 +124,7 @@ async def begin(
         if target.standby_time:
             await come_back(session, target)
         price_anew(target, each)
+        target.shadow_percent = 0  # what was a shadow until now answers
         session.add(target)
         after.append(share(target, each.weight_percent))
     for target in usable.values():
@@ -235,6 +241,12 @@ async def roll_back(session: Session, deployment: Deployment, message: str, requ
     ):  # over at once, so that a second roll-back goes one further; who asked hears when it is in force
         await advance(session, deployment, targets, in_force=True)
     return back
+
+
+def check_none_runs(deployment: Deployment) -> None:
+    """Raises: ExperimentRunning."""
+    if deployment.experiment:
+        raise ExperimentRunning(name=deployment.name, experiment=deployment.experiment)
 
 
 def between(before: Weights, after: Weights, percent: int) -> dict[str, int]:

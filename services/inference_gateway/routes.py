@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -19,6 +18,8 @@ from services.inference_gateway.models import (
 )
 from services.inference_gateway.proxy import snapshot
 from services.inference_gateway.proxy.allowance import Limits, Period
+from services.inference_gateway.proxy.hardware import host_if_rented
+from services.inference_gateway.regions import is_allowed
 from services.inference_gateway.targets import short_version, wakes
 
 STATES = {
@@ -58,11 +59,12 @@ def make(
 ) -> snapshot.Snapshot:
     """`replicas` by target id."""
     active = {project.project: project for project in projects if project.active}
+    made = [_deployment(each, targets, own, active.get(each.project), replicas) for each, targets in deployments]
     return snapshot.make_snapshot(
         revision=revision,
         keys={key.secret_sha256: _key(key) for key in keys if key.project in active},
         projects={name: _project(row) for name, row in active.items()},
-        deployments=[_deployment(deployment, targets, own, replicas) for deployment, targets in deployments],
+        deployments=_with_prices_of_fallbacks(made),
     )
 
 
@@ -95,15 +97,39 @@ def _limits(requests_per_minute: int, stored: Mapping[str, Any]) -> Limits:
     )
 
 
+def _with_prices_of_fallbacks(deployments: Sequence[snapshot.Deployment]) -> list[snapshot.Deployment]:
+    """What a request may cost is reserved, whoever answers in the end."""
+    known = {(each.project, each.name): each for each in deployments}
+    made = []
+    for each in deployments:
+        others = [known[each.project, name] for name in each.fallbacks if (each.project, name) in known]
+        targets = [target for other in others for target in other.targets]
+        input_price = max((target.input_price for target in targets), default=0)
+        output_price = max((target.output_price for target in targets), default=0)
+        made.append(replace(each, fallback_input_price=input_price, fallback_output_price=output_price))
+    return made
+
+
 def _deployment(
-    deployment: Deployment, targets: Sequence[Target], own: Own, replicas: Mapping[str, Sequence[Replica]]
+    deployment: Deployment,
+    targets: Sequence[Target],
+    own: Own,
+    project: KnownProject | None,
+    replicas: Mapping[str, Sequence[Replica]],
 ) -> snapshot.Deployment:
-    engines = [engine for target in targets for engine in _engines(target, own, replicas.get(target.id, ()))]
+    """Without the targets that the project's regions rule out: what serves today may not be allowed tomorrow."""
+    regions = project.regions if project else ()
+    allowed = [target for target in targets if is_allowed(target.upstream_url, target.region, regions)]
+    refused = [target.region for target in targets if target.state in STATES and target not in allowed]
+    engines = [engine for target in allowed for engine in _engines(target, own, replicas.get(target.id, ()))]
     return snapshot.Deployment(
         name=deployment.name.rsplit("/", 1)[-1],
         project=deployment.project,
         created=int(deployment.create_time.timestamp()),
         targets=tuple(engines),
+        fallbacks=tuple(deployment.fallbacks),
+        fallback_seconds=deployment.fallback_seconds,
+        refused_regions=tuple(dict.fromkeys(refused)),
     )
 
 
@@ -120,7 +146,7 @@ def _engines(target: Target, own: Own, replicas: Sequence[Replica]) -> Iterator[
     for replica, state in known:
         engine = _target(target, own, state)
         address, weight = replica.address, target.weight_percent / ready
-        yield dataclasses.replace(engine, id=replica.id, replica_of=target.id, address=address, weight=weight)
+        yield replace(engine, id=replica.id, replica_of=target.id, address=address, weight=weight)
     if target.state == TargetState.ASLEEP or wakes(target):
         yield _target(target, own, snapshot.TargetState.ASLEEP)
 
@@ -152,4 +178,7 @@ def _target(target: Target, own: Own, state: snapshot.TargetState) -> snapshot.T
         input_price=known.input_price,
         output_price=known.output_price,
         places=known.places,
+        shadow_percent=target.shadow_percent,
+        sent_to=host_if_rented(target.upstream_url),
+        region=target.region,
     )

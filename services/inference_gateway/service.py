@@ -13,7 +13,7 @@ from gyre_kit.errors import AlreadyExists, Invalid, NotFound, Precondition
 from gyre_kit.names import slug
 from gyre_kit.states import transition
 
-from services.inference_gateway import replicas, rollouts, store
+from services.inference_gateway import experiments, regions, replicas, rollouts, store, traffic_store
 from services.inference_gateway.models import Deployment, DeploymentState, Rollout, Target, TargetState
 from services.inference_gateway.rollouts import AT_ONCE, Plan
 from services.inference_gateway.scaling import ONE, Bounds, check_scale
@@ -29,6 +29,7 @@ from services.inference_gateway.targets import (
 from services.inference_gateway.watching import News
 
 COMING = (TargetState.PENDING, TargetState.STARTING)
+MOST_FALLBACKS, LONGEST_PATIENCE = 5, 600.0  # deployments, seconds
 NOT_SERVING = (TargetState.STANDBY, TargetState.DRAINING)
 
 
@@ -41,7 +42,11 @@ class TargetsRequired(Invalid):
 
 
 class FieldImmutable(Invalid):
-    """Of a deployment only display_name and alias can be changed here; its split is changed by ShiftTraffic."""
+    """Only display_name, alias, fallbacks and fallback_after can be changed here; the split by ShiftTraffic."""
+
+
+class BadFallbacks(Invalid):
+    """Fallbacks are at most 5 other deployments of this project, each named once; they take over after 0 to 600 s."""
 
 
 async def create(
@@ -56,19 +61,21 @@ async def create(
     scale: Bounds = ONE,
     request_id: str = "",
 ) -> Deployment:
-    """Raises: BadName; DeploymentExists; TargetsRequired; BadWeights; BadScale."""
+    """Raises: BadName; DeploymentExists; TargetsRequired; BadWeights; BadScale; RegionRefused."""
     if earlier := await resources.by_request(session, Deployment, project, request_id):
         return earlier
     if not wanted:
         raise TargetsRequired(field="targets")
     check_weights(wanted)
     check_scale(scale)
+    await check_regions(session, project, wanted)
     name = f"projects/{project}/deployments/{slug(deployment_id)}"
     existing: Deployment | None = await session.get(Deployment, name, with_for_update=True)
     if existing is not None and existing.state != DeploymentState.DELETED:
         raise DeploymentExists(name=name)
     if existing is not None:
         await store.forget_rollouts(session, name)
+        await traffic_store.forget(session, name)
         await session.delete(existing)
         await session.flush()
     deployment = Deployment(
@@ -88,18 +95,38 @@ async def create(
 
 
 async def update(session: Session, given: deployment_pb2.Deployment, fields: Sequence[str]) -> Deployment:
-    """Raises: NotFound; FieldImmutable; EtagMismatch."""
-    if wrong := set(fields) - {"display_name", "alias"}:
+    """Raises: NotFound; FieldImmutable; EtagMismatch; BadFallbacks."""
+    if wrong := set(fields) - {"display_name", "alias", "fallbacks", "fallback_after"}:
         raise FieldImmutable(fields=", ".join(sorted(wrong)))
     deployment = await existing(session, given.name)
     resources.check_etag(deployment, given.etag)
     follows_another = "alias" in fields and given.alias != deployment.alias
-    for name in fields:
-        setattr(deployment, name, getattr(given, name))
+    if "display_name" in fields:
+        deployment.display_name = given.display_name
+    if "alias" in fields:
+        deployment.alias = given.alias
+    if "fallbacks" in fields:
+        await _check_fallbacks(session, deployment, given.fallbacks)
+        deployment.fallbacks = list(given.fallbacks)
+    if "fallback_after" in fields:
+        seconds = given.fallback_after.ToTimedelta().total_seconds()
+        if not 0 <= seconds <= LONGEST_PATIENCE:
+            raise BadFallbacks(field="fallback_after", given=f"{seconds:g} s")
+        deployment.fallback_seconds = seconds
     await session.flush()
     if follows_another:
         await rollouts.say_split(session, deployment, await store.targets_of(session, deployment.name))
     return deployment
+
+
+async def _check_fallbacks(session: Session, deployment: Deployment, names: Sequence[str]) -> None:
+    """Raises: BadFallbacks. A fallback's own fallbacks are not asked, so that no circle can be made of them."""
+    others = {f"projects/{deployment.project}/deployments/{name}": name for name in names} if names else {}
+    if len(others) < len(names) or len(names) > MOST_FALLBACKS or deployment.name in others:
+        raise BadFallbacks(field="fallbacks", given=", ".join(names)[:200])
+    there = await store.existing_deployments(session, list(others))
+    if missing := [name for resource, name in others.items() if resource not in there]:
+        raise BadFallbacks(field="fallbacks", unknown=", ".join(missing)[:200])
 
 
 async def shift(
@@ -113,7 +140,7 @@ async def shift(
 ) -> Deployment:
     """Asks for a split; it comes into force step by step when every target in it is READY.
 
-    Raises: NotFound; BadWeights; BadSteps; BadGuard; EtagMismatch; ShiftInProgress.
+    Raises: NotFound; BadWeights; BadSteps; BadGuard; EtagMismatch; ShiftInProgress; ExperimentRunning; RegionRefused.
     """
     check_weights(wanted)
     plan.check()
@@ -121,6 +148,7 @@ async def shift(
     if await resources.by_request(session, Rollout, deployment.project, request_id):
         return deployment
     resources.check_etag(deployment, etag)
+    await check_regions(session, deployment.project, wanted)
     await rollouts.begin(session, deployment, wanted, plan, request_id=request_id)
     return deployment
 
@@ -159,6 +187,7 @@ async def roll_back(
     if await resources.by_request(session, Rollout, deployment.project, request_id):
         return deployment
     resources.check_etag(deployment, etag)
+    await experiments.stop_of(session, deployment, "The traffic was rolled back.")
     await rollouts.roll_back(session, deployment, message, request_id)
     return deployment
 
@@ -169,11 +198,19 @@ async def delete(session: Session, name: str, etag: str) -> Deployment:
     resources.check_etag(deployment, etag)
     for target in await store.targets_of(session, name, lock=True):
         await drain(session, target)
+    await experiments.stop_of(session, deployment, "The deployment was deleted.")
     deployment.rollout, deployment.due = "", None
     deleted = events_pb2.DeploymentDeleted(name=name)
     deleted.delete_time.FromDatetime(session.clock.now())
     await transition(session, deployment, DeploymentState.DELETED, deleted)
     return deployment
+
+
+async def check_regions(session: Session, project: str, wanted: Sequence[Wanted]) -> None:
+    """Raises: RegionRefused."""
+    allowed = await store.regions_of(session, project)
+    for each in wanted:
+        regions.check(each.upstream_url, each.region, allowed)
 
 
 async def existing(session: Session, name: str) -> Deployment:
@@ -207,7 +244,8 @@ async def apply(
         return
     if deployment.rollout:
         await rollouts.advance(session, deployment, targets, news, in_force=in_force)
-    await _conclude(session, deployment, [target for target in targets if target.state not in NOT_SERVING])
+    serving = [target for target in targets if target.state not in NOT_SERVING and not target.shadow_percent]
+    await _conclude(session, deployment, serving)
 
 
 async def _conclude(session: Session, deployment: Deployment, targets: Sequence[Target]) -> None:

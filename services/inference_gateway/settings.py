@@ -8,6 +8,7 @@ from pydantic import Field
 
 class Settings(KitSettings):
     upstream_url: str = Field("", description="An OpenAI-compatible engine that already runs, with its /v1.")
+    upstream_region: str = Field("", description="Where it computes, if it is rented, for example eu.")
     upstream_model: str = Field("", description="The model's name at that engine. Empty: the first that it lists.")
     replica_cpu_milli: int = Field(250, ge=50, description="CPU that one replica asks for, milli-cores.")
     replica_memory_bytes: int = Field(900_000_000, gt=0, description="Memory that one replica asks for.")

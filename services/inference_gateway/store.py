@@ -37,8 +37,16 @@ async def deployment_page(session: Session, request: Any) -> pages.Page[Deployme
 
 async def completion_page(session: Session, request: Any) -> pages.Page[Completion]:
     query = sa.select(Completion).where(Completion.project == project_of(request.parent))
-    allowed = ("deployment", "model_version", "variant")
+    if "shadow_of" not in request.filter:
+        query = query.where(Completion.shadow_of == "")
+    allowed = ("deployment", "model_version", "variant", "shadow_of")
     return await _page(session, Completion, query, request, allowed, ("messages", "answer"))
+
+
+async def existing_deployments(session: Session, names: Sequence[str]) -> set[str]:
+    """Those of `names` that there are."""
+    query = sa.select(Deployment.name).where(Deployment.name.in_(names), Deployment.state != DeploymentState.DELETED)
+    return set(await session.scalars(query))
 
 
 async def targets_of(session: Session, deployment: str, *, lock: bool = False) -> Sequence[Target]:
@@ -207,12 +215,14 @@ async def first_behind_its_alias(session: Session) -> Deployment | None:
     there = sa.select(Target.name).where(
         Target.deployment == Deployment.name,
         Target.variant == Deployment.alias_variant,
+        Target.shadow_percent == 0,
         Target.state != TargetState.STOPPED,
     )
     query = sa.select(Deployment).where(
         Deployment.alias_variant != "",
         Deployment.alias_variant != Deployment.alias_refused,
         Deployment.rollout == "",
+        Deployment.experiment == "",
         Deployment.state != DeploymentState.DELETED,
         ~sa.exists(there),
     )
@@ -247,6 +257,12 @@ async def is_key(session: Session, digest: str) -> bool:
 
 async def projects(session: Session) -> Sequence[KnownProject]:
     return (await session.scalars(sa.select(KnownProject))).all()
+
+
+async def regions_of(session: Session, project: str) -> Sequence[str]:
+    """Where rented engines may compute for it."""
+    query = sa.select(KnownProject.regions).where(KnownProject.project == project)
+    return await session.scalar(query) or ()
 
 
 async def put_key(session: Session, key: KnownKey) -> None:

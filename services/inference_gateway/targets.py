@@ -39,6 +39,7 @@ class Wanted:
     input_price_microusd: int = 0
     output_price_microusd: int = 0
     places: int = 0
+    region: str = ""
 
     @property
     def identity(self) -> tuple[str, str, str]:
@@ -82,6 +83,7 @@ def new_target(deployment: Deployment, wanted: Wanted, replicas: int = 1) -> Tar
         input_price_microusd=wanted.input_price_microusd,
         output_price_microusd=wanted.output_price_microusd,
         places=wanted.places,
+        region=wanted.region,
     )
 
 
@@ -100,6 +102,7 @@ def wanted_again(target: Target, weight_percent: int) -> Wanted:
         input_price_microusd=target.input_price_microusd,
         output_price_microusd=target.output_price_microusd,
         places=target.places,
+        region=target.region,
     )
 
 
@@ -108,10 +111,10 @@ def bounds(deployment: Deployment) -> Bounds:
 
 
 def price_anew(target: Target, wanted: Wanted) -> None:
-    """What a target that is there already may be asked to cost and to hold from now on."""
+    """What a target that is there already may be asked to cost and to hold from now on, and where it is said to be."""
     target.input_price_microusd = wanted.input_price_microusd
     target.output_price_microusd = wanted.output_price_microusd
-    target.places = wanted.places
+    target.places, target.region = wanted.places, wanted.region
 
 
 def identity(target: Target) -> tuple[str, str, str]:

@@ -26,6 +26,7 @@ LISTS = {
     "models": "models",
     "evals": "evaluations",
     "deployments": "deployments",
+    "experiments": "experiments",
     "feedback": "feedback",
     "queues": "queues",
     "nodes": "nodes",

@@ -31,6 +31,7 @@ MAY_BE_EMPTY = {
     "Faults", "Refusals", "Handled", "Failed passes", "Failed cycles", "Running", "Completions", "Whole answer",
     "Time to first token", "Time per output token", "Tokens a second", "Tokens by project", "Versions that answered",
     "Failed attempts", "Connections to engines", "Kept", "Calls to the scheduler",
+    "Shadows", "Fallbacks", "Prompts that left", "Stood back",
 }  # fmt: skip
 
 

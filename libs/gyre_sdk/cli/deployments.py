@@ -11,6 +11,7 @@ from gyre_sdk.cli import replicas
 from gyre_sdk.cli.base import OPTIONS, Exit, GyreGroup, complete, connect
 from gyre_sdk.cli.commands import Columns, listing, made, showing
 from gyre_sdk.cli.limits import Dollars
+from gyre_sdk.cli.traffic import fallbacks, shadow
 
 if TYPE_CHECKING:
     from gyre.inference_gateway.v1.deployment_pb2 import Deployment
@@ -48,6 +49,8 @@ def deployments() -> None:
 
 deployments.add_command(listing("deployments", lambda gyre: gyre.deployments, COLUMNS, "List the deployments."))
 deployments.add_command(showing("DEPLOYMENT", lambda gyre: gyre.deployments, "deployments", "Show one deployment."))
+deployments.add_command(shadow)
+deployments.add_command(fallbacks)
 
 
 for command in (replicas.scale, replicas.replicas, replicas.logs):
@@ -63,6 +66,7 @@ for command in (replicas.scale, replicas.replicas, replicas.logs):
 @click.option("--input-usd", type=Dollars(), default=0, help="What a million tokens of prompts cost there.")
 @click.option("--output-usd", type=Dollars(), default=0, help="What a million tokens of answers cost there.")
 @click.option("--places", default=0, type=click.IntRange(0), help="Requests that it computes at once; 0: not known.")
+@click.option("--region", default="", help="Where a rented engine computes, for example eu; empty for own hardware.")
 @click.option("--alias", default="", metavar="MODEL/ALIAS", help="Follow an alias wherever it moves.")
 @click.option(
     "--min", "least", default=1, show_default=True, type=click.IntRange(0, 64), help="Replicas; 0: it may sleep."
@@ -71,7 +75,7 @@ for command in (replicas.scale, replicas.replicas, replicas.logs):
 @click.option("--wait/--no-wait", default=True, show_default=True)
 def create(
     name: str, variant: str | None, upstream: str | None, upstream_model: str, upstream_key_ref: str,
-    input_usd: int, output_usd: int, places: int, alias: str, least: int, most: int | None, wait: bool,
+    input_usd: int, output_usd: int, places: int, region: str, alias: str, least: int, most: int | None, wait: bool,
 ) -> None:  # fmt: skip
     """Serve a variant, an alias, or an engine that already runs.
 
@@ -90,6 +94,7 @@ def create(
         elif upstream:
             fields: dict[str, Any] = {"upstream_model": upstream_model, "upstream_key_ref": upstream_key_ref}
             fields |= {"input_price_microusd": input_usd, "output_price_microusd": output_usd, "places": places}
+            fields["region"] = region
             targets = [target(upstream_url=upstream, **fields)]
         followed = f"{gyre.models.name(alias.partition('/')[0])}/aliases/{alias.partition('/')[2]}" if alias else ""
         deployment = gyre.deployments.create(name, targets, alias=followed, scale=scale(least, most or max(1, least)))
@@ -245,7 +250,8 @@ def _split(deployment: Deployment) -> str:
     for item in deployment.targets:
         state = messages.enum_name(item, "state")
         what = names.short(item.variant) if item.variant else f"{item.upstream_model} at {item.upstream_url}"
-        parts.append(f"{what} {item.weight_percent} %" + ("" if state == "READY" else f" ({state})"))
+        share = f"shadow {item.shadow_percent} %" if item.shadow_percent else f"{item.weight_percent} %"
+        parts.append(f"{what} {share}" + ("" if state == "READY" else f" ({state})"))
     return ", ".join(parts)
 
 

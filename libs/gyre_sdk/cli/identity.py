@@ -40,6 +40,13 @@ SPENDING_COLUMNS: Columns = [
     ("COUNTS UNTIL", lambda o: lambda item: _day(item, "period_end_time", "")),
 ]
 
+SENT_OUT_COLUMNS: Columns = [
+    ("TO", lambda o: o.text("upstream")),
+    ("REGION", lambda o: lambda item: item.region or "unknown"),
+    ("PROMPTS", lambda o: lambda item: f"{item.prompt_count:,}"),
+    ("LAST", lambda o: o.age("last_time")),
+]
+
 
 @click.group(cls=GyreGroup)
 def projects() -> None:
@@ -73,18 +80,26 @@ def create_project(name: str, title: str, keep: bool) -> None:
 @click.argument("name", shell_complete=complete("projects"))
 @click.option("--title", help="Free text shown to people.")
 @click.option("--keep/--no-keep", default=None, help="Keep what is asked and answered, for feedback.")
+@click.option("--regions", metavar="eu,us", help="Where rented engines may compute; 'any', or 'none': own hardware.")
 @limits.limit_options
-def update(name: str, title: str | None, keep: bool | None, **given: Any) -> None:
+def update(name: str, title: str | None, keep: bool | None, regions: str | None, **given: Any) -> None:
     """Change a project. Limits and budget are for all its keys together.
 
     Examples:
     gyre projects update default --keep
     gyre projects update default --budget-usd 200 --budget-per month
+    gyre projects update default --regions eu
     """
     from gyre_sdk.cli import output
 
     with connect() as gyre:
-        changes = _changes(given, lambda: gyre.projects.get(name).limits, display_name=title, consent_to_keep=keep)
+        changes = _changes(
+            given,
+            lambda: gyre.projects.get(name).limits,
+            display_name=title,
+            consent_to_keep=keep,
+            regions=None if regions is None else _regions(regions),
+        )
         output.show_item(gyre.projects.update(name, **changes))
 
 
@@ -155,6 +170,16 @@ def spending() -> None:
     output.show_items("spending", [found.project, *found.keys], made(SPENDING_COLUMNS))
 
 
+@keys.command("sent-out")
+def sent_out() -> None:
+    """How many prompts left own hardware, to which rented engine and region."""
+    from gyre_sdk.cli import output
+
+    with connect() as gyre:
+        found = gyre.keys.spending()
+    output.show_items("prompts_sent_out", found.sent_out, made(SENT_OUT_COLUMNS))
+
+
 @keys.command()
 @click.argument("key", shell_complete=complete("keys"))
 def revoke(key: str) -> None:
@@ -196,6 +221,12 @@ def _changes(given: dict[str, Any], present: Callable[[], Any], **others: Any) -
     if not changes:
         raise click.UsageError("Nothing to change: give one of the options.")
     return changes
+
+
+def _regions(given: str) -> list[str]:
+    return {"any": ["*"], "none": []}.get(given) or [
+        part.strip() for part in given.split(",") if part.strip() != "none"
+    ]
 
 
 def _day(item: Any, field: str = "expire_time", never: str = "never") -> str:

@@ -24,6 +24,7 @@ FOLLOW_SECONDS = 0.2
 @click.option("--upstream-model", metavar="MODEL", help="The model's name there. [default: the first that it lists]")
 @click.option("--deployment", metavar="NAME", help="Name under which --upstream is served. [default: its model's name]")
 @click.option("--upstream-key-ref", metavar="SETTING", default="", help="Variable with its key: GYRE_UPSTREAM_KEY…")
+@click.option("--upstream-region", default="", help="Where a rented engine computes, for example eu.")
 @click.option("--processes", type=click.Choice(["1", "8"]), help="1: all services in one process. [default 8]")
 @click.option("--timeout", type=float, help="Seconds to wait until all is ready. [default 90]")
 @click.option("--foreground", is_flag=True, help="Stay, print what happens, stop everything at Ctrl-C.")
@@ -32,6 +33,7 @@ def up(
     upstream_model: str | None,
     deployment: str | None,
     upstream_key_ref: str,
+    upstream_region: str,
     processes: str | None,
     timeout: float | None,
     foreground: bool,
@@ -55,7 +57,7 @@ def up(
         return
     state = _start(settings)
     if settings.upstream_url:
-        attach_upstream(settings, deployment, upstream_key_ref)
+        attach_upstream(settings, deployment, upstream_key_ref, upstream_region)
     _say_ready(settings, state)
 
 
@@ -94,7 +96,7 @@ def _say_ready(settings: RuntimeSettings, state: RuntimeState) -> None:
     click.echo(f"  key      {settings.admin_key_file}")
 
 
-def attach_upstream(settings: RuntimeSettings, deployment: str | None, key_ref: str) -> None:
+def attach_upstream(settings: RuntimeSettings, deployment: str | None, key_ref: str, region: str) -> None:
     """Makes the deployment that serves the engine at `upstream_url`, or points an existing one to it.
 
     Raises: GyreError.
@@ -107,7 +109,11 @@ def attach_upstream(settings: RuntimeSettings, deployment: str | None, key_ref: 
     model = settings.upstream_model or _first_model(settings.upstream_url)
     name = deployment or deployment_id(model)
     wanted = target(
-        engine=ENGINE_OPENAI, upstream_url=settings.upstream_url, upstream_model=model, upstream_key_ref=key_ref
+        engine=ENGINE_OPENAI,
+        upstream_url=settings.upstream_url,
+        upstream_model=model,
+        upstream_key_ref=key_ref,
+        region=region,
     )
     with connect() as gyre:
         try:

@@ -32,6 +32,10 @@ class Deployments(Collection[Deployment]):
         )
         return self._post(Deployment, f"{self.parent}/deployments", request)
 
+    def update(self, name: str, **changes: Any) -> Deployment:
+        """`changes`: display_name, alias, fallbacks, fallback_after (as JSON has them)."""
+        return self._patch(Deployment, self.name(name), changes)
+
     def delete(self, name: str, etag: str = "") -> None:
         """Drains and stops every target."""
         self._delete(self.name(name), etag)

@@ -6,8 +6,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from click.exceptions import UsageError
+from google.protobuf.duration_pb2 import Duration
 from gyre.dataset.v1.dataset_pb2 import Dataset
 from gyre.inference_gateway.v1.deployment_pb2 import Deployment
+from gyre.inference_gateway.v1.rollout_pb2 import Rollout
 from gyre.training_scheduler.v1.run_pb2 import Run, RunSpec
 from gyre_sdk import messages, names
 from gyre_sdk.cli import datasets, output, pipelines, platform, progress, runs
@@ -201,3 +203,9 @@ def test_a_fact_that_comes_again_is_known() -> None:
     events = [{"id": str(number)} for number in range(3)]
     assert [known.is_new(event) for event in (events[0], events[0], events[1], events[2])] == [True, False, True, True]
     assert known.is_new(events[0])  # long forgotten
+
+
+def test_a_deployment_is_shown_though_one_of_its_times_is_a_duration(capsys: pytest.CaptureFixture[str]) -> None:
+    deployment = Deployment(name="projects/p/deployments/hotline", rollout=Rollout(step_time=Duration(seconds=60)))
+    output.show_item(deployment)
+    assert "60s" in capsys.readouterr().out

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from gyre.inference_gateway.v1.completion_service_pb2_grpc import CompletionServiceStub
 from gyre.inference_gateway.v1.deployment_service_pb2_grpc import DeploymentServiceStub
+from gyre.inference_gateway.v1.experiment_service_pb2_grpc import ExperimentServiceStub
 from gyre.inference_gateway.v1.replica_service_pb2_grpc import ReplicaServiceStub
+from gyre.inference_gateway.v1.shadow_service_pb2_grpc import ShadowServiceStub
 from gyre.inference_gateway.v1.spending_service_pb2_grpc import SpendingServiceStub
 
 from services.api_gateway.rest.routing import Route
@@ -14,10 +16,14 @@ DEPLOYMENT = {"name": "projects/{project}/deployments/{deployment}"}
 IN_DEPLOYMENT = {"parent": "projects/{project}/deployments/{deployment}"}
 ROLLOUT = {"name": "projects/{project}/deployments/{deployment}/rollouts/{rollout}"}
 REPLICA = {"name": "projects/{project}/deployments/{deployment}/replicas/{replica}"}
+SHADOW = {"name": "projects/{project}/deployments/{deployment}/shadows/{shadow}"}
+PAIRS = {"parent": SHADOW["name"]}
+EXPERIMENT = {"name": "projects/{project}/deployments/{deployment}/experiments/{experiment}"}
 COMPLETION = {"name": "projects/{project}/completions/{completion}"}
 SPENDING = {"name": "projects/{project}/spending"}
 LIST, ONE = "/projects/{project}/deployments", "/projects/{project}/deployments/{deployment}"
 COMPLETIONS = "/projects/{project}/completions"
+EXPERIMENTS, ONE_EXPERIMENT = f"{ONE}/experiments", f"{ONE}/experiments/{{experiment}}"
 
 ROUTES = [
     Route("GET", LIST, DeploymentServiceStub, "ListDeployments", IN_PROJECT),
@@ -32,6 +38,16 @@ ROUTES = [
     Route("POST", f"{ONE}:scale", ReplicaServiceStub, "ScaleDeployment", DEPLOYMENT),
     Route("GET", f"{ONE}/replicas", ReplicaServiceStub, "ListReplicas", IN_DEPLOYMENT),
     Route("GET", f"{ONE}/replicas/{{replica}}", ReplicaServiceStub, "GetReplica", REPLICA),
+    Route("POST", f"{ONE}:setShadow", ShadowServiceStub, "SetShadow", DEPLOYMENT, required=("target", "percent")),
+    Route("POST", f"{ONE}:stopShadows", ShadowServiceStub, "StopShadows", DEPLOYMENT),
+    Route("GET", f"{ONE}/shadows", ShadowServiceStub, "ListShadows", IN_DEPLOYMENT),
+    Route("GET", f"{ONE}/shadows/{{shadow}}", ShadowServiceStub, "GetShadow", SHADOW),
+    Route("GET", f"{ONE}/shadows/{{shadow}}/pairs", ShadowServiceStub, "ListShadowPairs", PAIRS),
+    Route("GET", EXPERIMENTS, ExperimentServiceStub, "ListExperiments", IN_DEPLOYMENT),
+    Route("POST", EXPERIMENTS, ExperimentServiceStub, "CreateExperiment", IN_DEPLOYMENT, required=("metric",)),
+    Route("GET", ONE_EXPERIMENT, ExperimentServiceStub, "GetExperiment", EXPERIMENT),
+    Route("POST", f"{ONE_EXPERIMENT}:stop", ExperimentServiceStub, "StopExperiment", EXPERIMENT),
+    Route("POST", f"{ONE_EXPERIMENT}:promote", ExperimentServiceStub, "PromoteWinner", EXPERIMENT),
     Route("GET", COMPLETIONS, CompletionServiceStub, "ListCompletions", IN_PROJECT),
     Route("GET", f"{COMPLETIONS}/{{completion}}", CompletionServiceStub, "GetCompletion", COMPLETION),
     Route("GET", "/projects/{project}/spending", SpendingServiceStub, "GetSpending", SPENDING),

@@ -11,12 +11,13 @@ import json
 import logging
 import os
 import socket
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from services.inference_gateway.proxy import errors
+from services.inference_gateway.proxy import errors, sent_out
 from services.inference_gateway.proxy.outcomes import Outcomes, from_json
 from services.inference_gateway.proxy.reply import Reply
 from services.inference_gateway.proxy.server import Server
@@ -42,8 +43,8 @@ class FeedbackCall:
 @dataclass(frozen=True, slots=True)
 class WorkerStatus:
     """What a worker says of itself: the revision of its routes, and of each target the requests running on it and what
-    came of those before, since the worker began; how long those waited for a place that had to; and of each target that
-    sleeps, the requests that wait for it.
+    came of those before, since the worker began; how long those waited for a place that had to; of each target that
+    sleeps, the requests that wait for it; and the prompts that it sent to rented engines.
     """
 
     pid: int
@@ -52,6 +53,7 @@ class WorkerStatus:
     outcomes: Mapping[str, Outcomes] = field(default_factory=dict)
     waits: Mapping[str, Outcomes] = field(default_factory=dict)
     held: Mapping[str, int] = field(default_factory=dict)
+    sent_out: Counter[sent_out.Place] = field(default_factory=Counter)
 
 
 # Returns status and JSON of the answer. May raise ApiError.
@@ -159,8 +161,8 @@ class ControlServer:
     async def handle(self, request: Request, reply: Reply) -> None:
         if request.path == "/status":
             said = json.loads(request.body)
-            counts = {name: from_json(said[name]) for name in ("outcomes", "waits")}
-            self._on_status(WorkerStatus(**said | counts))
+            counts: dict[str, Any] = {name: from_json(said[name]) for name in ("outcomes", "waits")}
+            self._on_status(WorkerStatus(**said | counts | {"sent_out": sent_out.from_json(said["sent_out"])}))
             reply.send(200, b"{}")
             return
         if request.path == "/wake":

@@ -6,7 +6,7 @@ The message says what to do; `code` is for programs. `ApiError` is raised anywhe
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import ceil
 
 from services.inference_gateway.proxy import wire
@@ -209,6 +209,15 @@ def not_awake(model: str, wait_seconds: float) -> ApiError:
     seconds = max(1, ceil(wait_seconds))
     message = f"The deployment '{model}' slept and is starting; it is not awake yet. Try again in {seconds} s."
     return ApiError(503, "deployment_not_ready", message, kind=SERVER, headers={"retry-after": str(seconds)})
+
+
+def region_refused(model: str, regions: Sequence[str]) -> ApiError:
+    where = ", ".join(region or "an unknown region" for region in regions)
+    message = (
+        f"The deployment '{model}' is served by a rented engine in {where}, where this project's prompts may not go. An "
+        "administrator allows it with: gyre projects update PROJECT --regions …"
+    )
+    return ApiError(403, "region_refused", message, kind=PERMISSION)
 
 
 def not_supported(detail: str) -> ApiError:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from services.inference_gateway.engines.wire import OPENAI, WIRES
-from services.inference_gateway.proxy import answering, errors, fairness, wire
+from services.inference_gateway.proxy import answering, errors, fairness, fallbacks, wire
 from services.inference_gateway.proxy.answering import Answer, StreamRewriter
 from services.inference_gateway.proxy.asking import Asking
 from services.inference_gateway.proxy.attempt import Attempt, Refusal, TooSlow
@@ -35,8 +35,8 @@ class Exchange:
     """`answer` and `target` tell afterwards what came of it; `status` is what the client got (499: it left)."""
 
     __slots__ = (
-        "_attempt", "_late", "_rewriter", "_task", "answer", "asking", "deployment", "dialect", "gateway", "headers", "id",
-        "on_begin", "reply", "started", "target", "trace", "wish", "work",
+        "_attempt", "_late", "_patience", "_rewriter", "_task", "answer", "asked", "asking", "deployment", "dialect",
+        "gateway", "headers", "id", "on_begin", "reply", "started", "target", "trace", "wish", "work",
     )  # fmt: skip
 
     def __init__(
@@ -61,9 +61,10 @@ class Exchange:
         self.target: Target | None = None
         self.answer = Answer()
         self._rewriter: StreamRewriter | None = None
+        self._patience: asyncio.Timeout | None = None  # ends when it is another deployment's turn
         self.on_begin: Callable[[], None] | None = None
         self.work = 0
-        self.started = gateway.clock()
+        self.started = self.asked = gateway.clock()
         self._attempt: Attempt | None = None
         self._task: asyncio.Task[None] | None = None
         self._late = False
@@ -91,9 +92,42 @@ class Exchange:
         elif self._attempt is not None:
             self._attempt.look(now)
 
+    async def ask_unseen(self, target: Target) -> None:
+        """Asks `target` alone, without a turn: for a shadow. Raises: UpstreamError; UpstreamRefused."""
+        self.target, self.asked = target, self.gateway.clock()
+        pool, base_path = self.gateway.pools.of(target.base_url, target.chosen_by_user)
+        data = self._request(target, pool, base_path)
+        with self.gateway.router.running(target):
+            await self._ask_on(pool, data)
+
     async def _until_one_answers(self) -> None:
+        """Its own targets first; where none of them can answer, those of its fallbacks."""
+        if not self.deployment.fallbacks or self.wish.version:
+            failure, _ = await self._ask_targets()
+        else:
+            failure = await fallbacks.ask(self)
+        if failure is not None:
+            self._broken(failure)
+
+    async def ask_patiently(self, seconds: float) -> tuple[ApiError | None, bool]:
+        """As `_ask_targets`, but the first byte comes within `seconds` (0: whenever it comes)."""
+        if not seconds:
+            return await self._ask_targets()
+        try:
+            async with asyncio.timeout(seconds) as self._patience:
+                return await self._ask_targets()
+        except TimeoutError:
+            if self.target is not None:
+                self._judged(TooSlow("no first byte in time"), self.target)
+            return errors.upstream_timeout(f"no first byte within {seconds:g} s"), True
+        finally:
+            self._patience = None
+
+    async def _ask_targets(self) -> tuple[ApiError | None, bool]:
+        """Returns why none of the deployment's targets answered (None: one did), and whether other engines may."""
         tried: list[str] = []
         failure: ApiError | None = None
+        another = True
         while len(tried) < self.gateway.settings.max_attempts:
             if tried:
                 self._look_again()
@@ -101,22 +135,39 @@ class Exchange:
             if target is None:
                 break
             if target.state is TargetState.ASLEEP:
-                await self.gateway.sleepers.wake(target, self.asking.model, self._awake)
+                try:
+                    await self.gateway.sleepers.wake(target, self.asking.model, self._awake)
+                except ApiError as error:
+                    return error, True
                 continue
             tried.append(target.id)
             self.target, self.answer, another = target, Answer(), True
-            asked = self.gateway.clock()
+            self.asked = self.gateway.clock()
             try:
                 await self._ask(target)
-                self.gateway.router.succeeded(target, self.gateway.clock() - asked)
-                return
+                self._succeeded(target)
+                return None, False
             except UpstreamRefused as error:
                 failure = errors.upstream_misconfigured(str(error))
             except UpstreamError as error:
                 failure, another = self._judged(error, target)
+                if isinstance(error, TooSlow):  # asked again, the same model would take as long; another may not
+                    return failure, True
             if self.reply.started or not another:
                 break
-        self._broken(failure or errors.not_ready(self.asking.model))
+        return failure or self._nobody(), another
+
+    def _succeeded(self, target: Target) -> None:
+        answer, asked = self.answer, self.asked
+        first = answer.first_token - asked if answer.first_token else 0.0
+        self.gateway.router.succeeded(target, self.gateway.clock() - asked, answer.completion_tokens, first)
+
+    def _nobody(self) -> ApiError:
+        """Why there is no target to ask."""
+        deployment = self.deployment
+        if deployment.refused_regions and not deployment.targets:
+            return errors.region_refused(deployment.name, deployment.refused_regions)
+        return errors.not_ready(self.asking.model)
 
     def _look_again(self) -> None:
         """A second attempt goes by the routes of now, for a target may have begun to drain since the first."""
@@ -135,18 +186,25 @@ class Exchange:
         pool, base_path = self.gateway.pools.of(target.base_url, target.chosen_by_user)
         data = self._request(target, pool, base_path)
         turn = self.gateway.turns.of(target).turn(self.deployment.project, self.work, self._used_work)
+        if self.gateway.shadows.running:
+            self.gateway.shadows.give_way(target)
         with self.gateway.router.running(target):
             async with turn:
-                try:
-                    await self._ask_by(pool, data, fresh=False)
-                except _Stale:
-                    await self._ask_by(pool, data, fresh=True)
+                await self._ask_on(pool, data)
+
+    async def _ask_on(self, pool: Pool, data: bytes) -> None:
+        try:
+            await self._ask_by(pool, data, fresh=False)
+        except _Stale:
+            await self._ask_by(pool, data, fresh=True)
 
     def _used_work(self) -> int:
         return fairness.work(self.answer.prompt_tokens, self.answer.completion_tokens) or self.work
 
     async def _ask_by(self, pool: Pool, data: bytes, fresh: bool) -> None:
         connection = await pool.acquire(fresh)
+        if self.target is not None and self.target.sent_to:
+            self.gateway.sent_out.count(self.deployment.project, self.target)
         attempt = self._attempt = Attempt(self, connection)
         used_before = connection.requests > 0
         try:
@@ -185,7 +243,7 @@ class Exchange:
         if is_down:
             self.gateway.router.failed(target)
         if is_down or isinstance(error, Garbage | TooSlow) or (isinstance(error, Refusal) and error.status >= 500):
-            self.gateway.router.outcomes.failed(target.target)
+            self.gateway.router.erred(target)
         if is_down and target.state is TargetState.UNHEALTHY:  # nobody said that it answers
             return errors.not_ready(self.asking.model), True
         if isinstance(error, Refusal):
@@ -211,6 +269,7 @@ class Exchange:
     # -- what an attempt calls ---------------------------------------------------------------------------------------
 
     def begin_stream(self) -> None:
+        self._begins()
         if self.on_begin is not None:
             self.on_begin()
         headers = {"content-type": f"{STREAM}; charset=utf-8", "cache-control": "no-cache", "x-accel-buffering": "no"}
@@ -227,7 +286,13 @@ class Exchange:
     def send_whole(self, raw: bytes) -> None:
         """Raises: Garbage."""
         body, self.answer = self.dialect.whole(raw, self.id, self.asking)
+        self._begins()
         self.reply.send(200, body, self._told())
+
+    def _begins(self) -> None:
+        """From now on the answer is this target's."""
+        if self._patience is not None and not self._patience.expired():
+            self._patience.reschedule(None)
 
     def _told(self) -> dict[str, str]:
         """Headers of an answer: which version gave it, beside what every reply has."""

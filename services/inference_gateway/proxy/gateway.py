@@ -22,8 +22,10 @@ from services.inference_gateway.proxy.newcomers import Newcomers
 from services.inference_gateway.proxy.pool import Pools
 from services.inference_gateway.proxy.records import CompletionRecord, RecordQueue
 from services.inference_gateway.proxy.reply import Reply
+from services.inference_gateway.proxy.sent_out import SentOut
 from services.inference_gateway.proxy.sessions import SessionLedger
 from services.inference_gateway.proxy.settings import ProxySettings
+from services.inference_gateway.proxy.shadow import Shadows
 from services.inference_gateway.proxy.sleepers import Sleepers
 from services.inference_gateway.proxy.snapshot import ALL_PROJECTS, Deployment, Key, Snapshot
 from services.inference_gateway.proxy.ssrf import UpstreamRefused
@@ -56,6 +58,8 @@ class Gateway:
         self.pools = Pools(settings, clock)
         self.router = routing.Router(clock, sessions)
         self.turns = AllTurns(settings, clock)
+        self.shadows = Shadows(self)
+        self.sent_out = SentOut(metrics.sent_out)
         self.snapshot: Snapshot | None = None
         self.draining = False
         self._records = records
@@ -72,6 +76,8 @@ class Gateway:
         self.router.forget_others(known)
         self.turns.forget_others(known)
         self.pools.forget_others({(target.base_url, target.chosen_by_user) for target in targets})
+        self.shadows.use(snapshot)
+        self.router.outliers.use(snapshot)
         self.metrics.snapshot_revision.set(snapshot.revision)
         self._newcomers.came()
         self.sleepers.came()
@@ -185,6 +191,8 @@ class Gateway:
             self._note(exchange, request, project, error_type)
             if reply.started and ask.may_keep and snapshot.keeps_completions(project):
                 self._record(exchange, request, key)
+            if self.shadows.plans and reply.ended and not error_type:
+                self.shadows.after(exchange, key)
 
     def _note(self, exchange: Exchange, request: Request, project: str, error_type: str) -> None:
         target, answer = exchange.target, exchange.answer
@@ -230,6 +238,9 @@ class Gateway:
                 streamed=ask.stream,
             )
         )
+
+    def keep(self, record: CompletionRecord) -> None:
+        self._records.put(record)
 
     # -- small things ------------------------------------------------------------------------------------------------
 

@@ -150,16 +150,17 @@ class Limiter:
 
 
 def estimate(ask: Asking, deployment: Deployment, assumed: int) -> tuple[int, int, Cost]:
-    """Tokens of the prompt and of the answer, and the most that both may cost on any target of the deployment."""
+    """Tokens of the prompt and of the answer, and the most that both may cost on any target that may answer."""
     fields = ask.fields
     prompt = len(ask.raw) // BYTES_PER_TOKEN + 1
     length = _positive(fields.get("max_completion_tokens")) or _positive(fields.get("max_tokens")) or assumed
     choices = max(_positive(fields.get("n")), _positive(fields.get("best_of")), 1)
     answer = 0 if ask.operation == EMBEDDINGS else min(length * choices, MOST_TOKENS)
-    dearest = 0
+    price = deployment.fallback_input_price * prompt + deployment.fallback_output_price * answer
     for target in deployment.targets:
-        dearest = max(dearest, target.input_price * prompt + target.output_price * answer)
-    return prompt, answer, Cost(prompt + answer, dearest)
+        if not target.shadow_percent:  # it answers nobody, and nobody pays for it
+            price = max(price, target.input_price * prompt + target.output_price * answer)
+    return prompt, answer, Cost(prompt + answer, price)
 
 
 def _used(answer: Answer, target: Target, estimated_prompt: int) -> Cost:

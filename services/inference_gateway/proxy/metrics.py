@@ -118,6 +118,7 @@ class Metrics:
             ["outcome"],
             registry=registry,
         )
+        self._traffic(registry)
         self.snapshot_failures = Counter(
             "gyre_gateway_snapshot_failures", "Snapshots that could not be read.", registry=registry
         )
@@ -202,5 +203,34 @@ class Metrics:
             "gyre_gateway_snapshot_revision",
             "The oldest snapshot in use.",
             multiprocess_mode="livemin",
+            registry=registry,
+        )
+
+    def _traffic(self, registry: CollectorRegistry) -> None:
+        self.shadows = Counter(
+            "gyre_gateway_shadow_requests",
+            "Copies of requests for shadows, by what became of them.",
+            ["target", "outcome"],
+            registry=registry,
+        )
+        self.shadow_tokens = Counter(
+            "gyre_gateway_shadow_tokens", "Tokens of shadows, billed to nobody.", ["target"], registry=registry
+        )
+        self.fallbacks = Counter(
+            "gyre_gateway_fallbacks",
+            "Requests that another deployment answered, for the one that was asked could not.",
+            ["project", "asked", "answered"],
+            registry=registry,
+        )
+        self.ejections = Counter(
+            "gyre_gateway_ejections",
+            "Times that a target stood back because it was worse than its equals, by what.",
+            ["target", "reason"],
+            registry=registry,
+        )
+        self.sent_out = Counter(
+            "gyre_gateway_prompts_sent_out",
+            "Prompts that left own hardware, to rented engines.",
+            ["project", "upstream", "region"],
             registry=registry,
         )

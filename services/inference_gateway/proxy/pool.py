@@ -10,8 +10,9 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from services.inference_gateway.proxy.hardware import is_own
 from services.inference_gateway.proxy.settings import ProxySettings
-from services.inference_gateway.proxy.ssrf import Policy, check_address, check_url
+from services.inference_gateway.proxy.ssrf import Policy, UpstreamRefused, check_address, check_url, unwrapped
 from services.inference_gateway.proxy.upstream import ConnectFailed, UpstreamConnection, UpstreamError
 
 
@@ -157,8 +158,11 @@ class Pool:
         )
         addresses = list(dict.fromkeys(str(entry[4][0]).partition("%")[0] for entry in found))
         if self.origin.checked:
-            for address in addresses:
-                check_address(ipaddress.ip_address(address), self._policy)
+            own = is_own(self.origin.host)
+            for address in map(ipaddress.ip_address, addresses):
+                check_address(address, self._policy)
+                if own and unwrapped(address).is_global:  # no project's regions were asked about it
+                    raise UpstreamRefused(f"{self.origin.host} counts as own hardware, but leads to {address}")
         return addresses
 
 

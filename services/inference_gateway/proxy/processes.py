@@ -21,7 +21,7 @@ import socket
 import sys
 import tempfile
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -41,6 +41,7 @@ from services.inference_gateway.proxy.control import (
     nobody_sleeps,
 )
 from services.inference_gateway.proxy.outcomes import Outcomes
+from services.inference_gateway.proxy.sent_out import Place
 from services.inference_gateway.proxy.server import BACKLOG, bind
 from services.inference_gateway.proxy.settings import Paths, ProxySettings
 from services.inference_gateway.proxy.shipper import Record, Shipper
@@ -83,6 +84,7 @@ class ProxyPool:
         self._statuses: dict[int, WorkerStatus] = {}
         self.outcomes: defaultdict[str, Outcomes] = defaultdict(Outcomes)  # by target, of all workers there were
         self.waits: defaultdict[str, Outcomes] = defaultdict(Outcomes)  # of those that waited for a place
+        self.sent_out: Counter[Place] = Counter()  # of all workers there were
         self._news = asyncio.Event()
         self._processes: dict[int, asyncio.subprocess.Process] = {}
         self._tasks: list[asyncio.Task[None]] = []
@@ -177,6 +179,7 @@ class ProxyPool:
             before = self._statuses.get(status.pid)
             _add_news(self.outcomes, status.outcomes, before.outcomes if before else {})
             _add_news(self.waits, status.waits, before.waits if before else {})
+            self.sent_out += status.sent_out - (before.sent_out if before else Counter())
             self._statuses[status.pid] = status
             self._news.set()
 

@@ -32,7 +32,8 @@ RETRY_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class CompletionRecord:
-    """One answered request. `id` as the client got it; names are resource names; `time` in Unix seconds."""
+    """One answered request. `id` as the client got it; names are resource names; `time` in Unix seconds. No messages:
+    its texts are not to be kept."""
 
     id: str
     project: str
@@ -52,6 +53,8 @@ class CompletionRecord:
     duration_ms: float
     time: float
     streamed: bool = False
+    shadow_of: str = ""  # id of the completion whose request it answered too
+    comparison: dict[str, Any] | None = None  # of both answers; there without their texts too
 
     def line(self) -> bytes:
         """ASCII JSON. Characters that no database takes (NUL, halves of surrogate pairs) become U+FFFD."""

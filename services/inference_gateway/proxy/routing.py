@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from services.inference_gateway.proxy import balance, errors
 from services.inference_gateway.proxy.outcomes import Counting
+from services.inference_gateway.proxy.outliers import Ejection, Outliers
 from services.inference_gateway.proxy.sessions import Session, SessionLedger, position, session_of
 from services.inference_gateway.proxy.snapshot import Deployment, Snapshot, Target, TargetState
 
@@ -66,22 +67,27 @@ def resolve(snapshot: Snapshot, project: str, model: str, headers: Mapping[str, 
 class Running:
     """One request on one target."""
 
-    __slots__ = ("_counts", "_probed", "_target")
+    __slots__ = ("_counts", "_ejected", "_probed", "_target")
 
-    def __init__(self, counts: dict[str, int], target: str, probed: _Failures | None) -> None:
+    def __init__(self, counts: dict[str, int], target: str, probed: _Failures | None, ejected: Ejection | None) -> None:
         self._counts = counts
         self._target = target
         self._probed = probed
+        self._ejected = ejected
 
     def __enter__(self) -> None:
         self._counts[self._target] = self._counts.get(self._target, 0) + 1
-        if self._probed is not None:
-            self._probed.probing = True
+        self._probe(True)
 
     def __exit__(self, *_: object) -> None:
         self._counts[self._target] -= 1
+        self._probe(False)
+
+    def _probe(self, on: bool) -> None:
         if self._probed is not None:
-            self._probed.probing = False
+            self._probed.probing = on
+        if self._ejected is not None:
+            self._ejected.probing = on
 
 
 class Router:
@@ -99,6 +105,7 @@ class Router:
         self._failures: dict[str, _Failures] = {}
         self.in_flight: dict[str, int] = {}
         self.outcomes = Counting()
+        self.outliers = Outliers()
 
     def choose(
         self, deployment: Deployment, wish: Wish, tried: Collection[str], prefix: Callable[[], bytes] = bytes
@@ -172,13 +179,29 @@ class Router:
 
     def running(self, target: Target) -> Running:
         """`with` it, a request counts as one that runs on `target`: a draining one is free when its count is 0."""
-        return Running(self.in_flight, target.id, self._failures.get(target.id) if self._failures else None)
+        failures = self._failures.get(target.id) if self._failures else None
+        ejected = self.outliers.ejected.get(target.id) if self.outliers.ejected else None
+        return Running(self.in_flight, target.id, failures, ejected)
 
-    def succeeded(self, target: Target, seconds: float) -> None:
-        """It answered, `seconds` after it was asked."""
-        self.outcomes.answered(target.target, seconds)
+    def succeeded(self, target: Target, seconds: float, tokens: int = 0, first_seconds: float = 0.0) -> None:
+        """It answered, `seconds` after it was asked, with so many tokens (0: it did not say); a stream began after
+        `first_seconds`.
+        """
+        self.outcomes.answered(target.target, seconds, tokens)
+        if target.id in self.outliers.watched:
+            self.outliers.answered(target.id, first_seconds, self._clock())
         if self._failures:
             self._failures.pop(target.id, None)
+
+    def erred(self, target: Target) -> None:
+        """A request failed at it, whether it is down or not."""
+        self.outcomes.failed(target.id)
+        if target.id in self.outliers.watched:
+            self.outliers.failed(target.id, self._clock())
+
+    def look_for_outliers(self) -> Mapping[str, str]:
+        """Those that stand back from now on, and why."""
+        return self.outliers.look(self._clock())
 
     def failed(self, target: Target) -> None:
         """It is down: it stands back for a second, and twice as long each time that it fails again."""
@@ -195,5 +218,7 @@ class Router:
         self.outcomes.forget_others(targets)
 
     def _paused(self, target: Target, now: float) -> bool:
+        if self.outliers.ejected and self.outliers.keeps_out(target.id, now):
+            return True
         failures = self._failures.get(target.id)
         return failures is not None and (now < failures.until or failures.probing)

@@ -45,6 +45,7 @@ class ProxySettings(BaseSettings):
         60, gt=0, description="How long a request waits for a deployment that sleeps to be awake; longer gets 503."
     )
     wake_waiting: int = Field(256, ge=0, description="Requests that a worker lets wait for one; more get 503.")
+    shadow_requests: int = Field(8, ge=0, description="Copies for shadows that a worker has under way; more are left.")
     upstream_idle_seconds: float = Field(30, gt=0, description="An unused connection to an engine is closed then.")
     allow_loopback: bool = Field(True, description="Upstream URLs may point to this machine.")
     allow_private: bool = Field(False, description="Upstream URLs may point into private networks.")

@@ -59,7 +59,9 @@ class Target:
     `version` is the short name after `@` with which a client pins it; `weight` is a share of new requests. Prices are
     in microdollars a million tokens, which is picodollars a token. `places`: requests that it computes at once; 0: not
     known, and nobody waits here for one. `replica_of` is what it is one of several replicas of, empty for one that is
-    alone: they share a weight, and a session may go from one to another.
+    alone: they share a weight, and a session may go from one to another. `shadow_percent` of requests that others
+    answer are copied to it. `sent_to` is the host of a rented engine, `region` where that computes; both are empty for
+    own hardware.
     """
 
     id: str
@@ -77,6 +79,9 @@ class Target:
     output_price: int = 0
     places: int = 0
     replica_of: str = ""
+    shadow_percent: int = 0
+    sent_to: str = ""
+    region: str = ""
 
     @property
     def target(self) -> str:
@@ -96,12 +101,22 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """`name` is the OpenAI `model`; `created` is in Unix seconds."""
+    """`name` is the OpenAI `model`; `created` is in Unix seconds.
+
+    `fallbacks` name deployments of its project that answer, in order, where no target of its own can, also after
+    `fallback_seconds` without a first byte (0: never for that); the prices are the highest among them. `refused_regions`:
+    those of rented engines that the project does not allow (any more), and which are no targets therefore.
+    """
 
     name: str
     project: str
     targets: tuple[Target, ...] = ()
     created: int = 0
+    fallbacks: tuple[str, ...] = ()
+    fallback_seconds: float = 0.0
+    fallback_input_price: int = 0
+    fallback_output_price: int = 0
+    refused_regions: tuple[str, ...] = ()
 
     @property
     def resource(self) -> str:
@@ -226,4 +241,5 @@ def _limited(fields: dict[str, Any]) -> dict[str, Any]:
 
 def _deployment(fields: dict[str, Any]) -> Deployment:
     targets = tuple(Target(**(each | {"state": TargetState(each["state"])})) for each in fields["targets"])
-    return Deployment(**(fields | {"targets": targets}))
+    lists = {name: tuple(fields.get(name, ())) for name in ("fallbacks", "refused_regions")}
+    return Deployment(**(fields | lists | {"targets": targets}))

@@ -57,7 +57,7 @@ def check_url(url: str, policy: Policy) -> SplitResult:
 
 def check_address(address: IpAddress, policy: Policy) -> None:
     """Raises: UpstreamRefused."""
-    address = _unwrapped(address)
+    address = unwrapped(address)
     if address in METADATA or address.is_link_local:
         raise UpstreamRefused(f"{address} is a link-local or cloud-metadata address, which is never allowed")
     if address.is_unspecified or address.is_multicast:
@@ -70,7 +70,7 @@ def check_address(address: IpAddress, policy: Policy) -> None:
         raise UpstreamRefused(f"{address} lies in a private network; GYRE_PROXY_ALLOW_PRIVATE=true allows it")
 
 
-def _unwrapped(address: IpAddress) -> IpAddress:
+def unwrapped(address: IpAddress) -> IpAddress:
     """The IPv4 address inside an IPv6 one (mapped, 6to4, Teredo's server aside, NAT64), or the address itself."""
     if isinstance(address, ipaddress.IPv6Address):
         if address.ipv4_mapped is not None:

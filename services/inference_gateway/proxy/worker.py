@@ -74,6 +74,7 @@ class Worker:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        self._gateway.shadows.stop()
         self._gateway.pools.close()
         self._gateway.limiter.note()
         self._metrics.flush()
@@ -113,6 +114,7 @@ class Worker:
                 "outcomes": self._gateway.router.outcomes.as_json(),
                 "waits": self._gateway.turns.waits.as_json(),
                 "held": self._gateway.sleepers.held(),
+                "sent_out": self._gateway.sent_out.as_json(),
             }
             with suppress(ControlFailed):  # it restarts, or this worker is about to end
                 await self._control.call("/status", json.dumps(status).encode())
@@ -133,6 +135,11 @@ class Worker:
             for pool in self._gateway.pools.all():
                 for state, count in (("busy", pool.busy), ("idle", pool.idle), ("waiting", pool.waiting)):
                     connections[pool.origin.authority, state] = count
+            for target, reason in self._gateway.router.look_for_outliers().items():
+                self._metrics.ejections.labels(target, reason).inc()
+                log.warning(
+                    "an engine is worse than its equals and stands back", extra={"target": target, "why": reason}
+                )
             self._metrics.show(self._metrics.in_flight, running)
             held = {(target,): count for target, count in self._gateway.sleepers.held().items()}
             self._metrics.show(self._metrics.queue, self._gateway.turns.waiting() | held)

@@ -3,9 +3,11 @@
 isort:skip_file
 """
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import containers as _containers
 from gyre.api_gateway.v1 import audit_entry_pb2 as _audit_entry_pb2
 from gyre.api_gateway.v1 import key_pb2 as _key_pb2
 from gyre.api_gateway.v1 import limits_pb2 as _limits_pb2
@@ -81,6 +83,7 @@ class ProjectChanged(_message.Message):
     CHANGE_TIME_FIELD_NUMBER: _builtins.int
     REQUESTS_PER_MINUTE_FIELD_NUMBER: _builtins.int
     LIMITS_FIELD_NUMBER: _builtins.int
+    REGIONS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Aggregate: `projects/{slug}`."""
     state: _project_pb2.Project.State.ValueType
@@ -91,6 +94,10 @@ class ProjectChanged(_message.Message):
     def change_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def limits(self) -> _limits_pb2.Limits: ...
+    @_builtins.property
+    def regions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Where rented engines may compute for it; `*` means anywhere."""
+
     def __init__(
         self,
         *,
@@ -100,10 +107,11 @@ class ProjectChanged(_message.Message):
         change_time: _timestamp_pb2.Timestamp | None = ...,
         requests_per_minute: _builtins.int = ...,
         limits: _limits_pb2.Limits | None = ...,
+        regions: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["change_time", b"change_time", "limits", b"limits"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["change_time", b"change_time", "consent_to_keep", b"consent_to_keep", "limits", b"limits", "name", b"name", "requests_per_minute", b"requests_per_minute", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["change_time", b"change_time", "consent_to_keep", b"consent_to_keep", "limits", b"limits", "name", b"name", "regions", b"regions", "requests_per_minute", b"requests_per_minute", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -3,9 +3,11 @@
 isort:skip_file
 """
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from gyre.api_gateway.v1 import limits_pb2 as _limits_pb2
 import builtins as _builtins
@@ -54,6 +56,7 @@ class Project(_message.Message):
     CONSENT_TIME_FIELD_NUMBER: _builtins.int
     REQUESTS_PER_MINUTE_FIELD_NUMBER: _builtins.int
     LIMITS_FIELD_NUMBER: _builtins.int
+    REGIONS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`projects/{slug}`."""
     display_name: _builtins.str
@@ -78,6 +81,10 @@ class Project(_message.Message):
     def limits(self) -> _limits_pb2.Limits:
         """Of all its keys together."""
 
+    @_builtins.property
+    def regions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Where rented engines may compute for it, for example `eu`; `*` means anywhere. Empty: on own hardware only."""
+
     def __init__(
         self,
         *,
@@ -93,10 +100,11 @@ class Project(_message.Message):
         consent_time: _timestamp_pb2.Timestamp | None = ...,
         requests_per_minute: _builtins.int = ...,
         limits: _limits_pb2.Limits | None = ...,
+        regions: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["consent_time", b"consent_time", "create_time", b"create_time", "limits", b"limits", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["consent_time", b"consent_time", "consent_to_keep", b"consent_to_keep", "consented_by", b"consented_by", "create_time", b"create_time", "created_by", b"created_by", "display_name", b"display_name", "etag", b"etag", "limits", b"limits", "name", b"name", "requests_per_minute", b"requests_per_minute", "state", b"state", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["consent_time", b"consent_time", "consent_to_keep", b"consent_to_keep", "consented_by", b"consented_by", "create_time", b"create_time", "created_by", b"created_by", "display_name", b"display_name", "etag", b"etag", "limits", b"limits", "name", b"name", "regions", b"regions", "requests_per_minute", b"requests_per_minute", "state", b"state", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -40,6 +40,7 @@ class Completion(_message.Message):
     DURATION_MS_FIELD_NUMBER: _builtins.int
     API_KEY_FIELD_NUMBER: _builtins.int
     STREAMED_FIELD_NUMBER: _builtins.int
+    SHADOW_OF_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`projects/{project}/completions/{id}`, id as the client got it (`chatcmpl-…`)."""
     deployment: _builtins.str
@@ -60,6 +61,8 @@ class Completion(_message.Message):
     api_key: _builtins.str
     """Key that asked, `projects/{project}/keys/{id}`."""
     streamed: _builtins.bool
+    shadow_of: _builtins.str
+    """Completion whose request this one answered in the shadow; empty for one that a client got."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When the answer ended."""
@@ -88,10 +91,11 @@ class Completion(_message.Message):
         duration_ms: _builtins.float = ...,
         api_key: _builtins.str = ...,
         streamed: _builtins.bool = ...,
+        shadow_of: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "api_key", b"api_key", "create_time", b"create_time", "deployment", b"deployment", "duration_ms", b"duration_ms", "finish_reason", b"finish_reason", "messages", b"messages", "model_version", b"model_version", "name", b"name", "parameters_json", b"parameters_json", "streamed", b"streamed", "target", b"target", "time_to_first_token_ms", b"time_to_first_token_ms", "usage", b"usage", "variant", b"variant"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "api_key", b"api_key", "create_time", b"create_time", "deployment", b"deployment", "duration_ms", b"duration_ms", "finish_reason", b"finish_reason", "messages", b"messages", "model_version", b"model_version", "name", b"name", "parameters_json", b"parameters_json", "shadow_of", b"shadow_of", "streamed", b"streamed", "target", b"target", "time_to_first_token_ms", b"time_to_first_token_ms", "usage", b"usage", "variant", b"variant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

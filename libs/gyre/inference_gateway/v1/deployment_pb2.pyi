@@ -5,6 +5,7 @@ isort:skip_file
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
@@ -99,6 +100,8 @@ class Deployment(_message.Message):
     QUEUE_FIELD_NUMBER: _builtins.int
     ROLLOUT_FIELD_NUMBER: _builtins.int
     SCALE_FIELD_NUMBER: _builtins.int
+    FALLBACKS_FIELD_NUMBER: _builtins.int
+    FALLBACK_AFTER_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`projects/{project}/deployments/{slug}`."""
     display_name: _builtins.str
@@ -127,6 +130,14 @@ class Deployment(_message.Message):
     def scale(self) -> _replica_pb2.Scale:
         """Bounds of how many replicas each of its launched targets has."""
 
+    @_builtins.property
+    def fallbacks(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Slugs of deployments of this project that answer, in this order, where none of its own targets can."""
+
+    @_builtins.property
+    def fallback_after(self) -> _duration_pb2.Duration:
+        """The first of them is asked after so long without a first byte, too; unset means never for that."""
+
     def __init__(
         self,
         *,
@@ -144,10 +155,12 @@ class Deployment(_message.Message):
         queue: _builtins.str = ...,
         rollout: _rollout_pb2.Rollout | None = ...,
         scale: _replica_pb2.Scale | None = ...,
+        fallbacks: _abc.Iterable[_builtins.str] | None = ...,
+        fallback_after: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "rollout", b"rollout", "scale", b"scale", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "fallback_after", b"fallback_after", "rollout", b"rollout", "scale", b"scale", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["alias", b"alias", "create_time", b"create_time", "created_by", b"created_by", "display_name", b"display_name", "etag", b"etag", "failure_message", b"failure_message", "failure_reason", b"failure_reason", "name", b"name", "queue", b"queue", "rollout", b"rollout", "scale", b"scale", "state", b"state", "targets", b"targets", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alias", b"alias", "create_time", b"create_time", "created_by", b"created_by", "display_name", b"display_name", "etag", b"etag", "failure_message", b"failure_message", "failure_reason", b"failure_reason", "fallback_after", b"fallback_after", "fallbacks", b"fallbacks", "name", b"name", "queue", b"queue", "rollout", b"rollout", "scale", b"scale", "state", b"state", "targets", b"targets", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -218,6 +231,8 @@ class Target(_message.Message):
     READY_REPLICAS_FIELD_NUMBER: _builtins.int
     WAKE_TIME_FIELD_NUMBER: _builtins.int
     COLD_START_SECONDS_FIELD_NUMBER: _builtins.int
+    SHADOW_PERCENT_FIELD_NUMBER: _builtins.int
+    REGION_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Unique within the deployment; ULID."""
     state: Global___Target.State.ValueType
@@ -252,6 +267,10 @@ class Target(_message.Message):
     ready_replicas: _builtins.int
     cold_start_seconds: _builtins.float
     """From there until a replica answered."""
+    shadow_percent: _builtins.int
+    """Of requests that others answer it gets a copy; its own answer is compared, and nobody sees it."""
+    region: _builtins.str
+    """Where a rented engine computes, for example `eu`; empty for own hardware."""
     @_builtins.property
     def ready_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -287,10 +306,12 @@ class Target(_message.Message):
         ready_replicas: _builtins.int = ...,
         wake_time: _timestamp_pb2.Timestamp | None = ...,
         cold_start_seconds: _builtins.float = ...,
+        shadow_percent: _builtins.int = ...,
+        region: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["ready_time", b"ready_time", "standby_time", b"standby_time", "wake_time", b"wake_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "cold_start_seconds", b"cold_start_seconds", "engine", b"engine", "failure_message", b"failure_message", "failure_reason", b"failure_reason", "id", b"id", "input_price_microusd", b"input_price_microusd", "model_version", b"model_version", "output_price_microusd", b"output_price_microusd", "places", b"places", "ready_replicas", b"ready_replicas", "ready_time", b"ready_time", "replicas", b"replicas", "standby_time", b"standby_time", "state", b"state", "upstream_key_ref", b"upstream_key_ref", "upstream_model", b"upstream_model", "upstream_url", b"upstream_url", "variant", b"variant", "wake_time", b"wake_time", "weight_percent", b"weight_percent", "workload", b"workload"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "cold_start_seconds", b"cold_start_seconds", "engine", b"engine", "failure_message", b"failure_message", "failure_reason", b"failure_reason", "id", b"id", "input_price_microusd", b"input_price_microusd", "model_version", b"model_version", "output_price_microusd", b"output_price_microusd", "places", b"places", "ready_replicas", b"ready_replicas", "ready_time", b"ready_time", "region", b"region", "replicas", b"replicas", "shadow_percent", b"shadow_percent", "standby_time", b"standby_time", "state", b"state", "upstream_key_ref", b"upstream_key_ref", "upstream_model", b"upstream_model", "upstream_url", b"upstream_url", "variant", b"variant", "wake_time", b"wake_time", "weight_percent", b"weight_percent", "workload", b"workload"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

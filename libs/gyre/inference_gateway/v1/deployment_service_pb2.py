@@ -29,7 +29,7 @@ from gyre.inference_gateway.v1 import replica_pb2 as gyre_dot_inference__gateway
 from gyre.inference_gateway.v1 import rollout_pb2 as gyre_dot_inference__gateway_dot_v1_dot_rollout__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n2gyre/inference_gateway/v1/deployment_service.proto\x12\x19gyre.inference_gateway.v1\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a*gyre/inference_gateway/v1/deployment.proto\x1a\'gyre/inference_gateway/v1/replica.proto\x1a\'gyre/inference_gateway/v1/rollout.proto\"\xfd\x01\n\nTargetSpec\x12\x0f\n\x07variant\x18\x01 \x01(\t\x12\x31\n\x06\x65ngine\x18\x02 \x01(\x0e\x32!.gyre.inference_gateway.v1.Engine\x12\x16\n\x0eweight_percent\x18\x03 \x01(\x05\x12\x14\n\x0cupstream_url\x18\x04 \x01(\t\x12\x16\n\x0eupstream_model\x18\x05 \x01(\t\x12\x18\n\x10upstream_key_ref\x18\x06 \x01(\t\x12\x1c\n\x14input_price_microusd\x18\x15 \x01(\x03\x12\x1d\n\x15output_price_microusd\x18\x16 \x01(\x03\x12\x0e\n\x06places\x18\x17 \x01(\x05\"\xf1\x01\n\x17\x43reateDeploymentRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x15\n\rdeployment_id\x18\x02 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x03 \x01(\t\x12\x36\n\x07targets\x18\x04 \x03(\x0b\x32%.gyre.inference_gateway.v1.TargetSpec\x12\r\n\x05\x61lias\x18\x05 \x01(\t\x12\r\n\x05queue\x18\x06 \x01(\t\x12\x12\n\nrequest_id\x18\x07 \x01(\t\x12/\n\x05scale\x18\x1f \x01(\x0b\x32 .gyre.inference_gateway.v1.Scale\"$\n\x14GetDeploymentRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x80\x01\n\x16ListDeploymentsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x0e\n\x06\x66ilter\x18\x04 \x01(\t\x12\r\n\x05query\x18\x05 \x01(\t\x12\x10\n\x08order_by\x18\x06 \x01(\t\"\x82\x01\n\x17ListDeploymentsResponse\x12:\n\x0b\x64\x65ployments\x18\x01 \x03(\x0b\x32%.gyre.inference_gateway.v1.Deployment\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x05\"\x85\x01\n\x17UpdateDeploymentRequest\x12\x39\n\ndeployment\x18\x01 \x01(\x0b\x32%.gyre.inference_gateway.v1.Deployment\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"5\n\x17\x44\x65leteDeploymentRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\"\xeb\x01\n\x13ShiftTrafficRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x36\n\x07targets\x18\x02 \x03(\x0b\x32%.gyre.inference_gateway.v1.TargetSpec\x12\x0c\n\x04\x65tag\x18\x03 \x01(\t\x12\x12\n\nrequest_id\x18\x04 \x01(\t\x12\r\n\x05steps\x18\x05 \x03(\x05\x12,\n\tstep_time\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12/\n\x05guard\x18\x07 \x01(\x0b\x32 .gyre.inference_gateway.v1.Guard\"R\n\x0fRollBackRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\t\"!\n\x11GetRolloutRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"L\n\x13ListRolloutsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"y\n\x14ListRolloutsResponse\x12\x34\n\x08rollouts\x18\x01 \x03(\x0b\x32\".gyre.inference_gateway.v1.Rollout\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x05\x32\xda\x07\n\x11\x44\x65ploymentService\x12m\n\x10\x43reateDeployment\x12\x32.gyre.inference_gateway.v1.CreateDeploymentRequest\x1a%.gyre.inference_gateway.v1.Deployment\x12g\n\rGetDeployment\x12/.gyre.inference_gateway.v1.GetDeploymentRequest\x1a%.gyre.inference_gateway.v1.Deployment\x12x\n\x0fListDeployments\x12\x31.gyre.inference_gateway.v1.ListDeploymentsRequest\x1a\x32.gyre.inference_gateway.v1.ListDeploymentsResponse\x12m\n\x10UpdateDeployment\x12\x32.gyre.inference_gateway.v1.UpdateDeploymentRequest\x1a%.gyre.inference_gateway.v1.Deployment\x12m\n\x10\x44\x65leteDeployment\x12\x32.gyre.inference_gateway.v1.DeleteDeploymentRequest\x1a%.gyre.inference_gateway.v1.Deployment\x12\x65\n\x0cShiftTraffic\x12..gyre.inference_gateway.v1.ShiftTrafficRequest\x1a%.gyre.inference_gateway.v1.Deployment\x12]\n\x08RollBack\x12*.gyre.inference_gateway.v1.RollBackRequest\x1a%.gyre.inference_gateway.v1.Deployment\x12^\n\nGetRollout\x12,.gyre.inference_gateway.v1.GetRolloutRequest\x1a\".gyre.inference_gateway.v1.Rollout\x12o\n\x0cListRollouts\x12..gyre.inference_gateway.v1.ListRolloutsRequest\x1a/.gyre.inference_gateway.v1.ListRolloutsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n2gyre/inference_gateway/v1/deployment_service.proto\x12\x19gyre.inference_gateway.v1\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a*gyre/inference_gateway/v1/deployment.proto\x1a\'gyre/inference_gateway/v1/replica.proto\x1a\'gyre/inference_gateway/v1/rollout.proto\"\x8d\x02\n\nTargetSpec\x12\x0f\n\x07variant\x18\x01 \x01(\t\x12\x31\n\x06\x65ngine\x18\x02 \x01(\x0e\x32!.gyre.inference_gateway.v1.Engine\x12\x16\n\x0eweight_percent\x18\x03 \x01(\x05\x12\x14\n\x0cupstream_url\x18\x04 \x01(\t\x12\x16\n\x0eupstream_model\x18\x05 \x01(\t\x12\x18\n\x10upstream_key_ref\x18\x06 \x01(\t\x12\x1c\n\x14input_price_microusd\x18\x15 \x01(\x03\x12\x1d\n\x15output_price_microusd\x18\x16 \x01(\x03\x12\x0e\n\x06places\x18\x17 \x01(\x05\x12\x0e\n\x06region\x18\x1f \x01(\t\"\xf1\x01\n\x17\x43reateDeploymentRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x15\n\rdeployment_id\x18\x02 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x03 \x01(\t\x12\x36\n\x07targets\x18\x04 \x03(\x0b\x32%.gyre.inference_gateway.v1.TargetSpec\x12\r\n\x05\x61lias\x18\x05 \x01(\t\x12\r\n\x05queue\x18\x06 \x01(\t\x12\x12\n\nrequest_id\x18\x07 \x01(\t\x12/\n\x05scale\x18\x1f \x01(\x0b\x32 .gyre.inference_gateway.v1.Scale\"$\n\x14GetDeploymentRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x80\x01\n\x16ListDeploymentsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x0e\n\x06\x66ilter\x18\x04 \x01(\t\x12\r\n\x05query\x18\x05 \x01(\t\x12\x10\n\x08order_by\x18\x06 \x01(\t\"\x82\x01\n\x17ListDeploymentsResponse\x12:\n\x0b\x64\x65ployments\x18\x01 \x03(\x0b\x32%.gyre.inference_gateway.v1.Deployment\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x05\"\x85\x01\n\x17UpdateDeploymentRequest\x12\x39\n\ndeployment\x18\x01 \x01(\x0b\x32%.gyre.inference_gateway.v1.Deployment\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"5\n\x17\x44\x65leteDeploymentRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\"\xeb\x01\n\x13ShiftTrafficRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x36\n\x07targets\x18\x02 \x03(\x0b\x32%.gyre.inference_gateway.v1.TargetSpec\x12\x0c\n\x04\x65tag\x18\x03 \x01(\t\x12\x12\n\nrequest_id\x18\x04 \x01(\t\x12\r\n\x05steps\x18\x05 \x03(\x05\x12,\n\tstep_time\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12/\n\x05guard\x18\x07 \x01(\x0b\x32 .gyre.inference_gateway.v1.Guard\"R\n\x0fRollBackRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\t\"!\n\x11GetRolloutRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"L\n\x13ListRolloutsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"y\n\x14ListRolloutsResponse\x12\x34\n\x08rollouts\x18\x01 \x03(\x0b\x32\".gyre.inference_gateway.v1.Rollout\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x05\x32\xda\x07\n\x11\x44\x65ploymentService\x12m\n\x10\x43reateDeployment\x12\x32.gyre.inference_gateway.v1.CreateDeploymentRequest\x1a%.gyre.inference_gateway.v1.Deployment\x12g\n\rGetDeployment\x12/.gyre.inference_gateway.v1.GetDeploymentRequest\x1a%.gyre.inference_gateway.v1.Deployment\x12x\n\x0fListDeployments\x12\x31.gyre.inference_gateway.v1.ListDeploymentsRequest\x1a\x32.gyre.inference_gateway.v1.ListDeploymentsResponse\x12m\n\x10UpdateDeployment\x12\x32.gyre.inference_gateway.v1.UpdateDeploymentRequest\x1a%.gyre.inference_gateway.v1.Deployment\x12m\n\x10\x44\x65leteDeployment\x12\x32.gyre.inference_gateway.v1.DeleteDeploymentRequest\x1a%.gyre.inference_gateway.v1.Deployment\x12\x65\n\x0cShiftTraffic\x12..gyre.inference_gateway.v1.ShiftTrafficRequest\x1a%.gyre.inference_gateway.v1.Deployment\x12]\n\x08RollBack\x12*.gyre.inference_gateway.v1.RollBackRequest\x1a%.gyre.inference_gateway.v1.Deployment\x12^\n\nGetRollout\x12,.gyre.inference_gateway.v1.GetRolloutRequest\x1a\".gyre.inference_gateway.v1.Rollout\x12o\n\x0cListRollouts\x12..gyre.inference_gateway.v1.ListRolloutsRequest\x1a/.gyre.inference_gateway.v1.ListRolloutsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,29 +37,29 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'gyre.inference_gateway.v1.d
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_TARGETSPEC']._serialized_start=274
-  _globals['_TARGETSPEC']._serialized_end=527
-  _globals['_CREATEDEPLOYMENTREQUEST']._serialized_start=530
-  _globals['_CREATEDEPLOYMENTREQUEST']._serialized_end=771
-  _globals['_GETDEPLOYMENTREQUEST']._serialized_start=773
-  _globals['_GETDEPLOYMENTREQUEST']._serialized_end=809
-  _globals['_LISTDEPLOYMENTSREQUEST']._serialized_start=812
-  _globals['_LISTDEPLOYMENTSREQUEST']._serialized_end=940
-  _globals['_LISTDEPLOYMENTSRESPONSE']._serialized_start=943
-  _globals['_LISTDEPLOYMENTSRESPONSE']._serialized_end=1073
-  _globals['_UPDATEDEPLOYMENTREQUEST']._serialized_start=1076
-  _globals['_UPDATEDEPLOYMENTREQUEST']._serialized_end=1209
-  _globals['_DELETEDEPLOYMENTREQUEST']._serialized_start=1211
-  _globals['_DELETEDEPLOYMENTREQUEST']._serialized_end=1264
-  _globals['_SHIFTTRAFFICREQUEST']._serialized_start=1267
-  _globals['_SHIFTTRAFFICREQUEST']._serialized_end=1502
-  _globals['_ROLLBACKREQUEST']._serialized_start=1504
-  _globals['_ROLLBACKREQUEST']._serialized_end=1586
-  _globals['_GETROLLOUTREQUEST']._serialized_start=1588
-  _globals['_GETROLLOUTREQUEST']._serialized_end=1621
-  _globals['_LISTROLLOUTSREQUEST']._serialized_start=1623
-  _globals['_LISTROLLOUTSREQUEST']._serialized_end=1699
-  _globals['_LISTROLLOUTSRESPONSE']._serialized_start=1701
-  _globals['_LISTROLLOUTSRESPONSE']._serialized_end=1822
-  _globals['_DEPLOYMENTSERVICE']._serialized_start=1825
-  _globals['_DEPLOYMENTSERVICE']._serialized_end=2811
+  _globals['_TARGETSPEC']._serialized_end=543
+  _globals['_CREATEDEPLOYMENTREQUEST']._serialized_start=546
+  _globals['_CREATEDEPLOYMENTREQUEST']._serialized_end=787
+  _globals['_GETDEPLOYMENTREQUEST']._serialized_start=789
+  _globals['_GETDEPLOYMENTREQUEST']._serialized_end=825
+  _globals['_LISTDEPLOYMENTSREQUEST']._serialized_start=828
+  _globals['_LISTDEPLOYMENTSREQUEST']._serialized_end=956
+  _globals['_LISTDEPLOYMENTSRESPONSE']._serialized_start=959
+  _globals['_LISTDEPLOYMENTSRESPONSE']._serialized_end=1089
+  _globals['_UPDATEDEPLOYMENTREQUEST']._serialized_start=1092
+  _globals['_UPDATEDEPLOYMENTREQUEST']._serialized_end=1225
+  _globals['_DELETEDEPLOYMENTREQUEST']._serialized_start=1227
+  _globals['_DELETEDEPLOYMENTREQUEST']._serialized_end=1280
+  _globals['_SHIFTTRAFFICREQUEST']._serialized_start=1283
+  _globals['_SHIFTTRAFFICREQUEST']._serialized_end=1518
+  _globals['_ROLLBACKREQUEST']._serialized_start=1520
+  _globals['_ROLLBACKREQUEST']._serialized_end=1602
+  _globals['_GETROLLOUTREQUEST']._serialized_start=1604
+  _globals['_GETROLLOUTREQUEST']._serialized_end=1637
+  _globals['_LISTROLLOUTSREQUEST']._serialized_start=1639
+  _globals['_LISTROLLOUTSREQUEST']._serialized_end=1715
+  _globals['_LISTROLLOUTSRESPONSE']._serialized_start=1717
+  _globals['_LISTROLLOUTSRESPONSE']._serialized_end=1838
+  _globals['_DEPLOYMENTSERVICE']._serialized_start=1841
+  _globals['_DEPLOYMENTSERVICE']._serialized_end=2827
 # @@protoc_insertion_point(module_scope)

@@ -38,6 +38,7 @@ class TargetSpec(_message.Message):
     INPUT_PRICE_MICROUSD_FIELD_NUMBER: _builtins.int
     OUTPUT_PRICE_MICROUSD_FIELD_NUMBER: _builtins.int
     PLACES_FIELD_NUMBER: _builtins.int
+    REGION_FIELD_NUMBER: _builtins.int
     variant: _builtins.str
     """Registry variant to launch; or else upstream_url."""
     engine: _deployment_pb2.Engine.ValueType
@@ -53,6 +54,8 @@ class TargetSpec(_message.Message):
     output_price_microusd: _builtins.int
     places: _builtins.int
     """Requests that the upstream computes at once; 0: not known."""
+    region: _builtins.str
+    """Where a rented engine computes, for example `eu`. An upstream on a loopback or private address is own hardware."""
     def __init__(
         self,
         *,
@@ -65,10 +68,11 @@ class TargetSpec(_message.Message):
         input_price_microusd: _builtins.int = ...,
         output_price_microusd: _builtins.int = ...,
         places: _builtins.int = ...,
+        region: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["engine", b"engine", "input_price_microusd", b"input_price_microusd", "output_price_microusd", b"output_price_microusd", "places", b"places", "upstream_key_ref", b"upstream_key_ref", "upstream_model", b"upstream_model", "upstream_url", b"upstream_url", "variant", b"variant", "weight_percent", b"weight_percent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["engine", b"engine", "input_price_microusd", b"input_price_microusd", "output_price_microusd", b"output_price_microusd", "places", b"places", "region", b"region", "upstream_key_ref", b"upstream_key_ref", "upstream_model", b"upstream_model", "upstream_url", b"upstream_url", "variant", b"variant", "weight_percent", b"weight_percent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -91,7 +91,7 @@ class DeploymentServiceServicer:
     def CreateDeployment(self, request, context):
         """Returns it PENDING; replicas come up by workloads. ALREADY_EXISTS (DEPLOYMENT_EXISTS); INVALID_ARGUMENT
         (INVALID_SLUG, TARGETS_REQUIRED, BAD_WEIGHTS, BAD_SCALE, UPSTREAM_REFUSED); NOT_FOUND (VARIANT_NOT_FOUND,
-        ALIAS_NOT_FOUND); FAILED_PRECONDITION (VARIANT_NOT_READY, FORMAT_UNSUPPORTED, LICENCE_REFUSED).
+        ALIAS_NOT_FOUND); FAILED_PRECONDITION (VARIANT_NOT_READY, FORMAT_UNSUPPORTED, LICENCE_REFUSED, REGION_REFUSED).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -112,7 +112,8 @@ class DeploymentServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UpdateDeployment(self, request, context):
-        """Changes display_name or alias. ABORTED (ETAG_MISMATCH); INVALID_ARGUMENT (FIELD_IMMUTABLE).
+        """Changes display_name, alias, fallbacks or fallback_after. ABORTED (ETAG_MISMATCH); INVALID_ARGUMENT
+        (FIELD_IMMUTABLE, BAD_FALLBACKS).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -129,7 +130,7 @@ class DeploymentServiceServicer:
         """Sets the whole split, at once or in steps: begins a rollout. A target that is new comes up first: until it is READY
         the split stays as it was. One that is left out stands by for a while, then drains. INVALID_ARGUMENT (BAD_WEIGHTS,
         BAD_STEPS, BAD_GUARD, UPSTREAM_REFUSED); NOT_FOUND (VARIANT_NOT_FOUND); FAILED_PRECONDITION (VARIANT_NOT_READY,
-        LICENCE_REFUSED, SHIFT_IN_PROGRESS); ABORTED (ETAG_MISMATCH).
+        LICENCE_REFUSED, SHIFT_IN_PROGRESS, EXPERIMENT_RUNNING, REGION_REFUSED); ABORTED (ETAG_MISMATCH).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -38,21 +38,23 @@ class DeploymentServiceStub:
     CreateDeployment: _grpc.UnaryUnaryMultiCallable[_deployment_service_pb2.CreateDeploymentRequest, _deployment_pb2.Deployment]
     """Returns it PENDING; replicas come up by workloads. ALREADY_EXISTS (DEPLOYMENT_EXISTS); INVALID_ARGUMENT
     (INVALID_SLUG, TARGETS_REQUIRED, BAD_WEIGHTS, BAD_SCALE, UPSTREAM_REFUSED); NOT_FOUND (VARIANT_NOT_FOUND,
-    ALIAS_NOT_FOUND); FAILED_PRECONDITION (VARIANT_NOT_READY, FORMAT_UNSUPPORTED, LICENCE_REFUSED).
+    ALIAS_NOT_FOUND); FAILED_PRECONDITION (VARIANT_NOT_READY, FORMAT_UNSUPPORTED, LICENCE_REFUSED, REGION_REFUSED).
     """
     GetDeployment: _grpc.UnaryUnaryMultiCallable[_deployment_service_pb2.GetDeploymentRequest, _deployment_pb2.Deployment]
     """NOT_FOUND (DEPLOYMENT_NOT_FOUND), also for a name of another project."""
     ListDeployments: _grpc.UnaryUnaryMultiCallable[_deployment_service_pb2.ListDeploymentsRequest, _deployment_service_pb2.ListDeploymentsResponse]
     """Lists the deployments of a project by name."""
     UpdateDeployment: _grpc.UnaryUnaryMultiCallable[_deployment_service_pb2.UpdateDeploymentRequest, _deployment_pb2.Deployment]
-    """Changes display_name or alias. ABORTED (ETAG_MISMATCH); INVALID_ARGUMENT (FIELD_IMMUTABLE)."""
+    """Changes display_name, alias, fallbacks or fallback_after. ABORTED (ETAG_MISMATCH); INVALID_ARGUMENT
+    (FIELD_IMMUTABLE, BAD_FALLBACKS).
+    """
     DeleteDeployment: _grpc.UnaryUnaryMultiCallable[_deployment_service_pb2.DeleteDeploymentRequest, _deployment_pb2.Deployment]
     """Drains and stops every target. ABORTED (ETAG_MISMATCH)."""
     ShiftTraffic: _grpc.UnaryUnaryMultiCallable[_deployment_service_pb2.ShiftTrafficRequest, _deployment_pb2.Deployment]
     """Sets the whole split, at once or in steps: begins a rollout. A target that is new comes up first: until it is READY
     the split stays as it was. One that is left out stands by for a while, then drains. INVALID_ARGUMENT (BAD_WEIGHTS,
     BAD_STEPS, BAD_GUARD, UPSTREAM_REFUSED); NOT_FOUND (VARIANT_NOT_FOUND); FAILED_PRECONDITION (VARIANT_NOT_READY,
-    LICENCE_REFUSED, SHIFT_IN_PROGRESS); ABORTED (ETAG_MISMATCH).
+    LICENCE_REFUSED, SHIFT_IN_PROGRESS, EXPERIMENT_RUNNING, REGION_REFUSED); ABORTED (ETAG_MISMATCH).
     """
     RollBack: _grpc.UnaryUnaryMultiCallable[_deployment_service_pb2.RollBackRequest, _deployment_pb2.Deployment]
     """Takes back the rollout that runs, or else the newest that succeeded: in force at once where the targets of before
@@ -72,21 +74,23 @@ class DeploymentServiceAsyncStub(DeploymentServiceStub):
     CreateDeployment: _aio.UnaryUnaryMultiCallable[_deployment_service_pb2.CreateDeploymentRequest, _deployment_pb2.Deployment]  # type: ignore[assignment]
     """Returns it PENDING; replicas come up by workloads. ALREADY_EXISTS (DEPLOYMENT_EXISTS); INVALID_ARGUMENT
     (INVALID_SLUG, TARGETS_REQUIRED, BAD_WEIGHTS, BAD_SCALE, UPSTREAM_REFUSED); NOT_FOUND (VARIANT_NOT_FOUND,
-    ALIAS_NOT_FOUND); FAILED_PRECONDITION (VARIANT_NOT_READY, FORMAT_UNSUPPORTED, LICENCE_REFUSED).
+    ALIAS_NOT_FOUND); FAILED_PRECONDITION (VARIANT_NOT_READY, FORMAT_UNSUPPORTED, LICENCE_REFUSED, REGION_REFUSED).
     """
     GetDeployment: _aio.UnaryUnaryMultiCallable[_deployment_service_pb2.GetDeploymentRequest, _deployment_pb2.Deployment]  # type: ignore[assignment]
     """NOT_FOUND (DEPLOYMENT_NOT_FOUND), also for a name of another project."""
     ListDeployments: _aio.UnaryUnaryMultiCallable[_deployment_service_pb2.ListDeploymentsRequest, _deployment_service_pb2.ListDeploymentsResponse]  # type: ignore[assignment]
     """Lists the deployments of a project by name."""
     UpdateDeployment: _aio.UnaryUnaryMultiCallable[_deployment_service_pb2.UpdateDeploymentRequest, _deployment_pb2.Deployment]  # type: ignore[assignment]
-    """Changes display_name or alias. ABORTED (ETAG_MISMATCH); INVALID_ARGUMENT (FIELD_IMMUTABLE)."""
+    """Changes display_name, alias, fallbacks or fallback_after. ABORTED (ETAG_MISMATCH); INVALID_ARGUMENT
+    (FIELD_IMMUTABLE, BAD_FALLBACKS).
+    """
     DeleteDeployment: _aio.UnaryUnaryMultiCallable[_deployment_service_pb2.DeleteDeploymentRequest, _deployment_pb2.Deployment]  # type: ignore[assignment]
     """Drains and stops every target. ABORTED (ETAG_MISMATCH)."""
     ShiftTraffic: _aio.UnaryUnaryMultiCallable[_deployment_service_pb2.ShiftTrafficRequest, _deployment_pb2.Deployment]  # type: ignore[assignment]
     """Sets the whole split, at once or in steps: begins a rollout. A target that is new comes up first: until it is READY
     the split stays as it was. One that is left out stands by for a while, then drains. INVALID_ARGUMENT (BAD_WEIGHTS,
     BAD_STEPS, BAD_GUARD, UPSTREAM_REFUSED); NOT_FOUND (VARIANT_NOT_FOUND); FAILED_PRECONDITION (VARIANT_NOT_READY,
-    LICENCE_REFUSED, SHIFT_IN_PROGRESS); ABORTED (ETAG_MISMATCH).
+    LICENCE_REFUSED, SHIFT_IN_PROGRESS, EXPERIMENT_RUNNING, REGION_REFUSED); ABORTED (ETAG_MISMATCH).
     """
     RollBack: _aio.UnaryUnaryMultiCallable[_deployment_service_pb2.RollBackRequest, _deployment_pb2.Deployment]  # type: ignore[assignment]
     """Takes back the rollout that runs, or else the newest that succeeded: in force at once where the targets of before
@@ -109,7 +113,7 @@ class DeploymentServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_deployment_pb2.Deployment, _abc.Awaitable[_deployment_pb2.Deployment]]:
         """Returns it PENDING; replicas come up by workloads. ALREADY_EXISTS (DEPLOYMENT_EXISTS); INVALID_ARGUMENT
         (INVALID_SLUG, TARGETS_REQUIRED, BAD_WEIGHTS, BAD_SCALE, UPSTREAM_REFUSED); NOT_FOUND (VARIANT_NOT_FOUND,
-        ALIAS_NOT_FOUND); FAILED_PRECONDITION (VARIANT_NOT_READY, FORMAT_UNSUPPORTED, LICENCE_REFUSED).
+        ALIAS_NOT_FOUND); FAILED_PRECONDITION (VARIANT_NOT_READY, FORMAT_UNSUPPORTED, LICENCE_REFUSED, REGION_REFUSED).
         """
 
     @_abc_1.abstractmethod
@@ -134,7 +138,9 @@ class DeploymentServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _deployment_service_pb2.UpdateDeploymentRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_deployment_pb2.Deployment, _abc.Awaitable[_deployment_pb2.Deployment]]:
-        """Changes display_name or alias. ABORTED (ETAG_MISMATCH); INVALID_ARGUMENT (FIELD_IMMUTABLE)."""
+        """Changes display_name, alias, fallbacks or fallback_after. ABORTED (ETAG_MISMATCH); INVALID_ARGUMENT
+        (FIELD_IMMUTABLE, BAD_FALLBACKS).
+        """
 
     @_abc_1.abstractmethod
     def DeleteDeployment(
@@ -153,7 +159,7 @@ class DeploymentServiceServicer(metaclass=_abc_1.ABCMeta):
         """Sets the whole split, at once or in steps: begins a rollout. A target that is new comes up first: until it is READY
         the split stays as it was. One that is left out stands by for a while, then drains. INVALID_ARGUMENT (BAD_WEIGHTS,
         BAD_STEPS, BAD_GUARD, UPSTREAM_REFUSED); NOT_FOUND (VARIANT_NOT_FOUND); FAILED_PRECONDITION (VARIANT_NOT_READY,
-        LICENCE_REFUSED, SHIFT_IN_PROGRESS); ABORTED (ETAG_MISMATCH).
+        LICENCE_REFUSED, SHIFT_IN_PROGRESS, EXPERIMENT_RUNNING, REGION_REFUSED); ABORTED (ETAG_MISMATCH).
         """
 
     @_abc_1.abstractmethod

@@ -10,6 +10,7 @@ from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from gyre.inference_gateway.v1 import completion_pb2 as _completion_pb2
 from gyre.inference_gateway.v1 import deployment_pb2 as _deployment_pb2
+from gyre.inference_gateway.v1 import experiment_pb2 as _experiment_pb2
 from gyre.inference_gateway.v1 import rollout_pb2 as _rollout_pb2
 import builtins as _builtins
 import sys
@@ -269,3 +270,43 @@ class CompletionRecorded(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CompletionRecorded: _TypeAlias = CompletionRecorded  # noqa: Y015
+
+@_typing.final
+class ExperimentFinished(_message.Message):
+    """An experiment came to its end."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    DEPLOYMENT_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    WINNER_FIELD_NUMBER: _builtins.int
+    FAILURE_REASON_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Aggregate: `projects/{project}/deployments/{slug}/experiments/{number}`."""
+    deployment: _builtins.str
+    state: _experiment_pb2.Experiment.State.ValueType
+    """DECIDED or STOPPED."""
+    winner: _experiment_pb2.Experiment.Winner.ValueType
+    failure_reason: _builtins.str
+    """For programs; empty when DECIDED."""
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        deployment: _builtins.str = ...,
+        state: _experiment_pb2.Experiment.State.ValueType = ...,
+        winner: _experiment_pb2.Experiment.Winner.ValueType = ...,
+        failure_reason: _builtins.str = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deployment", b"deployment", "end_time", b"end_time", "failure_reason", b"failure_reason", "name", b"name", "state", b"state", "winner", b"winner"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExperimentFinished: _TypeAlias = ExperimentFinished  # noqa: Y015

@@ -77,6 +77,7 @@ class ProjectSpending(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     PROJECT_FIELD_NUMBER: _builtins.int
     KEYS_FIELD_NUMBER: _builtins.int
+    SENT_OUT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`projects/{project}/spending`."""
     @_builtins.property
@@ -85,17 +86,55 @@ class ProjectSpending(_message.Message):
     def keys(self) -> _containers.RepeatedCompositeFieldContainer[Global___Spending]:
         """Keys that were used at least once."""
 
+    @_builtins.property
+    def sent_out(self) -> _containers.RepeatedCompositeFieldContainer[Global___SentOut]:
+        """Prompts that left own hardware."""
+
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
         project: Global___Spending | None = ...,
         keys: _abc.Iterable[Global___Spending] | None = ...,
+        sent_out: _abc.Iterable[Global___SentOut] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["project", b"project"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["keys", b"keys", "name", b"name", "project", b"project"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["keys", b"keys", "name", b"name", "project", b"project", "sent_out", b"sent_out"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ProjectSpending: _TypeAlias = ProjectSpending  # noqa: Y015
+
+@_typing.final
+class SentOut(_message.Message):
+    """How many prompts went to one rented engine."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    UPSTREAM_FIELD_NUMBER: _builtins.int
+    REGION_FIELD_NUMBER: _builtins.int
+    PROMPT_COUNT_FIELD_NUMBER: _builtins.int
+    LAST_TIME_FIELD_NUMBER: _builtins.int
+    upstream: _builtins.str
+    """Host of the engine."""
+    region: _builtins.str
+    """Where it computes; empty where nobody said."""
+    prompt_count: _builtins.int
+    @_builtins.property
+    def last_time(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        upstream: _builtins.str = ...,
+        region: _builtins.str = ...,
+        prompt_count: _builtins.int = ...,
+        last_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["last_time", b"last_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["last_time", b"last_time", "prompt_count", b"prompt_count", "region", b"region", "upstream", b"upstream"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SentOut: _TypeAlias = SentOut  # noqa: Y015

@@ -192,6 +192,25 @@ export type TargetState =
   | "STATE_STANDBY"
   | "STATE_ASLEEP";
 
+export type ExperimentState =
+  | "STATE_UNSPECIFIED"
+  | "STATE_RUNNING"
+  | "STATE_DECIDED"
+  | "STATE_STOPPED";
+
+export type ExperimentMetric =
+  | "METRIC_UNSPECIFIED"
+  | "METRIC_FEEDBACK"
+  | "METRIC_ERRORS"
+  | "METRIC_LATENCY"
+  | "METRIC_LENGTH";
+
+export type ExperimentWinner =
+  | "WINNER_UNSPECIFIED"
+  | "WINNER_A"
+  | "WINNER_B"
+  | "WINNER_NONE";
+
 export type ReplicaState =
   | "STATE_UNSPECIFIED"
   | "STATE_PENDING"
@@ -329,6 +348,7 @@ export interface Project {
   consent_time?: string | null;
   requests_per_minute: number;
   limits?: Limits | null;
+  regions: string[];
 }
 
 export interface Dataset {
@@ -803,6 +823,7 @@ export interface Completion {
   duration_ms: number;
   api_key: string;
   streamed: boolean;
+  shadow_of: string;
 }
 
 export interface CompletionMessage {
@@ -831,6 +852,8 @@ export interface Deployment {
   queue: string;
   rollout?: Rollout | null;
   scale?: Scale | null;
+  fallbacks: string[];
+  fallback_after?: string | null;
 }
 
 export interface Target {
@@ -856,6 +879,8 @@ export interface Target {
   ready_replicas: number;
   wake_time?: string | null;
   cold_start_seconds: number;
+  shadow_percent: number;
+  region: string;
 }
 
 export interface TargetSpec {
@@ -868,6 +893,47 @@ export interface TargetSpec {
   input_price_microusd: string;
   output_price_microusd: string;
   places: number;
+  region: string;
+}
+
+export interface Experiment {
+  name: string;
+  state: ExperimentState;
+  create_time?: string | null;
+  created_by: string;
+  end_time?: string | null;
+  etag: string;
+  metric: ExperimentMetric;
+  a?: Arm | null;
+  b?: Arm | null;
+  min_effect: number;
+  error_chance: number;
+  threshold: number;
+  difference: number;
+  low: number;
+  high: number;
+  winner: ExperimentWinner;
+  leader: ExperimentWinner;
+  history: ExperimentPoint[];
+  failure_reason: string;
+  failure_message: string;
+  rollout: string;
+}
+
+export interface Arm {
+  target: string;
+  variant: string;
+  upstream_model: string;
+  count: string;
+  hits: string;
+}
+
+export interface ExperimentPoint {
+  time?: string | null;
+  count: string;
+  difference: number;
+  low: number;
+  high: number;
 }
 
 export interface Scale {
@@ -940,6 +1006,41 @@ export interface RolloutStep {
   time?: string | null;
 }
 
+export interface Shadow {
+  name: string;
+  variant: string;
+  upstream_model: string;
+  percent: number;
+  count: string;
+  error_rate?: ShadowEstimate | null;
+  agreement?: ShadowEstimate | null;
+  similarity?: ShadowEstimate | null;
+  length_ratio?: ShadowEstimate | null;
+  latency_ratio?: ShadowEstimate | null;
+}
+
+export interface ShadowEstimate {
+  value: number;
+  low: number;
+  high: number;
+  count: string;
+}
+
+export interface ShadowPair {
+  name: string;
+  create_time?: string | null;
+  completion: string;
+  shadow_completion: string;
+  agrees: boolean;
+  similarity: number;
+  duration_ms: number;
+  shadow_duration_ms: number;
+  failure_reason: string;
+  prompt: string;
+  answer: string;
+  shadow_answer: string;
+}
+
 export interface Spending {
   name: string;
   request_count: string;
@@ -955,6 +1056,14 @@ export interface ProjectSpending {
   name: string;
   project?: Spending | null;
   keys: Spending[];
+  sent_out: SentOut[];
+}
+
+export interface SentOut {
+  upstream: string;
+  region: string;
+  prompt_count: string;
+  last_time?: string | null;
 }
 
 export interface Alias {

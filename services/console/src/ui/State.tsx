@@ -13,6 +13,7 @@ const TONES: Record<string, Tone> = {
   MEASURED: "ok",
   APPROVED: "ok",
   DONE: "ok",
+  DECIDED: "ok",
   FREE: "ok",
   RUNNING: "busy",
   STARTING: "busy",

@@ -15,6 +15,7 @@ import { Trouble } from "@/ui/Trouble";
 import { useReport } from "@/ui/useConfirm";
 import { Time } from "@/ui/values";
 import { LimitsDrawer, Spent } from "./Budget";
+import { Regions } from "./Regions";
 
 export function ProjectSettings() {
   const { t } = useI18n();
@@ -23,6 +24,7 @@ export function ProjectSettings() {
   const all = useSession().data?.all_projects ?? false;
   const [creating, setCreating] = useState(false);
   const data = useGet<Project>(`/projects/${project}`);
+  const spending = useGet<ProjectSpending>(`/projects/${project}/spending`, {}, { refetchInterval: 5000 });
   return (
     <Panel
       title={t("project.settings")}
@@ -50,6 +52,7 @@ export function ProjectSettings() {
             ]}
           />
           <Budget project={data.data} />
+          <Regions project={data.data} sentOut={spending.data?.sent_out} />
           <Consent project={data.data} />
         </div>
       )}

@@ -6,7 +6,7 @@ import {
   RollbackOutlined,
   SwapOutlined,
 } from "@ant-design/icons";
-import { Button, Tooltip } from "antd";
+import { Button, Tabs, Tooltip } from "antd";
 import { useState } from "react";
 import { Link, useSearchParams } from "react-router";
 import { post, remove } from "@/api/client";
@@ -22,9 +22,12 @@ import { State } from "@/ui/State";
 import { useAskToRemove, useConfirm } from "@/ui/useConfirm";
 import { Nothing, Time } from "@/ui/values";
 import { CreateDeploymentDrawer, ShiftDrawer } from "./Drawers";
+import { Experiments } from "./Experiments";
+import { FallbackChain } from "./FallbackChain";
 import { ReplicaCount, Replicas } from "./Replicas";
 import { canRollBack, isRunning, Rollouts } from "./Rollouts";
 import { ScaleDrawer } from "./ScaleDrawer";
+import { Shadows } from "./Shadows";
 import { Targets, TrafficBar } from "./Targets";
 import "./deployments.css";
 
@@ -53,11 +56,25 @@ export function Deployments() {
         empty={<Empty title={t("deployments.empty")} hint={t("deployments.emptyHint")} action={add} />}
         expandable={{
           expandedRowRender: (one) => (
-            <div className="stack-s">
-              <Targets deployment={one} />
-              <Replicas deployment={one} />
-              <Rollouts deployment={one} />
-            </div>
+            <Tabs
+              size="small"
+              items={[
+                {
+                  key: "split",
+                  label: t("traffic.split"),
+                  children: (
+                    <div className="stack-s">
+                      <Targets deployment={one} />
+                      <Replicas deployment={one} />
+                      <Rollouts deployment={one} />
+                    </div>
+                  ),
+                },
+                { key: "shadow", label: t("shadow.title"), children: <Shadows deployment={one} /> },
+                { key: "experiments", label: t("experiment.title"), children: <Experiments deployment={one} /> },
+                { key: "fallbacks", label: t("fallback.title"), children: <FallbackChain deployment={one} /> },
+              ]}
+            />
           ),
           defaultExpandedRowKeys: opened ? [`projects/${project}/deployments/${opened}`] : [],
         }}

@@ -19,6 +19,7 @@ interface CreateValues {
   upstream_url?: string;
   upstream_model?: string;
   upstream_key_ref?: string;
+  region?: string;
 }
 
 export function CreateDeploymentDrawer({ open, onClose }: { open: boolean; onClose: () => void }) {
@@ -90,6 +91,9 @@ export function CreateDeploymentDrawer({ open, onClose }: { open: boolean; onClo
               <Input className="mono" autoComplete="off" />
             </Form.Item>
           </div>
+          <Form.Item name="region" label={t("traffic.region")} tooltip={t("traffic.regionHint")}>
+            <Input className="mono" maxLength={63} />
+          </Form.Item>
         </>
       ) : (
         <Form.Item name="variant" label={t("models.variant")} rules={needed}>
@@ -202,6 +206,7 @@ function toSpecs({ targets }: Deployment): TargetSpec[] {
     .filter(
       (target) => ["PENDING", "STARTING", "READY", "ASLEEP"].includes(bare(target.state)) || target.weight_percent > 0,
     )
+    .filter((target) => !target.shadow_percent)
     .map((target) => ({
       variant: target.variant,
       engine: target.engine,
@@ -212,5 +217,6 @@ function toSpecs({ targets }: Deployment): TargetSpec[] {
       input_price_microusd: target.input_price_microusd,
       output_price_microusd: target.output_price_microusd,
       places: target.places,
+      region: target.region,
     }));
 }

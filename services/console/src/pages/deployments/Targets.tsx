@@ -60,7 +60,12 @@ export function Targets({ deployment }: { deployment: Deployment }) {
         {
           title: t("deployments.share"),
           align: "right",
-          render: (_, target) => <span className="num">{formatPercent(language, target.weight_percent / 100, 0)}</span>,
+          render: (_, target) => {
+            const percent = formatPercent(language, (target.shadow_percent || target.weight_percent) / 100, 0);
+            return (
+              <span className="num">{target.shadow_percent ? t("traffic.shadowShare", { percent }) : percent}</span>
+            );
+          },
         },
         {
           title: t("column.status"),
@@ -70,7 +75,10 @@ export function Targets({ deployment }: { deployment: Deployment }) {
           title: t("deployments.address"),
           render: (_, target) =>
             target.address || target.upstream_url ? (
-              <span className="mono">{target.address || target.upstream_url}</span>
+              <span className="mono">
+                {target.address || target.upstream_url}
+                {target.region && ` · ${target.region}`}
+              </span>
             ) : (
               <Nothing />
             ),
