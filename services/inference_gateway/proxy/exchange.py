@@ -57,6 +57,7 @@ class Exchange:
         self.answer = Answer()
         self._rewriter: StreamRewriter | None = None
         self.on_begin: Callable[[], None] | None = None
+        self.on_whole: Callable[[], None] | None = None
         self.work = 0
         self.started = gateway.clock()
 
@@ -197,9 +198,16 @@ class Exchange:
         self.answer = self._rewriter.answer
         return self._rewriter
 
+    def whole(self) -> None:
+        """The answer is at its end, which the client has not seen yet: what is kept of it is kept first."""
+        if self.on_whole is not None:
+            keep, self.on_whole = self.on_whole, None
+            keep()
+
     def send_whole(self, raw: bytes) -> None:
         """Raises: Garbage."""
         body, self.answer = self.dialect.whole(raw, self.id, self.asking)
+        self.whole()
         self.reply.send(200, body, self._told())
 
     def _told(self) -> dict[str, str]:

@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from services.inference_gateway.proxy import answering, asking, dialects, errors, routing, upstream_keys, wire
+from services.inference_gateway.proxy.capture import record_of
 from services.inference_gateway.proxy.control import ControlClient, ControlFailed
 from services.inference_gateway.proxy.dialects import Dialect
 from services.inference_gateway.proxy.errors import ApiError
@@ -20,7 +21,7 @@ from services.inference_gateway.proxy.limits import Limiter
 from services.inference_gateway.proxy.metrics import Metrics
 from services.inference_gateway.proxy.newcomers import Newcomers
 from services.inference_gateway.proxy.pool import Pools
-from services.inference_gateway.proxy.records import CompletionRecord, RecordQueue
+from services.inference_gateway.proxy.records import Spool
 from services.inference_gateway.proxy.reply import Reply
 from services.inference_gateway.proxy.sessions import SessionLedger
 from services.inference_gateway.proxy.settings import ProxySettings
@@ -43,7 +44,7 @@ class Gateway:
         self,
         settings: ProxySettings,
         metrics: Metrics,
-        records: RecordQueue,
+        records: Spool,
         control: ControlClient,
         ledger: Ledger,
         clock: Callable[[], float] = time.monotonic,
@@ -164,6 +165,8 @@ class Gateway:
         exchange = Exchange(self, reply, dialect, ask, deployment, wish, request.headers.get("traceparent", ""))
         exchange.headers |= hold.headers
         exchange.on_begin, exchange.work = hold.answered, hold.work
+        if ask.may_keep and snapshot.keeps_completions(project):
+            exchange.on_whole = lambda: self._record(exchange, request, key, "")
         error_type = "cancelled"
         try:
             await exchange.run()
@@ -179,8 +182,9 @@ class Gateway:
             exchange.answer.settle()
             hold.settle(exchange.answer, exchange.target, reply.started)
             self._note(exchange, request, project, error_type)
-            if reply.started and ask.may_keep and snapshot.keeps_completions(project):
-                self._record(exchange, request, key)
+            is_told = reply.started or error_type != "cancelled"
+            if exchange.on_whole is not None and is_told:  # it never came to its end
+                self._record(exchange, request, key, error_type)
 
     def _note(self, exchange: Exchange, request: Request, project: str, error_type: str) -> None:
         target, answer = exchange.target, exchange.answer
@@ -197,35 +201,14 @@ class Gateway:
             series.tokens_in.observe(answer.prompt_tokens)
             series.tokens_out.observe(answer.completion_tokens)
 
-    def _record(self, exchange: Exchange, request: Request, key: Key) -> None:
-        answer, target, ask = exchange.answer, exchange.target, exchange.asking
-        messages = ask.messages()
-        if messages is None or target is None:
+    def _record(self, exchange: Exchange, request: Request, key: Key, error: str) -> None:
+        if exchange.target is None:  # no engine was asked
+            return
+        record = record_of(exchange, request, key, self.clock(), error)
+        if record is None:
             self.metrics.records.labels("not_text").inc()
             return
-        first = answer.first_token
-        self._records.put(
-            CompletionRecord(
-                id=exchange.id,
-                project=exchange.deployment.project,
-                deployment=exchange.deployment.resource,
-                target=target.id,
-                model_version=target.model_version,
-                variant=target.variant,
-                api_key=key.name,
-                messages=messages,
-                parameters=ask.parameters(),
-                answer=answer.text,
-                finish_reason=answer.finish_reason,
-                prompt_tokens=answer.prompt_tokens,
-                completion_tokens=answer.completion_tokens,
-                total_tokens=answer.total_tokens,
-                ttft_ms=round((first - request.received) * 1000, 3) if first else 0.0,
-                duration_ms=round((self.clock() - request.received) * 1000, 3),
-                time=time.time(),
-                streamed=ask.stream,
-            )
-        )
+        self._records.put(record)
 
     # -- small things ------------------------------------------------------------------------------------------------
 

@@ -33,6 +33,7 @@ from prometheus_client.registry import Collector
 
 from services.inference_gateway.proxy.control import ControlServer, FeedbackSink, KeyQuestion, WorkerStatus
 from services.inference_gateway.proxy.outcomes import Outcomes
+from services.inference_gateway.proxy.records import NEW
 from services.inference_gateway.proxy.server import BACKLOG, bind
 from services.inference_gateway.proxy.settings import Paths, ProxySettings
 from services.inference_gateway.proxy.shipper import Record, Shipper
@@ -255,7 +256,7 @@ def _clean_up(paths: Paths) -> None:
     """What workers of an earlier life left behind: their counts, and segments that they did not finish."""
     for old in paths.metrics.glob("*.db"):
         old.unlink(missing_ok=True)
-    for half in paths.spool.glob("*.part"):
+    for half in paths.spool.glob(f"*{NEW}"):
         if time.time() - half.stat().st_mtime > HALF_SEGMENT_SECONDS:
             half.unlink(missing_ok=True)
 

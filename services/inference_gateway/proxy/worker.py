@@ -25,7 +25,7 @@ from services.inference_gateway.proxy.gateway import Gateway
 from services.inference_gateway.proxy.ledger import SYNC_SECONDS, Ledger
 from services.inference_gateway.proxy.limits import NOTE_SECONDS
 from services.inference_gateway.proxy.metrics import Metrics
-from services.inference_gateway.proxy.records import RecordQueue, SpoolWriter
+from services.inference_gateway.proxy.records import Spool
 from services.inference_gateway.proxy.server import Server
 from services.inference_gateway.proxy.sessions import SessionLedger
 from services.inference_gateway.proxy.settings import Paths, ProxySettings
@@ -42,8 +42,7 @@ class Worker:
         self._settings = settings
         self._metrics = Metrics()
         self._control = ControlClient(control)
-        self._records = RecordQueue(settings, lambda outcome: self._metrics.records.labels(outcome).inc())
-        self._writer = SpoolWriter(self._records, paths.spool, settings)
+        self._records = Spool(paths.spool, settings, lambda outcome: self._metrics.records.labels(outcome).inc())
         self._snapshots = SnapshotFile(paths.snapshot)
         self._ledger = Ledger(paths.ledger)
         sessions = SessionLedger(paths.sessions, settings.session_seconds)
@@ -57,7 +56,7 @@ class Worker:
         self._look_for_snapshot()
         await self._server.listen(sock)
         chores = (
-            self._writer.run,
+            self._records.run,
             self._follow_snapshots,
             self._report,
             self._keep_house,
@@ -76,7 +75,7 @@ class Worker:
         await asyncio.gather(*tasks, return_exceptions=True)
         self._gateway.pools.close()
         self._gateway.limiter.note()
-        if not await self._writer.flush():
+        if not await self._records.flush():
             log.error("completions were lost: the spool cannot be written", extra={"count": len(self._records)})
 
     def _chore_ended(self, task: asyncio.Task[None]) -> None:
