@@ -18,11 +18,12 @@ from services.inference_gateway.reconcile import (
     warm_up,
 )
 from services.inference_gateway.settings import Settings
+from services.inference_gateway.trace_api import TraceApi
 
 app = App(
     component="inference_gateway",
     settings=Settings(),
-    servicers=[DeploymentApi, CompletionApi, SpendingApi],
+    servicers=[DeploymentApi, CompletionApi, TraceApi, SpendingApi],
     handlers=HANDLERS,
     reconcilers=[
         Reconciler(refresh_keys, every=30.0),
@@ -33,7 +34,7 @@ app = App(
     ],
     extras=[serving_openai],
     warm_up=warm_up,
-    roles={"DeleteCompletion": Role.REVIEWER},
+    roles=dict.fromkeys(("DeleteCompletion", "DeleteTrace", "DeleteSession"), Role.REVIEWER),
 )
 
 if __name__ == "__main__":

@@ -194,15 +194,6 @@ async def consents(session: Session) -> Mapping[str, bool]:
     return {row.project: row.consent_to_keep and row.active for row in await projects(session)}
 
 
-async def add_completions(session: Session, rows: Sequence[Completion]) -> list[str]:
-    """Stores those that are new and returns their names."""
-    if not rows:
-        return []
-    values = [row.model_dump() for row in rows]
-    statement = insert(Completion).values(values).on_conflict_do_nothing().returning(Completion.name)
-    return list(await session.scalars(statement))
-
-
 async def _put(session: Session, row: Any, key: list[str]) -> None:
     statement = insert(type(row)).values(**row.model_dump())
     changed = {name: statement.excluded[name] for name in row.model_dump() if name not in key}

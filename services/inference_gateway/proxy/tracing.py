@@ -44,7 +44,8 @@ def place_of(project: str, completion_id: str, headers: Mapping[str, str]) -> Pl
     parent = parse_traceparent(headers.get("traceparent", ""))
     given = headers.get(SESSION_HEADER, "")
     session = session_hash(project, given) if given else ""
-    trace_id = parent.trace_id if parent else _digest(session and f"{project}\0{session}" or completion_id, TRACE_BYTES)
+    of_session = _digest(f"{project}\0{session}", TRACE_BYTES) if session else own_trace_id(completion_id)
+    trace_id = parent.trace_id if parent else of_session
     return Place(trace_id, span_id_of(completion_id), parent.span_id if parent else "", session)
 
 
@@ -54,6 +55,11 @@ def parse_traceparent(value: str) -> Parent | None:
     if found is None or found[1] == NO_TRACE or found[2] == NO_SPAN:
         return None
     return Parent(found[1], found[2], bool(int(found[3], 16) & 1))
+
+
+def own_trace_id(completion_id: str) -> str:
+    """Of a completion that belongs to nothing."""
+    return _digest(completion_id, TRACE_BYTES)
 
 
 def span_id_of(completion_id: str) -> str:
