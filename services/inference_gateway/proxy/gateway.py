@@ -10,7 +10,7 @@ from hashlib import sha256
 from typing import Any
 from urllib.parse import unquote
 
-from services.inference_gateway.proxy import answering, asking, dialects, errors, routing, upstream_keys, wire
+from services.inference_gateway.proxy import answering, asking, dialects, errors, routing, spans, upstream_keys, wire
 from services.inference_gateway.proxy.capture import record_of
 from services.inference_gateway.proxy.control import ControlClient, ControlFailed
 from services.inference_gateway.proxy.dialects import Dialect
@@ -138,8 +138,7 @@ class Gateway:
 
     async def feedback(self, request: Request, reply: Reply) -> None:
         """Handed to the control plane as it came, with who said it."""
-        key, project = _known(request), self._project(request)
-        self.limiter.count_request(key, project, self._routes().limits_of(project))
+        key, project = _known(request), self._counted(request)
         asking.load(request.body)  # what is no object of bounded depth is refused here, as everywhere
         envelope = {"project": project, "api_key": key.name, "role": key.role}
         try:
@@ -147,6 +146,10 @@ class Gateway:
         except ControlFailed as error:
             raise errors.overloaded(f"Feedback cannot be taken now ({error}).") from error
         reply.send(status, body, wire.request_id())
+
+    async def spans(self, request: Request, reply: Reply) -> None:
+        """An application's own spans, by OTLP/HTTP."""
+        await spans.take(self._control, self._counted(request), request, reply)
 
     # -- completions -------------------------------------------------------------------------------------------------
 
@@ -250,6 +253,12 @@ class Gateway:
             raise errors.wrong_project(asked) if asked else errors.project_needed()
         return asked
 
+    def _counted(self, request: Request) -> str:
+        """The project of a request that asks no engine, counted. Raises: ApiError 429."""
+        key, project = _known(request), self._project(request)
+        self.limiter.count_request(key, project, self._routes().limits_of(project))
+        return project
+
     def _routes(self) -> Snapshot:
         if self.snapshot is None:
             raise errors.starting()
@@ -266,6 +275,7 @@ ROUTES: dict[str, dict[str, Answerer]] = {
     "/v1/embeddings": {"POST": Gateway.embeddings},
     "/v1/responses": {"POST": Gateway.responses},
     "/v1/feedback": {"POST": Gateway.feedback},
+    "/v1/traces": {"POST": Gateway.spans},
     MODELS: {"GET": Gateway.models},
     "/health": {"GET": Gateway.health, "HEAD": Gateway.health},
 }

@@ -1,6 +1,7 @@
 """What the control plane holds: the worker processes, kept running, and their end of the control socket.
 
-    pool = ProxyPool(settings, paths, host, port, record=store_batch, on_feedback=submit, knows_key=ask)
+    pool = ProxyPool(settings, paths, host, port, record=store_batch, on_feedback=submit,
+                     on_spans=keep, knows_key=ask)
     await pool.start()          # returns when every worker listens
     write_snapshot(paths.snapshot, snapshot)
     ...
@@ -31,7 +32,7 @@ from prometheus_client import CollectorRegistry, Metric
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.registry import Collector
 
-from services.inference_gateway.proxy.control import ControlServer, FeedbackSink, KeyQuestion, WorkerStatus
+from services.inference_gateway.proxy.control import ControlServer, FeedbackSink, KeyQuestion, SpansSink, WorkerStatus
 from services.inference_gateway.proxy.outcomes import Outcomes
 from services.inference_gateway.proxy.records import NEW
 from services.inference_gateway.proxy.server import BACKLOG, bind
@@ -49,7 +50,7 @@ LONGEST_SOCKET_PATH = 100
 
 
 class ProxyPool:
-    """`record`, `on_feedback` and `knows_key` are called in the caller's event loop."""
+    """`record`, `on_feedback`, `on_spans` and `knows_key` are called in the caller's event loop."""
 
     def __init__(
         self,
@@ -60,6 +61,7 @@ class ProxyPool:
         *,
         record: Record,
         on_feedback: FeedbackSink,
+        on_spans: SpansSink,
         knows_key: KeyQuestion,
         registry: CollectorRegistry | None = None,
     ) -> None:
@@ -70,7 +72,7 @@ class ProxyPool:
         registry = registry or CollectorRegistry()
         registry.register(ProxyMetrics(paths.metrics))
         self._control_path = _socket_path(paths.control)
-        self._control = ControlServer(self._control_path, settings, on_feedback, knows_key, self._heard)
+        self._control = ControlServer(self._control_path, settings, on_feedback, on_spans, knows_key, self._heard)
         self._shipper = Shipper(paths.spool, paths.dead, record, settings, registry)
         self._statuses: dict[int, WorkerStatus] = {}
         self.outcomes: defaultdict[str, Outcomes] = defaultdict(Outcomes)  # by target, of all workers there were

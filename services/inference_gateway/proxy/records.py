@@ -73,17 +73,18 @@ class CompletionRecord:
         fields = {name: getattr(self, name) for name in self.__slots__}
         line = json.dumps(fields, separators=(",", ":"))
         if "\\u0000" in line or "\\ud" in line:
-            line = json.dumps(_storable(fields), separators=(",", ":"))
+            line = json.dumps(storable(fields), separators=(",", ":"))
         return line.encode()
 
 
-def _storable(value: Any) -> Any:
+def storable(value: Any) -> Any:
+    """`value` without the characters that no database takes: NUL and halves of surrogate pairs become U+FFFD."""
     if isinstance(value, str):
         return value.replace("\0", "\ufffd").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     if isinstance(value, dict):
-        return {_storable(name): _storable(each) for name, each in value.items()}
+        return {storable(name): storable(each) for name, each in value.items()}
     if isinstance(value, list):
-        return [_storable(each) for each in value]
+        return [storable(each) for each in value]
     return value
 
 

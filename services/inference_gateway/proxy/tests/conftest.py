@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from services.inference_gateway.proxy.control import ControlClient, ControlServer, FeedbackCall
+from services.inference_gateway.proxy.control import ControlClient, ControlServer, FeedbackCall, SpansCall
 from services.inference_gateway.proxy.gateway import Gateway
 from services.inference_gateway.proxy.ledger import Ledger
 from services.inference_gateway.proxy.metrics import Metrics
@@ -49,11 +49,15 @@ async def start(tmp_path: Path) -> AsyncIterator[Start]:
                 running.feedback.append(call)
                 return 200, {"name": f"projects/{call.project}/feedback/1"}
 
+            async def on_spans(call: SpansCall) -> tuple[int, Any]:
+                running.spans.append(call)
+                return 200, {"rejected": 1, "reason": "one too many"}
+
             async def knows_key(digest: str) -> bool:
                 running.asked_about.append(digest)
                 return await running.knows_key(digest)
 
-            control = ControlServer(control_path, chosen, on_feedback, knows_key, lambda status: None)
+            control = ControlServer(control_path, chosen, on_feedback, on_spans, knows_key, lambda status: None)
             await control.start()
             stack.push_async_callback(control.stop)
             stack.push_async_callback(records.flush)

@@ -15,7 +15,7 @@ from typing import Any
 from openai import AsyncOpenAI
 
 from services.inference_gateway.proxy.allowance import Limits
-from services.inference_gateway.proxy.control import FeedbackCall, KeyQuestion
+from services.inference_gateway.proxy.control import FeedbackCall, KeyQuestion, SpansCall
 from services.inference_gateway.proxy.gateway import Gateway
 from services.inference_gateway.proxy.records import CompletionRecord, parse_line
 from services.inference_gateway.proxy.server import Server
@@ -67,6 +67,7 @@ class Running:
     port: int
     spool: Path
     feedback: list[FeedbackCall] = field(default_factory=list)
+    spans: list[SpansCall] = field(default_factory=list)
     asked_about: list[str] = field(default_factory=list)
     knows_key: KeyQuestion = field(default=nobody)
     clients: list[AsyncOpenAI] = field(default_factory=list)
