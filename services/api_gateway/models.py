@@ -41,6 +41,8 @@ class Project(Table, Resource, table=True):
     consent_time: datetime | None = Field(default=None, sa_type=DateTime(timezone=True))
     requests_per_minute: int = 0
     limits: dict[str, Any] = Field(default_factory=dict, sa_type=sa.JSON)
+    keep_personal_data: bool = False
+    retention_days: int = 0
 
 
 class KeyState(StrEnum):

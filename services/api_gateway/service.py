@@ -26,6 +26,10 @@ from services.api_gateway.models import ApiKey, AuditEntry, KeyState, Project
 
 FIRST_PROJECT = "default"
 KEY_PREFIX = "gyre-"
+LONGEST_RETENTION = 36_500  # days
+CHANGEABLE = frozenset({
+    "display_name", "consent_to_keep", "keep_personal_data", "retention_days", "requests_per_minute", "limits",
+})  # fmt: skip
 
 
 class ProjectExists(AlreadyExists):
@@ -33,7 +37,12 @@ class ProjectExists(AlreadyExists):
 
 
 class FieldImmutable(Invalid):
-    """Only display_name, consent_to_keep, requests_per_minute and limits of a project can be changed."""
+    """Only display_name, consent_to_keep, keep_personal_data, retention_days, requests_per_minute and limits of a project
+    can be changed."""
+
+
+class BadRetention(Invalid):
+    """retention_days is a number from 0 (kept for ever) to 36,500."""
 
 
 class KeyFieldImmutable(Invalid):
@@ -84,8 +93,8 @@ async def create_project(
 
 
 async def update_project(session: Session, given: project_pb2.Project, fields: list[str], *, by: Identity) -> Project:
-    """Raises: NotFound; FieldImmutable; EtagMismatch; BadLimits."""
-    if wrong := set(fields) - {"display_name", "consent_to_keep", "requests_per_minute", "limits"}:
+    """Raises: NotFound; FieldImmutable; EtagMismatch; BadLimits; BadRetention."""
+    if wrong := set(fields) - CHANGEABLE:
         raise FieldImmutable(fields=", ".join(sorted(wrong)))
     project = await resources.get(session, Project, given.name, lock=True)
     resources.check_etag(project, given.etag)
@@ -93,6 +102,10 @@ async def update_project(session: Session, given: project_pb2.Project, fields: l
         project.display_name = given.display_name
     if "consent_to_keep" in fields:
         _consent(session, project, given.consent_to_keep, by)
+    if "keep_personal_data" in fields:
+        project.keep_personal_data = given.keep_personal_data
+    if "retention_days" in fields:
+        project.retention_days = _days(given.retention_days)
     _limit(project, given, fields)
     await session.flush()
     await _project_changed(session, project)
@@ -295,6 +308,12 @@ def _consent(session: Session, project: Project, consent: bool, by: Identity) ->
     project.consent_time = session.clock.now() if consent else None
 
 
+def _days(given: int) -> int:
+    if not 0 <= given <= LONGEST_RETENTION:
+        raise BadRetention(field="retention_days")
+    return given
+
+
 async def _project_changed(session: Session, project: Project) -> None:
     event = events_pb2.ProjectChanged(
         name=project.name,
@@ -302,6 +321,8 @@ async def _project_changed(session: Session, project: Project) -> None:
         consent_to_keep=project.consent_to_keep,
         requests_per_minute=project.requests_per_minute,
         limits=limits.as_message(project.limits),
+        keep_personal_data=project.keep_personal_data,
+        retention_days=project.retention_days,
     )
     event.change_time.FromDatetime(session.clock.now())
     await emit(session, project.name, event)

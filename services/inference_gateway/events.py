@@ -40,6 +40,8 @@ async def know_project(session: Session, event: ProjectChanged) -> None:
         consent_to_keep=event.consent_to_keep,
         requests_per_minute=event.requests_per_minute,
         limits=to_dict(event.limits),
+        keep_personal_data=event.keep_personal_data,
+        retention_days=event.retention_days,
     )
     await store.put_project(session, project)
 

@@ -279,6 +279,8 @@ async def refresh_keys(context: Context) -> bool:
                     consent_to_keep=project.consent_to_keep,
                     requests_per_minute=project.requests_per_minute,
                     limits=to_dict(project.limits),
+                    keep_personal_data=project.keep_personal_data,
+                    retention_days=project.retention_days,
                 ),
             )
     context.wake_event("publish_routes").set()

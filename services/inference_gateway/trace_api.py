@@ -14,6 +14,7 @@ from gyre_kit.render import render
 
 from services.inference_gateway import trace_store, traces
 from services.inference_gateway.models import Completion, Span
+from services.inference_gateway.proxy.tracing import session_hash
 
 
 class TraceApi(TraceServiceServicer):
@@ -49,9 +50,14 @@ class TraceApi(TraceServiceServicer):
     async def DeleteSession(
         self, request: trace_service_pb2.DeleteSessionRequest, _: Any
     ) -> trace_service_pb2.DeleteSessionResponse:
+        project = project_of(request.parent)
         async with self.db.transaction() as session:
-            completions, spans = await traces.delete_session(session, project_of(request.parent), request.session)
-        return trace_service_pb2.DeleteSessionResponse(completion_count=completions, span_count=spans)
+            completions, spans = await traces.delete_session(session, project, request.session)
+        return trace_service_pb2.DeleteSessionResponse(
+            completion_count=completions,
+            span_count=spans,
+            name=f"{request.parent}/sessions/{session_hash(project, request.session)}",
+        )
 
 
 def _step_of_completion(row: Completion) -> trace_pb2.Step:

@@ -30,6 +30,7 @@ SECTIONS: Final = {
         "models": ("models:models", "Import, quantise, alias and trace models."),
         "evals": ("evals:evals", "Suites, evaluations and verdicts."),
         "deployments": ("deployments:deployments", "Serve models, split and shift traffic."),
+        "traces": ("traces:traces", "Find, read and delete what was asked and answered."),
         "feedback": ("feedback:feedback", "Submit, review and batch what people say about answers."),
         "chat": ("chat:chat", "Talk to a deployment; rate and correct its answers."),
     },

@@ -1,10 +1,11 @@
-"""Deployments and kept completions."""
+"""Deployments, kept completions and traces."""
 
 from __future__ import annotations
 
 from gyre.inference_gateway.v1.completion_service_pb2_grpc import CompletionServiceStub
 from gyre.inference_gateway.v1.deployment_service_pb2_grpc import DeploymentServiceStub
 from gyre.inference_gateway.v1.spending_service_pb2_grpc import SpendingServiceStub
+from gyre.inference_gateway.v1.trace_service_pb2_grpc import TraceServiceStub
 
 from services.api_gateway.rest.routing import Route
 
@@ -13,9 +14,11 @@ DEPLOYMENT = {"name": "projects/{project}/deployments/{deployment}"}
 IN_DEPLOYMENT = {"parent": "projects/{project}/deployments/{deployment}"}
 ROLLOUT = {"name": "projects/{project}/deployments/{deployment}/rollouts/{rollout}"}
 COMPLETION = {"name": "projects/{project}/completions/{completion}"}
+TRACE = {"name": "projects/{project}/traces/{trace}"}
 SPENDING = {"name": "projects/{project}/spending"}
 LIST, ONE = "/projects/{project}/deployments", "/projects/{project}/deployments/{deployment}"
 COMPLETIONS = "/projects/{project}/completions"
+TRACES, SESSIONS = "/projects/{project}/traces", "/projects/{project}/sessions"
 
 ROUTES = [
     Route("GET", LIST, DeploymentServiceStub, "ListDeployments", IN_PROJECT),
@@ -31,4 +34,8 @@ ROUTES = [
     Route("GET", f"{COMPLETIONS}/{{completion}}", CompletionServiceStub, "GetCompletion", COMPLETION),
     Route("GET", "/projects/{project}/spending", SpendingServiceStub, "GetSpending", SPENDING),
     Route("DELETE", f"{COMPLETIONS}/{{completion}}", CompletionServiceStub, "DeleteCompletion", COMPLETION),
+    Route("GET", TRACES, TraceServiceStub, "ListTraces", IN_PROJECT),
+    Route("GET", f"{TRACES}/{{trace}}", TraceServiceStub, "GetTrace", TRACE),
+    Route("DELETE", f"{TRACES}/{{trace}}", TraceServiceStub, "DeleteTrace", TRACE),
+    Route("POST", f"{SESSIONS}:delete", TraceServiceStub, "DeleteSession", IN_PROJECT, required=("session",)),
 ]

@@ -197,17 +197,21 @@ class DeleteSessionResponse(_message.Message):
 
     COMPLETION_COUNT_FIELD_NUMBER: _builtins.int
     SPAN_COUNT_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
     completion_count: _builtins.int
     span_count: _builtins.int
+    name: _builtins.str
+    """`projects/{project}/sessions/{hash}`, for the audit log."""
     def __init__(
         self,
         *,
         completion_count: _builtins.int = ...,
         span_count: _builtins.int = ...,
+        name: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["completion_count", b"completion_count", "span_count", b"span_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["completion_count", b"completion_count", "name", b"name", "span_count", b"span_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
