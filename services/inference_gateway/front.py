@@ -84,9 +84,11 @@ async def store_spans(context: Context, call: SpansCall) -> tuple[int, Any]:
     except otlp.BadSpans as error:
         return _problem(400, error.message, "invalid_spans")
     async with context.db.transaction() as session:
-        if not (await store.consents(session)).get(call.project, False):
+        project = await store.project(session, call.project)
+        if project is None or not (project.active and project.consent_to_keep):
             return 200, {"rejected": len(export.spans) + export.rejected, "reason": NO_CONSENT}
-        await traces.add(session, spans=export.spans)
+        kept = export.spans if project.keep_personal_data else [otlp.redacted(span) for span in export.spans]
+        await traces.add(session, spans=kept)
     return 200, {"rejected": export.rejected, "reason": export.reason}
 
 

@@ -23,6 +23,7 @@ from opentelemetry.proto.trace.v1 import trace_pb2
 
 from services.inference_gateway.models import Span
 from services.inference_gateway.proxy.records import storable
+from services.inference_gateway.proxy.redaction import redact, redact_all
 from services.inference_gateway.proxy.tracing import session_hash
 
 MOST_SPANS = 2000
@@ -82,6 +83,13 @@ def parse(body: bytes, content_type: str, encoding: str, project: str) -> Export
             spans.append(_row(span, service, project))
     reason = f"A span needs a trace id and a span id, and one export takes {MOST_SPANS} spans." if rejected else ""
     return Export(spans, rejected, reason)
+
+
+def redacted(span: Span) -> Span:
+    """With marks in place of personal data."""
+    texts = {name: redact(getattr(span, name)) for name in ("title", "input", "output", "error")}
+    attributes = json.dumps(redact_all(json.loads(span.attributes_json)), ensure_ascii=False)
+    return Span(**(span.model_dump() | texts | {"attributes_json": attributes}))
 
 
 def _unpacked(body: bytes) -> bytes:

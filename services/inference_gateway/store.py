@@ -178,6 +178,10 @@ async def projects(session: Session) -> Sequence[KnownProject]:
     return (await session.scalars(sa.select(KnownProject))).all()
 
 
+async def project(session: Session, name: str) -> KnownProject | None:
+    return await session.get(KnownProject, name)
+
+
 async def put_key(session: Session, key: KnownKey) -> None:
     await _put(session, key, ["name"])
 

@@ -159,11 +159,23 @@ async def delete_traces(session: Session, names: Sequence[str]) -> tuple[int, in
     return completions.rowcount, spans.rowcount
 
 
+async def traces_of_session(session: Session, project: str, given: str) -> Sequence[str]:
+    query = sa.select(Trace.name).where(Trace.project == project, Trace.session == session_hash(project, given))
+    return (await session.scalars(query)).all()
+
+
 async def of_session(
-    session: Session, project: str, given: str, limit: int
+    session: Session, project: str, given: str, its_traces: Sequence[str], limit: int
 ) -> tuple[dict[str, str], dict[str, str]]:
-    """Completions and spans of a session, each with its trace; at most `limit` of each."""
-    return await _names(session, project, lambda table, _: table.session == session_hash(project, given), limit)
+    """Completions and spans of a session, each with its trace; at most `limit` of each. A tool's run rarely says which
+    session it is of: what says none is of its trace's.
+    """
+    hashed = session_hash(project, given)
+
+    def is_of(table: Any, _: Any) -> Any:
+        return sa.or_(table.session == hashed, sa.and_(table.session == "", table.trace.in_(its_traces)))
+
+    return await _names(session, project, is_of, limit)
 
 
 async def older_than(

@@ -72,8 +72,9 @@ async def delete_completion(session: Session, name: str) -> None:
 async def delete_session(session: Session, project: str, given: str) -> tuple[int, int]:
     """All that is kept of it; how many completions and spans that were. Raises: SessionNotFound."""
     completions = spans = 0
+    its_traces = await trace_store.traces_of_session(session, project, given)
     while True:
-        found = await trace_store.of_session(session, project, given, BATCH)
+        found = await trace_store.of_session(session, project, given, its_traces, BATCH)
         if not any(found):
             break
         await _delete(session, *found)

@@ -10,7 +10,7 @@ from hashlib import sha256
 from typing import Any
 from urllib.parse import unquote
 
-from services.inference_gateway.proxy import answering, asking, dialects, errors, routing, spans, upstream_keys, wire
+from services.inference_gateway.proxy import answering, asking, dialects, errors, redaction, routing, spans, upstream_keys, wire
 from services.inference_gateway.proxy.capture import record_of
 from services.inference_gateway.proxy.control import ControlClient, ControlFailed
 from services.inference_gateway.proxy.dialects import Dialect
@@ -211,6 +211,8 @@ class Gateway:
         if record is None:
             self.metrics.records.labels("not_text").inc()
             return
+        if not self._routes().keeps_personal_data(record.project):
+            record = redaction.redacted(record)
         self._records.put(record)
 
     # -- small things ------------------------------------------------------------------------------------------------

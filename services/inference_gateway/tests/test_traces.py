@@ -144,8 +144,8 @@ async def test_an_answer_is_found_by_what_people_said_of_it(session: Session) ->
 
 async def test_a_session_is_found_and_forgotten_by_its_name_or_its_hash(session: Session) -> None:
     kept = session_hash(PROJECT, "mrs-smith")
-    await traces.add(session, [own(1, session=kept), own(2), completion(3, session=kept)], [span(4, session=kept)])
-    await traces.add(session, [completion(5)])  # of the same trace, but another session
+    await traces.add(session, [own(1, session=kept), own(2), completion(3, session=kept)])
+    await traces.add(session, [completion(5, session=session_hash(PROJECT, "mr-jones"))], [span(4)])
     assert await found(session, session="mrs-smith") == await found(session, session=kept) == ["a", "1"]
     assert "smith" not in kept
 
