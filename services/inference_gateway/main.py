@@ -17,6 +17,7 @@ from services.inference_gateway.reconcile import (
     refresh_keys,
     warm_up,
 )
+from services.inference_gateway.retention import forget_old
 from services.inference_gateway.settings import Settings
 from services.inference_gateway.trace_api import TraceApi
 
@@ -31,6 +32,7 @@ app = App(
         Reconciler(follow_deployments, every=0.3),
         Reconciler(follow_aliases, every=2.0),
         Reconciler(attach_upstream, every=2.0),
+        Reconciler(forget_old, every=60.0),
     ],
     extras=[serving_openai],
     warm_up=warm_up,

@@ -198,6 +198,12 @@ async def consents(session: Session) -> Mapping[str, bool]:
     return {row.project: row.consent_to_keep and row.active for row in await projects(session)}
 
 
+async def retentions(session: Session) -> Mapping[str, int]:
+    """Days, of each project that does not keep things for ever."""
+    query = sa.select(KnownProject).where(KnownProject.retention_days > 0)
+    return {row.project: row.retention_days for row in await session.scalars(query)}
+
+
 async def _put(session: Session, row: Any, key: list[str]) -> None:
     statement = insert(type(row)).values(**row.model_dump())
     changed = {name: statement.excluded[name] for name in row.model_dump() if name not in key}

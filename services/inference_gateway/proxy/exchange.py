@@ -22,6 +22,7 @@ from services.inference_gateway.proxy.reply import Reply
 from services.inference_gateway.proxy.routing import VERSION_HEADER, Wish
 from services.inference_gateway.proxy.snapshot import Deployment, Target, TargetState
 from services.inference_gateway.proxy.ssrf import UpstreamRefused
+from services.inference_gateway.proxy.tracing import Place
 from services.inference_gateway.proxy.turns import Busy
 from services.inference_gateway.proxy.upstream import ClosedEarly, ConnectFailed, Garbage, UpstreamError
 
@@ -51,6 +52,7 @@ class Exchange:
         self.deployment = deployment
         self.wish = wish
         self.trace = trace
+        self.place: Place | None = None  # where its span stands, if it has one
         self.id = dialect.new_id()
         self.headers = {"x-request-id": self.id}
         self.target: Target | None = None

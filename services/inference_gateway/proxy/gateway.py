@@ -7,7 +7,7 @@ import json
 import time
 from collections.abc import Awaitable, Callable
 from hashlib import sha256
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from services.inference_gateway.proxy import answering, asking, dialects, errors, redaction, routing, spans, upstream_keys, wire
@@ -30,6 +30,9 @@ from services.inference_gateway.proxy.ssrf import UpstreamRefused
 from services.inference_gateway.proxy.turns import AllTurns
 from services.inference_gateway.proxy.wire import Request
 
+if TYPE_CHECKING:
+    from services.inference_gateway.proxy.exporting import SpanExporter
+
 CLIENT_LEFT = 499
 NEWCOMER_BYTES = 1024 * 1024
 MODELS = "/v1/models"
@@ -49,6 +52,7 @@ class Gateway:
         ledger: Ledger,
         clock: Callable[[], float] = time.monotonic,
         sessions: SessionLedger | None = None,
+        exporter: SpanExporter | None = None,
     ) -> None:
         self.settings = settings
         self.metrics = metrics
@@ -59,6 +63,7 @@ class Gateway:
         self.snapshot: Snapshot | None = None
         self.draining = False
         self._records = records
+        self._exporter = exporter
         self._control = control
         self.limiter = Limiter(ledger, settings.assumed_answer_tokens)
         self._newcomers = Newcomers(control, clock)
@@ -170,6 +175,8 @@ class Gateway:
         exchange.on_begin, exchange.work = hold.answered, hold.work
         if ask.may_keep and snapshot.keeps_completions(project):
             exchange.on_whole = lambda: self._record(exchange, request, key, "")
+        if self._exporter is not None:
+            self._exporter.begin(exchange, request)
         error_type = "cancelled"
         try:
             await exchange.run()
@@ -194,6 +201,8 @@ class Gateway:
         now = self.clock()
         version = target.version if target else ""
         model = (project, exchange.asking.operation, exchange.deployment.name, version)
+        if self._exporter is not None:
+            self._exporter.end(exchange, request, error_type, now)
         series = self.metrics.of(model)
         series.seconds(error_type).observe(now - request.received)
         if answer.first_token:

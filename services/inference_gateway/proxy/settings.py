@@ -55,6 +55,10 @@ class ProxySettings(BaseSettings):
     record_flush_seconds: float = Field(0.05, gt=0, description="How long a completion waits for its batch.")
     spool_max_bytes: int = Field(1024 * MIB, ge=MIB, description="Completions on disk that wait for the control plane.")
 
+    trace_ratio: float = Field(
+        1.0, ge=0, le=1, description="Of requests without a trace of their own, the share that is sent to the collector."
+    )
+
     session_seconds: float = Field(3600, gt=0, description="How long a session (x-session-id) may be quiet and go on.")
 
     drain_seconds: float = Field(30, ge=0, description="What running answers get when a worker is stopped.")

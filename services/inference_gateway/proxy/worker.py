@@ -16,8 +16,10 @@ import socket
 import sys
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import uvloop
+from gyre_kit.settings import KitSettings
 from gyre_kit.telemetry import JsonFormatter
 
 from services.inference_gateway.proxy.control import ControlClient, ControlFailed
@@ -30,6 +32,9 @@ from services.inference_gateway.proxy.server import Server
 from services.inference_gateway.proxy.sessions import SessionLedger
 from services.inference_gateway.proxy.settings import Paths, ProxySettings
 from services.inference_gateway.proxy.snapshot import SnapshotFile
+
+if TYPE_CHECKING:
+    from services.inference_gateway.proxy.exporting import SpanExporter
 
 log = logging.getLogger(__name__)
 HOUSEKEEPING_SECONDS = 1.0
@@ -46,7 +51,16 @@ class Worker:
         self._snapshots = SnapshotFile(paths.snapshot)
         self._ledger = Ledger(paths.ledger)
         sessions = SessionLedger(paths.sessions, settings.session_seconds)
-        self._gateway = Gateway(settings, self._metrics, self._records, self._control, self._ledger, sessions=sessions)
+        self._exporter = _exporter(KitSettings().otlp_endpoint, settings.trace_ratio)
+        self._gateway = Gateway(
+            settings,
+            self._metrics,
+            self._records,
+            self._control,
+            self._ledger,
+            sessions=sessions,
+            exporter=self._exporter,
+        )
         self._server = Server(self._gateway, settings)
         self._changed = asyncio.Event()
         self.stop = asyncio.Event()
@@ -75,6 +89,8 @@ class Worker:
         await asyncio.gather(*tasks, return_exceptions=True)
         self._gateway.pools.close()
         self._gateway.limiter.note()
+        if self._exporter is not None:
+            await asyncio.to_thread(self._exporter.close)
         if not await self._records.flush():
             log.error("completions were lost: the spool cannot be written", extra={"count": len(self._records)})
 
@@ -149,6 +165,14 @@ class Worker:
         while await reader.read(1024):
             pass
         self.stop.set()
+
+
+def _exporter(endpoint: str, ratio: float) -> SpanExporter | None:
+    if not endpoint:
+        return None
+    from services.inference_gateway.proxy.exporting import to_collector  # OpenTelemetry takes 20 MB
+
+    return to_collector(endpoint, ratio)
 
 
 async def _main(options: argparse.Namespace) -> None:

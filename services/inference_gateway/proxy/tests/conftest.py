@@ -32,13 +32,16 @@ async def start(tmp_path: Path) -> AsyncIterator[Start]:
     """`await start(deployment(…), setting=value, …)` → Running."""
     async with AsyncExitStack() as stack:
 
-        async def start_gateway(*deployments: Deployment, consent: bool = True, **settings: Any) -> Running:
+        async def start_gateway(
+            *deployments: Deployment, consent: bool = True, exporter: Any = None, **settings: Any
+        ) -> Running:
             chosen = ProxySettings(**({"sweep_seconds": 0.02} | settings))
             metrics = Metrics()
             (spool := tmp_path / f"spool{len(list(tmp_path.iterdir()))}").mkdir()
             records = Spool(spool, chosen, lambda outcome: metrics.records.labels(outcome).inc())
             control_path = tmp_path / "c.sock"
-            gateway = Gateway(chosen, metrics, records, ControlClient(control_path), Ledger(tmp_path / "ledger"))
+            ledger = Ledger(tmp_path / "ledger")
+            gateway = Gateway(chosen, metrics, records, ControlClient(control_path), ledger, exporter=exporter)
             gateway.use(snapshot_of(list(deployments), consent=consent))
             server = Server(gateway, chosen)
             sock = bind("127.0.0.1", 0, reuse_port=False)
