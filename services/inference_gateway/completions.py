@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from gyre.inference_gateway.v1 import completion_pb2, events_pb2
 from gyre_kit.db import Session
-from gyre_kit.outbox import emit
+from gyre_kit.outbox import emit_all
 
 from services.inference_gateway import store, traces
 from services.inference_gateway.models import Completion
@@ -23,9 +23,7 @@ async def keep(session: Session, rows: Sequence[Completion]) -> tuple[int, int, 
     consents = await store.consents(session)
     allowed = [row for row in rows if consents.get(row.project, False)]
     stored = await traces.add(session, allowed)
-    for row in {row.name: row for row in allowed}.values():
-        if row.name in stored:
-            await emit(session, row.name, _recorded(row))
+    await emit_all(session, {row.name: _recorded(row) for row in allowed if row.name in stored})
     return len(stored), len(allowed) - len(stored), len(rows) - len(allowed)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,12 +19,47 @@ from services.inference_gateway.models import Completion, Span, Trace
 from services.inference_gateway.proxy.tracing import session_hash
 
 SEARCH_WINDOW = 20_000  # completions that one search for text reads
+MOST_MATCHES = 1000  # traces that one search for text finds
 STEPS_SHOWN = 500
 SORTABLE = ("start_time", "duration_ms", "total_tokens", "cost_microusd", "error_count")
 SUMS = (
     "completion_count", "span_count", "error_count", "prompt_tokens", "completion_tokens", "total_tokens",
     "cost_microusd",
 )  # fmt: skip
+
+
+@dataclass(slots=True)
+class Part:
+    """What one batch adds to one trace; fields as `Trace` has them."""
+
+    name: str
+    project: str
+    session: str
+    start_time: datetime
+    end_time: datetime
+    opening: str = ""
+    deployment: str = ""
+    model_version: str = ""
+    completion_count: int = 0
+    span_count: int = 0
+    error_count: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    total_tokens: int = 0
+    cost_microusd: float = 0.0
+
+    def add(self, later: Part) -> None:
+        """One that began later."""
+        for name in SUMS:
+            setattr(self, name, getattr(self, name) + getattr(later, name))
+        if later.deployment and later.end_time >= self.end_time:
+            self.deployment, self.model_version = later.deployment, later.model_version
+        self.end_time = max(self.end_time, later.end_time)
+        self.session, self.opening = self.session or later.session, self.opening or later.opening
+
+    def values(self) -> dict[str, Any]:
+        duration = (self.end_time - self.start_time).total_seconds() * 1000
+        return {name: getattr(self, name) for name in self.__slots__} | {"duration_ms": duration}
 
 
 async def add_completions(session: Session, rows: Sequence[Completion]) -> set[str]:
@@ -42,9 +78,9 @@ async def add_spans(session: Session, rows: Sequence[Span]) -> set[str]:
     return set((await session.scalars(statement, [row.model_dump() for row in rows])).all())
 
 
-async def add_to_traces(session: Session, parts: Sequence[Trace]) -> None:
-    """Each part is what one batch adds to one trace. Rows are taken in the order of their names, as everywhere here, so
-    that two who add to the same traces cannot wait for each other.
+async def add_to_traces(session: Session, parts: Sequence[Part]) -> None:
+    """One part a trace. Rows are taken in the order of their names, as everywhere here, so that two who add to the same
+    traces cannot wait for each other.
     """
     if not parts:
         return
@@ -61,7 +97,7 @@ async def add_to_traces(session: Session, parts: Sequence[Trace]) -> None:
         "deployment": sa.case((is_newest, new.deployment), else_=Trace.deployment),
         "model_version": sa.case((is_newest, new.model_version), else_=Trace.model_version),
     }
-    values = [part.model_dump() for part in sorted(parts, key=lambda part: part.name)]
+    values = [part.values() for part in sorted(parts, key=lambda part: part.name)]
     await session.execute(insert(Trace).on_conflict_do_update(index_elements=["name"], set_=changed), values)
 
 
@@ -93,22 +129,31 @@ async def trace_page(session: Session, request: Any) -> tuple[pages.Page[Trace],
     if request.query:
         newest_first = _newest_first(project, request, asked)
         window = newest_first.limit(SEARCH_WINDOW).subquery()
-        query = query.where(Trace.name.in_(sa.select(window.c.trace).where(_has_text(window.c, request.query))))
+        matches = sa.select(window.c.trace).where(_has_text(window.c, request.query)).distinct().limit(MOST_MATCHES)
+        query = query.where(Trace.name.in_((await session.scalars(matches)).all()))
         stopped_at = await _end_of(session, newest_first)
     elif asked:
         query = query.where(sa.exists().where(Completion.trace == Trace.name, *asked))
-    order = request.order_by or "start_time desc"
-    if order.split()[0] not in SORTABLE:
-        raise pages.BadOrder(given=order[:80], columns="|".join(SORTABLE))
-    found = await pages.page(
-        session,
-        query,
-        table=Trace,
-        page_size=request.page_size,
-        page_token=request.page_token,
-        order_by=order,
-    )
-    return found, stopped_at
+    return await _page(session, query, request), stopped_at
+
+
+async def _page(session: Session, query: Any, request: Any) -> pages.Page[Trace]:
+    """Raises: BadOrder; BadPageToken."""
+    column, _, direction = (request.order_by or "start_time desc").partition(" ")
+    if column not in SORTABLE or direction not in ("", "asc", "desc"):
+        raise pages.BadOrder(given=request.order_by[:80], columns="|".join(SORTABLE))
+    asked = type(request)()
+    asked.CopyFrom(request)
+    asked.ClearField("page_token")
+    asked.ClearField("page_size")
+    question = asked.SerializeToString(deterministic=True).hex()
+    offset, size = pages.decode_offset(request.page_token, question), min(request.page_size or 50, pages.MAX_SIZE)
+    total = await session.scalar(sa.select(sa.func.count()).select_from(query.subquery())) or 0
+    by = getattr(Trace, column)
+    ordered = query.order_by(by.desc() if direction == "desc" else by.asc(), Trace.name.desc())
+    rows = (await session.scalars(ordered.offset(offset).limit(size))).all()
+    more = offset + len(rows) < total
+    return pages.Page(rows, pages.encode_offset(offset + len(rows), question) if more else "", total)
 
 
 async def lock_traces(session: Session, names: Iterable[str]) -> None:
@@ -268,7 +313,7 @@ def _time(given: Any) -> datetime:
     return time
 
 
-async def _sums_of_completions(session: Session, of: Any) -> list[Trace]:
+async def _sums_of_completions(session: Session, of: Any) -> list[Part]:
     start = of.c.create_time - of.c.duration_ms * sa.text("interval '1 millisecond'")
     used = [sa.func.sum(sa.cast(of.c.usage[name].as_string(), sa.BigInteger)) for name in SUMS[3:6]]
     newest = [sa.func.array_agg(sa.text(f"{name} ORDER BY create_time DESC")) for name in ("deployment", "model_version")]
@@ -277,9 +322,9 @@ async def _sums_of_completions(session: Session, of: Any) -> list[Trace]:
         *newest, sa.func.count(), sa.func.count().filter(of.c.error != ""), *used, sa.func.sum(of.c.cost_microusd),
     ).group_by(of.c.trace, of.c.project)  # fmt: skip
     return [
-        Trace(
+        Part(
             name=row[0], project=row[1], session=row[2], start_time=row[3], end_time=row[4],
-            duration_ms=(row[4] - row[3]).total_seconds() * 1000, deployment=row[5][0], model_version=row[6][0],
+            deployment=row[5][0], model_version=row[6][0],
             completion_count=row[7], error_count=row[8], prompt_tokens=int(row[9] or 0), completion_tokens=int(row[10] or 0),
             total_tokens=int(row[11] or 0), cost_microusd=row[12],
         )
@@ -287,7 +332,7 @@ async def _sums_of_completions(session: Session, of: Any) -> list[Trace]:
     ]  # fmt: skip
 
 
-async def _sums_of_spans(session: Session, names: Sequence[str]) -> list[Trace]:
+async def _sums_of_spans(session: Session, names: Sequence[str]) -> list[Part]:
     end = Span.start_time + Span.duration_ms * sa.text("interval '1 millisecond'")
     query = (
         sa.select(
@@ -298,9 +343,9 @@ async def _sums_of_spans(session: Session, names: Sequence[str]) -> list[Trace]:
         .group_by(Span.trace, Span.project)
     )  # fmt: skip
     return [
-        Trace(
+        Part(
             name=row[0], project=row[1], session=row[2], start_time=row[3], end_time=row[4],
-            duration_ms=(row[4] - row[3]).total_seconds() * 1000, span_count=row[5], error_count=row[6],
+            span_count=row[5], error_count=row[6],
         )
         for row in await session.execute(query)
     ]  # fmt: skip

@@ -13,6 +13,7 @@ from gyre_kit.errors import NotFound
 
 from services.inference_gateway import trace_store
 from services.inference_gateway.models import Completion, Span, Trace
+from services.inference_gateway.trace_store import Part
 
 OPENING_CHARACTERS = 160
 BATCH = 500
@@ -114,14 +115,13 @@ def _first(rows: Sequence[Any], new: set[str]) -> list[Any]:
     return [row for row in {row.name: row for row in rows}.values() if row.name in new]
 
 
-def _part_of_completion(row: Completion) -> Trace:
-    return Trace(
+def _part_of_completion(row: Completion) -> Part:
+    return Part(
         name=row.trace,
         project=row.project,
         session=row.session,
         start_time=row.create_time - timedelta(milliseconds=row.duration_ms),
         end_time=row.create_time,
-        duration_ms=row.duration_ms,
         opening=opening_of(row.messages),
         deployment=row.deployment,
         model_version=row.model_version,
@@ -132,31 +132,23 @@ def _part_of_completion(row: Completion) -> Trace:
     )
 
 
-def _part_of_span(row: Span) -> Trace:
-    return Trace(
+def _part_of_span(row: Span) -> Part:
+    return Part(
         name=row.trace,
         project=row.project,
         session=row.session,
         start_time=row.start_time,
         end_time=row.start_time + timedelta(milliseconds=row.duration_ms),
-        duration_ms=row.duration_ms,
         span_count=1,
         error_count=1 if row.error else 0,
     )
 
 
-def _together(parts: Iterable[Trace]) -> list[Trace]:
+def _together(parts: Iterable[Part]) -> list[Part]:
     """One part for each trace: PostgreSQL changes a row once a statement."""
-    sums: dict[str, Trace] = {}
+    sums: dict[str, Part] = {}
     for part in sorted(parts, key=lambda part: part.start_time):
         known = sums.setdefault(part.name, part)
-        if known is part:
-            continue
-        for name in trace_store.SUMS:
-            setattr(known, name, getattr(known, name) + getattr(part, name))
-        if part.deployment and part.end_time >= known.end_time:
-            known.deployment, known.model_version = part.deployment, part.model_version
-        known.end_time = max(known.end_time, part.end_time)
-        known.session, known.opening = known.session or part.session, known.opening or part.opening
-        known.duration_ms = (known.end_time - known.start_time).total_seconds() * 1000
+        if known is not part:
+            known.add(part)
     return list(sums.values())

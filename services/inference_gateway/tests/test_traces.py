@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from google.protobuf.timestamp_pb2 import Timestamp
 from gyre.feedback.v1 import feedback_pb2
 from gyre.feedback.v1.events_pb2 import FeedbackSubmitted
 from gyre.inference_gateway.v1.trace_service_pb2 import ListTracesRequest
-from gyre_kit import pages
-from gyre_kit.db import Session
-from gyre_kit.testing import PROJECT
+from gyre_kit import migrate, pages
+from gyre_kit.auth import ALL_PROJECTS, Identity, Role, acting_as
+from gyre_kit.db import Database, Session
+from gyre_kit.testing import PROJECT, ManualClock, Platform
 
-from services.inference_gateway import trace_store, traces
+from services.inference_gateway import store, trace_store, traces
 from services.inference_gateway.main import app
-from services.inference_gateway.models import Completion, Span
+from services.inference_gateway.models import Completion, KnownProject, Span
 from services.inference_gateway.proxy.tracing import session_hash
+from services.inference_gateway.retention import forget_old
 
+EVERYBODY = Identity(subject="services/inference_gateway", project=ALL_PROJECTS, role=Role.ADMIN)
 NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)
 TRACE = f"projects/{PROJECT}/traces/{'a' * 32}"
 
@@ -164,3 +169,29 @@ async def test_what_is_too_old_goes_in_batches(session: Session, monkeypatch: py
     assert await traces.delete_older(session, PROJECT, limit)
     assert not await traces.delete_older(session, PROJECT, limit)
     assert await found(session) == ["a", "4"]
+
+
+async def test_retention_forgets_by_project_and_goes_on_where_it_was(
+    platform: Platform, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(traces, "BATCH", 2)
+    url = platform.settings().database_url_of("inference_gateway")
+    await migrate.upgrade(url, "inference_gateway")
+    db = Database(url, "inference_gateway", clock)
+    context: Any = SimpleNamespace(db=db, clock=clock)
+    with acting_as(EVERYBODY):
+        async with db.transaction() as session:
+            for name, days in ((PROJECT, 3), ("other", 0)):
+                kept = KnownProject(project=name, active=True, consent_to_keep=True, retention_days=days)
+                await store.put_project(session, kept)
+            rows = [own(number) for number in (1, 2, 3, 4)]
+            theirs = own(9)
+            theirs.project, theirs.name, theirs.trace = "other", "projects/other/completions/9", "projects/other/traces/9"
+            await traces.add(session, [*rows, theirs])
+        clock.advance(days=3, hours=3, minutes=3, seconds=30)  # noon and three and a half minutes, three days later
+        assert [await forget_old(context) for _ in range(2)] == [True, False]
+        async with db.transaction() as session:
+            left = (await session.scalars(sa.select(Completion.name))).all()
+    await db.close()
+    await platform.empty("inference_gateway")
+    assert sorted(left) == [own(4).name, "projects/other/completions/9"]
