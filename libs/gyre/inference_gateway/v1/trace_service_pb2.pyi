@@ -65,7 +65,9 @@ class ListTracesRequest(_message.Message):
     """At most 500; 0 means 50."""
     page_token: _builtins.str
     query: _builtins.str
-    """Text in questions and answers. The newest 20,000 completions that meet the other conditions are looked at."""
+    """Text in questions and answers. The newest 20,000 completions that meet the other conditions are looked at,
+    and at most 1,000 traces found.
+    """
     order_by: _builtins.str
     """start_time, duration_ms, total_tokens, cost_microusd or error_count; for example `total_tokens desc`."""
     deployment: _builtins.str

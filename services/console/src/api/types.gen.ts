@@ -198,6 +198,19 @@ export type RolloutState =
   | "STATE_FAILED"
   | "STATE_ROLLED_BACK";
 
+export type TraceRating =
+  | "RATING_UNSPECIFIED"
+  | "RATING_THUMBS_UP"
+  | "RATING_THUMBS_DOWN";
+
+export type StepKind =
+  | "KIND_UNSPECIFIED"
+  | "KIND_COMPLETION"
+  | "KIND_AGENT"
+  | "KIND_TOOL"
+  | "KIND_RETRIEVAL"
+  | "KIND_OTHER";
+
 export type ModelState =
   | "STATE_UNSPECIFIED"
   | "STATE_ACTIVE"
@@ -310,6 +323,8 @@ export interface Project {
   consent_time?: string | null;
   requests_per_minute: number;
   limits?: Limits | null;
+  keep_personal_data: boolean;
+  retention_days: number;
 }
 
 export interface Dataset {
@@ -784,11 +799,22 @@ export interface Completion {
   duration_ms: number;
   api_key: string;
   streamed: boolean;
+  session: string;
+  trace: string;
+  span_id: string;
+  parent_span_id: string;
+  tool_calls: ToolCall[];
+  error: string;
+  cached_tokens: number;
+  cost_microusd: number;
+  rating: string;
 }
 
 export interface CompletionMessage {
   role: string;
   content: string;
+  tool_calls: ToolCall[];
+  tool_call_id: string;
 }
 
 export interface TokenUsage {
@@ -908,6 +934,46 @@ export interface ProjectSpending {
   name: string;
   project?: Spending | null;
   keys: Spending[];
+}
+
+export interface ToolCall {
+  id: string;
+  name: string;
+  arguments: string;
+}
+
+export interface Trace {
+  name: string;
+  start_time?: string | null;
+  end_time?: string | null;
+  session: string;
+  opening: string;
+  deployment: string;
+  model_version: string;
+  completion_count: number;
+  span_count: number;
+  error_count: number;
+  prompt_tokens: string;
+  completion_tokens: string;
+  total_tokens: string;
+  cost_microusd: number;
+  duration_ms: number;
+  steps: Step[];
+}
+
+export interface Step {
+  name: string;
+  span_id: string;
+  parent_span_id: string;
+  kind: StepKind;
+  title: string;
+  start_time?: string | null;
+  duration_ms: number;
+  error: string;
+  completion?: Completion | null;
+  input: string;
+  output: string;
+  attributes_json: string;
 }
 
 export interface Alias {
