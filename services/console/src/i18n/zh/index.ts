@@ -9,6 +9,7 @@ import { reasons } from "./reasons";
 import { runs } from "./runs";
 import { serving } from "./serving";
 import { shell } from "./shell";
+import { traces } from "./traces";
 import { words } from "./words";
 
 export const zh = {
@@ -23,5 +24,6 @@ export const zh = {
   ...runs,
   ...serving,
   ...shell,
+  ...traces,
   ...words,
 };

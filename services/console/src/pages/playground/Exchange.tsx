@@ -43,6 +43,7 @@ export function Exchange({ exchange }: { exchange: Asked }) {
 
 function Figures({ exchange: { answer, model } }: { exchange: Asked }) {
   const { t, language } = useI18n();
+  const project = useProject();
   const number = (value: number) => formatNumber(language, value, 1);
   const spoken =
     answer.totalMs !== undefined && answer.firstTokenMs !== undefined
@@ -69,13 +70,14 @@ function Figures({ exchange: { answer, model } }: { exchange: Asked }) {
         <span>{t("playground.speed", { speed: number(answer.completionTokens / spoken) })}</span>
       )}
       <Copyable value={answer.id} shown={`…${answer.id.slice(-8)}`} />
+      <Link to={`/p/${project}/traces/${answer.id}`}>{t("traces.open")}</Link>
     </div>
   );
 }
 
 type Said = "RATING_THUMBS_UP" | "RATING_THUMBS_DOWN";
 
-function GiveFeedback({ exchange: { answer } }: { exchange: Asked }) {
+export function GiveFeedback({ exchange: { answer } }: { exchange: { answer: Pick<Asked["answer"], "id" | "text"> } }) {
   const { t } = useI18n();
   const { message } = App.useApp();
   const project = useProject();
