@@ -16,7 +16,8 @@ export const traces = {
   "traces.showAll": "Show all",
   "traces.empty": "Nothing was kept yet",
   "traces.emptyHint": "Ask a deployment something; the answer appears here a moment later.",
-  "traces.noConsent": "This project has not consented to keeping questions and answers. An administrator can do so under Access.",
+  "traces.noConsent":
+    "This project has not consented to keeping questions and answers. An administrator can do so under Access.",
   "traces.began": "Began",
   "traces.opening": "Question",
   "traces.answeredBy": "Answered by",

@@ -1,6 +1,7 @@
 import { DislikeFilled, DislikeOutlined, EditOutlined, LikeFilled, LikeOutlined } from "@ant-design/icons";
 import { App, Button, Input, Tooltip } from "antd";
 import { useState } from "react";
+import { Link } from "react-router";
 import { post } from "@/api/client";
 import { requestId } from "@/api/names";
 import { useChange, useProject } from "@/api/queries";

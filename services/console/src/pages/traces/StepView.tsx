@@ -5,12 +5,13 @@ import { formatMs } from "@/i18n/format";
 import { GiveFeedback } from "@/pages/playground/Exchange";
 import { Content } from "@/ui/Conversation";
 import { Ref } from "@/ui/Id";
-import { Facts, Panel } from "@/ui/Page";
+import { type FactRows, Facts, Panel } from "@/ui/Page";
 import { Cost, Nothing, Num, Time } from "@/ui/values";
 
 /** What one step was given and gave. */
 export function StepView({ step }: { step: Step }) {
   const { t, word, language } = useI18n();
+  const figures = useFigures();
   return (
     <Panel title={`${word("step", bare(step.kind))} · ${step.title}`}>
       <div className="stack">
@@ -28,27 +29,27 @@ export function StepView({ step }: { step: Step }) {
       </div>
     </Panel>
   );
+}
 
-  function figures(completion: Completion) {
-    const { usage } = completion;
-    return [
-      [t("traces.answeredBy"), <Ref name={completion.variant || completion.model_version || completion.deployment} />],
-      [
-        t("traces.firstToken"),
-        completion.time_to_first_token_ms ? formatMs(language, completion.time_to_first_token_ms) : <Nothing />,
-      ],
-      [
-        t("traces.tokens"),
-        <>
-          <Num value={usage?.prompt_tokens ?? 0} /> + <Num value={usage?.completion_tokens ?? 0} />
-        </>,
-      ],
-      completion.cached_tokens > 0 && [t("traces.cached"), <Num value={completion.cached_tokens} />],
-      [t("column.cost"), <Cost microusd={String(completion.cost_microusd)} />],
-      [t("traces.finish"), <span className="mono">{completion.finish_reason || "–"}</span>],
-      completion.rating !== "" && [t("traces.rating"), word("rating", completion.rating)],
-    ] as const;
-  }
+function useFigures(): (completion: Completion) => FactRows {
+  const { t, word, language } = useI18n();
+  return (completion) => [
+    [t("traces.answeredBy"), <Ref name={completion.variant || completion.model_version || completion.deployment} />],
+    [
+      t("traces.firstToken"),
+      completion.time_to_first_token_ms ? formatMs(language, completion.time_to_first_token_ms) : <Nothing />,
+    ],
+    [
+      t("traces.tokens"),
+      <>
+        <Num value={completion.usage?.prompt_tokens ?? 0} /> + <Num value={completion.usage?.completion_tokens ?? 0} />
+      </>,
+    ],
+    completion.cached_tokens > 0 && [t("traces.cached"), <Num value={completion.cached_tokens} />],
+    [t("column.cost"), <Cost microusd={String(completion.cost_microusd)} />],
+    [t("traces.finish"), <span className="mono">{completion.finish_reason || "–"}</span>],
+    completion.rating !== "" && [t("traces.rating"), word("rating", completion.rating)],
+  ];
 }
 
 function Talk({ completion }: { completion: Completion }) {
@@ -101,7 +102,7 @@ function Texts({ step }: { step: Step }) {
   );
 }
 
-function attributes(step: Step) {
+function attributes(step: Step): FactRows {
   const told = Object.entries(JSON.parse(step.attributes_json || "{}") as Record<string, unknown>);
   return told.map(([name, value]) => [name, <span className="mono">{String(value)}</span>] as const);
 }

@@ -92,7 +92,12 @@ function StepRow({ node, chosen, onChoose }: { node: Node; chosen: boolean; onCh
   const { step, depth, from, share } = node;
   const kind = bare(step.kind);
   return (
-    <button type="button" className={`trace-step ${step.error ? "failed" : ""}`} aria-current={chosen} onClick={onChoose}>
+    <button
+      type="button"
+      className={`trace-step ${step.error ? "failed" : ""}`}
+      aria-current={chosen}
+      onClick={onChoose}
+    >
       <span className="row" style={{ paddingInlineStart: depth * 16 }}>
         <span className="quiet">{word("step", kind)}</span>
         <span className="grow ellipsis">{step.title}</span>

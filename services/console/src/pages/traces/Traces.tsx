@@ -27,8 +27,7 @@ export function Traces() {
   const navigate = useNavigate();
   const [address, setAddress] = useSearchParams();
   const value = (name: Filter) => address.get(name) ?? "";
-  const set = (name: Filter, text: string) =>
-    setAddress((before) => withParam(before, name, text), { replace: true });
+  const set = (name: Filter, text: string) => setAddress((before) => withParam(before, name, text), { replace: true });
   const filtered = FILTERS.some(value);
   const { since, ...plain } = Object.fromEntries(FILTERS.map((name) => [name, value(name)]));
   const begun = Math.floor((Date.now() - Number(since) * HOUR_MS) / MINUTE_MS) * MINUTE_MS;
@@ -70,10 +69,15 @@ export function Traces() {
             <Choice
               label={t("traces.outcome")}
               value={value("with_error") || value("rating")}
-              onChange={(one) => {
-                set("with_error", one === "true" ? one : "");
-                set("rating", one.startsWith("RATING") ? one : "");
-              }}
+              onChange={(one) =>
+                setAddress(
+                  (before) => {
+                    withParam(before, "with_error", one === "true" ? one : "");
+                    return withParam(before, "rating", one.startsWith("RATING") ? one : "");
+                  },
+                  { replace: true },
+                )
+              }
               options={[
                 { value: "true", label: t("traces.withError") },
                 { value: "RATING_THUMBS_DOWN", label: t("rating.THUMBS_DOWN") },

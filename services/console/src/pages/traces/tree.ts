@@ -17,7 +17,11 @@ const THINNEST = 0.004;
  */
 export function nodesOf(trace: Pick<Trace, "steps" | "start_time" | "duration_ms">): Node[] {
   const known = new Set(trace.steps.map((step) => step.span_id));
-  const below = Map.groupBy(trace.steps, (step) => (known.has(step.parent_span_id) ? step.parent_span_id : ""));
+  const below = new Map<string, Step[]>();
+  for (const step of trace.steps) {
+    const parent = known.has(step.parent_span_id) ? step.parent_span_id : "";
+    below.set(parent, [...(below.get(parent) ?? []), step]);
+  }
   const begin = Date.parse(trace.start_time ?? "");
   const whole = Math.max(trace.duration_ms, 1);
   const nodes: Node[] = [];
