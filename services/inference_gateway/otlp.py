@@ -75,7 +75,8 @@ def parse(body: bytes, content_type: str, encoding: str, project: str) -> Export
     """Raises: BadSpans, with what is wrong."""
     plain = _unpacked(body) if encoding == "gzip" else body
     request = _from_json(plain) if content_type == "application/json" else _from_bytes(plain)
-    spans, rejected = [], 0
+    spans: list[Span] = []
+    rejected = 0
     for service, span in _all_spans(request):
         if len(span.trace_id) != 16 or len(span.span_id) != 8 or not any(span.trace_id) or len(spans) == MOST_SPANS:
             rejected += 1

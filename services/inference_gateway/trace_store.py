@@ -181,7 +181,7 @@ async def openings(session: Session, names: Sequence[str]) -> Mapping[str, list[
         .order_by(Completion.trace, Completion.create_time)
         .distinct(Completion.trace)
     )
-    return {trace: messages for trace, messages in await session.execute(query)}
+    return dict((await session.execute(query)).all())
 
 
 async def set_opening(session: Session, name: str, opening: str) -> None:
@@ -238,11 +238,10 @@ async def rate(session: Session, completion: str, rating: str) -> None:
 
 
 async def _names(session: Session, project: str, of: Any, limit: int) -> tuple[dict[str, str], dict[str, str]]:
-    found = []
+    found: list[dict[str, str]] = []
     for table, column in ((Completion, Completion.create_time), (Span, Span.start_time)):
         query = sa.select(table.name, table.trace).where(table.project == project, of(table, column))
-        rows = await session.execute(query.order_by(column).limit(limit))
-        found.append({name: trace for name, trace in rows})
+        found.append(dict((await session.execute(query.order_by(column).limit(limit))).all()))
     return found[0], found[1]
 
 
@@ -316,7 +315,9 @@ def _time(given: Any) -> datetime:
 async def _sums_of_completions(session: Session, of: Any) -> list[Part]:
     start = of.c.create_time - of.c.duration_ms * sa.text("interval '1 millisecond'")
     used = [sa.func.sum(sa.cast(of.c.usage[name].as_string(), sa.BigInteger)) for name in SUMS[3:6]]
-    newest = [sa.func.array_agg(sa.text(f"{name} ORDER BY create_time DESC")) for name in ("deployment", "model_version")]
+    newest = [
+        sa.func.array_agg(sa.text(f"{name} ORDER BY create_time DESC")) for name in ("deployment", "model_version")
+    ]
     query = sa.select(
         of.c.trace, of.c.project, sa.func.max(of.c.session), sa.func.min(start), sa.func.max(of.c.create_time),
         *newest, sa.func.count(), sa.func.count().filter(of.c.error != ""), *used, sa.func.sum(of.c.cost_microusd),

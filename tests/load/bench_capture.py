@@ -1,8 +1,8 @@
 """What it costs to keep completions: 2,000 a second of 8 KB is the goal.
 
-    python tests/load/bench_capture.py [--records 10000] [--rate 400] [--seconds 5] [--out tests/load/out/capture.json]
+    python tests/load/bench_capture.py [--records 10000] [--searched 100000] [--rate 400] [--seconds 5]
 
-Three parts, each with rates and CPU time for each record, which a busy neighbour changes least:
+Four parts, each with rates and CPU time for each record, which a busy neighbour changes least:
 
 - `spool`: from the answer to the file, as a worker does it, with personal data marked and without;
 - `store`: from the file into a PostgreSQL of its own, as the control plane does it, events and traces included;
@@ -34,23 +34,43 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "libs"), str(ROOT / "tests" / "load")]
 
 import bench_gateway
+import sqlalchemy as sa
 import uvloop
-from deploy.local import postgres
 from gyre.inference_gateway.v1.trace_service_pb2 import ListTracesRequest
 from gyre_kit import addresses, migrate
 from gyre_kit.auth import ALL_PROJECTS, Identity, Role, acting_as
 from gyre_kit.db import Database
 from prometheus_client import CollectorRegistry
 
+from deploy.local import postgres
 from services.inference_gateway import completions, store, trace_store
-from services.inference_gateway.models import KnownProject
+from services.inference_gateway.models import Completion, KnownProject, Trace
 from services.inference_gateway.proxy import redaction, ulid
 from services.inference_gateway.proxy.records import CompletionRecord, Spool
 from services.inference_gateway.proxy.settings import ProxySettings
 from services.inference_gateway.proxy.shipper import Shipper
 
 BYTES = 8 * 1024
-WORDS = "the lamp in front of house 12 is broken since 2026-11-24 and nobody came; 路灯坏了 请派人来修 ticket #4711".split()
+WORDS = [
+    "the",
+    "lamp",
+    "in",
+    "front",
+    "of",
+    "house",
+    "12",
+    "is",
+    "broken",
+    "since",
+    "2026-11-24",
+    "and",
+    "nobody",
+    "came;",
+    "路灯坏了",
+    "请派人来修",
+    "ticket",
+    "#4711",
+]
 PLATFORM = Identity(subject="services/inference_gateway", project=ALL_PROJECTS, role=Role.ADMIN)
 
 
@@ -100,11 +120,11 @@ async def to_files(folder: Path, records: list[CompletionRecord]) -> dict[str, A
 async def database(home: Path) -> AsyncIterator[Database]:
     embedded = postgres.EmbeddedPostgres(home / "postgres", home / "socket")
     embedded.prepare()
-    process = subprocess.Popen(
+    process = subprocess.Popen(  # noqa: ASYNC220 - nothing else runs yet
         embedded.command(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/", **embedded.account.run_as()
     )
     try:
-        while not await embedded.ready():
+        while not await embedded.ready():  # noqa: ASYNC110 - it has no event
             await asyncio.sleep(0.1)
         await embedded.ensure_roles(dict.fromkeys(addresses.COMPONENTS, "bench"))
         url = embedded.url_template.format(component="inference_gateway", password="bench")
@@ -131,6 +151,29 @@ async def to_database(folder: Path, db: Database, count: int) -> dict[str, float
     await shipper.ship()
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     return {"per_second": round(count / wall), "cpu_us_per_record": round(cpu / count * 1e6, 1)}
+
+
+async def multiply(db: Database, times: int) -> int:
+    """What is stored, so many times over, each a trace of its own; how many completions that makes."""
+    async with db.transaction() as session:
+        columns = {column.name for column in Completion.__table__.columns} - {"name", "trace"}  # type: ignore[attr-defined]
+        same = ", ".join(f'"{name}"' for name in sorted(columns))
+        await session.execute(
+            sa.text(
+                f"INSERT INTO completion (name, trace, {same}) SELECT c.name || n, c.trace || n, {same} "
+                "FROM completion c, generate_series(2, :times) n"
+            ),
+            {"times": times},
+        )
+        sums = {column.name for column in Trace.__table__.columns} - {"name"}  # type: ignore[attr-defined]
+        same = ", ".join(f'"{name}"' for name in sorted(sums))
+        await session.execute(
+            sa.text(
+                f"INSERT INTO trace (name, {same}) SELECT t.name || n, {same} FROM trace t, generate_series(2, :times) n"
+            ),
+            {"times": times},
+        )
+        return await session.scalar(sa.select(sa.func.count()).select_from(Completion)) or 0
 
 
 async def search(db: Database) -> dict[str, float]:
@@ -216,9 +259,12 @@ async def proxies(home: Path, options: argparse.Namespace) -> dict[str, Any]:
         engine.terminate()
         engine.wait()
     results: dict[str, Any] = {
-        name: {key: statistics.median(each[key] for each in found) for key in found[0]} for name, found in rounds.items()
+        name: {key: statistics.median(each[key] for each in found) for key in found[0]}
+        for name, found in rounds.items()
     }
-    ratios = [one["p99_ms"] / other["p99_ms"] for one, other in zip(rounds["keeping all"], rounds["without"], strict=True)]
+    ratios = [
+        one["p99_ms"] / other["p99_ms"] for one, other in zip(rounds["keeping all"], rounds["without"], strict=True)
+    ]
     return results | {"p99_ratio": round(statistics.median(ratios), 3)}
 
 
@@ -242,7 +288,8 @@ async def run(options: argparse.Namespace) -> dict[str, Any]:
         with acting_as(PLATFORM):
             async with database(home) as db:
                 results["store"] = await to_database(folder, db, len(records))
-                results["search"] = {"completions": len(records), "milliseconds": await search(db)}
+                stored = await multiply(db, options.searched // len(records))
+                results["search"] = {"completions": stored, "milliseconds": await search(db)}
         results["proxy"] = {"asked_per_second": options.rate} | await proxies(home, options)
         return results
     finally:
@@ -252,6 +299,7 @@ async def run(options: argparse.Namespace) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--records", type=int, default=10_000)
+    parser.add_argument("--searched", type=int, default=100_000, help="completions among which is searched")
     parser.add_argument("--rate", type=float, default=400, help="requests a second to each gateway")
     parser.add_argument("--seconds", type=float, default=5, help="of one round")
     parser.add_argument("--rounds", type=int, default=5)

@@ -219,7 +219,14 @@ async def gateway(
         return False
 
     pool = ProxyPool(
-        ProxySettings(), paths, "127.0.0.1", port, record=record, on_feedback=no_feedback, on_spans=no_feedback, knows_key=nobody
+        ProxySettings(),
+        paths,
+        "127.0.0.1",
+        port,
+        record=record,
+        on_feedback=no_feedback,
+        on_spans=no_feedback,
+        knows_key=nobody,
     )
     async with pool:
         write_snapshot(paths.snapshot, snapshot)

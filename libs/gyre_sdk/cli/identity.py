@@ -73,11 +73,18 @@ def create_project(name: str, title: str, keep: bool) -> None:
 @click.argument("name", shell_complete=complete("projects"))
 @click.option("--title", help="Free text shown to people.")
 @click.option("--keep/--no-keep", default=None, help="Keep what is asked and answered, for feedback.")
-@click.option("--personal-data/--no-personal-data", default=None, help="Keep it unredacted, or with marks like [email].")
+@click.option(
+    "--personal-data/--no-personal-data", default=None, help="Keep it unredacted, or with marks like [email]."
+)
 @click.option("--retention-days", type=click.IntRange(0, 36_500), help="Forget it after so many days; 0: never.")
 @limits.limit_options
 def update(
-    name: str, title: str | None, keep: bool | None, personal_data: bool | None, retention_days: int | None, **given: Any
+    name: str,
+    title: str | None,
+    keep: bool | None,
+    personal_data: bool | None,
+    retention_days: int | None,
+    **given: Any,
 ) -> None:
     """Change a project. Limits and budget are for all its keys together.
 
@@ -88,7 +95,7 @@ def update(
     from gyre_sdk.cli import output
 
     with connect() as gyre:
-        said = {"display_name": title, "consent_to_keep": keep, "keep_personal_data": personal_data}
+        said: dict[str, Any] = {"display_name": title, "consent_to_keep": keep, "keep_personal_data": personal_data}
         said["retention_days"] = retention_days
         changes = _changes(given, lambda: gyre.projects.get(name).limits, **said)
         output.show_item(gyre.projects.update(name, **changes))

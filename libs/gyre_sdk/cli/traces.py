@@ -46,11 +46,13 @@ def traces() -> None:
 @click.option("--over-ms", type=click.IntRange(1), help="An answer took at least so long.")
 @click.option("--over-tokens", type=click.IntRange(1), help="It used at least so many tokens.")
 @click.option("--rating", type=click.Choice(RATINGS, case_sensitive=False), help="What people said of an answer.")
-@click.option("--order-by", help="For example 'total_tokens desc'; start_time, duration_ms, cost_microusd, error_count.")
+@click.option(
+    "--order-by", help="For example 'total_tokens desc'; start_time, duration_ms, cost_microusd, error_count."
+)
 @click.option("-n", "--limit", default=50, show_default=True, type=click.IntRange(1, 500), help="At most so many.")
 def list_(
     since: datetime | None, until: datetime | None, deployment: str | None, version: str | None, errors: bool,
-    over_ms: int | None, over_tokens: int | None, rating: str | None, limit: int, **plain: str | None,
+    over_ms: int | None, over_tokens: int | None, rating: str | None, limit: int, **plain: Any,
 ) -> None:  # fmt: skip
     """List traces, newest first. What is asked of an answer has to be true of one and the same.
 

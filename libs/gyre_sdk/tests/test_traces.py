@@ -44,7 +44,9 @@ async def engine_answers(request: web.Request) -> web.Response:
     usage = {
         "prompt_tokens": 40, "completion_tokens": 8, "total_tokens": 48, "prompt_tokens_details": {"cached_tokens": 16},
     }  # fmt: skip
-    return web.json_response({"id": "x", "object": "chat.completion", "model": "m", "choices": [choice], "usage": usage})
+    return web.json_response(
+        {"id": "x", "object": "chat.completion", "model": "m", "choices": [choice], "usage": usage}
+    )
 
 
 async def engine_models(_: web.Request) -> web.Response:
@@ -162,7 +164,7 @@ async def test_an_agents_run_is_one_trace_with_its_tools_tokens_and_cost(
     assert await gyre("traces", "delete", "--session", "mrs-smith", "-y", "--json") == Exit.OK
     assert json.loads(capsys.readouterr().out)["completion_count"] == 2
     assert await gyre("traces", "show", TRACE) == Exit.NOT_FOUND
-    audited = [entry for entry in await asyncio.to_thread(lambda: list(whole.gyre.keys.audit()))]
+    audited = await asyncio.to_thread(lambda: list(whole.gyre.keys.audit()))
     forgotten = next(entry for entry in audited if entry.action == "inference_gateway.DeleteSession")
     assert "/sessions/s-" in forgotten.resource and "mrs-smith" not in str(audited)
 

@@ -10,7 +10,17 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from services.inference_gateway.proxy import answering, asking, dialects, errors, redaction, routing, spans, upstream_keys, wire
+from services.inference_gateway.proxy import (
+    answering,
+    asking,
+    dialects,
+    errors,
+    redaction,
+    routing,
+    spans,
+    upstream_keys,
+    wire,
+)
 from services.inference_gateway.proxy.capture import record_of
 from services.inference_gateway.proxy.control import ControlClient, ControlFailed
 from services.inference_gateway.proxy.dialects import Dialect

@@ -56,7 +56,10 @@ class ProxySettings(BaseSettings):
     spool_max_bytes: int = Field(1024 * MIB, ge=MIB, description="Completions on disk that wait for the control plane.")
 
     trace_ratio: float = Field(
-        1.0, ge=0, le=1, description="Of requests without a trace of their own, the share that is sent to the collector."
+        1.0,
+        ge=0,
+        le=1,
+        description="Of requests without a trace of their own, the share that is sent to the collector.",
     )
 
     session_seconds: float = Field(3600, gt=0, description="How long a session (x-session-id) may be quiet and go on.")

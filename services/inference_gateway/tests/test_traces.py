@@ -103,7 +103,9 @@ async def test_lists_are_narrowed_by_what_is_true_of_one_completion(session: Ses
     )
     assert await found(session) == ["3", "2", "1"]
     assert await found(session, min_duration_ms=4000) == ["1"]
-    assert await found(session, model_version=version) == ["2"] and await found(session, finish_reason="length") == ["2"]
+    assert await found(session, model_version=version) == ["2"] and await found(session, finish_reason="length") == [
+        "2"
+    ]
     assert await found(session, with_error=True) == ["3"] and await found(session, min_total_tokens=100) == ["3"]
     assert await found(session, min_duration_ms=4000, model_version=version) == []
     assert (await found(session, order_by="total_tokens desc"))[0] == "3"
@@ -119,7 +121,7 @@ async def test_times_bound_a_list(session: Session) -> None:
     assert await found(session, start_time=at) == ["3"] and await found(session, end_time=at) == ["2", "1"]
 
 
-@pytest.mark.parametrize("text", ["跳闸", "QUOTED \"word\"", "back\\slash", "100%", "answer_2", "line\nbreak"])
+@pytest.mark.parametrize("text", ["跳闸", 'QUOTED "word"', "back\\slash", "100%", "answer_2", "line\nbreak"])
 async def test_text_is_found_in_questions_and_answers_of_any_language(session: Session, text: str) -> None:
     asked = [{"role": "user", "content": f"请问{text}怎么办"}]
     await traces.add(session, [own(1), own(3, messages=asked), own(4, answer=f"so: {text.lower()}!")])
@@ -186,7 +188,11 @@ async def test_retention_forgets_by_project_and_goes_on_where_it_was(
                 await store.put_project(session, kept)
             rows = [own(number) for number in (1, 2, 3, 4)]
             theirs = own(9)
-            theirs.project, theirs.name, theirs.trace = "other", "projects/other/completions/9", "projects/other/traces/9"
+            theirs.project, theirs.name, theirs.trace = (
+                "other",
+                "projects/other/completions/9",
+                "projects/other/traces/9",
+            )
             await traces.add(session, [*rows, theirs])
         clock.advance(days=3, hours=3, minutes=3, seconds=30)  # noon and three and a half minutes, three days later
         assert [await forget_old(context) for _ in range(2)] == [True, False]

@@ -28,7 +28,6 @@ def spans(ratio: float = 1.0) -> tuple[SpanExporter, InMemorySpanExporter]:
     return SpanExporter(SimpleSpanProcessor(memory), ratio, dice=lambda: 0.5), memory
 
 
-
 async def test_a_completion_stands_in_its_clients_trace_and_its_session_is_a_hash(start):
     async with raw(upstreams.answers()) as engine:
         running = await start(deployment(Target("t1", address=engine.address)))
@@ -59,7 +58,9 @@ async def test_tools_that_a_stream_calls_in_pieces_are_kept_whole(start):
 
     parts = [
         calls({"index": 0, "id": "call_1", "function": {"name": "find", "arguments": '{"i'}}),
-        calls({"index": 0, "function": {"arguments": 'd": 7}'}}, {"index": 1, "id": "call_2", "function": {"name": "x"}}),
+        calls(
+            {"index": 0, "function": {"arguments": 'd": 7}'}}, {"index": 1, "id": "call_2", "function": {"name": "x"}}
+        ),
         calls({"index": 1, "function": {"arguments": "{}"}}, {"index": 0, "function": None}),
         chunked(piece(finish="tool_calls")),
     ]
