@@ -107,8 +107,8 @@ def _spans() -> None:
 
 def _fill_traces() -> None:
     """Completions that were kept before are traces of their own; their letters become searchable as they are."""
-    op.execute("SELECT set_config('gyre.project', '*', true)")
-    op.execute(f"UPDATE {SCHEMA}.completion SET messages = messages::jsonb::json WHERE messages::text LIKE '%\\u%'")
+    escaped = "strpos(messages::text, '\\u') > 0 AND strpos(messages::text, '\\u0000') = 0"  # jsonb takes no NUL
+    op.execute(f"UPDATE {SCHEMA}.completion SET messages = messages::jsonb::json WHERE {escaped}")
     op.execute(
         f"UPDATE {SCHEMA}.completion SET trace = 'projects/' || project || '/traces/' || md5(name), "
         "span_id = left(md5(name), 16)"

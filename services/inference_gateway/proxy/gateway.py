@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import time
 from collections.abc import Awaitable, Callable
 from hashlib import sha256
@@ -43,6 +44,7 @@ from services.inference_gateway.proxy.wire import Request
 if TYPE_CHECKING:
     from services.inference_gateway.proxy.exporting import SpanExporter
 
+log = logging.getLogger(__name__)
 CLIENT_LEFT = 499
 NEWCOMER_BYTES = 1024 * 1024
 MODELS = "/v1/models"
@@ -224,15 +226,20 @@ class Gateway:
             series.tokens_out.observe(answer.completion_tokens)
 
     def _record(self, exchange: Exchange, request: Request, key: Key, error: str) -> None:
+        """Whatever is wrong with keeping it, the client gets its answer."""
         if exchange.target is None:  # no engine was asked
             return
-        record = record_of(exchange, request, key, self.clock(), error)
-        if record is None:
-            self.metrics.records.labels("not_text").inc()
-            return
-        if not self._routes().keeps_personal_data(record.project):
-            record = redaction.redacted(record)
-        self._records.put(record)
+        try:
+            record = record_of(exchange, request, key, self.clock(), error)
+            if record is None:
+                self.metrics.records.labels("not_text").inc()
+                return
+            if not self._routes().keeps_personal_data(record.project):
+                record = redaction.redacted(record)
+            self._records.put(record)
+        except Exception:
+            self.metrics.records.labels("failed").inc()
+            log.exception("a completion cannot be kept", extra={"completion": exchange.id})
 
     # -- small things ------------------------------------------------------------------------------------------------
 

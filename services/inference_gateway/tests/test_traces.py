@@ -15,7 +15,7 @@ from gyre.inference_gateway.v1.trace_service_pb2 import ListTracesRequest
 from gyre_kit import migrate, pages
 from gyre_kit.auth import ALL_PROJECTS, Identity, Role, acting_as
 from gyre_kit.db import Database, Session
-from gyre_kit.testing import PROJECT, ManualClock, Platform
+from gyre_kit.testing import ENGINEER, PROJECT, STRANGER, ManualClock, Platform
 
 from services.inference_gateway import store, trace_store, traces
 from services.inference_gateway.main import app
@@ -171,6 +171,29 @@ async def test_what_is_too_old_goes_in_batches(session: Session, monkeypatch: py
     assert await traces.delete_older(session, PROJECT, limit)
     assert not await traces.delete_older(session, PROJECT, limit)
     assert await found(session) == ["a", "4"]
+
+
+async def test_a_stranger_finds_no_trace_and_deletes_none(platform: Platform, clock: ManualClock) -> None:
+    url = platform.settings().database_url_of("inference_gateway")
+    await migrate.upgrade(url, "inference_gateway")
+    db = Database(url, "inference_gateway", clock)
+    with acting_as(ENGINEER):
+        async with db.transaction() as session:
+            await traces.add(session, [completion(1, session=session_hash(PROJECT, "s"))], [span(2)])
+    with acting_as(STRANGER):
+        for forbidden in (traces.get, traces.delete):
+            with pytest.raises(traces.TraceNotFound):
+                async with db.transaction() as session:
+                    await forbidden(session, TRACE)
+        async with db.transaction() as session:
+            assert await found(session) == []
+            with pytest.raises(traces.SessionNotFound):
+                await traces.delete_session(session, PROJECT, "s")
+    with acting_as(ENGINEER):
+        async with db.transaction() as session:
+            assert await found(session) == ["a"]
+    await db.close()
+    await platform.empty("inference_gateway")
 
 
 async def test_retention_forgets_by_project_and_goes_on_where_it_was(

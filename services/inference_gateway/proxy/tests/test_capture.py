@@ -84,6 +84,14 @@ async def test_an_engine_that_fails_leaves_a_record_that_says_why(start):
     assert record.error and record.answer == "" and record.target == "t1"
 
 
+async def test_a_record_that_cannot_be_made_costs_the_client_nothing(start, monkeypatch):
+    monkeypatch.setattr("services.inference_gateway.proxy.redaction.redact", lambda text: 1 / 0)
+    async with raw(upstreams.answers("hi")) as engine:
+        running = await start(deployment(Target("t1", address=engine.address)))
+        assert (await ask(running)).choices[0].message.content == "hi"
+    assert running.lines() == [] and running.metric("gyre_gateway_records_total", outcome="failed") == 1
+
+
 async def test_personal_data_is_marked_in_the_file_already(start):
     async with raw(upstreams.answers("call 13812345678")) as engine:
         running = await start(deployment(Target("t1", address=engine.address)))
