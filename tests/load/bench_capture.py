@@ -34,6 +34,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "libs"), str(ROOT / "tests" / "load")]
 
 import bench_gateway
+import psutil
 import sqlalchemy as sa
 import uvloop
 from gyre.inference_gateway.v1.trace_service_pb2 import ListTracesRequest
@@ -240,21 +241,27 @@ async def paced_load(port: int, connections: int, rate: float, seconds: float) -
 
 
 async def proxies(home: Path, options: argparse.Namespace) -> dict[str, Any]:
-    engine_port, plain_port, keeping_port = bench_gateway.free_ports(3)
+    engine_port, plain_port, keeping_port, marking_port = bench_gateway.free_ports(4)
     engine = bench_gateway.start_part("engine", engine_port, 0)
     try:
         await bench_gateway.until_listening(engine_port)
         async with (
             bench_gateway.gateway(plain_port, engine_port, home / "a") as plain,
             bench_gateway.gateway(keeping_port, engine_port, home / "b", keeps=True) as keeping,
+            bench_gateway.gateway(marking_port, engine_port, home / "c", keeps=True, marks=True) as marking,
         ):
-            for pid in (plain, keeping):
+            cases = {
+                "without": (plain_port, plain),
+                "keeping all": (keeping_port, keeping),
+                "marking and keeping all": (marking_port, marking),
+            }
+            for _, pid in cases.values():
                 bench_gateway.pin(pid, 0)
             bench_gateway.pin(engine.pid, 1)
-            rounds: dict[str, list[Any]] = {"without": [], "keeping all": []}
+            rounds: dict[str, list[dict[str, float]]] = {name: [] for name in cases}
             for _ in range(options.rounds):
-                for name, port in (("without", plain_port), ("keeping all", keeping_port)):
-                    rounds[name].append(await _child(port, options))
+                for name, (port, pid) in cases.items():
+                    rounds[name].append(await _child(port, pid, options))
     finally:
         engine.terminate()
         engine.wait()
@@ -262,20 +269,25 @@ async def proxies(home: Path, options: argparse.Namespace) -> dict[str, Any]:
         name: {key: statistics.median(each[key] for each in found) for key in found[0]}
         for name, found in rounds.items()
     }
-    ratios = [
-        one["p99_ms"] / other["p99_ms"] for one, other in zip(rounds["keeping all"], rounds["without"], strict=True)
-    ]
-    return results | {"p99_ratio": round(statistics.median(ratios), 3)}
+    for name in ("keeping all", "marking and keeping all"):
+        pairs = zip(rounds[name], rounds["without"], strict=True)
+        results[name]["p99_ratio"] = round(
+            statistics.median(one["p99_ms"] / other["p99_ms"] for one, other in pairs), 3
+        )
+    return results
 
 
-async def _child(port: int, options: argparse.Namespace) -> dict[str, float]:
+async def _child(port: int, pid: int, options: argparse.Namespace) -> dict[str, float]:
+    process = psutil.Process(pid)
+    before = sum(process.cpu_times()[:2])
     command = [sys.executable, __file__, "--load", str(port)]
     command += ["--rate", str(options.rate), "--seconds", str(options.seconds)]
     child = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
     bench_gateway.pin(child.pid, 1)
     out, _ = await child.communicate()
     found: dict[str, float] = json.loads(out)
-    return found
+    cpu = sum(process.cpu_times()[:2]) - before  # warming and all, so a little too much
+    return found | {"cpu_us_per_request": round(cpu / (found["per_second"] * options.seconds) * 1e6)}
 
 
 async def run(options: argparse.Namespace) -> dict[str, Any]:

@@ -101,6 +101,9 @@ class Spool:
         self._settings = settings
         self._count = count
         self._segment: Segment | None = None
+        self._spare: Segment | None = (
+            None  # made off the loop: to make a file can wait for the disk, to append does not
+        )
         self._full: list[Segment] = []
         self._waiting: deque[bytes] = deque()
         self._waiting_bytes = 0
@@ -138,17 +141,26 @@ class Spool:
             while self._full:
                 await asyncio.to_thread(self._full[0].finish)
                 self._full.pop(0)
+            if self._spare is None:
+                self._spare = await asyncio.to_thread(Segment, self._folder)
         except OSError as error:
             self._refused(error)
             return False
         return not self._waiting
+
+    async def close(self) -> bool:
+        """What is left to the shipper, as `flush` does it; the worker is about to end."""
+        done = await self.flush()
+        if self._spare is not None:
+            self._spare.drop()
+        return done
 
     def _append(self, line: bytes) -> bool:
         try:
             if self._segment is not None and not self._segment.has_room_for(line):
                 self._turn_over()
             if self._segment is None:
-                self._segment = Segment(self._folder)
+                self._segment, self._spare = self._spare or Segment(self._folder), None
             self._segment.append(line)
         except OSError as error:
             self._refused(error)
@@ -196,6 +208,11 @@ class Segment:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         self.lines += 1
         self._size += len(line)
+
+    def drop(self) -> None:
+        """One that was never written to."""
+        self._path.unlink(missing_ok=True)
+        os.close(self._file)
 
     def finish(self) -> None:
         """To the disk, and on to the shipper. Blocks for as long as the disk takes; may be tried again."""

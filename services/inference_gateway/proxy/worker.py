@@ -91,7 +91,7 @@ class Worker:
         self._gateway.limiter.note()
         if self._exporter is not None:
             await asyncio.to_thread(self._exporter.close)
-        if not await self._records.flush():
+        if not await self._records.close():
             log.error("completions were lost: the spool cannot be written", extra={"count": len(self._records)})
 
     def _chore_ended(self, task: asyncio.Task[None]) -> None:

@@ -63,7 +63,7 @@ async def start(tmp_path: Path) -> AsyncIterator[Start]:
             control = ControlServer(control_path, chosen, on_feedback, on_spans, knows_key, lambda status: None)
             await control.start()
             stack.push_async_callback(control.stop)
-            stack.push_async_callback(records.flush)
+            stack.push_async_callback(records.close)
             stack.push_async_callback(server.drain, 0.1)
             stack.push_async_callback(running.close_clients)
             return running

@@ -56,6 +56,9 @@ class Spool:
         self.registry = CollectorRegistry()
         self.shipper = Shipper(self.folder, self.dead, self.receiver, self.settings, self.registry)
 
+    def segments(self) -> list[Path]:
+        return sorted(self.folder.glob("*.jsonl"))
+
     def shipped(self, outcome: str) -> float:
         return self.registry.get_sample_value("gyre_gateway_shipped_records_total", {"outcome": outcome}) or 0
 
@@ -67,7 +70,7 @@ async def test_what_is_put_arrives_in_order_and_leaves_nothing_behind(tmp_path):
         spool.queue.put(record(number))
     await eventually(lambda: len(spool.receiver.stored) == 1200)
     assert spool.receiver.stored == [f"chatcmpl-{number}" for number in range(1200)]
-    await eventually(lambda: not list(spool.folder.iterdir()))
+    await eventually(lambda: not spool.segments())
     for task in tasks:
         task.cancel()
 
@@ -136,7 +139,7 @@ async def test_one_bad_record_costs_its_neighbours_nothing(tmp_path):
     await spool.shipper.ship()
     assert spool.receiver.stored == ["chatcmpl-0", "chatcmpl-2"]
     (kept,) = spool.dead.iterdir()
-    assert parse_line(kept.read_bytes().strip()).id == "chatcmpl-1" and not list(spool.folder.iterdir())
+    assert parse_line(kept.read_bytes().strip()).id == "chatcmpl-1" and not spool.segments()
     assert (spool.shipped("stored"), spool.shipped("refused")) == (2, 1)
 
 
@@ -144,7 +147,7 @@ async def test_a_torn_line_and_half_a_segment_cost_no_other(tmp_path):
     spool = Spool(tmp_path)
     spool.queue.put(record(1))
     await spool.queue.flush()
-    (segment,) = spool.folder.iterdir()
+    (segment,) = spool.segments()
     segment.write_bytes(b'{"id": "torn\n' + segment.read_bytes() + b'{"id": "no record"}\n')
     (spool.folder / "half.new").write_bytes(b"{")
     await spool.shipper.ship()
