@@ -149,7 +149,9 @@ def _is_card(text: str) -> bool:
 
 
 def _is_ip(text: str) -> bool:
-    return all(int(part) < 256 and str(int(part)) == part for part in text.split(".")) and text[:2] != "0."
+    """Of some machine: not one's own (127.…), and not none (0.…)."""
+    is_address = all(int(part) < 256 and str(int(part)) == part for part in text.split("."))
+    return is_address and not text.startswith(("0.", "127."))
 
 
 def _iban(found: re.Match[str]) -> str:

@@ -38,6 +38,7 @@ LEFT_ALONE = [
     "sha256 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
     "pi is 3.14159265358979, and 1 234 567.89 euros",
     "version 1.2.3, v10.0.19041.1, 300.1.2.3",
+    "http://127.0.0.1:8080 and 0.0.0.0",
     "12:30:45, a[::2], std::vector<int>, fe:ed",
     "foo@bar, @user, a@b.c",
     "task-sk-1 and the desk-lamp, gyre-demo, hf_hub",
