@@ -52,7 +52,7 @@ class Part:
         """One that began later."""
         for name in SUMS:
             setattr(self, name, getattr(self, name) + getattr(later, name))
-        if later.deployment and later.end_time >= self.end_time:
+        if later.deployment and (not self.deployment or later.end_time >= self.end_time):
             self.deployment, self.model_version = later.deployment, later.model_version
         self.end_time = max(self.end_time, later.end_time)
         self.session, self.opening = self.session or later.session, self.opening or later.opening
@@ -86,7 +86,7 @@ async def add_to_traces(session: Session, parts: Sequence[Part]) -> None:
         return
     new = insert(Trace).excluded
     start, end = sa.func.least(Trace.start_time, new.start_time), sa.func.greatest(Trace.end_time, new.end_time)
-    is_newest = sa.and_(new.end_time >= Trace.end_time, new.deployment != "")
+    is_newest = sa.and_(new.deployment != "", sa.or_(Trace.deployment == "", new.end_time >= Trace.end_time))
     opens = sa.and_(new.opening != "", sa.or_(Trace.opening == "", new.start_time < Trace.start_time))
     changed = {name: getattr(Trace, name) + new[name] for name in SUMS} | {
         "start_time": start,

@@ -155,7 +155,8 @@ async def test_an_agents_run_is_one_trace_with_its_tools_tokens_and_cost(
     monkeypatch.setenv("GYRE_URL", whole.gyre.config.url)
     monkeypatch.setenv("GYRE_API_KEY", whole.key)
     assert await gyre("traces", "list", "-q", "order 7 was", "--session", "mrs-smith") == Exit.OK
-    assert TRACE in capsys.readouterr().out
+    listed = capsys.readouterr().out
+    assert TRACE in listed and "I am [email]" in listed and "helper" in listed
     assert await gyre("traces", "show", ids[1]) == Exit.OK
     shown = capsys.readouterr().out
     assert "assistant calls  find_order" in shown and "Order 7 was sent." in shown

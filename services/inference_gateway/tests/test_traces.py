@@ -78,6 +78,17 @@ async def test_a_traces_sums_follow_what_comes_and_what_goes(session: Session) -
     assert trace.deployment == f"projects/{PROJECT}/deployments/hotline"
 
 
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_a_trace_knows_who_answered_though_a_step_ended_later(session: Session, at_once: bool) -> None:
+    long = span(0, duration_ms=600_000.0)
+    if at_once:
+        await traces.add(session, [completion(1)], [long])
+    else:
+        await traces.add(session, spans=[long])
+        await traces.add(session, [completion(1)])
+    assert (await traces.get(session, TRACE)).trace.deployment == completion(1).deployment
+
+
 async def test_a_trace_is_found_by_one_of_its_completions(session: Session) -> None:
     await traces.add(session, [completion(1), completion(2)])
     by_completion = await traces.get(session, f"projects/{PROJECT}/traces/chatcmpl-2")
