@@ -17,7 +17,7 @@ export const traces = {
   "traces.empty": "Nothing was kept yet",
   "traces.emptyHint": "Ask a deployment something; the answer appears here a moment later.",
   "traces.noConsent":
-    "This project has not consented to keeping questions and answers. An administrator can do so under Access.",
+    "This project has not consented to keeping questions and answers. An administrator can do so under Keys and projects.",
   "traces.began": "Began",
   "traces.opening": "Question",
   "traces.answeredBy": "Answered by",

@@ -19,7 +19,7 @@ export const traces: Translation<typeof source> = {
   "traces.showAll": "显示全部",
   "traces.empty": "尚未留存任何内容",
   "traces.emptyHint": "向某个部署提问，片刻后即可在此看到回答。",
-  "traces.noConsent": "本项目尚未同意留存问答。管理员可在“访问”页面中同意。",
+  "traces.noConsent": "本项目尚未同意留存问答。管理员可在“密钥与项目”页面中同意。",
   "traces.began": "开始",
   "traces.opening": "问题",
   "traces.answeredBy": "回答者",
