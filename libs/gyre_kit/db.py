@@ -7,6 +7,7 @@ migration hide every row of another. `*` is for reconcilers and event handlers, 
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -50,6 +51,7 @@ class Database:
             pool_timeout=10,
             pool_pre_ping=True,
             pool_recycle=1800,
+            json_serializer=_json,
             connect_args={"server_settings": {"search_path": component, "application_name": f"gyre.{component}"}},
         )
         event.listen(self.engine.sync_engine, "do_connect", _connect)
@@ -67,6 +69,16 @@ class Database:
 
     async def close(self) -> None:
         await self.engine.dispose()
+
+
+def _json(value: Any) -> str:
+    """Letters stay letters, so that a column can be searched for them; half of a surrogate pair cannot."""
+    text = json.dumps(value, ensure_ascii=False)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return json.dumps(value)
+    return text
 
 
 def _connect(dialect: Any, record: Any, arguments: Any, options: Any) -> Any:

@@ -15,6 +15,7 @@ from gyre_sdk.resources.identity import Keys, Projects
 from gyre_sdk.resources.licences import Licences
 from gyre_sdk.resources.models import Models
 from gyre_sdk.resources.serving import Completions, Deployments
+from gyre_sdk.resources.traces import Traces
 from gyre_sdk.resources.traffic import Experiments, Shadows
 from gyre_sdk.resources.training import Pipelines, Runs
 from gyre_sdk.transport import Transport
@@ -43,6 +44,7 @@ class Gyre:
         self.comparisons = Comparisons(*of)
         self.deployments, self.completions = Deployments(*of), Completions(*of)
         self.shadows, self.experiments = Shadows(*of), Experiments(*of)
+        self.traces = Traces(*of)
         self.feedback, self.batches = FeedbackItems(*of), Batches(*of)
         self.queues, self.workloads, self.nodes = Queues(*of), Workloads(*of), Nodes(*of)
         self.projects, self.keys = Projects(*of), Keys(*of)

@@ -42,6 +42,8 @@ class Project(Table, Resource, table=True):
     requests_per_minute: int = 0
     limits: dict[str, Any] = Field(default_factory=dict, sa_type=sa.JSON)
     regions: list[str] = Field(default_factory=list, sa_type=sa.JSON)
+    keep_personal_data: bool = False
+    retention_days: int = 0
 
 
 class KeyState(StrEnum):

@@ -29,6 +29,10 @@ from services.api_gateway.models import ApiKey, AuditEntry, KeyState, Project
 FIRST_PROJECT = "default"
 KEY_PREFIX = "gyre-"
 REGION, MOST_REGIONS = re.compile(r"[a-z0-9-]{1,63}"), 50
+LONGEST_RETENTION = 36_500  # days
+CHANGEABLE = frozenset({
+    "display_name", "consent_to_keep", "keep_personal_data", "retention_days", "requests_per_minute", "limits", "regions",
+})  # fmt: skip
 
 
 class ProjectExists(AlreadyExists):
@@ -36,11 +40,16 @@ class ProjectExists(AlreadyExists):
 
 
 class FieldImmutable(Invalid):
-    """Only display_name, consent_to_keep, requests_per_minute, limits and regions of a project can be changed."""
+    """Only display_name, consent_to_keep, keep_personal_data, retention_days, requests_per_minute, limits and regions of a
+    project can be changed."""
 
 
 class BadRegions(Invalid):
     """A region is 1 to 63 of a-z, 0-9 and hyphen, for example eu; * alone means anywhere; at most 50 of them."""
+
+
+class BadRetention(Invalid):
+    """retention_days is a number from 0 (kept for ever) to 36,500."""
 
 
 class KeyFieldImmutable(Invalid):
@@ -91,8 +100,8 @@ async def create_project(
 
 
 async def update_project(session: Session, given: project_pb2.Project, fields: list[str], *, by: Identity) -> Project:
-    """Raises: NotFound; FieldImmutable; EtagMismatch; BadLimits; BadRegions."""
-    if wrong := set(fields) - {"display_name", "consent_to_keep", "requests_per_minute", "limits", "regions"}:
+    """Raises: NotFound; FieldImmutable; EtagMismatch; BadLimits; BadRegions; BadRetention."""
+    if wrong := set(fields) - CHANGEABLE:
         raise FieldImmutable(fields=", ".join(sorted(wrong)))
     project = await resources.get(session, Project, given.name, lock=True)
     resources.check_etag(project, given.etag)
@@ -102,6 +111,10 @@ async def update_project(session: Session, given: project_pb2.Project, fields: l
         _consent(session, project, given.consent_to_keep, by)
     if "regions" in fields:
         project.regions = _regions(given.regions)
+    if "keep_personal_data" in fields:
+        project.keep_personal_data = given.keep_personal_data
+    if "retention_days" in fields:
+        project.retention_days = _days(given.retention_days)
     _limit(project, given, fields)
     await session.flush()
     await _project_changed(session, project)
@@ -312,6 +325,12 @@ def _consent(session: Session, project: Project, consent: bool, by: Identity) ->
     project.consent_time = session.clock.now() if consent else None
 
 
+def _days(given: int) -> int:
+    if not 0 <= given <= LONGEST_RETENTION:
+        raise BadRetention(field="retention_days")
+    return given
+
+
 async def _project_changed(session: Session, project: Project) -> None:
     event = events_pb2.ProjectChanged(
         name=project.name,
@@ -320,6 +339,8 @@ async def _project_changed(session: Session, project: Project) -> None:
         requests_per_minute=project.requests_per_minute,
         limits=limits.as_message(project.limits),
         regions=project.regions,
+        keep_personal_data=project.keep_personal_data,
+        retention_days=project.retention_days,
     )
     event.change_time.FromDatetime(session.clock.now())
     await emit(session, project.name, event)

@@ -17,6 +17,7 @@ from gyre.inference_gateway.v1 import (
     rollout_pb2,
     spending_pb2,
     spending_service_pb2,
+    tool_call_pb2,
 )
 from gyre.inference_gateway.v1.completion_service_pb2_grpc import CompletionServiceServicer
 from gyre.inference_gateway.v1.deployment_service_pb2_grpc import DeploymentServiceServicer
@@ -26,11 +27,22 @@ from gyre_kit import resources
 from gyre_kit.app import Context
 from gyre_kit.auth import ALL_PROJECTS, caller
 from gyre_kit.errors import Denied, Invalid
-from gyre_kit.names import project_of
+from gyre_kit.names import last, project_of
 from gyre_kit.render import render
 
-from services.inference_gateway import completions, guard, lookups, reconcile, service, spending, store, traffic_store
+from services.inference_gateway import (
+    completions,
+    guard,
+    lookups,
+    reconcile,
+    service,
+    spending,
+    store,
+    traces,
+    traffic_store,
+)
 from services.inference_gateway.models import Completion, Deployment, Replica, ReplicaState, Rollout, Target
+from services.inference_gateway.proxy import tracing
 from services.inference_gateway.rollouts import AT_ONCE, Plan
 from services.inference_gateway.scaling import ONE, Bounds
 from services.inference_gateway.watching import MEASURES
@@ -226,7 +238,7 @@ class CompletionApi(CompletionServiceServicer):
         self, request: completion_service_pb2.DeleteCompletionRequest, _: Any
     ) -> empty_pb2.Empty:
         async with self.db.transaction() as session:
-            await session.delete(await resources.get(session, Completion, request.name, lock=True))
+            await traces.delete_completion(session, request.name)
         return empty_pb2.Empty()
 
 
@@ -321,7 +333,7 @@ def _from_proto(given: completion_pb2.Completion) -> Completion:
         target=given.target,
         model_version=given.model_version,
         variant=given.variant,
-        messages=[{"role": each.role, "content": each.content} for each in given.messages],
+        messages=[_turn(each) for each in given.messages],
         parameters_json=given.parameters_json,
         answer=given.answer,
         finish_reason=given.finish_reason,
@@ -334,4 +346,23 @@ def _from_proto(given: completion_pb2.Completion) -> Completion:
         duration_ms=given.duration_ms,
         api_key=given.api_key,
         streamed=given.streamed,
+        session=given.session,
+        trace=given.trace or f"projects/{project_of(given.name)}/traces/{tracing.own_trace_id(last(given.name))}",
+        span_id=given.span_id or tracing.span_id_of(last(given.name)),
+        parent_span_id=given.parent_span_id,
+        tool_calls=[_call(each) for each in given.tool_calls],
+        error=given.error,
+        cached_tokens=given.cached_tokens,
+        cost_microusd=given.cost_microusd,
     )
+
+
+def _turn(given: completion_pb2.ChatMessage) -> dict[str, Any]:
+    turn: dict[str, Any] = {"role": given.role, "content": given.content}
+    if given.tool_calls:
+        turn["tool_calls"] = [_call(each) for each in given.tool_calls]
+    return turn | ({"tool_call_id": given.tool_call_id} if given.tool_call_id else {})
+
+
+def _call(given: tool_call_pb2.ToolCall) -> dict[str, str]:
+    return {"id": given.id, "name": given.name, "arguments": given.arguments}

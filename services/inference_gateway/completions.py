@@ -8,22 +8,24 @@ from datetime import UTC, datetime
 
 from gyre.inference_gateway.v1 import completion_pb2, events_pb2
 from gyre_kit.db import Session
-from gyre_kit.outbox import emit
+from gyre_kit.outbox import emit_all
 
-from services.inference_gateway import store
+from services.inference_gateway import store, traces
 from services.inference_gateway.models import Completion
+from services.inference_gateway.proxy import tracing
 from services.inference_gateway.proxy.records import CompletionRecord
+
+PICOUSD_PER_MICROUSD = 1_000_000
 
 
 async def keep(session: Session, rows: Sequence[Completion]) -> tuple[int, int, int]:
     """Stores what is new and allowed. Returns how many were stored, known before, and without consent."""
     consents = await store.consents(session)
     allowed = [row for row in rows if consents.get(row.project, False)]
-    unique = list({row.name: row for row in allowed}.values())
-    stored = set(await store.add_completions(session, unique))
-    for row in unique:
-        if row.name in stored and not row.shadow_of:  # nobody got a shadow's answer: nobody can say anything of it
-            await emit(session, row.name, _recorded(row))
+    stored = await traces.add(session, allowed)
+    # Nobody got a shadow's answer: nobody can say anything of it.
+    told = [row for row in allowed if row.name in stored and not row.shadow_of]
+    await emit_all(session, {row.name: _recorded(row) for row in told})
     return len(stored), len(allowed) - len(stored), len(rows) - len(allowed)
 
 
@@ -54,6 +56,14 @@ def from_record(record: CompletionRecord) -> Completion:
         api_key=record.api_key,
         streamed=record.streamed,
         shadow_of=f"projects/{record.project}/completions/{record.shadow_of}" if record.shadow_of else "",
+        session=record.session,
+        trace=f"projects/{record.project}/traces/{record.trace_id or tracing.own_trace_id(record.id)}",
+        span_id=record.span_id,
+        parent_span_id=record.parent_span_id,
+        tool_calls=record.tool_calls,
+        error=record.error,
+        cached_tokens=record.cached_tokens,
+        cost_microusd=record.cost_picousd / PICOUSD_PER_MICROUSD,
     )
 
 

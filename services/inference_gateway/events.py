@@ -15,7 +15,7 @@ from gyre_kit.inbox import Handler
 from gyre_kit.names import last, project_of
 from gyre_kit.render import enum_name
 
-from services.inference_gateway import store
+from services.inference_gateway import store, trace_store
 from services.inference_gateway.models import KnownKey, KnownProject
 
 
@@ -41,6 +41,8 @@ async def know_project(session: Session, event: ProjectChanged) -> None:
         requests_per_minute=event.requests_per_minute,
         limits=to_dict(event.limits),
         regions=list(event.regions),
+        keep_personal_data=event.keep_personal_data,
+        retention_days=event.retention_days,
     )
     await store.put_project(session, project)
 
@@ -52,11 +54,13 @@ async def remember_alias(session: Session, event: AliasMoved) -> None:
 
 
 async def note_rating(session: Session, event: FeedbackSubmitted) -> None:
-    """Counted for the target that answered: a rollout is judged by it. What was not kept cannot be told apart."""
+    """Counted for the target that answered: a rollout is judged by it. What was not kept cannot be told apart. The
+    completion has the newest thumb, so that it is found by it."""
     rating = enum_name(event, "rating")
     if rating in ("THUMBS_UP", "THUMBS_DOWN"):
         completion = f"projects/{project_of(event.name)}/completions/{last(event.completion)}"
         await store.count_rating(session, completion, liked=rating == "THUMBS_UP")
+        await trace_store.rate(session, completion, rating)
 
 
 async def look_again_now(session: Session, event: Any) -> None:

@@ -20,9 +20,9 @@ from gyre_kit.errors import from_rpc
 from gyre_kit.render import enum_number
 from sqlalchemy.exc import DataError, IntegrityError
 
-from services.inference_gateway import completions, replicas, shadows, store
+from services.inference_gateway import completions, otlp, replicas, shadows, store, traces
 from services.inference_gateway.metrics import Gauges
-from services.inference_gateway.proxy.control import FeedbackCall
+from services.inference_gateway.proxy.control import FeedbackCall, SpansCall
 from services.inference_gateway.proxy.ledger import Ledger
 from services.inference_gateway.proxy.processes import ProxyPool
 from services.inference_gateway.proxy.records import CompletionRecord
@@ -36,6 +36,7 @@ from services.inference_gateway.watching import Watch
 
 RATINGS = {"thumbs_up": "THUMBS_UP", "up": "THUMBS_UP", "thumbs_down": "THUMBS_DOWN", "down": "THUMBS_DOWN"}
 FIELDS = ("completion_id", "rating", "correction", "comment", "slice", "user", "request_id")
+NO_CONSENT = "The project did not consent to keeping what is asked and answered, so no spans are kept either."
 HTTP_STATUS = {
     grpc.StatusCode.INVALID_ARGUMENT: 400,
     grpc.StatusCode.PERMISSION_DENIED: 403,
@@ -54,6 +55,7 @@ async def serving_openai(context: Context) -> AsyncIterator[None]:
         context.settings.openai_port,
         record=lambda records: store_records(context, records),
         on_feedback=lambda call: submit_feedback(context, call),
+        on_spans=lambda call: store_spans(context, call),
         knows_key=lambda digest: knows_key(context, digest),
         on_wake=lambda target: wake(context, target),
         registry=context.metrics.registry,
@@ -85,6 +87,21 @@ async def store_records(context: Context, records: Sequence[CompletionRecord]) -
             await shadows.keep(session, records)
     except (DataError, IntegrityError) as error:
         raise RecordsRefused(str(error)[:300]) from error
+
+
+async def store_spans(context: Context, call: SpansCall) -> tuple[int, Any]:
+    """`POST /v1/traces`: what an application tells of its own steps, kept where its project consented."""
+    try:
+        export = otlp.parse(call.body, call.content_type, call.encoding, call.project)
+    except otlp.BadSpans as error:
+        return _problem(400, error.message, "invalid_spans")
+    async with context.db.transaction() as session:
+        project = await store.project(session, call.project)
+        if project is None or not (project.active and project.consent_to_keep):
+            return 200, {"rejected": len(export.spans) + export.rejected, "reason": NO_CONSENT}
+        kept = export.spans if project.keep_personal_data else [otlp.redacted(span) for span in export.spans]
+        await traces.add(session, spans=kept)
+    return 200, {"rejected": export.rejected, "reason": export.reason}
 
 
 async def knows_key(context: Context, digest: str) -> bool:

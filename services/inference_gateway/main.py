@@ -20,13 +20,15 @@ from services.inference_gateway.reconcile import (
     refresh_keys,
     warm_up,
 )
+from services.inference_gateway.retention import forget_old
 from services.inference_gateway.settings import Settings
 from services.inference_gateway.shadow_api import ShadowApi
+from services.inference_gateway.trace_api import TraceApi
 
 app = App(
     component="inference_gateway",
     settings=Settings(),
-    servicers=[DeploymentApi, ReplicaApi, CompletionApi, SpendingApi, ShadowApi, ExperimentApi],
+    servicers=[DeploymentApi, ReplicaApi, CompletionApi, TraceApi, SpendingApi, ShadowApi, ExperimentApi],
     handlers=HANDLERS,
     reconcilers=[
         Reconciler(refresh_keys, every=30.0),
@@ -37,10 +39,11 @@ app = App(
         Reconciler(forget_stopped_replicas, every=3600.0),
         Reconciler(follow_experiments, every=1.0),
         Reconciler(note_sent_out, every=2.0),
+        Reconciler(forget_old, every=60.0),
     ],
     extras=[serving_openai],
     warm_up=warm_up,
-    roles={"DeleteCompletion": Role.REVIEWER},
+    roles=dict.fromkeys(("DeleteCompletion", "DeleteTrace", "DeleteSession"), Role.REVIEWER),
 )
 
 if __name__ == "__main__":

@@ -345,6 +345,8 @@ async def refresh_keys(context: Context) -> bool:
                     requests_per_minute=project.requests_per_minute,
                     limits=to_dict(project.limits),
                     regions=list(project.regions),
+                    keep_personal_data=project.keep_personal_data,
+                    retention_days=project.retention_days,
                 ),
             )
     context.wake_event("publish_routes").set()

@@ -81,7 +81,9 @@ def _key(key: KnownKey) -> snapshot.Key:
 
 def _project(project: KnownProject) -> snapshot.Project:
     limits = _limits(project.requests_per_minute, project.limits)
-    return snapshot.Project(keeps_completions=project.consent_to_keep, limits=limits)
+    return snapshot.Project(
+        keeps_completions=project.consent_to_keep, limits=limits, keeps_personal_data=project.keep_personal_data
+    )
 
 
 def _limits(requests_per_minute: int, stored: Mapping[str, Any]) -> Limits:

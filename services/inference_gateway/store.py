@@ -265,6 +265,10 @@ async def regions_of(session: Session, project: str) -> Sequence[str]:
     return await session.scalar(query) or ()
 
 
+async def project(session: Session, name: str) -> KnownProject | None:
+    return await session.get(KnownProject, name)
+
+
 async def put_key(session: Session, key: KnownKey) -> None:
     await _put(session, key, ["name"])
 
@@ -281,13 +285,10 @@ async def consents(session: Session) -> Mapping[str, bool]:
     return {row.project: row.consent_to_keep and row.active for row in await projects(session)}
 
 
-async def add_completions(session: Session, rows: Sequence[Completion]) -> list[str]:
-    """Stores those that are new and returns their names."""
-    if not rows:
-        return []
-    values = [row.model_dump() for row in rows]
-    statement = insert(Completion).values(values).on_conflict_do_nothing().returning(Completion.name)
-    return list(await session.scalars(statement))
+async def retentions(session: Session) -> Mapping[str, int]:
+    """Days, of each project that does not keep things for ever."""
+    query = sa.select(KnownProject).where(KnownProject.retention_days > 0)
+    return {row.project: row.retention_days for row in await session.scalars(query)}
 
 
 async def _put(session: Session, row: Any, key: list[str]) -> None:

@@ -199,10 +199,10 @@ def start_part(part: str, port: int, engine: int) -> subprocess.Popen[bytes]:
 
 @asynccontextmanager
 async def gateway(
-    port: int, engine: int, home: Path, keeps: bool = False, limits: Limits = NO_LIMITS
+    port: int, engine: int, home: Path, keeps: bool = False, limits: Limits = NO_LIMITS, marks: bool = False
 ) -> AsyncIterator[int]:
-    """A real pool with one worker; its pid. With `keeps`, every completion goes through the spool; with `limits`, every
-    request through the ledger."""
+    """A real pool with one worker; its pid. With `keeps`, every completion goes through the spool, with `marks` in place
+    of personal data; with `limits`, every request through the ledger."""
 
     async def record(batch: list[Any]) -> None:
         """The cost of storing is the control plane's."""
@@ -213,13 +213,22 @@ async def gateway(
     paths = Paths(home)
     target = Target("t1", version="1", address=f"127.0.0.1:{engine}", upstream_model="mock")
     keys = {sha256(KEY.encode()).hexdigest(): Key(name="projects/bench/keys/1", project="bench", limits=limits)}
-    snapshot = make_snapshot(1, keys, {"bench": Project(keeps)}, [Deployment("mock", "bench", (target,))])
+    snapshot = make_snapshot(
+        1, keys, {"bench": Project(keeps, keeps_personal_data=not marks)}, [Deployment("mock", "bench", (target,))]
+    )
 
     async def nobody(digest: str) -> bool:
         return False
 
     pool = ProxyPool(
-        ProxySettings(), paths, "127.0.0.1", port, record=record, on_feedback=no_feedback, knows_key=nobody
+        ProxySettings(),
+        paths,
+        "127.0.0.1",
+        port,
+        record=record,
+        on_feedback=no_feedback,
+        on_spans=no_feedback,
+        knows_key=nobody,
     )
     async with pool:
         write_snapshot(paths.snapshot, snapshot)

@@ -81,25 +81,34 @@ def create_project(name: str, title: str, keep: bool) -> None:
 @click.option("--title", help="Free text shown to people.")
 @click.option("--keep/--no-keep", default=None, help="Keep what is asked and answered, for feedback.")
 @click.option("--regions", metavar="eu,us", help="Where rented engines may compute; 'any', or 'none': own hardware.")
+@click.option(
+    "--personal-data/--no-personal-data", default=None, help="Keep it unredacted, or with marks like [email]."
+)
+@click.option("--retention-days", type=click.IntRange(0, 36_500), help="Forget it after so many days; 0: never.")
 @limits.limit_options
-def update(name: str, title: str | None, keep: bool | None, regions: str | None, **given: Any) -> None:
+def update(
+    name: str,
+    title: str | None,
+    keep: bool | None,
+    regions: str | None,
+    personal_data: bool | None,
+    retention_days: int | None,
+    **given: Any,
+) -> None:
     """Change a project. Limits and budget are for all its keys together.
 
     Examples:
-    gyre projects update default --keep
+    gyre projects update default --keep --retention-days 90
     gyre projects update default --budget-usd 200 --budget-per month
     gyre projects update default --regions eu
     """
     from gyre_sdk.cli import output
 
     with connect() as gyre:
-        changes = _changes(
-            given,
-            lambda: gyre.projects.get(name).limits,
-            display_name=title,
-            consent_to_keep=keep,
-            regions=None if regions is None else _regions(regions),
-        )
+        said: dict[str, Any] = {"display_name": title, "consent_to_keep": keep, "keep_personal_data": personal_data}
+        said["retention_days"] = retention_days
+        said["regions"] = None if regions is None else _regions(regions)
+        changes = _changes(given, lambda: gyre.projects.get(name).limits, **said)
         output.show_item(gyre.projects.update(name, **changes))
 
 

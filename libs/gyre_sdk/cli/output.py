@@ -54,7 +54,7 @@ def show_table(titles: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> N
     for title in titles:
         table.add_column(title, overflow="fold", no_wrap=not out.is_terminal)
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in row))  # `[email]` is no markup
     if not out.is_terminal:
         out.width = 10_000
     out.print(table)

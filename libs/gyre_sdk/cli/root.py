@@ -31,6 +31,7 @@ SECTIONS: Final = {
         "evals": ("evals:evals", "Suites, evaluations and verdicts."),
         "deployments": ("deployments:deployments", "Serve models, split and shift traffic."),
         "experiments": ("experiments:experiments", "Compare two targets on live traffic."),
+        "traces": ("traces:traces", "Find, read and delete what was asked and answered."),
         "feedback": ("feedback:feedback", "Submit, review and batch what people say about answers."),
         "chat": ("chat:chat", "Talk to a deployment; rate and correct its answers."),
     },

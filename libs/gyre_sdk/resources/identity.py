@@ -40,7 +40,8 @@ class Projects(Collection[Project]):
         return self._post(Project, "projects", request)
 
     def update(self, name: str, **changes: Any) -> Project:
-        """`changes`: display_name, consent_to_keep, requests_per_minute, limits, regions (as JSON has them)."""
+        """`changes`: display_name, consent_to_keep, keep_personal_data, retention_days, requests_per_minute, limits,
+        regions (as JSON has them)."""
         return self._patch(Project, self.name(name), changes)
 
 

@@ -1,4 +1,4 @@
-"""Deployments and kept completions."""
+"""Deployments, kept completions and traces."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from gyre.inference_gateway.v1.experiment_service_pb2_grpc import ExperimentServ
 from gyre.inference_gateway.v1.replica_service_pb2_grpc import ReplicaServiceStub
 from gyre.inference_gateway.v1.shadow_service_pb2_grpc import ShadowServiceStub
 from gyre.inference_gateway.v1.spending_service_pb2_grpc import SpendingServiceStub
+from gyre.inference_gateway.v1.trace_service_pb2_grpc import TraceServiceStub
 
 from services.api_gateway.rest.routing import Route
 
@@ -20,10 +21,12 @@ SHADOW = {"name": "projects/{project}/deployments/{deployment}/shadows/{shadow}"
 PAIRS = {"parent": SHADOW["name"]}
 EXPERIMENT = {"name": "projects/{project}/deployments/{deployment}/experiments/{experiment}"}
 COMPLETION = {"name": "projects/{project}/completions/{completion}"}
+TRACE = {"name": "projects/{project}/traces/{trace}"}
 SPENDING = {"name": "projects/{project}/spending"}
 LIST, ONE = "/projects/{project}/deployments", "/projects/{project}/deployments/{deployment}"
 COMPLETIONS = "/projects/{project}/completions"
 EXPERIMENTS, ONE_EXPERIMENT = f"{ONE}/experiments", f"{ONE}/experiments/{{experiment}}"
+TRACES, SESSIONS = "/projects/{project}/traces", "/projects/{project}/sessions"
 
 ROUTES = [
     Route("GET", LIST, DeploymentServiceStub, "ListDeployments", IN_PROJECT),
@@ -52,4 +55,8 @@ ROUTES = [
     Route("GET", f"{COMPLETIONS}/{{completion}}", CompletionServiceStub, "GetCompletion", COMPLETION),
     Route("GET", "/projects/{project}/spending", SpendingServiceStub, "GetSpending", SPENDING),
     Route("DELETE", f"{COMPLETIONS}/{{completion}}", CompletionServiceStub, "DeleteCompletion", COMPLETION),
+    Route("GET", TRACES, TraceServiceStub, "ListTraces", IN_PROJECT),
+    Route("GET", f"{TRACES}/{{trace}}", TraceServiceStub, "GetTrace", TRACE),
+    Route("DELETE", f"{TRACES}/{{trace}}", TraceServiceStub, "DeleteTrace", TRACE),
+    Route("POST", f"{SESSIONS}:delete", TraceServiceStub, "DeleteSession", IN_PROJECT, required=("session",)),
 ]

@@ -125,9 +125,10 @@ async def forward(context: Context, request: Request, route: Route, message: Mes
             if route.verb != "GET" and error.code() not in MISTAKES:
                 await _audit(context, identity, route, message, project, error)
             raise
-        if route.verb != "GET":
-            await _audit(context, identity, route, reply, project)
-    if reply.DESCRIPTOR.full_name == "google.protobuf.Empty":
+        is_empty = reply.DESCRIPTOR.full_name == "google.protobuf.Empty"
+        if route.verb != "GET":  # of what is gone, the request has the name
+            await _audit(context, identity, route, message if is_empty else reply, project)
+    if is_empty:
         return Response(status_code=204)
     return Response(events.to_json(reply), media_type="application/json")
 

@@ -22,14 +22,19 @@ CLIENT_CLOSED = "client_closed"
 
 @dataclass(slots=True)
 class Answer:
-    """What is known of an answer: the text of its first choice, why it ended, tokens, and when the first one came."""
+    """What is known of an answer: the text of its first choice, why it ended, tokens, and when the first one came.
+
+    `calls`: what its pieces said of tools to call, as the engine wrote it (`tools.merged` reads it).
+    """
 
     pieces: list[str] = field(default_factory=list)
     finish_reason: str = ""
     prompt_tokens: int = 0
     completion_tokens: int = 0
     total_tokens: int = 0
+    cached_tokens: int = 0
     first_token: float = 0.0
+    calls: list[Any] = field(default_factory=list)
 
     @property
     def text(self) -> str:
@@ -45,6 +50,9 @@ class Answer:
             self.prompt_tokens = count(usage.get("prompt_tokens"))
             self.completion_tokens = count(usage.get("completion_tokens"))
             self.total_tokens = count(usage.get("total_tokens")) or self.prompt_tokens + self.completion_tokens
+            details = usage.get("prompt_tokens_details")
+            if isinstance(details, dict):
+                self.cached_tokens = count(details.get("cached_tokens"))
 
 
 def read_reply(raw: bytes) -> tuple[dict[str, Any], Answer]:
@@ -60,6 +68,8 @@ def read_reply(raw: bytes) -> tuple[dict[str, Any], Answer]:
             message = choice.get("message")
             text = message.get("content") if isinstance(message, dict) else choice.get("text")
             answer.pieces.append(text if isinstance(text, str) else "")
+            if isinstance(message, dict) and message.get("tool_calls"):
+                answer.calls.append(message["tool_calls"])
             answer.finish_reason = str(choice.get("finish_reason") or "")
     return fields, answer
 
@@ -170,6 +180,8 @@ class StreamRewriter:
             if choice.get("index", 0) == 0:
                 if text and isinstance(text, str):
                     self.answer.pieces.append(text)
+                elif delta.get("tool_calls"):
+                    self.answer.calls.append(delta["tool_calls"])
                 self.answer.finish_reason = choice.get("finish_reason") or self.answer.finish_reason
         return True
 

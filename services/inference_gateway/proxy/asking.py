@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NoReturn
 
-from services.inference_gateway.proxy import bounds
+from services.inference_gateway.proxy import bounds, tools
 from services.inference_gateway.proxy.errors import bad_request, invalid_json
 
 # `gen_ai.operation.name` of OpenTelemetry; `engines/wire.py` has the path of each.
@@ -62,7 +62,7 @@ class Asking:
             fields["stream_options"] = (fields.get("stream_options") or {}) | {"include_usage": True}
         return json.dumps(fields, separators=(",", ":")).encode()
 
-    def messages(self) -> list[dict[str, str]] | None:
+    def messages(self) -> list[dict[str, Any]] | None:
         """The conversation as text, or None where it has none (token ids, several prompts at once)."""
         if self.operation == CHAT:
             return [_message(each) for each in self.fields["messages"] if isinstance(each, dict)]
@@ -180,13 +180,18 @@ def _no_constant(name: str) -> NoReturn:
 _DECODER = json.JSONDecoder(parse_constant=_no_constant)  # `json.loads` would make one for every body
 
 
-def _message(message: dict[str, Any]) -> dict[str, str]:
-    """One turn as text; parts other than text are left out."""
+def _message(message: dict[str, Any]) -> dict[str, Any]:
+    """One turn as text, and the tools that it calls or answers for; parts other than text are left out."""
     content = message.get("content")
     if isinstance(content, list):
         parts = [part.get("text") for part in content if isinstance(part, dict) and part.get("type") == "text"]
         content = "".join(part for part in parts if isinstance(part, str))
-    return {"role": str(message.get("role")), "content": content if isinstance(content, str) else ""}
+    told: dict[str, Any] = {"role": str(message.get("role")), "content": content if isinstance(content, str) else ""}
+    if message.get("tool_calls"):
+        told["tool_calls"] = tools.merged([message["tool_calls"]])
+    if isinstance(message.get("tool_call_id"), str):
+        told["tool_call_id"] = message["tool_call_id"]
+    return told
 
 
 def _swapped(raw: bytes, old: str, new: str) -> bytes | None:

@@ -102,7 +102,7 @@ class Attempt:
         self._last_heard = self._clock()
         if self._rewriter is not None:
             try:
-                self._forward(self._rewriter.feed(self._take()))
+                self._forward(self._rewriter.feed(self._take()), self._rewriter.finished)
             except UpstreamError as error:
                 self.on_error(error)
 
@@ -125,6 +125,7 @@ class Attempt:
     def _complete(self) -> None:
         if self._rewriter is not None:
             data = self._rewriter.feed(self._take()) + self._rewriter.end()
+            self._exchange.whole()
             self._exchange.reply.end(self._begun(data))
         elif self._status == 200:
             self._exchange.send_whole(self._take())
@@ -135,7 +136,9 @@ class Attempt:
         data, self._collected = b"".join(self._collected), []
         return data
 
-    def _forward(self, data: bytes) -> None:
+    def _forward(self, data: bytes, is_last: bool) -> None:
+        if is_last:
+            self._exchange.whole()
         if data:
             self._exchange.reply.write(self._begun(data))
 

@@ -41,6 +41,16 @@ class FeedbackCall:
 
 
 @dataclass(frozen=True, slots=True)
+class SpansCall:
+    """An application's export of spans by OTLP/HTTP: the body, not looked at yet, and how it is written."""
+
+    project: str
+    content_type: str
+    encoding: str
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerStatus:
     """What a worker says of itself: the revision of its routes, and of each target the requests running on it and what
     came of those before, since the worker began; how long those waited for a place that had to; of each target that
@@ -58,6 +68,8 @@ class WorkerStatus:
 
 # Returns status and JSON of the answer. May raise ApiError.
 FeedbackSink = Callable[[FeedbackCall], Awaitable[tuple[int, Any]]]
+# The same; the JSON of a 200 has `rejected` (a number of spans) and `reason`.
+SpansSink = Callable[[SpansCall], Awaitable[tuple[int, Any]]]
 # Whether somebody holds the key with that SHA-256 (hex); if so, a snapshot with it is on its way.
 KeyQuestion = Callable[[str], Awaitable[bool]]
 # Starts an engine for the target of that id.
@@ -124,19 +136,22 @@ class _Collected:
 
 
 class ControlServer:
-    """The control plane's end: `on_feedback` decides, `knows_key` answers, `on_status` listens, `on_wake` wakes."""
+    """The control plane's end: `on_feedback` and `on_spans` decide, `knows_key` answers, `on_status` listens, `on_wake`
+    wakes."""
 
     def __init__(
         self,
         path: Path,
         settings: ProxySettings,
         on_feedback: FeedbackSink,
+        on_spans: SpansSink,
         knows_key: KeyQuestion,
         on_status: Callable[[WorkerStatus], None],
         on_wake: WakeCall = nobody_sleeps,
     ) -> None:
         self._path = path
         self._on_feedback = on_feedback
+        self._on_spans = on_spans
         self._knows_key = knows_key
         self._on_status = on_status
         self._on_wake = on_wake
@@ -155,7 +170,7 @@ class ControlServer:
         self._path.unlink(missing_ok=True)
 
     def admit(self, request: Request) -> None:
-        if request.method != "POST" or request.path not in ("/feedback", "/key", "/status", "/wake"):
+        if request.method != "POST" or request.path not in ("/feedback", "/spans", "/key", "/status", "/wake"):
             raise errors.unknown_path(request.path)
 
     async def handle(self, request: Request, reply: Reply) -> None:
@@ -172,9 +187,17 @@ class ControlServer:
         if request.path == "/key":
             reply.send(200 if await self._knows_key(request.body.decode()) else 404, b"{}")
             return
-        said = {name: request.headers.get(_header(name), "") for name in ("project", "api_key", "role")}
-        status, answer = await self._on_feedback(FeedbackCall(**said, body=request.body))
+        if request.path == "/spans":
+            said = _envelope(request, "project", "content_type", "encoding")
+            status, answer = await self._on_spans(SpansCall(**said, body=request.body))
+        else:
+            said = _envelope(request, "project", "api_key", "role")
+            status, answer = await self._on_feedback(FeedbackCall(**said, body=request.body))
         reply.send(status, json.dumps(answer).encode())
+
+
+def _envelope(request: Request, *names: str) -> dict[str, str]:
+    return {name: request.headers.get(_header(name), "") for name in names}
 
 
 def _header(name: str) -> str:

@@ -60,6 +60,12 @@ def invalid_json(detail: str) -> ApiError:
     return bad_request("invalid_json", f"The body is not valid JSON ({detail}). Send one JSON object in UTF-8.")
 
 
+def unsupported_media(kind: str, encoding: str) -> ApiError:
+    given = f"{kind or 'no content type'}{f', {encoding}' if encoding else ''}"
+    message = f"Spans are taken as application/x-protobuf or application/json, plain or gzip; not as {given[:80]}."
+    return ApiError(415, "unsupported_media_type", message)
+
+
 def missing_key() -> ApiError:
     return ApiError(
         401,

@@ -22,6 +22,7 @@ from services.inference_gateway.proxy.reply import Reply
 from services.inference_gateway.proxy.routing import VERSION_HEADER, Wish
 from services.inference_gateway.proxy.snapshot import Deployment, Target, TargetState
 from services.inference_gateway.proxy.ssrf import UpstreamRefused
+from services.inference_gateway.proxy.tracing import Place
 from services.inference_gateway.proxy.turns import Busy
 from services.inference_gateway.proxy.upstream import ClosedEarly, ConnectFailed, Garbage, UpstreamError
 
@@ -36,7 +37,7 @@ class Exchange:
 
     __slots__ = (
         "_attempt", "_late", "_patience", "_rewriter", "_task", "answer", "asked", "asking", "deployment", "dialect",
-        "gateway", "headers", "id", "on_begin", "reply", "started", "target", "trace", "wish", "work",
+        "gateway", "headers", "id", "on_begin", "on_whole", "place", "reply", "started", "target", "trace", "wish", "work",
     )  # fmt: skip
 
     def __init__(
@@ -56,6 +57,7 @@ class Exchange:
         self.deployment = deployment
         self.wish = wish
         self.trace = trace
+        self.place: Place | None = None  # where its span stands, if it has one
         self.id = dialect.new_id()
         self.headers = {"x-request-id": self.id}
         self.target: Target | None = None
@@ -63,6 +65,7 @@ class Exchange:
         self._rewriter: StreamRewriter | None = None
         self._patience: asyncio.Timeout | None = None  # ends when it is another deployment's turn
         self.on_begin: Callable[[], None] | None = None
+        self.on_whole: Callable[[], None] | None = None
         self.work = 0
         self.started = self.asked = gateway.clock()
         self._attempt: Attempt | None = None
@@ -283,9 +286,16 @@ class Exchange:
         self.answer = self._rewriter.answer
         return self._rewriter
 
+    def whole(self) -> None:
+        """The answer is at its end, which the client has not seen yet: what is kept of it is kept first."""
+        if self.on_whole is not None:
+            keep, self.on_whole = self.on_whole, None
+            keep()
+
     def send_whole(self, raw: bytes) -> None:
         """Raises: Garbage."""
         body, self.answer = self.dialect.whole(raw, self.id, self.asking)
+        self.whole()
         self._begins()
         self.reply.send(200, body, self._told())
 

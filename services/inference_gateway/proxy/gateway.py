@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import time
 from collections.abc import Awaitable, Callable
 from hashlib import sha256
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from services.inference_gateway.proxy import answering, asking, dialects, errors, routing, upstream_keys, wire
+from services.inference_gateway.proxy import (
+    answering,
+    asking,
+    dialects,
+    errors,
+    redaction,
+    routing,
+    spans,
+    upstream_keys,
+    wire,
+)
+from services.inference_gateway.proxy.capture import record_of
 from services.inference_gateway.proxy.control import ControlClient, ControlFailed
 from services.inference_gateway.proxy.dialects import Dialect
 from services.inference_gateway.proxy.errors import ApiError
@@ -20,7 +32,7 @@ from services.inference_gateway.proxy.limits import Limiter
 from services.inference_gateway.proxy.metrics import Metrics
 from services.inference_gateway.proxy.newcomers import Newcomers
 from services.inference_gateway.proxy.pool import Pools
-from services.inference_gateway.proxy.records import CompletionRecord, RecordQueue
+from services.inference_gateway.proxy.records import CompletionRecord, Spool
 from services.inference_gateway.proxy.reply import Reply
 from services.inference_gateway.proxy.sent_out import SentOut
 from services.inference_gateway.proxy.sessions import SessionLedger
@@ -32,6 +44,10 @@ from services.inference_gateway.proxy.ssrf import UpstreamRefused
 from services.inference_gateway.proxy.turns import AllTurns
 from services.inference_gateway.proxy.wire import Request
 
+if TYPE_CHECKING:
+    from services.inference_gateway.proxy.exporting import SpanExporter
+
+log = logging.getLogger(__name__)
 CLIENT_LEFT = 499
 NEWCOMER_BYTES = 1024 * 1024
 MODELS = "/v1/models"
@@ -46,11 +62,12 @@ class Gateway:
         self,
         settings: ProxySettings,
         metrics: Metrics,
-        records: RecordQueue,
+        records: Spool,
         control: ControlClient,
         ledger: Ledger,
         clock: Callable[[], float] = time.monotonic,
         sessions: SessionLedger | None = None,
+        exporter: SpanExporter | None = None,
     ) -> None:
         self.settings = settings
         self.metrics = metrics
@@ -63,6 +80,7 @@ class Gateway:
         self.snapshot: Snapshot | None = None
         self.draining = False
         self._records = records
+        self._exporter = exporter
         self._control = control
         self.limiter = Limiter(ledger, settings.assumed_answer_tokens)
         self._newcomers = Newcomers(control, clock)
@@ -147,8 +165,7 @@ class Gateway:
 
     async def feedback(self, request: Request, reply: Reply) -> None:
         """Handed to the control plane as it came, with who said it."""
-        key, project = _known(request), self._project(request)
-        self.limiter.count_request(key, project, self._routes().limits_of(project))
+        key, project = _known(request), self._counted(request)
         asking.load(request.body)  # what is no object of bounded depth is refused here, as everywhere
         envelope = {"project": project, "api_key": key.name, "role": key.role}
         try:
@@ -156,6 +173,10 @@ class Gateway:
         except ControlFailed as error:
             raise errors.overloaded(f"Feedback cannot be taken now ({error}).") from error
         reply.send(status, body, wire.request_id())
+
+    async def spans(self, request: Request, reply: Reply) -> None:
+        """An application's own spans, by OTLP/HTTP."""
+        await spans.take(self._control, self._counted(request), request, reply)
 
     # -- completions -------------------------------------------------------------------------------------------------
 
@@ -174,6 +195,10 @@ class Gateway:
         exchange = Exchange(self, reply, dialect, ask, deployment, wish, request.headers.get("traceparent", ""))
         exchange.headers |= hold.headers
         exchange.on_begin, exchange.work = hold.answered, hold.work
+        if ask.may_keep and snapshot.keeps_completions(project):
+            exchange.on_whole = lambda: self._record(exchange, request, key, "")
+        if self._exporter is not None:
+            self._exporter.begin(exchange, request)
         error_type = "cancelled"
         try:
             await exchange.run()
@@ -189,8 +214,9 @@ class Gateway:
             exchange.answer.settle()
             hold.settle(exchange.answer, exchange.target, reply.started)
             self._note(exchange, request, project, error_type)
-            if reply.started and ask.may_keep and snapshot.keeps_completions(project):
-                self._record(exchange, request, key)
+            is_told = reply.started or error_type != "cancelled"
+            if exchange.on_whole is not None and is_told:  # it never came to its end
+                self._record(exchange, request, key, error_type)
             if self.shadows.plans and reply.ended and not error_type:
                 self.shadows.after(exchange, key)
 
@@ -199,6 +225,8 @@ class Gateway:
         now = self.clock()
         version = target.version if target else ""
         model = (project, exchange.asking.operation, exchange.deployment.name, version)
+        if self._exporter is not None:
+            self._exporter.end(exchange, request, error_type, now)
         series = self.metrics.of(model)
         series.seconds(error_type).observe(now - request.received)
         if answer.first_token:
@@ -209,37 +237,24 @@ class Gateway:
             series.tokens_in.observe(answer.prompt_tokens)
             series.tokens_out.observe(answer.completion_tokens)
 
-    def _record(self, exchange: Exchange, request: Request, key: Key) -> None:
-        answer, target, ask = exchange.answer, exchange.target, exchange.asking
-        messages = ask.messages()
-        if messages is None or target is None:
-            self.metrics.records.labels("not_text").inc()
+    def _record(self, exchange: Exchange, request: Request, key: Key, error: str) -> None:
+        """Whatever is wrong with keeping it, the client gets its answer."""
+        if exchange.target is None:  # no engine was asked
             return
-        first = answer.first_token
-        self._records.put(
-            CompletionRecord(
-                id=exchange.id,
-                project=exchange.deployment.project,
-                deployment=exchange.deployment.resource,
-                target=target.target,
-                model_version=target.model_version,
-                variant=target.variant,
-                api_key=key.name,
-                messages=messages,
-                parameters=ask.parameters(),
-                answer=answer.text,
-                finish_reason=answer.finish_reason,
-                prompt_tokens=answer.prompt_tokens,
-                completion_tokens=answer.completion_tokens,
-                total_tokens=answer.total_tokens,
-                ttft_ms=round((first - request.received) * 1000, 3) if first else 0.0,
-                duration_ms=round((self.clock() - request.received) * 1000, 3),
-                time=time.time(),
-                streamed=ask.stream,
-            )
-        )
+        try:
+            record = record_of(exchange, request, key, self.clock(), error)
+            if record is None:
+                self.metrics.records.labels("not_text").inc()
+                return
+            self.keep(record)
+        except Exception:
+            self.metrics.records.labels("failed").inc()
+            log.exception("a completion cannot be kept", extra={"completion": exchange.id})
 
     def keep(self, record: CompletionRecord) -> None:
+        """Without personal data, where the project does not keep that."""
+        if not self._routes().keeps_personal_data(record.project):
+            record = redaction.redacted(record)
         self._records.put(record)
 
     # -- small things ------------------------------------------------------------------------------------------------
@@ -282,6 +297,12 @@ class Gateway:
             raise errors.wrong_project(asked) if asked else errors.project_needed()
         return asked
 
+    def _counted(self, request: Request) -> str:
+        """The project of a request that asks no engine, counted. Raises: ApiError 429."""
+        key, project = _known(request), self._project(request)
+        self.limiter.count_request(key, project, self._routes().limits_of(project))
+        return project
+
     def _routes(self) -> Snapshot:
         if self.snapshot is None:
             raise errors.starting()
@@ -298,6 +319,7 @@ ROUTES: dict[str, dict[str, Answerer]] = {
     "/v1/embeddings": {"POST": Gateway.embeddings},
     "/v1/responses": {"POST": Gateway.responses},
     "/v1/feedback": {"POST": Gateway.feedback},
+    "/v1/traces": {"POST": Gateway.spans},
     MODELS: {"GET": Gateway.models},
     "/health": {"GET": Gateway.health, "HEAD": Gateway.health},
 }

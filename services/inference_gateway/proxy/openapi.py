@@ -113,6 +113,8 @@ SCHEMAS: dict[str, Schema] = {
     "Models": _object("object data", object={"const": "list"}, data=_list(_ref("Model"))),
     "Health": _object("status snapshot_revision", status=TEXT, snapshot_revision=COUNT),
     "Feedback": OPEN,
+    "SpansRequest": _object("resourceSpans", resourceSpans=_list(OPEN)),
+    "Spans": {"type": "object", "properties": {"partialSuccess": OPEN}},
     "Error": _object(
         "error",
         error=_object(
@@ -128,6 +130,7 @@ SAYS: dict[str, tuple[str, str, str, bool]] = {
     "/v1/embeddings": ("Turn texts into vectors.", "EmbeddingsRequest", "Embeddings", False),
     "/v1/responses": ("Answer by the Responses API.", "ResponsesRequest", "Response", True),
     "/v1/feedback": ("Say what you think of an answer.", "FeedbackRequest", "Feedback", False),
+    "/v1/traces": ("Take an application's spans by OTLP, as JSON or protobuf.", "SpansRequest", "Spans", False),
     MODELS: ("List the deployments of the key's project.", "", "Models", False),
     f"{MODELS}/{{model}}": ("Look one up.", "", "Model", False),
     "/health": ("Say whether requests are taken.", "", "Health", False),
@@ -138,6 +141,7 @@ REFUSALS = {
     "403": "Another project's key.",
     "404": "No such model.",
     "413": "The body, or the prompt, is too large.",
+    "415": "The body is in a form that is not taken.",
     "429": "Too many requests; `retry-after` says when to come back.",
     "502": "The engine failed.",
     "503": "No engine takes requests now; `retry-after` says when to come back.",

@@ -1,6 +1,7 @@
 """What the control plane holds: the worker processes, kept running, and their end of the control socket.
 
-    pool = ProxyPool(settings, paths, host, port, record=store_batch, on_feedback=submit, knows_key=ask)
+    pool = ProxyPool(settings, paths, host, port, record=store_batch, on_feedback=submit,
+                     on_spans=keep, knows_key=ask)
     await pool.start()          # returns when every worker listens
     write_snapshot(paths.snapshot, snapshot)
     ...
@@ -36,11 +37,13 @@ from services.inference_gateway.proxy.control import (
     ControlServer,
     FeedbackSink,
     KeyQuestion,
+    SpansSink,
     WakeCall,
     WorkerStatus,
     nobody_sleeps,
 )
 from services.inference_gateway.proxy.outcomes import Outcomes
+from services.inference_gateway.proxy.records import NEW
 from services.inference_gateway.proxy.sent_out import Place
 from services.inference_gateway.proxy.server import BACKLOG, bind
 from services.inference_gateway.proxy.settings import Paths, ProxySettings
@@ -57,7 +60,7 @@ LONGEST_SOCKET_PATH = 100
 
 
 class ProxyPool:
-    """`record`, `on_feedback` and `knows_key` are called in the caller's event loop."""
+    """`record`, `on_feedback`, `on_spans` and `knows_key` are called in the caller's event loop."""
 
     def __init__(
         self,
@@ -68,6 +71,7 @@ class ProxyPool:
         *,
         record: Record,
         on_feedback: FeedbackSink,
+        on_spans: SpansSink,
         knows_key: KeyQuestion,
         on_wake: WakeCall = nobody_sleeps,
         registry: CollectorRegistry | None = None,
@@ -79,7 +83,9 @@ class ProxyPool:
         registry = registry or CollectorRegistry()
         registry.register(ProxyMetrics(paths.metrics))
         self._control_path = _socket_path(paths.control)
-        self._control = ControlServer(self._control_path, settings, on_feedback, knows_key, self._heard, on_wake)
+        self._control = ControlServer(
+            self._control_path, settings, on_feedback, on_spans, knows_key, self._heard, on_wake
+        )
         self._shipper = Shipper(paths.spool, paths.dead, record, settings, registry)
         self._statuses: dict[int, WorkerStatus] = {}
         self.outcomes: defaultdict[str, Outcomes] = defaultdict(Outcomes)  # by target, of all workers there were
@@ -280,7 +286,7 @@ def _clean_up(paths: Paths) -> None:
     """What workers of an earlier life left behind: their counts, and segments that they did not finish."""
     for old in paths.metrics.glob("*.db"):
         old.unlink(missing_ok=True)
-    for half in paths.spool.glob("*.part"):
+    for half in paths.spool.glob(f"*{NEW}"):
         if time.time() - half.stat().st_mtime > HALF_SEGMENT_SECONDS:
             half.unlink(missing_ok=True)
 

@@ -54,11 +54,22 @@ class ProxySettings(BaseSettings):
         1024, ge=1, description="Reserved of a budget for an answer of whose length the request says nothing (tokens)."
     )
 
-    record_queue: int = Field(10_000, ge=1, description="Completions waiting to be written; the oldest are dropped.")
+    record_queue: int = Field(
+        10_000, ge=1, description="Completions that wait while the disk refuses; the oldest are dropped."
+    )
     record_queue_bytes: int = Field(64 * MIB, ge=1024, description="The same, in bytes.")
     record_max_bytes: int = Field(3 * MIB, ge=1024, description="A larger completion is not kept.")
-    record_flush_seconds: float = Field(0.05, gt=0, description="How long a completion waits for its batch.")
+    record_flush_seconds: float = Field(
+        0.05, gt=0, description="How long completions are gathered in one file before it is synced and shipped."
+    )
     spool_max_bytes: int = Field(1024 * MIB, ge=MIB, description="Completions on disk that wait for the control plane.")
+
+    trace_ratio: float = Field(
+        1.0,
+        ge=0,
+        le=1,
+        description="Of requests without a trace of their own, the share that is sent to the collector.",
+    )
 
     session_seconds: float = Field(3600, gt=0, description="How long a session (x-session-id) may be quiet and go on.")
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from services.inference_gateway.proxy.records import SUFFIX, CompletionRecord, parse_line
+from services.inference_gateway.proxy.records import SUFFIX, CompletionRecord, adopt, parse_line
 from services.inference_gateway.proxy.settings import ProxySettings
 
 log = logging.getLogger(__name__)
@@ -104,6 +104,7 @@ class Shipper:
 
     def _segments(self) -> list[Path]:
         """Oldest first. Beyond `spool_max_bytes` the oldest are given up, counted."""
+        adopt(self._spool)
         sizes = {}
         for path in sorted(self._spool.glob(f"*{SUFFIX}")):
             sizes[path] = path.stat().st_size

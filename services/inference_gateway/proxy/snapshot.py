@@ -45,11 +45,12 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """`keeps_completions` is the project's consent to keep what is asked and answered; `limits` are for all its keys
-    together."""
+    """`keeps_completions` is the project's consent to keep what is asked and answered, `keeps_personal_data` to keep it
+    without marks in place of personal data; `limits` are for all its keys together."""
 
     keeps_completions: bool = False
     limits: Limits = NO_LIMITS
+    keeps_personal_data: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +143,10 @@ class Snapshot:
     def keeps_completions(self, project: str) -> bool:
         known = self.projects.get(project)
         return known is not None and known.keeps_completions
+
+    def keeps_personal_data(self, project: str) -> bool:
+        known = self.projects.get(project)
+        return known is not None and known.keeps_personal_data
 
 
 def make_snapshot(

@@ -62,11 +62,11 @@ def header_safe(value: str) -> str:
 
 
 def response(status: int, body: bytes, headers: Iterable[tuple[str, str]] = (), keep_alive: bool = True) -> bytes:
-    """A whole reply with a length."""
-    fields = [("content-type", JSON), ("content-length", str(len(body))), *headers]
+    """A whole reply with a length; JSON, unless `headers` say otherwise."""
+    fields = {"content-type": JSON, "content-length": str(len(body)), **dict(headers)}
     if not keep_alive:
-        fields.append(("connection", "close"))
-    return head(status, fields) + body
+        fields["connection"] = "close"
+    return head(status, fields.items()) + body
 
 
 def chunk(data: bytes) -> bytes:

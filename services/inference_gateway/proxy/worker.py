@@ -16,8 +16,10 @@ import socket
 import sys
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import uvloop
+from gyre_kit.settings import KitSettings
 from gyre_kit.telemetry import JsonFormatter
 
 from services.inference_gateway.proxy.control import ControlClient, ControlFailed
@@ -25,11 +27,14 @@ from services.inference_gateway.proxy.gateway import Gateway
 from services.inference_gateway.proxy.ledger import SYNC_SECONDS, Ledger
 from services.inference_gateway.proxy.limits import NOTE_SECONDS
 from services.inference_gateway.proxy.metrics import Metrics
-from services.inference_gateway.proxy.records import RecordQueue, SpoolWriter
+from services.inference_gateway.proxy.records import Spool
 from services.inference_gateway.proxy.server import Server
 from services.inference_gateway.proxy.sessions import SessionLedger
 from services.inference_gateway.proxy.settings import Paths, ProxySettings
 from services.inference_gateway.proxy.snapshot import SnapshotFile
+
+if TYPE_CHECKING:
+    from services.inference_gateway.proxy.exporting import SpanExporter
 
 log = logging.getLogger(__name__)
 HOUSEKEEPING_SECONDS = 1.0
@@ -42,12 +47,20 @@ class Worker:
         self._settings = settings
         self._metrics = Metrics()
         self._control = ControlClient(control)
-        self._records = RecordQueue(settings, lambda outcome: self._metrics.records.labels(outcome).inc())
-        self._writer = SpoolWriter(self._records, paths.spool, settings)
+        self._records = Spool(paths.spool, settings, lambda outcome: self._metrics.records.labels(outcome).inc())
         self._snapshots = SnapshotFile(paths.snapshot)
         self._ledger = Ledger(paths.ledger)
         sessions = SessionLedger(paths.sessions, settings.session_seconds)
-        self._gateway = Gateway(settings, self._metrics, self._records, self._control, self._ledger, sessions=sessions)
+        self._exporter = _exporter(KitSettings().otlp_endpoint, settings.trace_ratio)
+        self._gateway = Gateway(
+            settings,
+            self._metrics,
+            self._records,
+            self._control,
+            self._ledger,
+            sessions=sessions,
+            exporter=self._exporter,
+        )
         self._server = Server(self._gateway, settings)
         self._changed = asyncio.Event()
         self.stop = asyncio.Event()
@@ -57,7 +70,7 @@ class Worker:
         self._look_for_snapshot()
         await self._server.listen(sock)
         chores = (
-            self._writer.run,
+            self._records.run,
             self._follow_snapshots,
             self._report,
             self._keep_house,
@@ -78,7 +91,9 @@ class Worker:
         self._gateway.pools.close()
         self._gateway.limiter.note()
         self._metrics.flush()
-        if not await self._writer.flush():
+        if self._exporter is not None:
+            await asyncio.to_thread(self._exporter.close)
+        if not await self._records.close():
             log.error("completions were lost: the spool cannot be written", extra={"count": len(self._records)})
 
     def _chore_ended(self, task: asyncio.Task[None]) -> None:
@@ -162,6 +177,14 @@ class Worker:
         while await reader.read(1024):
             pass
         self.stop.set()
+
+
+def _exporter(endpoint: str, ratio: float) -> SpanExporter | None:
+    if not endpoint:
+        return None
+    from services.inference_gateway.proxy.exporting import to_collector  # OpenTelemetry takes 20 MB
+
+    return to_collector(endpoint, ratio)
 
 
 async def _main(options: argparse.Namespace) -> None:

@@ -84,12 +84,17 @@ class ProjectChanged(_message.Message):
     REQUESTS_PER_MINUTE_FIELD_NUMBER: _builtins.int
     LIMITS_FIELD_NUMBER: _builtins.int
     REGIONS_FIELD_NUMBER: _builtins.int
+    KEEP_PERSONAL_DATA_FIELD_NUMBER: _builtins.int
+    RETENTION_DAYS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Aggregate: `projects/{slug}`."""
     state: _project_pb2.Project.State.ValueType
     consent_to_keep: _builtins.bool
     requests_per_minute: _builtins.int
     """0 means no limit."""
+    keep_personal_data: _builtins.bool
+    retention_days: _builtins.int
+    """0: for ever."""
     @_builtins.property
     def change_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -108,10 +113,12 @@ class ProjectChanged(_message.Message):
         requests_per_minute: _builtins.int = ...,
         limits: _limits_pb2.Limits | None = ...,
         regions: _abc.Iterable[_builtins.str] | None = ...,
+        keep_personal_data: _builtins.bool = ...,
+        retention_days: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["change_time", b"change_time", "limits", b"limits"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["change_time", b"change_time", "consent_to_keep", b"consent_to_keep", "limits", b"limits", "name", b"name", "regions", b"regions", "requests_per_minute", b"requests_per_minute", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["change_time", b"change_time", "consent_to_keep", b"consent_to_keep", "keep_personal_data", b"keep_personal_data", "limits", b"limits", "name", b"name", "regions", b"regions", "requests_per_minute", b"requests_per_minute", "retention_days", b"retention_days", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

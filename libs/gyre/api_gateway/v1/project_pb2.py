@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from gyre.api_gateway.v1 import limits_pb2 as gyre_dot_api__gateway_dot_v1_dot_limits__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!gyre/api_gateway/v1/project.proto\x12\x13gyre.api_gateway.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a gyre/api_gateway/v1/limits.proto\"\xe5\x03\n\x07Project\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x31\n\x05state\x18\x03 \x01(\x0e\x32\".gyre.api_gateway.v1.Project.State\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04\x65tag\x18\x06 \x01(\t\x12\x12\n\ncreated_by\x18\x07 \x01(\t\x12\x17\n\x0f\x63onsent_to_keep\x18\x08 \x01(\x08\x12\x14\n\x0c\x63onsented_by\x18\t \x01(\t\x12\x30\n\x0c\x63onsent_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1b\n\x13requests_per_minute\x18\x0b \x01(\x05\x12+\n\x06limits\x18\x0c \x01(\x0b\x32\x1b.gyre.api_gateway.v1.Limits\x12\x0f\n\x07regions\x18\x1f \x03(\t\"C\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x10\n\x0cSTATE_ACTIVE\x10\x01\x12\x11\n\rSTATE_DELETED\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!gyre/api_gateway/v1/project.proto\x12\x13gyre.api_gateway.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a gyre/api_gateway/v1/limits.proto\"\x99\x04\n\x07Project\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x31\n\x05state\x18\x03 \x01(\x0e\x32\".gyre.api_gateway.v1.Project.State\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04\x65tag\x18\x06 \x01(\t\x12\x12\n\ncreated_by\x18\x07 \x01(\t\x12\x17\n\x0f\x63onsent_to_keep\x18\x08 \x01(\x08\x12\x14\n\x0c\x63onsented_by\x18\t \x01(\t\x12\x30\n\x0c\x63onsent_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1b\n\x13requests_per_minute\x18\x0b \x01(\x05\x12+\n\x06limits\x18\x0c \x01(\x0b\x32\x1b.gyre.api_gateway.v1.Limits\x12\x0f\n\x07regions\x18\x1f \x03(\t\x12\x1a\n\x12keep_personal_data\x18( \x01(\x08\x12\x16\n\x0eretention_days\x18) \x01(\x05\"C\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x10\n\x0cSTATE_ACTIVE\x10\x01\x12\x11\n\rSTATE_DELETED\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,7 +34,7 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'gyre.api_gateway.v1.project
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_PROJECT']._serialized_start=126
-  _globals['_PROJECT']._serialized_end=611
-  _globals['_PROJECT_STATE']._serialized_start=544
-  _globals['_PROJECT_STATE']._serialized_end=611
+  _globals['_PROJECT']._serialized_end=663
+  _globals['_PROJECT_STATE']._serialized_start=596
+  _globals['_PROJECT_STATE']._serialized_end=663
 # @@protoc_insertion_point(module_scope)

@@ -57,6 +57,8 @@ class Project(_message.Message):
     REQUESTS_PER_MINUTE_FIELD_NUMBER: _builtins.int
     LIMITS_FIELD_NUMBER: _builtins.int
     REGIONS_FIELD_NUMBER: _builtins.int
+    KEEP_PERSONAL_DATA_FIELD_NUMBER: _builtins.int
+    RETENTION_DAYS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`projects/{slug}`."""
     display_name: _builtins.str
@@ -71,6 +73,12 @@ class Project(_message.Message):
     """Who consented and when; empty and unset while off."""
     requests_per_minute: _builtins.int
     """Of all its keys together, to the OpenAI endpoint; 0 means no limit."""
+    keep_personal_data: _builtins.bool
+    """Whether personal data (addresses, numbers of phones, cards, accounts and ids, keys) is kept as it was written. Off:
+    marks like `[email]` stand in its place before anything is stored.
+    """
+    retention_days: _builtins.int
+    """What was asked and answered is forgotten after so many days; 0: kept until somebody deletes it."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -101,10 +109,12 @@ class Project(_message.Message):
         requests_per_minute: _builtins.int = ...,
         limits: _limits_pb2.Limits | None = ...,
         regions: _abc.Iterable[_builtins.str] | None = ...,
+        keep_personal_data: _builtins.bool = ...,
+        retention_days: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["consent_time", b"consent_time", "create_time", b"create_time", "limits", b"limits", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["consent_time", b"consent_time", "consent_to_keep", b"consent_to_keep", "consented_by", b"consented_by", "create_time", b"create_time", "created_by", b"created_by", "display_name", b"display_name", "etag", b"etag", "limits", b"limits", "name", b"name", "regions", b"regions", "requests_per_minute", b"requests_per_minute", "state", b"state", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["consent_time", b"consent_time", "consent_to_keep", b"consent_to_keep", "consented_by", b"consented_by", "create_time", b"create_time", "created_by", b"created_by", "display_name", b"display_name", "etag", b"etag", "keep_personal_data", b"keep_personal_data", "limits", b"limits", "name", b"name", "regions", b"regions", "requests_per_minute", b"requests_per_minute", "retention_days", b"retention_days", "state", b"state", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

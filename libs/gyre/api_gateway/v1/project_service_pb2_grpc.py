@@ -84,8 +84,9 @@ class ProjectServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UpdateProject(self, request, context):
-        """Changes display_name, consent_to_keep, requests_per_minute, limits or regions. ABORTED (ETAG_MISMATCH);
-        INVALID_ARGUMENT (FIELD_IMMUTABLE, BAD_LIMITS, BAD_REGIONS); PERMISSION_DENIED (ADMIN_ONLY).
+        """Changes display_name, consent_to_keep, keep_personal_data, retention_days, requests_per_minute, limits or regions.
+        ABORTED (ETAG_MISMATCH); INVALID_ARGUMENT (FIELD_IMMUTABLE, BAD_LIMITS, BAD_REGIONS, BAD_RETENTION);
+        PERMISSION_DENIED (ADMIN_ONLY).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -41,8 +41,9 @@ class ProjectServiceStub:
     ListProjects: _grpc.UnaryUnaryMultiCallable[_project_service_pb2.ListProjectsRequest, _project_service_pb2.ListProjectsResponse]
     """Lists the projects that the caller may see."""
     UpdateProject: _grpc.UnaryUnaryMultiCallable[_project_service_pb2.UpdateProjectRequest, _project_pb2.Project]
-    """Changes display_name, consent_to_keep, requests_per_minute, limits or regions. ABORTED (ETAG_MISMATCH);
-    INVALID_ARGUMENT (FIELD_IMMUTABLE, BAD_LIMITS, BAD_REGIONS); PERMISSION_DENIED (ADMIN_ONLY).
+    """Changes display_name, consent_to_keep, keep_personal_data, retention_days, requests_per_minute, limits or regions.
+    ABORTED (ETAG_MISMATCH); INVALID_ARGUMENT (FIELD_IMMUTABLE, BAD_LIMITS, BAD_REGIONS, BAD_RETENTION);
+    PERMISSION_DENIED (ADMIN_ONLY).
     """
 
 @_typing.type_check_only
@@ -57,8 +58,9 @@ class ProjectServiceAsyncStub(ProjectServiceStub):
     ListProjects: _aio.UnaryUnaryMultiCallable[_project_service_pb2.ListProjectsRequest, _project_service_pb2.ListProjectsResponse]  # type: ignore[assignment]
     """Lists the projects that the caller may see."""
     UpdateProject: _aio.UnaryUnaryMultiCallable[_project_service_pb2.UpdateProjectRequest, _project_pb2.Project]  # type: ignore[assignment]
-    """Changes display_name, consent_to_keep, requests_per_minute, limits or regions. ABORTED (ETAG_MISMATCH);
-    INVALID_ARGUMENT (FIELD_IMMUTABLE, BAD_LIMITS, BAD_REGIONS); PERMISSION_DENIED (ADMIN_ONLY).
+    """Changes display_name, consent_to_keep, keep_personal_data, retention_days, requests_per_minute, limits or regions.
+    ABORTED (ETAG_MISMATCH); INVALID_ARGUMENT (FIELD_IMMUTABLE, BAD_LIMITS, BAD_REGIONS, BAD_RETENTION);
+    PERMISSION_DENIED (ADMIN_ONLY).
     """
 
 class ProjectServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -94,8 +96,9 @@ class ProjectServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _project_service_pb2.UpdateProjectRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_project_pb2.Project, _abc.Awaitable[_project_pb2.Project]]:
-        """Changes display_name, consent_to_keep, requests_per_minute, limits or regions. ABORTED (ETAG_MISMATCH);
-        INVALID_ARGUMENT (FIELD_IMMUTABLE, BAD_LIMITS, BAD_REGIONS); PERMISSION_DENIED (ADMIN_ONLY).
+        """Changes display_name, consent_to_keep, keep_personal_data, retention_days, requests_per_minute, limits or regions.
+        ABORTED (ETAG_MISMATCH); INVALID_ARGUMENT (FIELD_IMMUTABLE, BAD_LIMITS, BAD_REGIONS, BAD_RETENTION);
+        PERMISSION_DENIED (ADMIN_ONLY).
         """
 
 def add_ProjectServiceServicer_to_server(servicer: ProjectServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

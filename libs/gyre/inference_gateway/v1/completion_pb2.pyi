@@ -8,6 +8,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from gyre.inference_gateway.v1 import tool_call_pb2 as _tool_call_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -41,6 +42,15 @@ class Completion(_message.Message):
     API_KEY_FIELD_NUMBER: _builtins.int
     STREAMED_FIELD_NUMBER: _builtins.int
     SHADOW_OF_FIELD_NUMBER: _builtins.int
+    SESSION_FIELD_NUMBER: _builtins.int
+    TRACE_FIELD_NUMBER: _builtins.int
+    SPAN_ID_FIELD_NUMBER: _builtins.int
+    PARENT_SPAN_ID_FIELD_NUMBER: _builtins.int
+    TOOL_CALLS_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    CACHED_TOKENS_FIELD_NUMBER: _builtins.int
+    COST_MICROUSD_FIELD_NUMBER: _builtins.int
+    RATING_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`projects/{project}/completions/{id}`, id as the client got it (`chatcmpl-…`)."""
     deployment: _builtins.str
@@ -63,6 +73,20 @@ class Completion(_message.Message):
     streamed: _builtins.bool
     shadow_of: _builtins.str
     """Completion whose request this one answered in the shadow; empty for one that a client got."""
+    session: _builtins.str
+    """`s-` and a hash of what the client called its session (`x-session-id`); empty if it named none."""
+    trace: _builtins.str
+    """The trace that it belongs to, `projects/{project}/traces/{trace id}`, and its place in there."""
+    span_id: _builtins.str
+    parent_span_id: _builtins.str
+    error: _builtins.str
+    """Why there is no whole answer, for programs; empty for one that went well."""
+    cached_tokens: _builtins.int
+    """Of the prompt's tokens, those that the engine had computed before."""
+    cost_microusd: _builtins.float
+    """At the target's prices when it answered."""
+    rating: _builtins.str
+    """The newest thumb that somebody gave: THUMBS_UP, THUMBS_DOWN or empty."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When the answer ended."""
@@ -73,6 +97,10 @@ class Completion(_message.Message):
 
     @_builtins.property
     def usage(self) -> Global___Usage: ...
+    @_builtins.property
+    def tool_calls(self) -> _containers.RepeatedCompositeFieldContainer[_tool_call_pb2.ToolCall]:
+        """Functions that the answer asks to be called."""
+
     def __init__(
         self,
         *,
@@ -92,10 +120,19 @@ class Completion(_message.Message):
         api_key: _builtins.str = ...,
         streamed: _builtins.bool = ...,
         shadow_of: _builtins.str = ...,
+        session: _builtins.str = ...,
+        trace: _builtins.str = ...,
+        span_id: _builtins.str = ...,
+        parent_span_id: _builtins.str = ...,
+        tool_calls: _abc.Iterable[_tool_call_pb2.ToolCall] | None = ...,
+        error: _builtins.str = ...,
+        cached_tokens: _builtins.int = ...,
+        cost_microusd: _builtins.float = ...,
+        rating: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "api_key", b"api_key", "create_time", b"create_time", "deployment", b"deployment", "duration_ms", b"duration_ms", "finish_reason", b"finish_reason", "messages", b"messages", "model_version", b"model_version", "name", b"name", "parameters_json", b"parameters_json", "shadow_of", b"shadow_of", "streamed", b"streamed", "target", b"target", "time_to_first_token_ms", b"time_to_first_token_ms", "usage", b"usage", "variant", b"variant"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "api_key", b"api_key", "cached_tokens", b"cached_tokens", "cost_microusd", b"cost_microusd", "create_time", b"create_time", "deployment", b"deployment", "duration_ms", b"duration_ms", "error", b"error", "finish_reason", b"finish_reason", "messages", b"messages", "model_version", b"model_version", "name", b"name", "parameters_json", b"parameters_json", "parent_span_id", b"parent_span_id", "rating", b"rating", "session", b"session", "shadow_of", b"shadow_of", "span_id", b"span_id", "streamed", b"streamed", "target", b"target", "time_to_first_token_ms", b"time_to_first_token_ms", "tool_calls", b"tool_calls", "trace", b"trace", "usage", b"usage", "variant", b"variant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -109,17 +146,27 @@ class ChatMessage(_message.Message):
 
     ROLE_FIELD_NUMBER: _builtins.int
     CONTENT_FIELD_NUMBER: _builtins.int
+    TOOL_CALLS_FIELD_NUMBER: _builtins.int
+    TOOL_CALL_ID_FIELD_NUMBER: _builtins.int
     role: _builtins.str
     content: _builtins.str
+    tool_call_id: _builtins.str
+    """Of a tool's turn: the call whose result it is."""
+    @_builtins.property
+    def tool_calls(self) -> _containers.RepeatedCompositeFieldContainer[_tool_call_pb2.ToolCall]:
+        """Functions that this turn of the assistant asked to be called."""
+
     def __init__(
         self,
         *,
         role: _builtins.str = ...,
         content: _builtins.str = ...,
+        tool_calls: _abc.Iterable[_tool_call_pb2.ToolCall] | None = ...,
+        tool_call_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "role", b"role"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "role", b"role", "tool_call_id", b"tool_call_id", "tool_calls", b"tool_calls"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

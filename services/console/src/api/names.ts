@@ -46,6 +46,8 @@ export function kindOf(name: string): string {
 /** The path in the console of a resource; undefined for what has no page. */
 export function pagePath(name: string): string | undefined {
   const project = partOf(name, "projects");
+  const kept = partOf(name, "completions") || partOf(name, "traces");
+  if (project && kept) return `/p/${project}/traces/${kept}`;
   const pages = ["datasets", "runs", "pipelines", "models", "evaluations", "deployments", "feedback"] as const;
   const collection = pages.find((page) => partOf(name, page));
   if (!project || !collection) return undefined;

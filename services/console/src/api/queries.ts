@@ -20,6 +20,7 @@ export const OWNER = {
   comparisons: "evaluation",
   deployments: "inference_gateway",
   completions: "inference_gateway",
+  traces: "inference_gateway",
   spending: "inference_gateway",
   feedback: "feedback",
   "feedback-batches": "feedback",

@@ -227,6 +227,19 @@ export type RolloutState =
   | "STATE_FAILED"
   | "STATE_ROLLED_BACK";
 
+export type TraceRating =
+  | "RATING_UNSPECIFIED"
+  | "RATING_THUMBS_UP"
+  | "RATING_THUMBS_DOWN";
+
+export type StepKind =
+  | "KIND_UNSPECIFIED"
+  | "KIND_COMPLETION"
+  | "KIND_AGENT"
+  | "KIND_TOOL"
+  | "KIND_RETRIEVAL"
+  | "KIND_OTHER";
+
 export type Term =
   | "TERM_UNSPECIFIED"
   | "TERM_NON_COMMERCIAL"
@@ -349,6 +362,8 @@ export interface Project {
   requests_per_minute: number;
   limits?: Limits | null;
   regions: string[];
+  keep_personal_data: boolean;
+  retention_days: number;
 }
 
 export interface Dataset {
@@ -824,11 +839,22 @@ export interface Completion {
   api_key: string;
   streamed: boolean;
   shadow_of: string;
+  session: string;
+  trace: string;
+  span_id: string;
+  parent_span_id: string;
+  tool_calls: ToolCall[];
+  error: string;
+  cached_tokens: number;
+  cost_microusd: number;
+  rating: string;
 }
 
 export interface CompletionMessage {
   role: string;
   content: string;
+  tool_calls: ToolCall[];
+  tool_call_id: string;
 }
 
 export interface TokenUsage {
@@ -1064,6 +1090,46 @@ export interface SentOut {
   region: string;
   prompt_count: string;
   last_time?: string | null;
+}
+
+export interface ToolCall {
+  id: string;
+  name: string;
+  arguments: string;
+}
+
+export interface Trace {
+  name: string;
+  start_time?: string | null;
+  end_time?: string | null;
+  session: string;
+  opening: string;
+  deployment: string;
+  model_version: string;
+  completion_count: number;
+  span_count: number;
+  error_count: number;
+  prompt_tokens: string;
+  completion_tokens: string;
+  total_tokens: string;
+  cost_microusd: number;
+  duration_ms: number;
+  steps: Step[];
+}
+
+export interface Step {
+  name: string;
+  span_id: string;
+  parent_span_id: string;
+  kind: StepKind;
+  title: string;
+  start_time?: string | null;
+  duration_ms: number;
+  error: string;
+  completion?: Completion | null;
+  input: string;
+  output: string;
+  attributes_json: string;
 }
 
 export interface Alias {

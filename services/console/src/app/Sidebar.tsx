@@ -10,6 +10,7 @@ import {
   HomeOutlined,
   KeyOutlined,
   LineChartOutlined,
+  NodeIndexOutlined,
   RetweetOutlined,
 } from "@ant-design/icons";
 import type { ReactNode } from "react";
@@ -58,6 +59,7 @@ const GROUPS: Group[] = [
     items: [
       { to: "deployments", label: "nav.deployments", icon: <CloudServerOutlined aria-hidden /> },
       { to: "playground", label: "nav.playground", icon: <CommentOutlined aria-hidden /> },
+      { to: "traces", label: "nav.traces", icon: <NodeIndexOutlined aria-hidden /> },
       {
         to: "feedback",
         label: "nav.feedback",

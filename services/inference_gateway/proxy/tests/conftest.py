@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from services.inference_gateway.proxy.control import ControlClient, ControlServer, FeedbackCall
+from services.inference_gateway.proxy.control import ControlClient, ControlServer, FeedbackCall, SpansCall
 from services.inference_gateway.proxy.gateway import Gateway
 from services.inference_gateway.proxy.ledger import Ledger
 from services.inference_gateway.proxy.metrics import Metrics
-from services.inference_gateway.proxy.records import RecordQueue
+from services.inference_gateway.proxy.records import Spool
 from services.inference_gateway.proxy.server import Server, bind
 from services.inference_gateway.proxy.settings import ProxySettings
 from services.inference_gateway.proxy.snapshot import Deployment
@@ -32,21 +32,29 @@ async def start(tmp_path: Path) -> AsyncIterator[Start]:
     """`await start(deployment(…), setting=value, …)` → Running."""
     async with AsyncExitStack() as stack:
 
-        async def start_gateway(*deployments: Deployment, consent: bool = True, **settings: Any) -> Running:
+        async def start_gateway(
+            *deployments: Deployment, consent: bool = True, exporter: Any = None, **settings: Any
+        ) -> Running:
             chosen = ProxySettings(**({"sweep_seconds": 0.02} | settings))
             metrics = Metrics()
-            queue = RecordQueue(chosen, lambda outcome: metrics.records.labels(outcome).inc())
+            (spool := tmp_path / f"spool{len(list(tmp_path.iterdir()))}").mkdir()
+            records = Spool(spool, chosen, lambda outcome: metrics.records.labels(outcome).inc())
             control_path = tmp_path / "c.sock"
-            gateway = Gateway(chosen, metrics, queue, ControlClient(control_path), Ledger(tmp_path / "ledger"))
+            ledger = Ledger(tmp_path / "ledger")
+            gateway = Gateway(chosen, metrics, records, ControlClient(control_path), ledger, exporter=exporter)
             gateway.use(snapshot_of(list(deployments), consent=consent))
             server = Server(gateway, chosen)
             sock = bind("127.0.0.1", 0, reuse_port=False)
             await server.listen(sock)
-            running = Running(gateway, server, sock.getsockname()[1], queue)
+            running = Running(gateway, server, sock.getsockname()[1], spool)
 
             async def on_feedback(call: FeedbackCall) -> tuple[int, Any]:
                 running.feedback.append(call)
                 return 200, {"name": f"projects/{call.project}/feedback/1"}
+
+            async def on_spans(call: SpansCall) -> tuple[int, Any]:
+                running.spans.append(call)
+                return 200, {"rejected": 1, "reason": "one too many"}
 
             async def knows_key(digest: str) -> bool:
                 running.asked_about.append(digest)
@@ -55,9 +63,12 @@ async def start(tmp_path: Path) -> AsyncIterator[Start]:
             async def on_wake(target: str) -> None:
                 running.woken.append(target)
 
-            control = ControlServer(control_path, chosen, on_feedback, knows_key, lambda status: None, on_wake)
+            control = ControlServer(
+                control_path, chosen, on_feedback, on_spans, knows_key, lambda status: None, on_wake
+            )
             await control.start()
             stack.push_async_callback(control.stop)
+            stack.push_async_callback(records.close)
             stack.push_async_callback(server.drain, 0.1)
             stack.push_async_callback(running.close_clients)
             return running

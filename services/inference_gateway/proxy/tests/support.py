@@ -15,9 +15,9 @@ from typing import Any
 from openai import AsyncOpenAI
 
 from services.inference_gateway.proxy.allowance import Limits
-from services.inference_gateway.proxy.control import FeedbackCall, KeyQuestion
+from services.inference_gateway.proxy.control import FeedbackCall, KeyQuestion, SpansCall
 from services.inference_gateway.proxy.gateway import Gateway
-from services.inference_gateway.proxy.records import CompletionRecord, RecordQueue, parse_line
+from services.inference_gateway.proxy.records import CompletionRecord, parse_line
 from services.inference_gateway.proxy.server import Server
 from services.inference_gateway.proxy.snapshot import Deployment, Key, Project, Snapshot, Target, make_snapshot
 
@@ -65,12 +65,14 @@ class Running:
     gateway: Gateway
     server: Server
     port: int
-    queue: RecordQueue
+    spool: Path
     feedback: list[FeedbackCall] = field(default_factory=list)
+    spans: list[SpansCall] = field(default_factory=list)
     asked_about: list[str] = field(default_factory=list)
     woken: list[str] = field(default_factory=list)
     knows_key: KeyQuestion = field(default=nobody)
     clients: list[AsyncOpenAI] = field(default_factory=list)
+    _seen: int = 0
 
     @property
     def url(self) -> str:
@@ -88,8 +90,14 @@ class Running:
             await client.close()
 
     async def records(self, count: int = 1) -> list[CompletionRecord]:
-        await eventually(lambda: len(self.queue) >= count)
-        return [parse_line(line) for line in self.queue.take()]
+        """What was kept since the last time; waits for `count`."""
+        await eventually(lambda: len(self.lines()) >= count + self._seen)
+        lines = self.lines()[self._seen :]
+        self._seen += len(lines)
+        return [parse_line(line) for line in lines]
+
+    def lines(self) -> list[bytes]:
+        return [line for path in sorted(self.spool.iterdir()) for line in path.read_bytes().splitlines()]
 
     def metric(self, name: str, **labels: str) -> float:
         self.gateway.metrics.flush()

@@ -161,7 +161,7 @@ async def test_nothing_is_kept_without_the_projects_consent(start):
     async with raw(upstreams.answers()) as engine:
         running = await start(deployment(Target("t1", address=engine.address)), consent=False)
         await ask(running)
-    assert len(running.queue) == 0
+    assert running.lines() == []
 
 
 @pytest.mark.parametrize(
@@ -294,7 +294,7 @@ async def test_a_client_that_leaves_before_the_first_byte_stops_the_engine_too(s
         asking.cancel()
         async with asyncio.timeout(5):
             await engine.gone.wait()
-    assert len(running.queue) == 0
+    assert running.lines() == []
 
 
 async def test_an_unready_target_gets_no_request_while_another_is_ready(start):

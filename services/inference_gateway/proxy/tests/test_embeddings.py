@@ -30,7 +30,7 @@ async def test_vectors_pass_as_the_engine_gives_them_and_tokens_are_counted(star
     async with raw(says(whole(200, VECTORS))) as engine:
         running = await start(deployment(Target("t1", address=engine.address, upstream_model="weights")))
         answer = await running.client().embeddings.create(model="hotline", input=given, encoding_format="float")
-        assert len(running.queue) == 0  # nothing to give feedback on
+        assert running.lines() == []  # nothing to give feedback on
     assert engine.bodies() == [{"model": "weights", "input": given, "encoding_format": "float"}]
     assert b"POST /v1/embeddings HTTP/1.1" in engine.requests[0]
     assert (answer.model, answer.data[0].embedding, answer.usage.total_tokens) == ("hotline", [0.5, -1.0], 3)

@@ -9,7 +9,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ from services.inference_gateway.proxy.snapshot import Target, TargetState, write
 from services.inference_gateway.proxy.tests import upstreams
 from services.inference_gateway.proxy.tests.support import KEY, deployment, eventually, free_port, nobody, snapshot_of
 from services.inference_gateway.proxy.tests.test_completions import HELLO
-from services.inference_gateway.proxy.tests.upstreams import STREAM_HEAD, chunked, piece, raw
+from services.inference_gateway.proxy.tests.upstreams import STREAM_HEAD, chunked, piece, raw, whole
 
 
 class Home:
@@ -46,7 +46,8 @@ class Home:
         settings = ProxySettings(workers=workers, drain_seconds=10)
         self.pool = ProxyPool(
             settings, self.paths, "127.0.0.1", self.port,
-            record=self.record, on_feedback=self.on_feedback, knows_key=nobody, on_wake=self.on_wake,
+            record=self.record, on_feedback=self.on_feedback, on_spans=self.on_feedback, knows_key=nobody,
+            on_wake=self.on_wake,
             registry=self.registry,
         )  # fmt: skip
 
@@ -148,6 +149,73 @@ async def test_what_was_written_outlives_worker_and_control_plane(home):
     assert {each.id for each in home.stored} == {each.id for each in answers}
 
 
+async def test_no_answer_whose_end_a_client_saw_is_lost_when_workers_are_killed(home):
+    """Streamed and not, while answers are under way, three times: and nothing waits for a flush before."""
+    stream = (STREAM_HEAD, chunked(piece("hi", finish="stop")), chunked(b"data: [DONE]\n\n"), b"0\r\n\r\n")
+
+    async def behave(upstream, reader, writer, request):
+        parts = stream if b'"stream":true' in request else (whole(200, upstreams.reply("hi")),)
+        writer.write(b"".join(parts))
+        await writer.drain()
+
+    seen: set[str] = set()
+
+    async def ask_on(streams: bool, client: AsyncOpenAI) -> None:
+        while not done.is_set():
+            with suppress(openai.APIError):
+                answer = await client.chat.completions.create(model="hotline", messages=HELLO, stream=streams)
+                seen.add([each async for each in answer][-1].id if streams else answer.id)
+
+    async with raw(behave) as engine:
+        await home.route(Target("t1", address=engine.address))
+        done = asyncio.Event()
+        askers = [asyncio.create_task(ask_on(streams, home.client())) for streams in (True, False, True, False)]
+        for _ in range(3):
+            goal = len(seen) + 40
+            await eventually(lambda: len(seen) >= goal, 30)  # noqa: B023 - called at once
+            os.kill(home.pool.pids[0], signal.SIGKILL)
+        done.set()
+        await asyncio.gather(*askers)
+    await eventually(lambda: seen <= {each.id for each in home.stored})
+    assert len({each.id for each in home.stored}) == len(home.stored)
+
+
+async def test_what_was_answered_outlives_a_kill_of_control_plane_and_worker_at_once(tmp_path):
+    code = (
+        "import asyncio, sys\n"
+        "from pathlib import Path\n"
+        "from services.inference_gateway.proxy.processes import ProxyPool\n"
+        "from services.inference_gateway.proxy.settings import Paths, ProxySettings\n"
+        "async def down(*_): raise ConnectionError\n"
+        "async def main():\n"
+        "    pool = ProxyPool(ProxySettings(), Paths(Path(sys.argv[1])), '127.0.0.1', int(sys.argv[2]),"
+        " record=down, on_feedback=down, on_spans=down, knows_key=down)\n"
+        "    await pool.start()\n"
+        "    await pool.until_revision(1)\n"
+        "    print(pool.pids[0], flush=True)\n"
+        "    await asyncio.sleep(600)\n"
+        "asyncio.run(main())\n"
+    )
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    port = free_port()
+    async with raw(upstreams.answers("hi")) as engine:
+        write_snapshot(Paths(tmp_path).snapshot, snapshot_of([deployment(Target("t1", address=engine.address))]))
+        parent = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", code, str(tmp_path), str(port), stdout=asyncio.subprocess.PIPE, env=environment
+        )
+        worker = int(await parent.stdout.readline())
+        home = Home(tmp_path, port=port)
+        answers = [(await home.ask()).id for _ in range(20)]
+        parent.kill()
+        os.kill(worker, signal.SIGKILL)
+        await parent.wait()
+    async with home.pool:
+        await eventually(lambda: len(home.stored) == 20)
+    for client in home.clients:
+        await client.close()
+    assert sorted(each.id for each in home.stored) == sorted(answers)
+
+
 async def test_a_target_is_drained_when_every_worker_knows_and_nothing_runs_on_it():
     go_on = asyncio.Event()
 
@@ -200,7 +268,7 @@ async def test_a_worker_ends_when_its_parent_is_gone(tmp_path):
         "async def nothing(batch): pass\n"
         "async def main():\n"
         "    pool = ProxyPool(ProxySettings(), Paths(Path(sys.argv[1])), '127.0.0.1', int(sys.argv[2]),"
-        " record=nothing, on_feedback=nothing, knows_key=nothing)\n"
+        " record=nothing, on_feedback=nothing, on_spans=nothing, knows_key=nothing)\n"
         "    await pool.start()\n"
         "    print(pool.pids[0], flush=True)\n"
         "    await asyncio.sleep(600)\n"
@@ -224,7 +292,7 @@ async def test_a_port_of_somebody_else_is_noticed(home):
     with pytest.raises(OSError, match="in use"):
         await ProxyPool(
             ProxySettings(), Paths(home.paths.folder / "second"), "127.0.0.1", home.port,
-            record=home.record, on_feedback=home.on_feedback, knows_key=nobody,
+            record=home.record, on_feedback=home.on_feedback, on_spans=home.on_feedback, knows_key=nobody,
         ).start()  # fmt: skip
 
 

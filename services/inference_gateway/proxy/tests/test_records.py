@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections import Counter
 from pathlib import Path
 
 import pytest
 from prometheus_client import CollectorRegistry
 
-from services.inference_gateway.proxy.records import CompletionRecord, RecordQueue, SpoolWriter, parse_line
+from services.inference_gateway.proxy.records import CompletionRecord, parse_line
+from services.inference_gateway.proxy.records import Spool as Records
 from services.inference_gateway.proxy.settings import ProxySettings
 from services.inference_gateway.proxy.shipper import RecordsRefused, Shipper
 from services.inference_gateway.proxy.tests.support import eventually
@@ -49,11 +51,13 @@ class Spool:
         self.dead.mkdir()
         self.settings = ProxySettings(**settings)
         self.outcomes: Counter[str] = Counter()
-        self.queue = RecordQueue(self.settings, lambda outcome: self.outcomes.update([outcome]))
-        self.writer = SpoolWriter(self.queue, self.folder, self.settings)
+        self.queue = Records(self.folder, self.settings, lambda outcome: self.outcomes.update([outcome]))
         self.receiver = Receiver()
         self.registry = CollectorRegistry()
         self.shipper = Shipper(self.folder, self.dead, self.receiver, self.settings, self.registry)
+
+    def segments(self) -> list[Path]:
+        return sorted(self.folder.glob("*.jsonl"))
 
     def shipped(self, outcome: str) -> float:
         return self.registry.get_sample_value("gyre_gateway_shipped_records_total", {"outcome": outcome}) or 0
@@ -61,48 +65,63 @@ class Spool:
 
 async def test_what_is_put_arrives_in_order_and_leaves_nothing_behind(tmp_path):
     spool = Spool(tmp_path)
-    tasks = [asyncio.create_task(spool.writer.run()), asyncio.create_task(spool.shipper.run())]
+    tasks = [asyncio.create_task(spool.queue.run()), asyncio.create_task(spool.shipper.run())]
     for number in range(1200):
         spool.queue.put(record(number))
     await eventually(lambda: len(spool.receiver.stored) == 1200)
     assert spool.receiver.stored == [f"chatcmpl-{number}" for number in range(1200)]
-    await eventually(lambda: not list(spool.folder.iterdir()))
+    await eventually(lambda: not spool.segments())
     for task in tasks:
         task.cancel()
 
 
-async def test_a_full_queue_drops_the_oldest_and_counts_them(tmp_path):
-    spool = Spool(tmp_path, record_queue=3)
+async def test_while_the_disk_refuses_the_newest_wait_within_bounds_and_are_written_when_it_is_back(tmp_path):
+    spool = Spool(tmp_path, record_queue=3, record_queue_bytes=10_000)
+    spool.folder.rmdir()
     for number in range(5):
         spool.queue.put(record(number))
-    assert [parse_line(line).id for line in spool.queue.take()] == ["chatcmpl-2", "chatcmpl-3", "chatcmpl-4"]
-    assert spool.outcomes["dropped"] == 2
+    assert not await spool.queue.flush()
+    assert spool.outcomes["dropped"] == 2 and len(spool.queue) == 3
+    spool.folder.mkdir()
+    assert await spool.queue.flush() and len(spool.queue) == 0
+    await spool.shipper.ship()
+    assert spool.receiver.stored == ["chatcmpl-2", "chatcmpl-3", "chatcmpl-4"]
 
 
-async def test_a_queue_is_bounded_in_bytes_too_and_a_giant_is_not_kept(tmp_path):
+async def test_what_waits_is_bounded_in_bytes_too_and_a_giant_is_not_kept(tmp_path):
     spool = Spool(tmp_path, record_queue_bytes=3000, record_max_bytes=2000)
+    spool.folder.rmdir()
     for number in range(20):
         spool.queue.put(record(number))
     spool.queue.put(record(20, "x" * 5000))
     assert spool.outcomes["too_large"] == 1 and spool.outcomes["dropped"] > 10
-    assert sum(map(len, spool.queue.take())) <= 3000
 
 
-async def test_a_disk_that_refuses_keeps_the_records_waiting(tmp_path):
+async def test_a_record_is_in_a_file_as_soon_as_it_is_put(tmp_path):
     spool = Spool(tmp_path)
     spool.queue.put(record(1))
-    spool.folder.rmdir()
-    assert not await spool.writer.flush() and spool.outcomes["write_failed"] == 1
-    spool.folder.mkdir()
-    assert await spool.writer.flush()
+    (path,) = spool.folder.iterdir()
+    assert parse_line(path.read_bytes()).id == "chatcmpl-1" and path.suffix == ".open"
+    assert await spool.shipper.ship() == 0  # it is being written still
+
+
+async def test_a_segment_whose_disk_fills_up_keeps_whole_lines_only(tmp_path, monkeypatch):
+    spool = Spool(tmp_path)
+    spool.queue.put(record(1))
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda file, data: write(file, data[: len(data) // 2]))
+    spool.queue.put(record(2))
+    monkeypatch.undo()
+    assert len(spool.queue) == 1 and spool.outcomes["write_failed"] == 1
+    assert await spool.queue.flush()
     await spool.shipper.ship()
-    assert spool.receiver.stored == ["chatcmpl-1"]
+    assert spool.receiver.stored == ["chatcmpl-1", "chatcmpl-2"] and spool.shipped("unreadable") == 0
 
 
 async def test_a_receiver_that_is_down_loses_nothing(tmp_path):
     spool = Spool(tmp_path)
     spool.queue.put(record(1))
-    await spool.writer.flush()
+    await spool.queue.flush()
     spool.receiver.down = True
     with pytest.raises(ConnectionError):
         await spool.shipper.ship()
@@ -115,22 +134,22 @@ async def test_one_bad_record_costs_its_neighbours_nothing(tmp_path):
     spool = Spool(tmp_path)
     for number in range(3):
         spool.queue.put(record(number))
-    await spool.writer.flush()
+    await spool.queue.flush()
     spool.receiver.refused = {"chatcmpl-1"}
     await spool.shipper.ship()
     assert spool.receiver.stored == ["chatcmpl-0", "chatcmpl-2"]
     (kept,) = spool.dead.iterdir()
-    assert parse_line(kept.read_bytes().strip()).id == "chatcmpl-1" and not list(spool.folder.iterdir())
+    assert parse_line(kept.read_bytes().strip()).id == "chatcmpl-1" and not spool.segments()
     assert (spool.shipped("stored"), spool.shipped("refused")) == (2, 1)
 
 
 async def test_a_torn_line_and_half_a_segment_cost_no_other(tmp_path):
     spool = Spool(tmp_path)
     spool.queue.put(record(1))
-    await spool.writer.flush()
-    (segment,) = spool.folder.iterdir()
+    await spool.queue.flush()
+    (segment,) = spool.segments()
     segment.write_bytes(b'{"id": "torn\n' + segment.read_bytes() + b'{"id": "no record"}\n')
-    (spool.folder / "half.part").write_bytes(b"{")
+    (spool.folder / "half.new").write_bytes(b"{")
     await spool.shipper.ship()
     assert spool.receiver.stored == ["chatcmpl-1"] and spool.shipped("unreadable") == 2
 
@@ -139,7 +158,7 @@ async def test_a_full_spool_gives_up_its_oldest_segments(tmp_path):
     spool = Spool(tmp_path, spool_max_bytes=1024 * 1024)
     for number in range(4):
         spool.queue.put(record(number, "x" * 400_000))
-        await spool.writer.flush()
+        await spool.queue.flush()
     await spool.shipper.ship()
     assert spool.receiver.stored == ["chatcmpl-2", "chatcmpl-3"] and spool.shipped("given_up") == 2
 
@@ -148,7 +167,7 @@ async def test_a_segment_that_the_receiver_chokes_on_does_not_hold_up_the_rest(t
     spool = Spool(tmp_path)
     for number in range(4):
         spool.queue.put(record(number))
-        await spool.writer.flush()
+        await spool.queue.flush()
     spool.receiver.chokes_on = "chatcmpl-1"
     with pytest.raises(ValueError, match="chokes"):
         await spool.shipper.ship()

@@ -9,6 +9,7 @@ import { reasons } from "./reasons";
 import { runs } from "./runs";
 import { serving } from "./serving";
 import { shell } from "./shell";
+import { traces } from "./traces";
 import { traffic } from "./traffic";
 import { words } from "./words";
 
@@ -24,6 +25,7 @@ export const en = {
   ...runs,
   ...serving,
   ...shell,
+  ...traces,
   ...traffic,
   ...words,
 };

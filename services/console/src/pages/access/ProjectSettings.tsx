@@ -10,6 +10,7 @@ import { useI18n } from "@/i18n";
 import { Actor } from "@/ui/Actor";
 import { FormDrawer } from "@/ui/FormDrawer";
 import { IdField } from "@/ui/IdField";
+import { NumberInput } from "@/ui/NumberInput";
 import { Facts, Panel } from "@/ui/Page";
 import { Trouble } from "@/ui/Trouble";
 import { useReport } from "@/ui/useConfirm";
@@ -109,6 +110,54 @@ function Consent({ project }: { project: Project }) {
           {t("project.consentBy")} <Actor value={project.consented_by} /> · <Time value={project.consent_time} />
         </p>
       )}
+      {project.consent_to_keep && <Keeping project={project} />}
+    </div>
+  );
+}
+
+/** How what is kept is kept: with or without personal data, and for how long. */
+function Keeping({ project }: { project: Project }) {
+  const { t } = useI18n();
+  const { message } = App.useApp();
+  const isAdmin = useMay("ADMIN");
+  const report = useReport();
+  const change = useChange(
+    ["api_gateway"],
+    (changes: Partial<Pick<Project, "keep_personal_data" | "retention_days">>) =>
+      patch<Project>(`/${project.name}`, { ...changes, etag: project.etag }),
+  );
+  const saved = { onError: report, onSuccess: () => message.success(t("project.retentionSaved")) };
+  return (
+    <div className="stack-s">
+      <div className="row">
+        <Switch
+          aria-label={t("project.personalData")}
+          checked={project.keep_personal_data}
+          disabled={!isAdmin}
+          loading={change.isPending}
+          onChange={(on) => change.mutate({ keep_personal_data: on }, { onError: report })}
+        />
+        <span>{t("project.personalData")}</span>
+      </div>
+      <p className="quiet">{t("project.personalDataHint")}</p>
+      <div className="row">
+        <NumberInput
+          key={project.retention_days}
+          aria-label={t("project.retention")}
+          min={0}
+          max={36_500}
+          precision={0}
+          disabled={!isAdmin}
+          defaultValue={project.retention_days}
+          onBlur={(event) => {
+            const days = Number(event.target.value);
+            if (Number.isInteger(days) && days !== project.retention_days)
+              change.mutate({ retention_days: days }, saved);
+          }}
+        />
+        <span>{t("project.retention")}</span>
+      </div>
+      <p className="quiet">{t("project.retentionHint")}</p>
     </div>
   );
 }

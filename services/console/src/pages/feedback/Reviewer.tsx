@@ -109,6 +109,7 @@ function Review({ feedback, decisions }: { feedback: Feedback; decisions: Decisi
                 <Ref name={feedback.deployment} />
               ),
             ],
+            [t("traces.one"), <Ref name={feedback.completion} />],
             [t("feedback.submitter"), <Actor value={feedback.submitter} />],
             [t("column.created"), <Time value={feedback.create_time} />],
             feedback.reviewer !== "" && [t("feedback.reviewer"), <Actor value={feedback.reviewer} />],

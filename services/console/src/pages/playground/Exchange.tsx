@@ -1,6 +1,7 @@
 import { DislikeFilled, DislikeOutlined, EditOutlined, LikeFilled, LikeOutlined } from "@ant-design/icons";
 import { App, Button, Input, Tooltip } from "antd";
 import { useState } from "react";
+import { Link } from "react-router";
 import { post } from "@/api/client";
 import { requestId } from "@/api/names";
 import { useChange, useProject } from "@/api/queries";
@@ -43,6 +44,7 @@ export function Exchange({ exchange }: { exchange: Asked }) {
 
 function Figures({ exchange: { answer, model } }: { exchange: Asked }) {
   const { t, language } = useI18n();
+  const project = useProject();
   const number = (value: number) => formatNumber(language, value, 1);
   const spoken =
     answer.totalMs !== undefined && answer.firstTokenMs !== undefined
@@ -69,13 +71,14 @@ function Figures({ exchange: { answer, model } }: { exchange: Asked }) {
         <span>{t("playground.speed", { speed: number(answer.completionTokens / spoken) })}</span>
       )}
       <Copyable value={answer.id} shown={`…${answer.id.slice(-8)}`} />
+      <Link to={`/p/${project}/traces/${answer.id}`}>{t("traces.open")}</Link>
     </div>
   );
 }
 
 type Said = "RATING_THUMBS_UP" | "RATING_THUMBS_DOWN";
 
-function GiveFeedback({ exchange: { answer } }: { exchange: Asked }) {
+export function GiveFeedback({ exchange: { answer } }: { exchange: { answer: Pick<Asked["answer"], "id" | "text"> } }) {
   const { t } = useI18n();
   const { message } = App.useApp();
   const project = useProject();
