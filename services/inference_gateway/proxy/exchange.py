@@ -58,6 +58,7 @@ class Exchange:
         self._rewriter: StreamRewriter | None = None
         self.on_begin: Callable[[], None] | None = None
         self.work = 0
+        self.aside = False  # it waits until nobody else does
         self.started = gateway.clock()
 
     async def run(self) -> None:
@@ -104,7 +105,7 @@ class Exchange:
         """Asks one target; a kept connection that died in the meantime is no fault of it, and is replaced once."""
         pool, base_path = self.gateway.pools.of(target.base_url, target.chosen_by_user)
         data = self._request(target, pool, base_path)
-        turn = self.gateway.turns.of(target).turn(self.deployment.project, self.work, self._used_work)
+        turn = self.gateway.turns.of(target).turn(self.deployment.project, self.work, self._used_work, self.aside)
         with self.gateway.router.running(target):
             async with turn:
                 try:

@@ -1,6 +1,6 @@
 """What the control plane holds: the worker processes, kept running, and their end of the control socket.
 
-    pool = ProxyPool(settings, paths, host, port, record=store_batch, on_feedback=submit, knows_key=ask)
+    pool = ProxyPool(settings, paths, host, port, record=store_batch, on_feedback=submit, knows_key=ask, on_stored=keep)
     await pool.start()          # returns when every worker listens
     write_snapshot(paths.snapshot, snapshot)
     ...
@@ -36,6 +36,7 @@ from services.inference_gateway.proxy.outcomes import Outcomes
 from services.inference_gateway.proxy.server import BACKLOG, bind
 from services.inference_gateway.proxy.settings import Paths, ProxySettings
 from services.inference_gateway.proxy.shipper import Record, Shipper
+from services.inference_gateway.proxy.stored import StoredSink
 
 log = logging.getLogger(__name__)
 START_SECONDS = 30.0
@@ -48,7 +49,7 @@ LONGEST_SOCKET_PATH = 100
 
 
 class ProxyPool:
-    """`record`, `on_feedback` and `knows_key` are called in the caller's event loop."""
+    """`record`, `on_feedback`, `knows_key` and `on_stored` are called in the caller's event loop."""
 
     def __init__(
         self,
@@ -60,6 +61,7 @@ class ProxyPool:
         record: Record,
         on_feedback: FeedbackSink,
         knows_key: KeyQuestion,
+        on_stored: StoredSink,
         registry: CollectorRegistry | None = None,
     ) -> None:
         self._settings = settings
@@ -69,7 +71,7 @@ class ProxyPool:
         registry = registry or CollectorRegistry()
         registry.register(ProxyMetrics(paths.metrics))
         self._control_path = _socket_path(paths.control)
-        self._control = ControlServer(self._control_path, settings, on_feedback, knows_key, self._heard)
+        self._control = ControlServer(self._control_path, settings, on_feedback, knows_key, self._heard, on_stored)
         self._shipper = Shipper(paths.spool, paths.dead, record, settings, registry)
         self._statuses: dict[int, WorkerStatus] = {}
         self.outcomes: defaultdict[str, Outcomes] = defaultdict(Outcomes)  # by target, of all workers there were
@@ -252,9 +254,11 @@ async def _listen(host: str, port: int, count: int) -> list[socket.socket]:
 
 
 def _clean_up(paths: Paths) -> None:
-    """What workers of an earlier life left behind: their counts, and segments that they did not finish."""
+    """What workers of an earlier life left behind: their counts, uploads, and segments that they did not finish."""
     for old in paths.metrics.glob("*.db"):
         old.unlink(missing_ok=True)
+    for upload in paths.uploads.glob("*"):
+        upload.unlink(missing_ok=True)
     for half in paths.spool.glob("*.part"):
         if time.time() - half.stat().st_mtime > HALF_SEGMENT_SECONDS:
             half.unlink(missing_ok=True)

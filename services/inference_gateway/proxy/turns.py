@@ -3,6 +3,8 @@ once, and when to come back.
 
 Each worker has its share of an engine's places, and a queue of its own: the kernel spreads connections over workers
 alike for all projects, so shares that are fair in each worker are fair in the sum.
+
+What batches ask waits in a queue of its own (`aside`), whose turn comes when nobody waits in the other one.
 """
 
 from __future__ import annotations
@@ -53,6 +55,7 @@ class Turns:
         self._settings = settings
         self._clock = clock
         self._queue: FairQueue[asyncio.Future[None]] = FairQueue()
+        self._aside: FairQueue[asyncio.Future[None]] = FairQueue()
         self._rate = DrainRate()
         self._running = 0
         self._seen = clock()
@@ -60,14 +63,14 @@ class Turns:
 
     @property
     def waiting(self) -> int:
-        return len(self._queue)
+        return len(self._queue) + len(self._aside)
 
     @property
     def idle(self) -> bool:
-        return not self._running and not self._queue
+        return not self._running and not self._queue and not self._aside
 
     @asynccontextmanager
-    async def turn(self, project: str, cost: int, used: Callable[[], int]) -> AsyncIterator[None]:
+    async def turn(self, project: str, cost: int, used: Callable[[], int], aside: bool = False) -> AsyncIterator[None]:
         """Waits for a place and holds it. `cost` is estimated work, `used` tells at the end what it was.
 
         Raises: Busy.
@@ -75,35 +78,37 @@ class Turns:
         if not self.places:
             yield
             return
-        await self._enter(project, cost)
+        queue = self._aside if aside else self._queue
+        await self._enter(queue, project, cost)
         try:
             yield
         finally:
-            self._leave(project, cost, used())
+            self._leave(queue, project, cost, used())
 
-    async def _enter(self, project: str, cost: int) -> None:
-        if self._running < self.places and not self._queue:
+    async def _enter(self, queue: FairQueue[asyncio.Future[None]], project: str, cost: int) -> None:
+        if self._running < self.places and not self._queue and not queue:
             self._look(0)
             self._running += 1
-            self._queue.ran(project, cost)
+            queue.ran(project, cost)
             return
-        self._check(project, cost)
+        if queue is self._queue:
+            self._check(project, cost)
         turn = asyncio.get_running_loop().create_future()
-        self._queue.push(project, cost, turn)
+        queue.push(project, cost, turn)
         try:
             await turn
         except asyncio.CancelledError:
-            self._queue.remove(project, cost, turn)
+            queue.remove(project, cost, turn)
             if turn.done() and not turn.cancelled():
-                self._leave(project, cost, 0)  # its turn came just as its client left
+                self._leave(queue, project, cost, 0)  # its turn came just as its client left
             raise
 
-    def _leave(self, project: str, cost: int, used: int) -> None:
+    def _leave(self, queue: FairQueue[asyncio.Future[None]], project: str, cost: int, used: int) -> None:
         self._look(cost)
         self._running -= 1
-        self._queue.correct(project, used - cost)
-        while self._queue and self._running < self.places:
-            _, turn = self._queue.pop()
+        queue.correct(project, used - cost)
+        while (self._queue or self._aside) and self._running < self.places:
+            _, turn = (self._queue or self._aside).pop()
             if not turn.done():
                 self._running += 1
                 turn.set_result(None)

@@ -47,7 +47,9 @@ class Worker:
         self._snapshots = SnapshotFile(paths.snapshot)
         self._ledger = Ledger(paths.ledger)
         sessions = SessionLedger(paths.sessions, settings.session_seconds)
-        self._gateway = Gateway(settings, self._metrics, self._records, self._control, self._ledger, sessions=sessions)
+        self._gateway = Gateway(
+            settings, self._metrics, self._records, self._control, self._ledger, paths, sessions=sessions
+        )
         self._server = Server(self._gateway, settings)
         self._changed = asyncio.Event()
         self.stop = asyncio.Event()

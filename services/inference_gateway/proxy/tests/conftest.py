@@ -19,7 +19,7 @@ from services.inference_gateway.proxy.ledger import Ledger
 from services.inference_gateway.proxy.metrics import Metrics
 from services.inference_gateway.proxy.records import RecordQueue
 from services.inference_gateway.proxy.server import Server, bind
-from services.inference_gateway.proxy.settings import ProxySettings
+from services.inference_gateway.proxy.settings import Paths, ProxySettings
 from services.inference_gateway.proxy.snapshot import Deployment
 from services.inference_gateway.proxy.tests.bert import tiny_bert
 from services.inference_gateway.proxy.tests.support import Running, eventually, free_port, model_file, snapshot_of
@@ -37,7 +37,9 @@ async def start(tmp_path: Path) -> AsyncIterator[Start]:
             metrics = Metrics()
             queue = RecordQueue(chosen, lambda outcome: metrics.records.labels(outcome).inc())
             control_path = tmp_path / "c.sock"
-            gateway = Gateway(chosen, metrics, queue, ControlClient(control_path), Ledger(tmp_path / "ledger"))
+            gateway = Gateway(
+                chosen, metrics, queue, ControlClient(control_path), Ledger(tmp_path / "ledger"), Paths(tmp_path)
+            )
             gateway.use(snapshot_of(list(deployments), consent=consent))
             server = Server(gateway, chosen)
             sock = bind("127.0.0.1", 0, reuse_port=False)
@@ -52,7 +54,7 @@ async def start(tmp_path: Path) -> AsyncIterator[Start]:
                 running.asked_about.append(digest)
                 return await running.knows_key(digest)
 
-            control = ControlServer(control_path, chosen, on_feedback, knows_key, lambda status: None)
+            control = ControlServer(control_path, chosen, on_feedback, knows_key, lambda status: None, running.store)
             await control.start()
             stack.push_async_callback(control.stop)
             stack.push_async_callback(server.drain, 0.1)
