@@ -218,8 +218,11 @@ async def gateway(
     async def nobody(digest: str) -> bool:
         return False
 
+    async def nothing_stored(call: Any, reply: Any) -> None:
+        raise unknown_path(call.path)
+
     pool = ProxyPool(
-        ProxySettings(), paths, "127.0.0.1", port, record=record, on_feedback=no_feedback, knows_key=nobody
+        ProxySettings(), paths, "127.0.0.1", port, record=record, on_feedback=no_feedback, knows_key=nobody, on_stored=nothing_stored
     )
     async with pool:
         write_snapshot(paths.snapshot, snapshot)
