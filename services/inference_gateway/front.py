@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import secrets
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -20,7 +21,7 @@ from gyre_kit.errors import from_rpc
 from gyre_kit.render import enum_number
 from sqlalchemy.exc import DataError, IntegrityError
 
-from services.inference_gateway import completions, store
+from services.inference_gateway import completions, store, stored_api
 from services.inference_gateway.proxy.control import FeedbackCall
 from services.inference_gateway.proxy.ledger import Ledger
 from services.inference_gateway.proxy.processes import ProxyPool
@@ -53,12 +54,14 @@ async def serving_openai(context: Context) -> AsyncIterator[None]:
         record=lambda records: store_records(context, records),
         on_feedback=lambda call: submit_feedback(context, call),
         knows_key=lambda digest: knows_key(context, digest),
+        on_stored=lambda call, reply: stored_api.answer(context, call, reply),
         registry=context.metrics.registry,
     )
     async with aiohttp.ClientSession() as http:
         context.state |= {"http": http, "pool": pool, "paths": paths, "hidden": {}, "ledger": Ledger(paths.ledger)}
         context.state |= {"keys_lock": asyncio.Lock(), "publishing": asyncio.Lock(), "watch": Watch()}
         context.state["sessions"] = SessionLedger(paths.sessions, settings.session_seconds)
+        context.state["batch_secret"] = secrets.token_bytes(32)
         context.state["returning"] = await returning(context)
         async with pool:
             yield

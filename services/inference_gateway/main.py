@@ -7,6 +7,9 @@ from gyre_kit.auth import Role
 from gyre_kit.reconcile import Reconciler
 
 from services.inference_gateway.api import CompletionApi, DeploymentApi, SpendingApi
+from services.inference_gateway.batch_api import InferenceBatchApi
+from services.inference_gateway.batch_run import answer_batches
+from services.inference_gateway.batch_steps import advance_batches
 from services.inference_gateway.events import HANDLERS
 from services.inference_gateway.front import serving_openai
 from services.inference_gateway.reconcile import (
@@ -22,7 +25,7 @@ from services.inference_gateway.settings import Settings
 app = App(
     component="inference_gateway",
     settings=Settings(),
-    servicers=[DeploymentApi, CompletionApi, SpendingApi],
+    servicers=[DeploymentApi, CompletionApi, SpendingApi, InferenceBatchApi],
     handlers=HANDLERS,
     reconcilers=[
         Reconciler(refresh_keys, every=30.0),
@@ -30,6 +33,9 @@ app = App(
         Reconciler(follow_deployments, every=0.3),
         Reconciler(follow_aliases, every=2.0),
         Reconciler(attach_upstream, every=2.0),
+        Reconciler(advance_batches, every=1.0),
+        Reconciler(answer_batches, every=1.0),
+        Reconciler(answer_batches, every=1.0),  # two side by side: a long one does not hold up a short one
     ],
     extras=[serving_openai],
     warm_up=warm_up,

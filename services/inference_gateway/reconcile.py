@@ -7,6 +7,7 @@ import logging
 import re
 from dataclasses import replace
 from datetime import timedelta
+from types import MappingProxyType
 from typing import Any
 
 import aiohttp
@@ -25,7 +26,7 @@ from gyre_kit.names import last, project_of
 from gyre_kit.reconcile import lease
 from gyre_kit.render import enum_name
 
-from services.inference_gateway import lookups, routes, service, store
+from services.inference_gateway import batch_keys, batch_store, lookups, routes, service, store
 from services.inference_gateway.engines.base import Endpoint, list_models
 from services.inference_gateway.engines.table import ENGINES
 from services.inference_gateway.models import Deployment, KnownKey, KnownProject, Target, TargetState
@@ -241,6 +242,7 @@ async def _publish(context: Context) -> None:
     async with context.db.transaction() as session:
         keys, projects = await store.keys(session), await store.projects(session)
         deployments = await store.all_routes(session)
+        asking = await batch_store.in_progress(session)
     context.state["watch"].forget_others(deployment.rollout for deployment, _ in deployments)
     revision = max(context.state.get("revision", 0) + 1, int(context.clock.now().timestamp() * 1000))
     settings = context.settings
@@ -248,6 +250,9 @@ async def _publish(context: Context) -> None:
         settings.replica_input_price_microusd, settings.replica_output_price_microusd, settings.replica_parallel
     )
     new = routes.make(revision, keys, projects, deployments, own)
+    if asking:
+        own_keys = batch_keys.keys_of(asking, new.keys.values(), context.state["batch_secret"])
+        new = replace(new, keys=MappingProxyType({**new.keys, **own_keys}))
     old: Snapshot | None = context.state.get("snapshot")
     if old is not None and replace(old, revision=revision) == new:
         return
