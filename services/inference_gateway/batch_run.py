@@ -21,7 +21,7 @@ from services.inference_gateway.proxy import parts, wire
 from services.inference_gateway.proxy.parts import PartWriter
 from services.inference_gateway.proxy.settings import ProxySettings
 
-LEASE_SECONDS = 15.0
+LEASE_SECONDS = 10.0
 PROGRESS_SECONDS = 1.0
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 30.0
 MOST_ATTEMPTS = 6

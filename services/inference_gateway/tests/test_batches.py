@@ -108,7 +108,9 @@ class Gyre:
     async def kill(self, *, control_plane: bool) -> None:
         """With SIGKILL: the control plane, with whom its workers go, or a worker alone."""
         assert self.process is not None
-        worker = next(each for each in psutil.Process(self.process.pid).children() if "proxy.worker" in str(each.cmdline()))
+        worker = next(
+            each for each in psutil.Process(self.process.pid).children() if "proxy.worker" in str(each.cmdline())
+        )
         os.kill(self.process.pid if control_plane else worker.pid, signal.SIGKILL)
         if control_plane:
             await self.process.wait()
@@ -228,3 +230,181 @@ async def test_every_line_is_answered_and_the_files_say_how(gyre: Gyre) -> None:
     assert (wrong["custom_id"], wrong["response"]["status_code"]) == ("id-2", 400)
     assert wrong["response"]["body"]["error"]["code"] == "bad_thing"
     assert gyre.engine.asked == {"one": 1, "refused": 1, "flaky": 2, "four": 1}
+
+
+@pytest.mark.parametrize("control_plane", [True, False], ids=["control plane", "worker"])
+async def test_a_kill_loses_nothing_and_no_line_is_answered_or_billed_twice(gyre: Gyre, control_plane: bool) -> None:
+    prompts = [f"{'slow' if number > 6 else 'quick'} {number}" for number in range(1, 13)]
+    before = await spent(gyre)
+    batch = await gyre.batch(*prompts)
+    await eventually(lambda: ready(gyre.engine.answered.total() >= 6 and gyre.engine.asked.total() >= 8))
+    await gyre.kill(control_plane=control_plane)
+    gyre.engine.go.set()
+    if control_plane:
+        await gyre.start()
+    done = await gyre.ended(batch)
+    assert (done.status, done.request_counts.completed, done.request_counts.failed) == ("completed", 12, 0)
+    answers = await gyre.lines(done.output_file_id)
+    assert len(answers) == 12
+    assert all(gyre.engine.answered[prompt] == 1 for prompt in prompts if prompt.startswith("quick"))
+    assert await spent(gyre) - before == 12 * 5  # tokens as the engine counts them, once for each line
+
+
+async def test_cancelling_stops_what_runs_and_keeps_what_was_answered(gyre: Gyre) -> None:
+    batch = await gyre.batch("quick", *(f"slow {number}" for number in range(8)))
+    await eventually(lambda: ready(gyre.engine.asked.total() >= 3))
+    cancelled = await gyre.client.batches.cancel(batch.id)
+    assert cancelled.status == "cancelling" and cancelled.cancelling_at
+    assert (await gyre.client.batches.cancel(batch.id)).status in ("cancelling", "cancelled")
+    done = await gyre.ended(batch)
+    assert done.status == "cancelled" and done.cancelled_at and done.request_counts.completed == 1
+    assert set(await gyre.lines(done.output_file_id)) == {"id-1"}
+    with pytest.raises(openai.ConflictError):
+        await gyre.client.batches.cancel(batch.id)
+
+
+async def test_what_is_not_answered_in_time_is_in_the_error_file(gyre: Gyre) -> None:
+    batch = await gyre.batch("quick", "slow 1", "slow 2", "slow 3")
+    await eventually(lambda: ready(gyre.engine.asked.total() >= 3))
+    await gyre.sql("UPDATE inferencebatch SET expire_time = now() WHERE name LIKE :name", name=f"%{batch.id}")
+    done = await gyre.ended(batch)
+    assert done.status == "expired" and done.expired_at
+    assert (done.request_counts.completed, done.request_counts.failed) == (1, 3)
+    errors = await gyre.lines(done.error_file_id)
+    assert {each["error"]["code"] for each in errors.values()} == {"batch_expired"}
+
+
+async def test_a_batch_waits_while_people_do(gyre: Gyre) -> None:
+    """The engine has two places: both are taken by the batch, and who comes then is before the rest of it."""
+    batch = await gyre.batch(*(f"slow {number}" for number in range(6)))
+    await eventually(lambda: ready(len(gyre.engine.order) == 2))
+    hello = [{"role": "user", "content": "a person"}]
+    asking = [asyncio.create_task(gyre.client.chat.completions.create(model="mock", messages=hello)) for _ in range(3)]
+    await asyncio.sleep(0.3)  # they are in the queue by now; nothing tells
+    gyre.engine.go.set()
+    await asyncio.gather(*asking)
+    assert (await gyre.ended(batch)).status == "completed"
+    assert set(gyre.engine.order[2:5]) == {"a person"}
+
+
+BROKEN = {
+    "invalid_json_line": line("a", "x") + b'{"custom_id": "b", \n' + line("c", "x"),
+    "duplicate_custom_id": line("a", "x") + line("a", "x"),
+    "invalid_url": line("a", "x") + line("b", "x").replace(b"/v1/chat/completions", b"/v1/embeddings"),
+    "invalid_method": line("a", "x") + line("b", "x").replace(b"POST", b"GET"),
+    "invalid_custom_id": line("a", "x") + line("", "x"),
+    "invalid_body": line("a", "x") + line("b", "x", stream=True),
+    "empty_file": b"\n \n",
+}
+
+
+@pytest.mark.parametrize("code", BROKEN)
+async def test_a_file_with_a_bad_line_asks_nothing_and_says_which_line_it_is(gyre: Gyre, code: str) -> None:
+    file = await gyre.client.files.create(file=("in.jsonl", BROKEN[code]), purpose="batch")
+    done = await gyre.ended(await gyre.of_file(file.id))
+    assert done.status == "failed" and done.failed_at and not done.output_file_id
+    (error,) = done.errors.data
+    assert (error.code, error.line) == (code, None if code == "empty_file" else 2)
+    assert not gyre.engine.asked
+
+
+@pytest.mark.parametrize(
+    ("options", "kind", "param"),
+    [
+        ({"endpoint": "/v1/images"}, openai.BadRequestError, "endpoint"),
+        ({"completion_window": "forever"}, openai.BadRequestError, "completion_window"),
+        ({"completion_window": "31d"}, openai.BadRequestError, "completion_window"),
+        ({"metadata": {"a": "x" * 513}}, openai.BadRequestError, "metadata"),
+        ({"input_file_id": "file-0"}, openai.NotFoundError, None),
+        ({"extra_body": {"colour": "red"}}, openai.BadRequestError, "colour"),
+    ],
+)
+async def test_a_batch_that_makes_no_sense_is_refused_by_field(
+    gyre: Gyre, options: dict[str, Any], kind: type[openai.APIStatusError], param: str | None
+) -> None:
+    file_id = await gyre.upload("one")
+    with pytest.raises(kind) as caught:
+        await gyre.of_file(file_id, **options)
+    assert caught.value.param == param and caught.value.request_id
+
+
+async def test_another_projects_files_and_batches_are_not_there(gyre: Gyre) -> None:
+    projects = gyre.rest.base_url.join("/api/v1/projects")
+    await gyre.rest.post(projects, json={"project_id": "other"})
+    made = await gyre.rest.post(f"{projects}/other/keys", json={"role": "ROLE_ENGINEER"})
+    assert made.status_code == 200, made.text
+    stranger = gyre.client.with_options(api_key=made.json()["secret"])
+    batch = await gyre.batch("one")
+    done = await gyre.ended(batch)
+    mine = await gyre.upload("one", client=stranger)
+    for call in (
+        stranger.batches.retrieve(batch.id),
+        stranger.batches.cancel(batch.id),
+        stranger.files.retrieve(batch.input_file_id),
+        stranger.files.content(done.output_file_id),
+        stranger.files.delete(batch.input_file_id),
+        stranger.batches.create(input_file_id=batch.input_file_id, endpoint=ENDPOINT, completion_window="24h"),
+        gyre.client.files.retrieve(mine),
+    ):
+        with pytest.raises(openai.NotFoundError):
+            await call
+    assert [each.id async for each in stranger.files.list()] == [mine]
+    assert not (await stranger.batches.list()).data
+    found = await gyre.rest.get(f"{projects}/other/inference-batches/{batch.id}")
+    assert found.status_code == 404
+
+
+async def test_files_are_listed_page_by_page_fetched_and_deleted(gyre: Gyre) -> None:
+    ids = [await gyre.upload("one", f"number {number}") for number in range(3)]
+    listed = [each.id async for each in gyre.client.files.list(limit=2, purpose="batch")]
+    assert listed[:3] == ids[::-1] and len(set(listed)) == len(listed)
+    ascending = [each.id async for each in gyre.client.files.list(limit=2, order="asc", purpose="batch")]
+    assert ascending == listed[::-1]
+    found = await gyre.client.files.retrieve(ids[0])
+    content = await gyre.client.files.content(ids[0])
+    assert (found.filename, found.purpose, found.bytes) == ("in.jsonl", "batch", len(content.content))
+    assert content.content == line("id-1", "one") + line("id-2", "number 0")
+    assert (await gyre.client.files.delete(ids[0])).deleted
+    with pytest.raises(openai.NotFoundError):
+        await gyre.client.files.content(ids[0])
+    with pytest.raises(openai.BadRequestError, match="purpose must be batch"):
+        await gyre.client.files.create(file=("x.jsonl", b"{}"), purpose="fine-tune")
+    pages = [each.id async for each in gyre.client.batches.list(limit=2)]
+    assert len(set(pages)) == len(pages) > 2
+
+
+async def test_a_file_that_a_batch_reads_is_not_deleted(gyre: Gyre) -> None:
+    batch = await gyre.batch("slow")
+    with pytest.raises(openai.ConflictError):
+        await gyre.client.files.delete(batch.input_file_id)
+    gyre.engine.go.set()
+    await gyre.ended(batch)
+    assert (await gyre.client.files.delete(batch.input_file_id)).deleted
+
+
+async def test_a_key_pays_for_its_batch_out_of_its_own_budget(gyre: Gyre) -> None:
+    made = await gyre.rest.post("/keys", json={"role": "ROLE_VIEWER", "limits": {"budget_tokens": "60"}})
+    client = gyre.client.with_options(api_key=made.json()["secret"])
+    file_id = await gyre.upload("one", "two", client=client, max_tokens=4)
+    batch = await client.batches.create(input_file_id=file_id, endpoint=ENDPOINT, completion_window="24h")
+    await gyre.ended(batch)
+    big = await gyre.upload("three", client=client, max_tokens=10_000)
+    batch = await client.batches.create(input_file_id=big, endpoint=ENDPOINT, completion_window="24h")
+    (error,) = (await gyre.lines((await gyre.ended(batch)).error_file_id)).values()
+    assert error["response"]["body"]["error"]["code"] == "insufficient_quota"
+    reply = (await gyre.rest.get("/spending")).json()
+    assert {each["name"]: each for each in reply["keys"]}[made.json()["name"]]["tokens"] == "10"
+
+
+async def spent(gyre: Gyre) -> int:
+    """Tokens of the project, once nothing is under way."""
+
+    async def look() -> Any:
+        said = (await gyre.rest.get("/spending")).json()["project"]
+        return said if said.get("running_request_count", "0") == "0" else None
+
+    return int((await eventually(look))["tokens"])
+
+
+async def ready(truth: bool) -> bool:
+    return truth
