@@ -30,6 +30,7 @@ SECTIONS: Final = {
         "models": ("models:models", "Import, quantise, alias and trace models."),
         "evals": ("evals:evals", "Suites, evaluations and verdicts."),
         "deployments": ("deployments:deployments", "Serve models, split and shift traffic."),
+        "batches": ("batches:batches", "Ask a deployment about a whole data set version."),
         "feedback": ("feedback:feedback", "Submit, review and batch what people say about answers."),
         "chat": ("chat:chat", "Talk to a deployment; rate and correct its answers."),
     },
@@ -45,6 +46,7 @@ SECTIONS: Final = {
 }
 LISTED: Final = {
     "evaluations": "evals list",
+    "inferenceBatches": "batches list",
     "suites": "evals suites",
     "verdicts": "evals verdicts",
 }  # not by their own name

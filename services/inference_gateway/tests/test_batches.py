@@ -24,6 +24,8 @@ import sqlalchemy as sa
 from aiohttp import web
 from gyre_kit import migrate
 from gyre_kit.testing import Platform, eventually
+from gyre_sdk import Gyre as Sdk
+from gyre_sdk.resources.data import holdouts
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from services.api_gateway import main as api_gateway
@@ -408,3 +410,46 @@ async def spent(gyre: Gyre) -> int:
 
 async def ready(truth: bool) -> bool:
     return truth
+
+
+ROWS = [
+    [
+        {"role": "system", "content": "be kind"},
+        {"role": "user", "content": "one"},
+        {"role": "assistant", "content": "1"},
+    ],
+    [{"role": "user", "content": "refused"}, {"role": "assistant", "content": "2"}],
+    [{"role": "user", "content": "three"}, {"role": "assistant", "content": "3"}],
+]
+
+
+async def test_a_data_set_version_is_answered_into_a_new_one(gyre: Gyre, tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps({"messages": messages}) + "\n" for messages in ROWS))
+    ports, key = gyre.platform.settings(), gyre.client.api_key
+
+    def ask() -> tuple[Any, list[Any], Any]:
+        with Sdk(url=f"http://127.0.0.1:{ports.console_port}", key=key, project="default") as sdk:
+            split = holdouts({}, test_fraction=0.0)
+            source = sdk.datasets.import_file(tmp_path / "rows.jsonl", "hotline", split=split)
+            sdk.datasets.wait_version(source.name, 60)
+            version = sdk.datasets.version_name("hotline@1")
+            made = sdk.inference_batches.create(version, "mock", system="Be brief.", max_tokens=9, temperature=0.5)
+            done = sdk.inference_batches.wait(made.name, 60)
+            assert done.name in [each.name for each in sdk.inference_batches.list(filter="state=COMPLETED")]
+            assert sdk.inference_batches.find(str(done.number)).name == done.name
+            return done, list(sdk.datasets.rows(done.result_version)), sdk.datasets.version(done.result_version)
+
+    done, rows, version = await asyncio.to_thread(ask)
+    assert (done.total_count, done.completed_count, done.failed_count) == (3, 2, 1)
+    assert done.result_version == "projects/default/datasets/hotline-answers/versions/1"
+    assert list(version.derived_from) == [done.source_version]
+    said = sorted([(each.role, each.content) for each in row.messages] for row in rows)
+    brief = ("system", "Be brief.")
+    assert said == [
+        [brief, ("user", "one"), ("assistant", "answer to one")],
+        [brief, ("user", "three"), ("assistant", "answer to three")],
+    ]
+    assert {json.loads(row.meta_json)["expected"] for row in rows} == {"1", "3"}
+    assert set(gyre.engine.asked) == {"one", "three", "refused"}
+    shown = await gyre.client.batches.retrieve(done.name.rsplit("/", 1)[-1])
+    assert shown.status == "completed" and len(await gyre.lines(shown.output_file_id)) == 2
