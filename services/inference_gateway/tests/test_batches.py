@@ -32,6 +32,8 @@ from services.api_gateway import main as api_gateway
 from services.api_gateway.settings import Settings as ApiGatewaySettings
 from services.dataset import main as dataset
 from services.dataset.settings import Settings as DatasetSettings
+from services.inference_gateway.proxy import openapi
+from services.inference_gateway.proxy.tests.test_openapi import CHECKS
 from services.inference_gateway.proxy.tests.upstreams import reply
 
 COMPONENTS = ("api_gateway", "dataset", "inference_gateway")
@@ -424,6 +426,8 @@ ROWS = [
 
 
 async def test_a_data_set_version_is_answered_into_a_new_one(gyre: Gyre, tmp_path: Path) -> None:
+    version = "projects/default/models/mock/versions/2"
+    await gyre.sql("UPDATE target SET model_version = :version", version=version)
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps({"messages": messages}) + "\n" for messages in ROWS))
     ports, key = gyre.platform.settings(), gyre.client.api_key
 
@@ -432,17 +436,18 @@ async def test_a_data_set_version_is_answered_into_a_new_one(gyre: Gyre, tmp_pat
             split = holdouts({}, test_fraction=0.0)
             source = sdk.datasets.import_file(tmp_path / "rows.jsonl", "hotline", split=split)
             sdk.datasets.wait_version(source.name, 60)
-            version = sdk.datasets.version_name("hotline@1")
-            made = sdk.inference_batches.create(version, "mock", system="Be brief.", max_tokens=9, temperature=0.5)
+            made = sdk.inference_batches.create(
+                sdk.datasets.version_name("hotline@1"), "mock", system="Be brief.", max_tokens=9, temperature=0.5
+            )
             done = sdk.inference_batches.wait(made.name, 60)
             assert done.name in [each.name for each in sdk.inference_batches.list(filter="state=COMPLETED")]
             assert sdk.inference_batches.find(str(done.number)).name == done.name
             return done, list(sdk.datasets.rows(done.result_version)), sdk.datasets.version(done.result_version)
 
-    done, rows, version = await asyncio.to_thread(ask)
+    done, rows, result = await asyncio.to_thread(ask)
     assert (done.total_count, done.completed_count, done.failed_count) == (3, 2, 1)
     assert done.result_version == "projects/default/datasets/hotline-answers/versions/1"
-    assert list(version.derived_from) == [done.source_version]
+    assert list(result.derived_from) == [done.source_version, version]
     said = sorted([(each.role, each.content) for each in row.messages] for row in rows)
     brief = ("system", "Be brief.")
     assert said == [
@@ -453,3 +458,25 @@ async def test_a_data_set_version_is_answered_into_a_new_one(gyre: Gyre, tmp_pat
     assert set(gyre.engine.asked) == {"one", "three", "refused"}
     shown = await gyre.client.batches.retrieve(done.name.rsplit("/", 1)[-1])
     assert shown.status == "completed" and len(await gyre.lines(shown.output_file_id)) == 2
+
+
+async def test_schemathesis_finds_no_5xx_in_files_and_batches(gyre: Gyre, tmp_path: Path) -> None:
+    document = openapi.document()
+    asked = document["components"]["schemas"]["BatchRequest"]["properties"]
+    asked["input_file_id"] = {"enum": [await gyre.upload("one"), "file-0"]}
+    (tmp_path / "openapi.json").write_text(json.dumps(document))
+    process = await asyncio.create_subprocess_exec(
+        str(Path(sys.executable).parent / "schemathesis"), "run", "openapi.json",
+        "--url", f"http://127.0.0.1:{gyre.platform.settings().openai_port}",
+        "--header", f"Authorization: Bearer {gyre.client.api_key}", "--checks", CHECKS,
+        "--include-path-regex", "^/v1/(files|batches)", "--phases", "coverage,fuzzing", "--max-examples", "8",
+        "--seed", "1", "--generation-database", "none", "--continue-on-failure", "--suppress-health-check", "all",
+        cwd=tmp_path, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+    )  # fmt: skip
+    try:
+        said, _ = await asyncio.wait_for(process.communicate(), 120)
+    finally:
+        if process.returncode is None:
+            process.kill()
+    assert process.returncode == 0, said.decode()[-6000:]
+    assert (await gyre.client.batches.list()).data  # some of what was sent made sense
