@@ -132,8 +132,10 @@ class Gyre:
         return await self.client.batches.create(**given)
 
     async def ended(self, batch: Any, seconds: float = 60) -> Any:
+        patient = self.client.with_options(max_retries=3)  # a worker that is killed takes its connections along
+
         async def look() -> Any:
-            found = await self.client.batches.retrieve(batch.id)
+            found = await patient.batches.retrieve(batch.id)
             return found if found.status in ENDED else None
 
         return await eventually(look, seconds)
