@@ -191,6 +191,17 @@ export type TargetState =
   | "STATE_STOPPED"
   | "STATE_STANDBY";
 
+export type InferenceBatchState =
+  | "STATE_UNSPECIFIED"
+  | "STATE_VALIDATING"
+  | "STATE_IN_PROGRESS"
+  | "STATE_FINALIZING"
+  | "STATE_COMPLETED"
+  | "STATE_FAILED"
+  | "STATE_CANCELLING"
+  | "STATE_CANCELLED"
+  | "STATE_EXPIRED";
+
 export type RolloutState =
   | "STATE_UNSPECIFIED"
   | "STATE_RUNNING"
@@ -844,6 +855,45 @@ export interface TargetSpec {
   input_price_microusd: string;
   output_price_microusd: string;
   places: number;
+}
+
+export interface InferenceBatch {
+  name: string;
+  display_name: string;
+  state: InferenceBatchState;
+  create_time?: string | null;
+  update_time?: string | null;
+  etag: string;
+  created_by: string;
+  number: number;
+  failure_reason: string;
+  failure_message: string;
+  endpoint: string;
+  input_file: string;
+  output_file: string;
+  error_file: string;
+  source_version: string;
+  model: string;
+  system: string;
+  max_tokens: number;
+  temperature?: number | null;
+  result_dataset: string;
+  result_version: string;
+  model_versions: string[];
+  total_count: number;
+  completed_count: number;
+  failed_count: number;
+  start_time?: string | null;
+  end_time?: string | null;
+  expire_time?: string | null;
+  errors: LineError[];
+}
+
+export interface LineError {
+  line: number;
+  code: string;
+  message: string;
+  param: string;
 }
 
 export interface Rollout {
