@@ -24,7 +24,7 @@ from services.inference_gateway.proxy.parts import Part
 PAGE = 500
 
 
-class WrongType(Precondition):
+class ResultTypeMismatch(Precondition):
     """The answers are conversations: the data set that gets them must be one of the type SFT."""
 
 
@@ -35,7 +35,7 @@ class VersionNotReady(Precondition):
 async def check(clients: Clients, version: str, result: str) -> version_pb2.Version:
     """The version, if it can be asked and its answers can be kept in `result` (a data set's name).
 
-    Raises: VersionNotReady; WrongType; what the dataset service answers.
+    Raises: VersionNotReady; ResultTypeMismatch; what the dataset service answers.
     """
     request = version_service_pb2.GetVersionRequest(name=version)
     found = await clients.stub(VersionServiceStub).GetVersion(request)
@@ -43,7 +43,7 @@ async def check(clients: Clients, version: str, result: str) -> version_pb2.Vers
         raise VersionNotReady(version=version)
     kept = await _dataset(clients, result)
     if kept is not None and kept.type != dataset_pb2.Dataset.TYPE_SFT:
-        raise WrongType(dataset=result)
+        raise ResultTypeMismatch(dataset=result)
     return found
 
 

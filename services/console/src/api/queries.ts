@@ -19,6 +19,7 @@ export const OWNER = {
   deployments: "inference_gateway",
   completions: "inference_gateway",
   spending: "inference_gateway",
+  "inference-batches": "inference_gateway",
   feedback: "feedback",
   "feedback-batches": "feedback",
   queues: "gpu_scheduler",

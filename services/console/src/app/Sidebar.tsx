@@ -11,6 +11,7 @@ import {
   KeyOutlined,
   LineChartOutlined,
   RetweetOutlined,
+  UnorderedListOutlined,
 } from "@ant-design/icons";
 import type { ReactNode } from "react";
 import { NavLink } from "react-router";
@@ -58,6 +59,7 @@ const GROUPS: Group[] = [
     items: [
       { to: "deployments", label: "nav.deployments", icon: <CloudServerOutlined aria-hidden /> },
       { to: "playground", label: "nav.playground", icon: <CommentOutlined aria-hidden /> },
+      { to: "batches", label: "nav.batches", icon: <UnorderedListOutlined aria-hidden /> },
       {
         to: "feedback",
         label: "nav.feedback",

@@ -50,6 +50,7 @@ export const router = createBrowserRouter([
               },
               { path: "feedback", element: page(() => import("@/pages/feedback/FeedbackReview"), "FeedbackReview") },
               { path: "deployments", element: page(() => import("@/pages/deployments/Deployments"), "Deployments") },
+              { path: "batches", element: page(() => import("@/pages/batches/Batches"), "Batches") },
               { path: "queue", element: page(() => import("@/pages/queue/QueueAndCards"), "QueueAndCards") },
               { path: "access", element: page(() => import("@/pages/access/Access"), "Access") },
               { path: "audit", element: page(() => import("@/pages/audit/Audit"), "Audit") },
