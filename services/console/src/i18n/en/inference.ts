@@ -37,7 +37,7 @@ export const inference = {
   "reason.BAD_SAMPLING": "The length or the temperature of answers is out of bounds",
   "reason.SOURCE_REQUIRED": "Choose a data set version",
   "reason.MODEL_REQUIRED": "Choose a deployment",
-  "reason.RESULT_TYPE_MISMATCH": "Answers are conversations; the data set for them must be of the type SFT",
+  "reason.RESULT_TYPE_MISMATCH": "Answers are conversations; the data set for them must be of the type Conversations",
   "reason.WRONG_PURPOSE": "The file is no input of a batch",
   "reason.BAD_ENDPOINT": "Batches cannot ask this path",
   "reason.BAD_METADATA": "The metadata has too many or too long entries",

@@ -40,7 +40,7 @@ export const inference: Translation<typeof source> = {
   "reason.BAD_SAMPLING": "回答长度或温度超出范围",
   "reason.SOURCE_REQUIRED": "请选择数据集版本",
   "reason.MODEL_REQUIRED": "请选择部署",
-  "reason.RESULT_TYPE_MISMATCH": "回答是对话，存放回答的数据集类型须为监督微调",
+  "reason.RESULT_TYPE_MISMATCH": "回答是对话，存放回答的数据集类型须为“对话”",
   "reason.WRONG_PURPOSE": "该文件不是批量推理的输入",
   "reason.BAD_ENDPOINT": "批量推理不支持此路径",
   "reason.BAD_METADATA": "元数据条目过多或过长",
