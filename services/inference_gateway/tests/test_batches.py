@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import signal
 import sys
 from collections import Counter
@@ -34,6 +35,7 @@ from services.dataset import main as dataset
 from services.dataset.settings import Settings as DatasetSettings
 from services.inference_gateway.proxy import openapi
 from services.inference_gateway.proxy.tests.test_openapi import CHECKS
+from services.inference_gateway.proxy.tests.test_other_clients import NODE, NPM, output_of
 from services.inference_gateway.proxy.tests.upstreams import reply
 
 COMPONENTS = ("api_gateway", "dataset", "inference_gateway")
@@ -482,3 +484,20 @@ async def test_schemathesis_finds_no_5xx_in_files_and_batches(gyre: Gyre, tmp_pa
             process.kill()
     assert process.returncode == 0, said.decode()[-6000:]
     assert (await gyre.client.batches.list()).data  # some of what was sent made sense
+
+
+async def test_the_node_client_sends_a_file_and_follows_its_batch(gyre: Gyre, tmp_path: Path) -> None:
+    folder = tmp_path / "node"
+    shutil.copytree(NODE, folder)
+    (folder / "in.jsonl").write_bytes(line("a", "one") + line("b", "refused"))
+    status, said = await output_of(sys.executable, str(NPM), "ci", "--prefix", str(folder), cwd=folder)
+    assert status == 0, said
+    ports = gyre.platform.settings()
+    address = {"OPENAI_BASE_URL": f"http://127.0.0.1:{ports.openai_port}/v1", "OPENAI_API_KEY": gyre.client.api_key}
+    command = (sys.executable, str(NPM), "run", "--silent", "batch", "--prefix", str(folder))
+    status, said = await output_of(*command, cwd=folder, **address)
+    assert status == 0, said
+    found = json.loads(said.splitlines()[-1])
+    assert found["status"] == "completed" and found["counts"] == {"total": 2, "completed": 1, "failed": 1}
+    assert found["answers"] == {"a": "answer to one"} and found["wrong"] == ["b"]
+    assert found["listed"] and found["deleted"]
