@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import aiohttp
@@ -22,18 +23,22 @@ from services.inference_gateway.proxy.parts import PartWriter
 from services.inference_gateway.proxy.settings import ProxySettings
 
 LEASE_SECONDS = 10.0
+FETCH_SECONDS = 120.0
+SLICE_SECONDS = 60.0  # then others have their turn
 PROGRESS_SECONDS = 1.0
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 30.0
 MOST_ATTEMPTS = 6
 LATER = (429, 503)  # the gateway is there and says: not now
+SOON = (401, 408, 409)  # 401: a worker may not know the batch's key yet
 
 
 async def answer_batches(context: Context) -> bool:
-    """Asks what is left of one batch."""
+    """Asks what is left of one batch, for a while: then the next one has its turn."""
     where = InferenceBatch.state == BatchState.IN_PROGRESS
     async with lease(context.db, InferenceBatch, where, seconds=LEASE_SECONDS) as claim:
         if claim is None:
             return False
+        await claim.extend(context.db, FETCH_SECONDS)
         await reconcile.workers_know(context)  # the batch's key
         async with batch_files.scratch(context) as folder:
             path = await batch_files.fetch_input(context, claim.row, folder)
@@ -44,7 +49,9 @@ async def answer_batches(context: Context) -> bool:
 
 
 class BatchRun:
-    """One batch under lease. `done` has each line that is over, and whether it was answered."""
+    """One batch under lease. `done` has each line that is over, and whether it was answered; once `closing` is set no
+    line is begun and none is tried again.
+    """
 
     def __init__(self, context: Context, claim: Claim[InferenceBatch], path: Path) -> None:
         self._context = context
@@ -60,10 +67,15 @@ class BatchRun:
             "content-type": "application/json",
         }
         self.done: dict[int, bool] = {}
+        self.closing = asyncio.Event()
 
     async def until_done(self) -> None:
-        """Returns when every line is over, the time is, or somebody cancelled. Raises: LeaseLost."""
+        """Returns when every line is over, the time is, or somebody cancelled; or for others to have their turn.
+
+        Raises: LeaseLost.
+        """
         self.done = await asyncio.to_thread(self._read)
+        ending = asyncio.get_running_loop().call_later(SLICE_SECONDS, self.closing.set)
         workers = [asyncio.create_task(self._work()) for _ in range(self._context.settings.batch_concurrency)]
         try:
             while await self._report():
@@ -71,9 +83,10 @@ class BatchRun:
                 for task in finished:
                     task.result()
                 if not running:
-                    await self._wind_up()
+                    await self._end_slice()
                     return
         finally:
+            ending.cancel()
             for task in workers:
                 task.cancel()
             await asyncio.gather(*workers, return_exceptions=True)
@@ -94,11 +107,11 @@ class BatchRun:
                 return False
         return True
 
-    async def _wind_up(self) -> None:
+    async def _end_slice(self) -> None:
         async with self._context.db.transaction() as session:
             row = await self._claim.reload(session)
             self._count(row)
-            if row.state == BatchState.IN_PROGRESS:
+            if len(self.done) == row.total_count and row.state == BatchState.IN_PROGRESS:
                 await batches.wind_up(session, row)
 
     def _count(self, row: InferenceBatch) -> None:
@@ -109,10 +122,15 @@ class BatchRun:
         """One of those that run side by side: takes the next line until there is none."""
         for line in self._left:
             if line.number not in self.done:
-                self.done[line.number] = await self._over(line)
+                answered = await self._over(line)
+                if answered is None:
+                    return
+                self.done[line.number] = answered
+            if self.closing.is_set():
+                return
 
-    async def _over(self, line: Line) -> bool:
-        """Asks until there is an answer, or no hope of one. True if it was answered."""
+    async def _over(self, line: Line) -> bool | None:
+        """Asks until there is an answer, or no hope of one. True if it was answered; None if it is left for later."""
         attempts, pause = 0, FIRST_PAUSE_SECONDS
         while True:
             try:
@@ -125,11 +143,12 @@ class BatchRun:
                 return True
             wait = float(headers.get("retry-after", pause))
             attempts += 0 if status in LATER else 1
-            is_final = status and status < 500 and status not in (408, 409, *LATER)
-            if is_final or attempts >= MOST_ATTEMPTS or not self._may_wait(wait):
+            if _is_final(status, headers) or attempts >= MOST_ATTEMPTS or not self._may_wait(wait):
                 await asyncio.to_thread(self._give_up, line, status, headers, body)
                 return False
-            await asyncio.sleep(max(wait, pause))
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.closing.wait(), max(wait, pause))
+                return None
             pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
 
     async def _ask(self, line: Line) -> tuple[int, dict[str, str], bytes]:
@@ -152,6 +171,13 @@ class BatchRun:
         else:
             record = parts.failure_record(line.number, "no_answer", f"The gateway did not answer: {body.decode()}")
         self._writer.append(self._folder.name, record)
+
+
+def _is_final(status: int, headers: dict[str, str]) -> bool:
+    """Whether asking again can bring nothing else: `status` 0 is no answer at all."""
+    if status == 429 and headers.get("x-should-retry") == "false" and "retry-after" not in headers:
+        return True  # a budget without an end, or more than a whole minute has
+    return 0 < status < 500 and status not in (*SOON, *LATER)
 
 
 def _reachable(bind: str) -> str:

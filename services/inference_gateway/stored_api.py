@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import datetime
 from pathlib import Path
@@ -16,6 +17,7 @@ from gyre_kit.auth import Identity, Role, acting_as
 from gyre_kit.errors import DomainError
 from gyre_kit.names import last
 from gyre_kit.storage import key_of, uri_of
+from sqlalchemy.exc import SQLAlchemyError
 
 from services.inference_gateway import batch_store, batches, files, multipart
 from services.inference_gateway.models import BatchState, InferenceBatch, StoredFile
@@ -24,6 +26,7 @@ from services.inference_gateway.proxy.errors import ApiError
 from services.inference_gateway.proxy.reply import Reply
 from services.inference_gateway.proxy.stored import StoredCall
 
+log = logging.getLogger(__name__)
 DEFAULT_SLICE, MOST_FILES, MOST_BATCHES = 20, 10_000, 100
 LONGEST_FIELD = 1024
 BATCH_FIELDS = ("input_file_id", "endpoint", "completion_window", "metadata")
@@ -56,6 +59,11 @@ async def answer(context: Context, call: StoredCall, reply: Reply) -> None:
             if status is None:
                 raise
             raise ApiError(status, error.reason.lower(), error.message, param=error.metadata.get("field")) from error
+        except FileNotFoundError as error:
+            raise ApiError(404, "file_not_found", "The bytes of this file are gone from the object store.") from error
+        except (OSError, SQLAlchemyError) as error:
+            log.warning("files and batches cannot be reached", extra={"reason": repr(error)[:300]})
+            raise errors.overloaded("Files and batches cannot be reached now.") from error
 
 
 # -- files -----------------------------------------------------------------------------------------------------------

@@ -118,7 +118,7 @@ def _operation(method: str, path: str) -> dict[str, Any]:
     replies = {"200": {"description": "The answer.", "content": content}}
     replies |= {status: {"description": text, "content": error} for status, text in REFUSALS.items()}
     operation: dict[str, Any] = {"summary": summary, "responses": replies}
-    parameters = [{"name": name, "in": "query", "schema": PARAMETERS[name]} for name in query]
+    parameters: list[dict[str, Any]] = [{"name": name, "in": "query", "schema": PARAMETERS[name]} for name in query]
     parameters += [
         {"name": name, "in": "path", "required": True, "schema": {**TEXT, "minLength": 1}}
         for name in ("file", "batch")

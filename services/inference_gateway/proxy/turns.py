@@ -96,6 +96,15 @@ class Turns:
         turn = asyncio.get_running_loop().create_future()
         queue.push(project, cost, turn)
         try:
+            async with asyncio.timeout(self._settings.queue_seconds if queue is self._aside else None):
+                await self._wait(queue, project, cost, turn)
+        except TimeoutError:
+            raise Busy(1.0) from None  # a batch comes again; until then its request holds nothing
+
+    async def _wait(
+        self, queue: FairQueue[asyncio.Future[None]], project: str, cost: int, turn: asyncio.Future[None]
+    ) -> None:
+        try:
             await turn
         except asyncio.CancelledError:
             queue.remove(project, cost, turn)

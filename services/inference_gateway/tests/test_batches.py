@@ -501,3 +501,27 @@ async def test_the_node_client_sends_a_file_and_follows_its_batch(gyre: Gyre, tm
     assert found["status"] == "completed" and found["counts"] == {"total": 2, "completed": 1, "failed": 1}
     assert found["answers"] == {"a": "answer to one"} and found["wrong"] == ["b"]
     assert found["listed"] and found["deleted"]
+
+
+async def test_a_file_that_is_too_large_is_refused_before_it_is_read(gyre: Gyre) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", gyre.platform.settings().openai_port)
+    head = f"POST /v1/files HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {gyre.client.api_key}\r\n"
+    writer.write(f"{head}content-length: {201 * 1024 * 1024}\r\n\r\n--x".encode())
+    said = await asyncio.wait_for(reader.read(), 10)
+    writer.close()
+    assert said.startswith(b"HTTP/1.1 413") and b"GYRE_PROXY_MAX_UPLOAD_BYTES" in said
+
+
+async def test_a_large_file_goes_by_the_disk_and_leaves_nothing_behind(gyre: Gyre) -> None:
+    content = line("a", "one") + b" " * (40 * 1024 * 1024)
+    file = await gyre.client.files.create(file=("big.jsonl", content), purpose="batch")
+    assert file.bytes == len(content)
+    assert (await gyre.client.files.content(file.id)).content == content
+    _, writer = await asyncio.open_connection("127.0.0.1", gyre.platform.settings().openai_port)
+    head = f"POST /v1/files HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {gyre.client.api_key}\r\n"
+    writer.write(f"{head}content-length: 1000000\r\n\r\n--x".encode() + b"x" * 100_000)
+    await writer.drain()
+    uploads = gyre.platform.home / "gateway" / "uploads"
+    await eventually(lambda: ready(len(list(uploads.iterdir())) == 1))
+    writer.close()  # in the middle
+    await eventually(lambda: ready(not list(uploads.iterdir())))
