@@ -22,7 +22,7 @@ from services.inference_gateway.files import Stored
 from services.inference_gateway.models import BatchState, InferenceBatch
 from services.inference_gateway.proxy import parts
 from services.inference_gateway.proxy.parts import Part
-from services.inference_gateway.proxy.settings import Paths, ProxySettings
+from services.inference_gateway.proxy.settings import SCRATCH, Paths, ProxySettings
 
 EXPIRED = {"code": "batch_expired", "message": "The batch's time was over before this line was answered."}
 
@@ -52,7 +52,7 @@ class Work:
 async def scratch(context: Context) -> AsyncIterator[Path]:
     """A folder that goes away, on the disk of the gateway's state: files may be too large for /tmp."""
     paths: Paths = context.state["paths"]
-    folder = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="batch-", dir=paths.folder))
+    folder = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix=SCRATCH, dir=paths.folder))
     try:
         yield folder
     finally:

@@ -28,7 +28,7 @@ def keys_of(batches: Iterable[InferenceBatch], known: Iterable[Key], secret: byt
 
 
 def _key(batch: InferenceBatch, held: dict[str, Key]) -> Key:
-    if not batch.api_key:  # a person, without a key: what it may cost is up to the project
+    if not batch.api_key:  # no key asked for it: what it may cost is up to the project
         return Key(name=f"projects/{batch.project}/keys/batches", project=batch.project, batch=last(batch.name))
     gone = Key(name=batch.api_key, project=batch.project, revoked=True)
     return replace(held.get(batch.api_key, gone), project=batch.project, batch=last(batch.name))

@@ -11,6 +11,7 @@ from typing import Any
 
 from gyre.inference_gateway.v1 import events_pb2
 from gyre_kit import resources
+from gyre_kit.auth import caller
 from gyre_kit.db import Session
 from gyre_kit.errors import Invalid, NotFound, Precondition
 from gyre_kit.render import render
@@ -95,6 +96,7 @@ async def create_from_version(
     row.model, row.system = question.model, question.system
     row.max_tokens, row.temperature = question.max_tokens, question.temperature
     row.display_name, row.request_id = display_name, request_id or None
+    row.api_key = caller().subject if caller().subject.startswith("projects/") else ""
     session.add(row)
     return row
 

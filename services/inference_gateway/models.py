@@ -221,7 +221,7 @@ B = BatchState
 class InferenceBatch(Table, Resource, Numbered, Leased, table=True):
     """Many requests answered in the background. Its name is `projects/{p}/inferenceBatches/{id}`.
 
-    Files are ids, versions are names. `api_key` asked for it and is billed; empty where a person did, without a key.
+    Files are ids, versions are names. `api_key` asked for it and is billed; empty where no key did.
     """
 
     State: ClassVar[type[BatchState]] = BatchState

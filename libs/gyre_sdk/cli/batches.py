@@ -32,7 +32,9 @@ def batches() -> None:
     """Ask a deployment about every row of a data set version. A batch is named by its id or its short number."""
 
 
-batches.add_command(listing("batches", lambda gyre: gyre.inference_batches, COLUMNS, "List the batches, newest first."))
+batches.add_command(
+    listing("inference_batches", lambda gyre: gyre.inference_batches, COLUMNS, "List the batches, newest first.")
+)
 batches.add_command(showing("BATCH", lambda gyre: gyre.inference_batches, "inference_batches", "Show one batch."))
 
 

@@ -34,7 +34,7 @@ from prometheus_client.registry import Collector
 from services.inference_gateway.proxy.control import ControlServer, FeedbackSink, KeyQuestion, WorkerStatus
 from services.inference_gateway.proxy.outcomes import Outcomes
 from services.inference_gateway.proxy.server import BACKLOG, bind
-from services.inference_gateway.proxy.settings import Paths, ProxySettings
+from services.inference_gateway.proxy.settings import SCRATCH, Paths, ProxySettings
 from services.inference_gateway.proxy.shipper import Record, Shipper
 from services.inference_gateway.proxy.stored import StoredSink
 
@@ -254,11 +254,13 @@ async def _listen(host: str, port: int, count: int) -> list[socket.socket]:
 
 
 def _clean_up(paths: Paths) -> None:
-    """What workers of an earlier life left behind: their counts, uploads, and segments that they did not finish."""
+    """What workers of an earlier life left behind: their counts, uploads, scratch, and segments that they did not finish."""
     for old in paths.metrics.glob("*.db"):
         old.unlink(missing_ok=True)
     for upload in paths.uploads.glob("*"):
         upload.unlink(missing_ok=True)
+    for scratch in paths.folder.glob(SCRATCH + "*"):
+        shutil.rmtree(scratch, ignore_errors=True)
     for half in paths.spool.glob("*.part"):
         if time.time() - half.stat().st_mtime > HALF_SEGMENT_SECONDS:
             half.unlink(missing_ok=True)

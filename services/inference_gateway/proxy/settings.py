@@ -8,6 +8,7 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 MIB = 1024 * 1024
+SCRATCH = "batch-"  # how folders begin in which a batch is put together
 
 
 class ProxySettings(BaseSettings):
@@ -81,5 +82,5 @@ class Paths:
         self.batches = self.folder / "batches"
 
     def create(self) -> None:
-        for folder in (self.folder, self.spool, self.dead, self.metrics):
+        for folder in (self.folder, self.spool, self.dead, self.metrics, self.uploads, self.batches):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -26,6 +26,8 @@ from aiohttp import web
 from gyre_kit import migrate
 from gyre_kit.testing import Platform, eventually
 from gyre_sdk import Gyre as Sdk
+from gyre_sdk.cli.base import Exit
+from gyre_sdk.cli.root import run
 from gyre_sdk.resources.data import holdouts
 from sqlalchemy.ext.asyncio import create_async_engine
 
@@ -429,20 +431,32 @@ ROWS = [
 ]
 
 
-async def test_a_data_set_version_is_answered_into_a_new_one(gyre: Gyre, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+async def hotline(running: Gyre, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A data set version of those rows."""
+    path = tmp_path_factory.mktemp("rows") / "rows.jsonl"
+    path.write_text("".join(json.dumps({"messages": messages}) + "\n" for messages in ROWS))
+
+    def imported() -> str:
+        with sdk_of(running) as sdk:
+            source = sdk.datasets.import_file(path, "hotline", split=holdouts({}, test_fraction=0.0))
+            return str(sdk.datasets.wait_version(source.name, 60).name)
+
+    return await asyncio.to_thread(imported)
+
+
+def sdk_of(gyre: Gyre) -> Sdk:
+    url = f"http://127.0.0.1:{gyre.platform.settings().console_port}"
+    return Sdk(url=url, key=gyre.client.api_key, project="default")
+
+
+async def test_a_data_set_version_is_answered_into_a_new_one(gyre: Gyre, hotline: str) -> None:
     version = "projects/default/models/mock/versions/2"
     await gyre.sql("UPDATE target SET model_version = :version", version=version)
-    (tmp_path / "rows.jsonl").write_text("".join(json.dumps({"messages": messages}) + "\n" for messages in ROWS))
-    ports, key = gyre.platform.settings(), gyre.client.api_key
 
     def ask() -> tuple[Any, list[Any], Any]:
-        with Sdk(url=f"http://127.0.0.1:{ports.console_port}", key=key, project="default") as sdk:
-            split = holdouts({}, test_fraction=0.0)
-            source = sdk.datasets.import_file(tmp_path / "rows.jsonl", "hotline", split=split)
-            sdk.datasets.wait_version(source.name, 60)
-            made = sdk.inference_batches.create(
-                sdk.datasets.version_name("hotline@1"), "mock", system="Be brief.", max_tokens=9, temperature=0.5
-            )
+        with sdk_of(gyre) as sdk:
+            made = sdk.inference_batches.create(hotline, "mock", system="Be brief.", max_tokens=9, temperature=0.5)
             done = sdk.inference_batches.wait(made.name, 60)
             assert done.name in [each.name for each in sdk.inference_batches.list(filter="state=COMPLETED")]
             assert sdk.inference_batches.find(str(done.number)).name == done.name
@@ -460,8 +474,39 @@ async def test_a_data_set_version_is_answered_into_a_new_one(gyre: Gyre, tmp_pat
     ]
     assert {json.loads(row.meta_json)["expected"] for row in rows} == {"1", "3"}
     assert set(gyre.engine.asked) == {"one", "three", "refused"}
+    keys = (await gyre.rest.get("/spending")).json()["keys"]
+    assert done.created_by in [each["name"] for each in keys if int(each["tokens"]) >= 10], "the key that asked pays"
     shown = await gyre.client.batches.retrieve(done.name.rsplit("/", 1)[-1])
     assert shown.status == "completed" and len(await gyre.lines(shown.output_file_id)) == 2
+
+
+async def test_the_command_line_starts_follows_and_stops_batches(
+    gyre: Gyre, hotline: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("GYRE_URL", f"http://127.0.0.1:{gyre.platform.settings().console_port}")
+    monkeypatch.setenv("GYRE_API_KEY", gyre.client.api_key)
+
+    async def gyre_(*arguments: str) -> tuple[int, Any]:
+        code = await asyncio.to_thread(run, ["batches", *arguments, "--json"])
+        said = capsys.readouterr()
+        return code, json.loads(said.out or said.err)
+
+    create = ("create", "--dataset", "hotline@1", "--into", "from-the-shell")
+    code, made = await gyre_(*create, "--model", "mock", "--max-tokens", "5")
+    assert code == Exit.OK and made["state"] == "STATE_COMPLETED" and made["max_tokens"] == 5
+    assert made["result_version"] == "projects/default/datasets/from-the-shell/versions/1"
+    number = str(made["number"])
+    assert (await gyre_("show", number))[1] == made
+    code, listed = await gyre_("list", "--filter", "source_version=" + hotline)
+    assert code == Exit.OK and listed["inference_batches"][0] == made
+    assert (await gyre_("cancel", number))[1]["error"]["reason"] == "ALREADY_ENDED"
+    assert (await gyre_("wait", number))[0] == Exit.OK
+    assert (await gyre_(*create, "--model", "nobody"))[0] == Exit.NOT_FOUND
+    assert (await gyre_("show", "batch_0"))[0] == Exit.NOT_FOUND
+    broken = await gyre.client.files.create(file=("in.jsonl", b"{"), purpose="batch")
+    failed = await gyre.ended(await gyre.of_file(broken.id))
+    code, said = await gyre_("wait", failed.id)
+    assert code == Exit.FAILURE and said["error"]["reason"] == "INVALID_LINES"
 
 
 async def test_schemathesis_finds_no_5xx_in_files_and_batches(gyre: Gyre, tmp_path: Path) -> None:

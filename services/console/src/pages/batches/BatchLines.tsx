@@ -7,7 +7,7 @@ import { Time } from "@/ui/values";
 export function BatchLines({ batch }: { batch: InferenceBatch }) {
   const { t } = useI18n();
   return (
-    <dl className="facts">
+    <dl className="facts list">
       {batch.display_name && <Fact label={t("form.name")}>{batch.display_name}</Fact>}
       {batch.failure_message && <Fact label={t("inference.failure")}>{batch.failure_message}</Fact>}
       {batch.errors.map((error) => (
