@@ -64,8 +64,8 @@ class InferenceBatchServiceServicer:
 
     def CreateInferenceBatch(self, request, context):
         """Asks a deployment about every row of a data set version; the answers become a new version. Returns it VALIDATING.
-        INVALID_ARGUMENT (MODEL_REQUIRED, BAD_WINDOW, BAD_SAMPLING); NOT_FOUND (DEPLOYMENT_NOT_FOUND, VERSION_NOT_FOUND);
-        FAILED_PRECONDITION (VERSION_NOT_READY).
+        INVALID_ARGUMENT (SOURCE_REQUIRED, MODEL_REQUIRED, BAD_WINDOW, BAD_SAMPLING); NOT_FOUND (DEPLOYMENT_NOT_FOUND,
+        VERSION_NOT_FOUND); FAILED_PRECONDITION (VERSION_NOT_READY, RESULT_TYPE_MISMATCH).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -86,7 +86,8 @@ class InferenceBatchServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CancelInferenceBatch(self, request, context):
-        """Asks for a stop; CANCELLED once what runs has ended. FAILED_PRECONDITION (ALREADY_ENDED); ABORTED (ETAG_MISMATCH).
+        """Asks for a stop; CANCELLED once what runs has ended. FAILED_PRECONDITION (ALREADY_ENDED); PERMISSION_DENIED
+        (NOT_YOURS); ABORTED (ETAG_MISMATCH).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

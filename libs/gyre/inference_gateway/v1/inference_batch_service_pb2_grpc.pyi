@@ -36,15 +36,17 @@ class InferenceBatchServiceStub:
     def __new__(cls, channel: _aio.Channel) -> InferenceBatchServiceAsyncStub: ...
     CreateInferenceBatch: _grpc.UnaryUnaryMultiCallable[_inference_batch_service_pb2.CreateInferenceBatchRequest, _inference_batch_pb2.InferenceBatch]
     """Asks a deployment about every row of a data set version; the answers become a new version. Returns it VALIDATING.
-    INVALID_ARGUMENT (MODEL_REQUIRED, BAD_WINDOW, BAD_SAMPLING); NOT_FOUND (DEPLOYMENT_NOT_FOUND, VERSION_NOT_FOUND);
-    FAILED_PRECONDITION (VERSION_NOT_READY).
+    INVALID_ARGUMENT (SOURCE_REQUIRED, MODEL_REQUIRED, BAD_WINDOW, BAD_SAMPLING); NOT_FOUND (DEPLOYMENT_NOT_FOUND,
+    VERSION_NOT_FOUND); FAILED_PRECONDITION (VERSION_NOT_READY, RESULT_TYPE_MISMATCH).
     """
     GetInferenceBatch: _grpc.UnaryUnaryMultiCallable[_inference_batch_service_pb2.GetInferenceBatchRequest, _inference_batch_pb2.InferenceBatch]
     """NOT_FOUND, also for a name of another project."""
     ListInferenceBatches: _grpc.UnaryUnaryMultiCallable[_inference_batch_service_pb2.ListInferenceBatchesRequest, _inference_batch_service_pb2.ListInferenceBatchesResponse]
     """Lists the batches of a project, newest first."""
     CancelInferenceBatch: _grpc.UnaryUnaryMultiCallable[_inference_batch_service_pb2.CancelInferenceBatchRequest, _inference_batch_pb2.InferenceBatch]
-    """Asks for a stop; CANCELLED once what runs has ended. FAILED_PRECONDITION (ALREADY_ENDED); ABORTED (ETAG_MISMATCH)."""
+    """Asks for a stop; CANCELLED once what runs has ended. FAILED_PRECONDITION (ALREADY_ENDED); PERMISSION_DENIED
+    (NOT_YOURS); ABORTED (ETAG_MISMATCH).
+    """
 
 @_typing.type_check_only
 class InferenceBatchServiceAsyncStub(InferenceBatchServiceStub):
@@ -53,15 +55,17 @@ class InferenceBatchServiceAsyncStub(InferenceBatchServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateInferenceBatch: _aio.UnaryUnaryMultiCallable[_inference_batch_service_pb2.CreateInferenceBatchRequest, _inference_batch_pb2.InferenceBatch]  # type: ignore[assignment]
     """Asks a deployment about every row of a data set version; the answers become a new version. Returns it VALIDATING.
-    INVALID_ARGUMENT (MODEL_REQUIRED, BAD_WINDOW, BAD_SAMPLING); NOT_FOUND (DEPLOYMENT_NOT_FOUND, VERSION_NOT_FOUND);
-    FAILED_PRECONDITION (VERSION_NOT_READY).
+    INVALID_ARGUMENT (SOURCE_REQUIRED, MODEL_REQUIRED, BAD_WINDOW, BAD_SAMPLING); NOT_FOUND (DEPLOYMENT_NOT_FOUND,
+    VERSION_NOT_FOUND); FAILED_PRECONDITION (VERSION_NOT_READY, RESULT_TYPE_MISMATCH).
     """
     GetInferenceBatch: _aio.UnaryUnaryMultiCallable[_inference_batch_service_pb2.GetInferenceBatchRequest, _inference_batch_pb2.InferenceBatch]  # type: ignore[assignment]
     """NOT_FOUND, also for a name of another project."""
     ListInferenceBatches: _aio.UnaryUnaryMultiCallable[_inference_batch_service_pb2.ListInferenceBatchesRequest, _inference_batch_service_pb2.ListInferenceBatchesResponse]  # type: ignore[assignment]
     """Lists the batches of a project, newest first."""
     CancelInferenceBatch: _aio.UnaryUnaryMultiCallable[_inference_batch_service_pb2.CancelInferenceBatchRequest, _inference_batch_pb2.InferenceBatch]  # type: ignore[assignment]
-    """Asks for a stop; CANCELLED once what runs has ended. FAILED_PRECONDITION (ALREADY_ENDED); ABORTED (ETAG_MISMATCH)."""
+    """Asks for a stop; CANCELLED once what runs has ended. FAILED_PRECONDITION (ALREADY_ENDED); PERMISSION_DENIED
+    (NOT_YOURS); ABORTED (ETAG_MISMATCH).
+    """
 
 class InferenceBatchServiceServicer(metaclass=_abc_1.ABCMeta):
     """Batches: ask about a whole data set version, follow, cancel. `/v1/batches` of the gateway shows the same ones."""
@@ -73,8 +77,8 @@ class InferenceBatchServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_inference_batch_pb2.InferenceBatch, _abc.Awaitable[_inference_batch_pb2.InferenceBatch]]:
         """Asks a deployment about every row of a data set version; the answers become a new version. Returns it VALIDATING.
-        INVALID_ARGUMENT (MODEL_REQUIRED, BAD_WINDOW, BAD_SAMPLING); NOT_FOUND (DEPLOYMENT_NOT_FOUND, VERSION_NOT_FOUND);
-        FAILED_PRECONDITION (VERSION_NOT_READY).
+        INVALID_ARGUMENT (SOURCE_REQUIRED, MODEL_REQUIRED, BAD_WINDOW, BAD_SAMPLING); NOT_FOUND (DEPLOYMENT_NOT_FOUND,
+        VERSION_NOT_FOUND); FAILED_PRECONDITION (VERSION_NOT_READY, RESULT_TYPE_MISMATCH).
         """
 
     @_abc_1.abstractmethod
@@ -99,6 +103,8 @@ class InferenceBatchServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _inference_batch_service_pb2.CancelInferenceBatchRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_inference_batch_pb2.InferenceBatch, _abc.Awaitable[_inference_batch_pb2.InferenceBatch]]:
-        """Asks for a stop; CANCELLED once what runs has ended. FAILED_PRECONDITION (ALREADY_ENDED); ABORTED (ETAG_MISMATCH)."""
+        """Asks for a stop; CANCELLED once what runs has ended. FAILED_PRECONDITION (ALREADY_ENDED); PERMISSION_DENIED
+        (NOT_YOURS); ABORTED (ETAG_MISMATCH).
+        """
 
 def add_InferenceBatchServiceServicer_to_server(servicer: InferenceBatchServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
