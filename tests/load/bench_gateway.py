@@ -39,6 +39,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import StreamingResponse
 
 from services.inference_gateway.proxy.allowance import Limits
+from services.inference_gateway.proxy.errors import unknown_path
 from services.inference_gateway.proxy.processes import ProxyPool
 from services.inference_gateway.proxy.settings import Paths, ProxySettings
 from services.inference_gateway.proxy.snapshot import (
@@ -222,7 +223,14 @@ async def gateway(
         raise unknown_path(call.path)
 
     pool = ProxyPool(
-        ProxySettings(), paths, "127.0.0.1", port, record=record, on_feedback=no_feedback, knows_key=nobody, on_stored=nothing_stored
+        ProxySettings(),
+        paths,
+        "127.0.0.1",
+        port,
+        record=record,
+        on_feedback=no_feedback,
+        knows_key=nobody,
+        on_stored=nothing_stored,
     )
     async with pool:
         write_snapshot(paths.snapshot, snapshot)
