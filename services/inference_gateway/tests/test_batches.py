@@ -168,10 +168,7 @@ def line(custom_id: str, prompt: str, **body: Any) -> bytes:
 
 @pytest.fixture(scope="module")
 async def running(platform: Platform) -> AsyncIterator[Gyre]:
-    for component in COMPONENTS:
-        await migrate.upgrade(platform.settings().database_url_of(component), component)
-        await platform.empty(component)
-    Path(platform.home / "admin.key").unlink(missing_ok=True)
+    await _fresh(platform)
     apps = [
         replace(api_gateway.app, settings=platform.settings(ApiGatewaySettings)),
         replace(dataset.app, settings=platform.settings(DatasetSettings)),
@@ -196,6 +193,14 @@ async def running(platform: Platform) -> AsyncIterator[Gyre]:
             assert gyre.process is not None
             gyre.process.terminate()
             await gyre.process.wait()
+    await _fresh(platform)
+
+
+async def _fresh(platform: Platform) -> None:
+    for component in COMPONENTS:
+        await migrate.upgrade(platform.settings().database_url_of(component), component)
+        await platform.empty(component)
+    Path(platform.home / "admin.key").unlink(missing_ok=True)
 
 
 @pytest.fixture
