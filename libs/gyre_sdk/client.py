@@ -7,6 +7,7 @@ from typing import Any, Self
 
 from gyre_sdk import chat
 from gyre_sdk.config import Config, load
+from gyre_sdk.resources.batches import InferenceBatches
 from gyre_sdk.resources.capacity import Nodes, Queues, Workloads
 from gyre_sdk.resources.data import Datasets
 from gyre_sdk.resources.evaluation import Comparisons, Evaluations, Suites, Verdicts
@@ -45,6 +46,7 @@ class Gyre:
         self.deployments, self.completions = Deployments(*of), Completions(*of)
         self.shadows, self.experiments = Shadows(*of), Experiments(*of)
         self.traces = Traces(*of)
+        self.inference_batches = InferenceBatches(*of)
         self.feedback, self.batches = FeedbackItems(*of), Batches(*of)
         self.queues, self.workloads, self.nodes = Queues(*of), Workloads(*of), Nodes(*of)
         self.projects, self.keys = Projects(*of), Keys(*of)

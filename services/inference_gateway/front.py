@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import secrets
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -20,7 +21,7 @@ from gyre_kit.errors import from_rpc
 from gyre_kit.render import enum_number
 from sqlalchemy.exc import DataError, IntegrityError
 
-from services.inference_gateway import completions, otlp, replicas, shadows, store, traces
+from services.inference_gateway import completions, otlp, replicas, shadows, store, stored_api, traces
 from services.inference_gateway.metrics import Gauges
 from services.inference_gateway.proxy.control import FeedbackCall, SpansCall
 from services.inference_gateway.proxy.ledger import Ledger
@@ -58,6 +59,7 @@ async def serving_openai(context: Context) -> AsyncIterator[None]:
         on_spans=lambda call: store_spans(context, call),
         knows_key=lambda digest: knows_key(context, digest),
         on_wake=lambda target: wake(context, target),
+        on_stored=lambda call, reply: stored_api.answer(context, call, reply),
         registry=context.metrics.registry,
     )
     async with aiohttp.ClientSession() as http:
@@ -71,6 +73,7 @@ async def serving_openai(context: Context) -> AsyncIterator[None]:
         }
         context.state["gauges"] = Gauges(context.metrics.registry)
         context.state["sessions"] = SessionLedger(paths.sessions, settings.session_seconds)
+        context.state["batch_secret"] = secrets.token_bytes(32)
         context.state["returning"] = await returning(context)
         async with pool:
             yield

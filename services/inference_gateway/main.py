@@ -7,6 +7,9 @@ from gyre_kit.auth import Role
 from gyre_kit.reconcile import Reconciler
 
 from services.inference_gateway.api import CompletionApi, DeploymentApi, ReplicaApi, SpendingApi
+from services.inference_gateway.batch_api import InferenceBatchApi
+from services.inference_gateway.batch_run import answer_batches
+from services.inference_gateway.batch_steps import advance_batches
 from services.inference_gateway.events import HANDLERS
 from services.inference_gateway.experiment_api import ExperimentApi
 from services.inference_gateway.experiment_reconcile import follow_experiments, note_sent_out
@@ -28,7 +31,16 @@ from services.inference_gateway.trace_api import TraceApi
 app = App(
     component="inference_gateway",
     settings=Settings(),
-    servicers=[DeploymentApi, ReplicaApi, CompletionApi, TraceApi, SpendingApi, ShadowApi, ExperimentApi],
+    servicers=[
+        DeploymentApi,
+        ReplicaApi,
+        CompletionApi,
+        TraceApi,
+        SpendingApi,
+        ShadowApi,
+        ExperimentApi,
+        InferenceBatchApi,
+    ],
     handlers=HANDLERS,
     reconcilers=[
         Reconciler(refresh_keys, every=30.0),
@@ -40,6 +52,9 @@ app = App(
         Reconciler(follow_experiments, every=1.0),
         Reconciler(note_sent_out, every=2.0),
         Reconciler(forget_old, every=60.0),
+        Reconciler(advance_batches, every=1.0),
+        Reconciler(answer_batches, every=1.0),
+        Reconciler(answer_batches, every=1.0),  # two side by side: a long one does not hold up a short one
     ],
     extras=[serving_openai],
     warm_up=warm_up,

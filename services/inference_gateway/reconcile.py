@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import Any
 
 import aiohttp
@@ -27,7 +28,7 @@ from gyre_kit.names import last, project_of
 from gyre_kit.reconcile import lease
 from gyre_kit.render import enum_name
 
-from services.inference_gateway import load, lookups, replicas, routes, service, store
+from services.inference_gateway import batch_keys, batch_store, load, lookups, replicas, routes, service, store
 from services.inference_gateway.engines.base import Endpoint, Health, list_models
 from services.inference_gateway.engines.table import ENGINES
 from services.inference_gateway.models import (
@@ -308,6 +309,7 @@ async def _publish(context: Context) -> None:
         target_ids = [target.id for _, targets in deployments for target in targets]
         rows = await store.replicas_of(session, target_ids)
         leaving = await store.leaving(session)
+        asking = await batch_store.in_progress(session)
     context.state["scaler"].forget_others(target_ids)
     context.state["gauges"].show(replica for of_target in rows.values() for replica in of_target)
     context.state["watch"].forget_others(deployment.rollout for deployment, _ in deployments)
@@ -317,6 +319,9 @@ async def _publish(context: Context) -> None:
         settings.replica_input_price_microusd, settings.replica_output_price_microusd, settings.replica_parallel
     )
     new = routes.make(revision, keys, projects, deployments, own, rows)
+    if asking:
+        own_keys = batch_keys.keys_of(asking, new.keys.values(), context.state["batch_secret"])
+        new = replace(new, keys=MappingProxyType({**new.keys, **own_keys}))
     old: Snapshot | None = context.state.get("snapshot")
     if old is None or replace(old, revision=revision) != new:
         write_snapshot(context.state["paths"].snapshot, new)

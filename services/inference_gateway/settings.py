@@ -5,6 +5,8 @@ from __future__ import annotations
 from gyre_kit.settings import KitSettings
 from pydantic import Field
 
+GIB = 1024**3
+
 
 class Settings(KitSettings):
     upstream_url: str = Field("", description="An OpenAI-compatible engine that already runs, with its /v1.")
@@ -36,4 +38,7 @@ class Settings(KitSettings):
     session_hold_seconds: float = Field(
         14_400.0, ge=0, description="How long sessions that go on keep a target that was replaced, at most."
     )
+    files_max_bytes: int = Field(10 * GIB, gt=0, description="What the files of one project may take together.")
+    batch_max_requests: int = Field(50_000, ge=1, description="Requests of one batch.")
+    batch_concurrency: int = Field(8, ge=1, le=256, description="Requests that one batch has running at once.")
     drain_seconds: float = Field(60.0, ge=0, description="How long a target that was left out may finish answers.")

@@ -39,6 +39,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import StreamingResponse
 
 from services.inference_gateway.proxy.allowance import Limits
+from services.inference_gateway.proxy.errors import unknown_path
 from services.inference_gateway.proxy.processes import ProxyPool
 from services.inference_gateway.proxy.settings import Paths, ProxySettings
 from services.inference_gateway.proxy.snapshot import (
@@ -220,6 +221,9 @@ async def gateway(
     async def nobody(digest: str) -> bool:
         return False
 
+    async def nothing_stored(call: Any, reply: Any) -> None:
+        raise unknown_path(call.path)
+
     pool = ProxyPool(
         ProxySettings(),
         paths,
@@ -229,6 +233,7 @@ async def gateway(
         on_feedback=no_feedback,
         on_spans=no_feedback,
         knows_key=nobody,
+        on_stored=nothing_stored,
     )
     async with pool:
         write_snapshot(paths.snapshot, snapshot)

@@ -32,6 +32,7 @@ SECTIONS: Final = {
         "deployments": ("deployments:deployments", "Serve models, split and shift traffic."),
         "experiments": ("experiments:experiments", "Compare two targets on live traffic."),
         "traces": ("traces:traces", "Find, read and delete what was asked and answered."),
+        "batches": ("batches:batches", "Ask a deployment about a whole data set version."),
         "feedback": ("feedback:feedback", "Submit, review and batch what people say about answers."),
         "chat": ("chat:chat", "Talk to a deployment; rate and correct its answers."),
     },
@@ -48,6 +49,7 @@ SECTIONS: Final = {
 }
 LISTED: Final = {
     "evaluations": "evals list",
+    "inferenceBatches": "batches list",
     "suites": "evals suites",
     "verdicts": "evals verdicts",
 }  # not by their own name

@@ -28,6 +28,7 @@ from gyre_sdk.transport import ServerEvent, parse_events
         ("projects/p/datasets/d/versions/3", "/projects/p/datasets/d/versions/3"),
         ("projects/p/batches/01J", "/projects/p/feedback-batches/01J"),
         ("projects/p/auditEntries", "/projects/p/audit"),
+        ("projects/p/inferenceBatches/batch_1", "/projects/p/inference-batches/batch_1"),
         ("projects/p/datasets/a b", "/projects/p/datasets/a%20b"),
     ],
 )

@@ -11,6 +11,7 @@ from gyre_kit.app import Context
 from starlette.responses import Response
 
 from services.api_gateway.rest import (
+    batches,
     capacity,
     chat,
     console,
@@ -30,7 +31,7 @@ from services.api_gateway.rest import (
 )
 from services.api_gateway.rest.routing import build
 
-RESOURCES = (projects, datasets, training, models, evaluations, deployments, feedback, capacity)
+RESOURCES = (projects, datasets, training, models, evaluations, deployments, batches, feedback, capacity)
 OTHERS = (session, summary, uploads, updates, logs, chat)
 SECURITY_HEADERS = {
     "content-security-policy": (

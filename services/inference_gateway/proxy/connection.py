@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, cast
 
 import httptools
 
-from services.inference_gateway.proxy import errors, wire
+from services.inference_gateway.proxy import errors, stored, wire
 from services.inference_gateway.proxy.errors import ApiError
 from services.inference_gateway.proxy.reply import Reply
+from services.inference_gateway.proxy.spool import Spool, SpoolFull
 from services.inference_gateway.proxy.wire import Request
 
 if TYPE_CHECKING:
@@ -173,6 +174,7 @@ class ClientConnection(asyncio.Protocol):
         try:
             self._check_length(request)
             self._server.handler.admit(request)
+            self._expect_upload(request)
         except ApiError as error:
             error.close = error.close or self._has_body(request) or not request.keep_alive
             self._refused = error
@@ -186,6 +188,9 @@ class ClientConnection(asyncio.Protocol):
     def on_body(self, body: bytes) -> None:
         if self._deaf or self._incoming is None:
             return
+        if self._incoming.spool is not None:
+            self._to_disk(self._incoming.spool, body)
+            return
         self._body_bytes += len(body)
         self._server.buffered += len(body)
         self._body.append(body)
@@ -198,6 +203,8 @@ class ClientConnection(asyncio.Protocol):
         if self._deaf:
             return
         request, refused = self._incoming, self._refused
+        if request is not None and request.spool is not None and not self._is_whole(request.spool):
+            return
         if request is not None:
             request.body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
             request.received = self._server.clock()
@@ -246,6 +253,8 @@ class ClientConnection(asyncio.Protocol):
             log.exception("a request failed", extra={"path": request.path, "id": failed.headers[wire.REQUEST_ID]})
             self._answer_error(failed, reply)
         finally:
+            if request.spool is not None:
+                request.spool.close()
             self._release()
             self._task, self._reply = None, None
         if reply.ended:
@@ -311,7 +320,7 @@ class ClientConnection(asyncio.Protocol):
             self._refuse(errors.headers_too_large(self._settings.max_header_bytes))
 
     def _make_request(self) -> Request:
-        path = self._url.partition(b"?")[0].decode("latin-1")
+        path, _, query = self._url.decode("latin-1").partition("?")
         if path.startswith(("http://", "https://")):
             path = "/" + path.split("/", 3)[3] if path.count("/") > 2 else "/"
         return Request(
@@ -320,12 +329,36 @@ class ClientConnection(asyncio.Protocol):
             headers=self._headers,
             keep_alive=self._parser.should_keep_alive(),
             http_1_0=self._parser.get_http_version() == "1.0",
+            query=query,
         )
 
     def _check_length(self, request: Request) -> None:
+        is_file = request.path == stored.FILES
+        limit = self._settings.max_upload_bytes if is_file else self._settings.max_body_bytes
         length = request.headers.get("content-length", "")
-        if length.isdigit() and int(length) > self._settings.max_body_bytes:
-            raise errors.body_too_large(self._settings.max_body_bytes)
+        if length.isdigit() and int(length) > limit:
+            raise errors.file_too_large(limit) if is_file else errors.body_too_large(limit)
+
+    def _expect_upload(self, request: Request) -> None:
+        """A file may take longer than other bodies."""
+        if request.spool is not None:
+            self._read_deadline = self._server.clock() + self._settings.upload_seconds
+
+    def _is_whole(self, spool: Spool) -> bool:
+        try:
+            spool.finish()
+        except OSError:
+            self._refuse(errors.overloaded("This gateway cannot write files now.", close=True))
+            return False
+        return True
+
+    def _to_disk(self, spool: Spool, data: bytes) -> None:
+        try:
+            spool.write(data)
+        except SpoolFull:
+            self._refuse(errors.file_too_large(spool.limit))
+        except OSError:
+            self._refuse(errors.overloaded("This gateway cannot write files now.", close=True))
 
     def _has_body(self, request: Request) -> bool:
         return request.headers.get("content-length", "0") != "0" or "transfer-encoding" in request.headers
@@ -337,10 +370,16 @@ class ClientConnection(asyncio.Protocol):
 
     def _forget_body(self) -> None:
         self._server.buffered -= self._body_bytes
+        if self._incoming is not None and self._incoming.spool is not None:
+            self._incoming.spool.close()
         self._body, self._body_bytes, self._incoming = [], 0, None
 
     def _forget_queue(self) -> None:
-        self._server.buffered -= sum(len(item.body) for item in self._queue if isinstance(item, Request))
+        waiting = [item for item in self._queue if isinstance(item, Request)]
+        self._server.buffered -= sum(len(request.body) for request in waiting)
+        for request in waiting:
+            if request.spool is not None:
+                request.spool.close()
         self._queue.clear()
 
     def _release(self) -> None:

@@ -1,7 +1,7 @@
 """Between workers and the control plane of this machine: a Unix socket, spoken HTTP, 0600.
 
-Workers hand on feedback, ask about keys that are new to them, and report their load; so they need no database, no
-gRPC and no key of any service. The server is the one that also serves clients, with another handler.
+Workers hand on feedback, files and batches, ask about keys that are new to them, and report their load; so they need no
+database, no gRPC and no key of any service. The server is the one that also serves clients, with another handler.
 """
 
 from __future__ import annotations
@@ -17,17 +17,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from services.inference_gateway.proxy import errors, sent_out
+from services.inference_gateway.proxy import errors, sent_out, stored, wire
 from services.inference_gateway.proxy.outcomes import Outcomes, from_json
 from services.inference_gateway.proxy.reply import Reply
 from services.inference_gateway.proxy.server import Server
 from services.inference_gateway.proxy.settings import ProxySettings
+from services.inference_gateway.proxy.stored import StoredCall, StoredSink
 from services.inference_gateway.proxy.upstream import UpstreamConnection, UpstreamError
 from services.inference_gateway.proxy.wire import Request
 
 log = logging.getLogger(__name__)
 CALL_SECONDS = 15.0
 ENVELOPE = "x-gyre-"
+PASSED_ON = ("content-type", "content-disposition", "retry-after")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,19 +94,39 @@ class ControlClient:
 
     async def call(self, path: str, body: bytes, envelope: Mapping[str, str] | None = None) -> tuple[int, bytes]:
         """POSTs `body`. Raises: ControlFailed."""
-        headers = "".join(f"{_header(name)}: {value}\r\n" for name, value in (envelope or {}).items())
-        head = f"POST {path} HTTP/1.1\r\nhost: control\r\n{headers}content-length: {len(body)}\r\n\r\n"
         loop = asyncio.get_running_loop()
         connection: UpstreamConnection | None = None
         try:
             async with asyncio.timeout(CALL_SECONDS):
                 _, connection = await loop.create_unix_connection(UpstreamConnection, self._path)
                 collected = _Collected(loop)
-                connection.send(head.encode() + body, collected)
+                connection.send(_message(path, body, envelope or {}), collected)
                 return await collected.done
         except (OSError, TimeoutError, UpstreamError) as error:
             raise ControlFailed("the control plane does not answer") from error
         finally:
+            if connection is not None:
+                connection.close()
+
+    async def relay(self, path: str, body: bytes, envelope: Mapping[str, str], reply: Reply, seconds: float) -> None:
+        """POSTs `body` and passes the answer on as it comes, however long it is. `seconds`: until it begins.
+
+        Raises: ControlFailed where nothing went out yet; else the reply stays without an end.
+        """
+        loop = asyncio.get_running_loop()
+        connection: UpstreamConnection | None = None
+        try:
+            async with asyncio.timeout(seconds):
+                _, connection = await loop.create_unix_connection(UpstreamConnection, self._path)
+                passed_on = _PassedOn(loop, connection, reply)
+                connection.send(_message(path, body, envelope), passed_on)
+                await passed_on.begun.wait()
+            await passed_on.done
+        except (OSError, TimeoutError, UpstreamError) as error:
+            if not reply.started:
+                raise ControlFailed("the control plane does not answer") from error
+        finally:
+            reply.on_pause = reply.on_resume = None
             if connection is not None:
                 connection.close()
 
@@ -135,9 +157,39 @@ class _Collected:
             self.done.set_exception(error)
 
 
+class _PassedOn:
+    """A sink that writes to a client at the client's pace."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, connection: UpstreamConnection, reply: Reply) -> None:
+        self.begun = asyncio.Event()
+        self.done: asyncio.Future[None] = loop.create_future()
+        self._reply = reply
+        reply.on_pause, reply.on_resume = connection.pause, connection.resume
+
+    def on_head(self, status: int, headers: dict[str, str]) -> None:
+        self._reply.start(status, {name: headers[name] for name in PASSED_ON if name in headers} | wire.request_id())
+        self.begun.set()
+
+    def on_body(self, data: bytes) -> None:
+        self._reply.write(data)
+
+    def on_read(self) -> None:
+        """Every piece went out as it came."""
+
+    def on_end(self) -> None:
+        self._reply.end()
+        if not self.done.done():
+            self.done.set_result(None)
+
+    def on_error(self, error: UpstreamError) -> None:
+        self.begun.set()
+        if not self.done.done():
+            self.done.set_exception(error)
+
+
 class ControlServer:
-    """The control plane's end: `on_feedback` and `on_spans` decide, `knows_key` answers, `on_status` listens, `on_wake`
-    wakes."""
+    """The control plane's end: `on_feedback` and `on_spans` decide, `knows_key` answers, `on_status` listens, `on_stored`
+    keeps, `on_wake` wakes."""
 
     def __init__(
         self,
@@ -147,9 +199,11 @@ class ControlServer:
         on_spans: SpansSink,
         knows_key: KeyQuestion,
         on_status: Callable[[WorkerStatus], None],
+        on_stored: StoredSink,
         on_wake: WakeCall = nobody_sleeps,
     ) -> None:
         self._path = path
+        self._on_stored = on_stored
         self._on_feedback = on_feedback
         self._on_spans = on_spans
         self._knows_key = knows_key
@@ -170,7 +224,8 @@ class ControlServer:
         self._path.unlink(missing_ok=True)
 
     def admit(self, request: Request) -> None:
-        if request.method != "POST" or request.path not in ("/feedback", "/spans", "/key", "/status", "/wake"):
+        paths = ("/feedback", "/spans", "/key", "/status", "/wake", stored.PATH)
+        if request.method != "POST" or request.path not in paths:
             raise errors.unknown_path(request.path)
 
     async def handle(self, request: Request, reply: Reply) -> None:
@@ -187,6 +242,9 @@ class ControlServer:
         if request.path == "/key":
             reply.send(200 if await self._knows_key(request.body.decode()) else 404, b"{}")
             return
+        if request.path == stored.PATH:
+            await self._on_stored(StoredCall(**_envelope(request, *stored.FIELDS), body=request.body), reply)
+            return
         if request.path == "/spans":
             said = _envelope(request, "project", "content_type", "encoding")
             status, answer = await self._on_spans(SpansCall(**said, body=request.body))
@@ -198,6 +256,12 @@ class ControlServer:
 
 def _envelope(request: Request, *names: str) -> dict[str, str]:
     return {name: request.headers.get(_header(name), "") for name in names}
+
+
+def _message(path: str, body: bytes, envelope: Mapping[str, str]) -> bytes:
+    headers = "".join(f"{_header(name)}: {wire.header_safe(value)}\r\n" for name, value in envelope.items())
+    head = f"POST {path} HTTP/1.1\r\nhost: control\r\n{headers}content-length: {len(body)}\r\n\r\n"
+    return head.encode("latin-1", "replace") + body
 
 
 def _header(name: str) -> str:

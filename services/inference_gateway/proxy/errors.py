@@ -111,7 +111,7 @@ def unknown_path(path: str) -> ApiError:
         404,
         "unknown_url",
         f"There is nothing at {path[:200]}. This endpoint serves /v1/models, /v1/chat/completions, /v1/completions, "
-        "/v1/responses, /v1/embeddings and /v1/feedback; is the base URL right (…/v1)?",
+        "/v1/responses, /v1/embeddings, /v1/files, /v1/batches and /v1/feedback; is the base URL right (…/v1)?",
     )
 
 
@@ -136,6 +136,11 @@ def unknown_version(model: str, version: str, known: list[str]) -> ApiError:
 def body_too_large(limit: int) -> ApiError:
     message = f"The body is larger than {limit:,} bytes. Send a smaller one, or raise GYRE_PROXY_MAX_BODY_BYTES."
     return ApiError(413, "body_too_large", message, close=True)
+
+
+def file_too_large(limit: int) -> ApiError:
+    message = f"The file is larger than {limit:,} bytes. Split it, or raise GYRE_PROXY_MAX_UPLOAD_BYTES."
+    return ApiError(413, "file_too_large", message, param="file", close=True)
 
 
 def headers_too_large(limit: int) -> ApiError:

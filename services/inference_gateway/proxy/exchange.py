@@ -36,8 +36,29 @@ class Exchange:
     """`answer` and `target` tell afterwards what came of it; `status` is what the client got (499: it left)."""
 
     __slots__ = (
-        "_attempt", "_late", "_patience", "_rewriter", "_task", "answer", "asked", "asking", "deployment", "dialect",
-        "gateway", "headers", "id", "on_begin", "on_whole", "place", "reply", "started", "target", "trace", "wish", "work",
+        "_attempt",
+        "_late",
+        "_patience",
+        "_rewriter",
+        "_task",
+        "answer",
+        "aside",
+        "asked",
+        "asking",
+        "deployment",
+        "dialect",
+        "gateway",
+        "headers",
+        "id",
+        "on_begin",
+        "on_whole",
+        "place",
+        "reply",
+        "started",
+        "target",
+        "trace",
+        "wish",
+        "work",
     )  # fmt: skip
 
     def __init__(
@@ -67,6 +88,7 @@ class Exchange:
         self.on_begin: Callable[[], None] | None = None
         self.on_whole: Callable[[], None] | None = None
         self.work = 0
+        self.aside = False  # it waits until nobody else does
         self.started = self.asked = gateway.clock()
         self._attempt: Attempt | None = None
         self._task: asyncio.Task[None] | None = None
@@ -188,7 +210,7 @@ class Exchange:
         """Asks one target; a kept connection that died in the meantime is no fault of it, and is replaced once."""
         pool, base_path = self.gateway.pools.of(target.base_url, target.chosen_by_user)
         data = self._request(target, pool, base_path)
-        turn = self.gateway.turns.of(target).turn(self.deployment.project, self.work, self._used_work)
+        turn = self.gateway.turns.of(target).turn(self.deployment.project, self.work, self._used_work, self.aside)
         if self.gateway.shadows.running:
             self.gateway.shadows.give_way(target)
         with self.gateway.router.running(target):

@@ -16,9 +16,11 @@ from services.inference_gateway.proxy import (
     asking,
     dialects,
     errors,
+    parts,
     redaction,
     routing,
     spans,
+    stored,
     upstream_keys,
     wire,
 )
@@ -31,15 +33,17 @@ from services.inference_gateway.proxy.ledger import Ledger
 from services.inference_gateway.proxy.limits import Limiter
 from services.inference_gateway.proxy.metrics import Metrics
 from services.inference_gateway.proxy.newcomers import Newcomers
+from services.inference_gateway.proxy.parts import HeldReply, PartWriter
 from services.inference_gateway.proxy.pool import Pools
 from services.inference_gateway.proxy.records import CompletionRecord, Spool
 from services.inference_gateway.proxy.reply import Reply
 from services.inference_gateway.proxy.sent_out import SentOut
 from services.inference_gateway.proxy.sessions import SessionLedger
-from services.inference_gateway.proxy.settings import ProxySettings
+from services.inference_gateway.proxy.settings import Paths, ProxySettings
 from services.inference_gateway.proxy.shadow import Shadows
 from services.inference_gateway.proxy.sleepers import Sleepers
 from services.inference_gateway.proxy.snapshot import ALL_PROJECTS, Deployment, Key, Snapshot
+from services.inference_gateway.proxy.spool import Uploads
 from services.inference_gateway.proxy.ssrf import UpstreamRefused
 from services.inference_gateway.proxy.turns import AllTurns
 from services.inference_gateway.proxy.wire import Request
@@ -65,6 +69,7 @@ class Gateway:
         records: Spool,
         control: ControlClient,
         ledger: Ledger,
+        paths: Paths,
         clock: Callable[[], float] = time.monotonic,
         sessions: SessionLedger | None = None,
         exporter: SpanExporter | None = None,
@@ -85,6 +90,8 @@ class Gateway:
         self.limiter = Limiter(ledger, settings.assumed_answer_tokens)
         self._newcomers = Newcomers(control, clock)
         self.sleepers = Sleepers(control, settings, clock, metrics.woken_seconds.observe)
+        self._uploads = Uploads(paths.uploads, settings.max_upload_bytes, settings.max_uploads)
+        self._parts = PartWriter(paths.batches)
 
     def use(self, snapshot: Snapshot) -> None:
         """Swaps the picture, and drops what belonged to things that are gone."""
@@ -111,6 +118,8 @@ class Gateway:
             _route(request)
             if _needs_key(request):
                 request.caller = self._caller(request)
+            if request.method == "POST" and request.path == stored.FILES:
+                request.spool = self._uploads.begin()
         except ApiError as error:
             self._count(request, error.status)
             raise
@@ -178,6 +187,25 @@ class Gateway:
         """An application's own spans, by OTLP/HTTP."""
         await spans.take(self._control, self._counted(request), request, reply)
 
+    async def stored(self, request: Request, reply: Reply) -> None:
+        """Files and batches: handed to the control plane as they came, with who asks."""
+        key, project = _known(request), self._project(request)
+        self.limiter.count_request(key, project, self._routes().limits_of(project))
+        envelope = {
+            "project": project,
+            "api_key": key.name,
+            "role": key.role,
+            "method": request.method,
+            "path": request.path,
+            "query": request.query,
+            "content_type": request.headers.get("content-type", ""),
+            "spool": str(request.spool.path) if request.spool else "",
+        }
+        try:
+            await self._control.relay(stored.PATH, request.body, envelope, reply, self.settings.upload_seconds)
+        except ControlFailed as error:
+            raise errors.overloaded(f"Files and batches cannot be reached now ({error}).") from error
+
     # -- completions -------------------------------------------------------------------------------------------------
 
     async def _complete(self, dialect: Dialect, request: Request, reply: Reply) -> None:
@@ -187,14 +215,16 @@ class Gateway:
         limits = snapshot.limits_of(project)
         try:
             ask = dialect.parse(request.body)
+            line = parts.line_of(request, ask.stream) if key.batch else 0
             deployment, wish = routing.resolve(snapshot, project, ask.model, request.headers)
         except ApiError as error:  # what is wrong counts as well
             error.headers = error.headers | self.limiter.count_request(key, project, limits)
             raise
         hold = self.limiter.reserve(key, project, limits, ask, deployment)
-        exchange = Exchange(self, reply, dialect, ask, deployment, wish, request.headers.get("traceparent", ""))
+        out = HeldReply(reply) if key.batch else reply
+        exchange = Exchange(self, out, dialect, ask, deployment, wish, request.headers.get("traceparent", ""))
         exchange.headers |= hold.headers
-        exchange.on_begin, exchange.work = hold.answered, hold.work
+        exchange.on_begin, exchange.work, exchange.aside = hold.answered, hold.work, bool(key.batch)
         if ask.may_keep and snapshot.keeps_completions(project):
             exchange.on_whole = lambda: self._record(exchange, request, key, "")
         if self._exporter is not None:
@@ -202,6 +232,8 @@ class Gateway:
         error_type = "cancelled"
         try:
             await exchange.run()
+            if isinstance(out, HeldReply):
+                await out.keep(self._parts, key.batch, line, exchange.target.model_version if exchange.target else "")
             error_type = answering.UPSTREAM_ERROR if exchange.answer.finish_reason == answering.UPSTREAM_ERROR else ""
         except ApiError as error:
             error_type = error.code
@@ -212,13 +244,15 @@ class Gateway:
             raise
         finally:
             exchange.answer.settle()
-            hold.settle(exchange.answer, exchange.target, reply.started)
+            hold.settle(exchange.answer, exchange.target, out.started)
             self._note(exchange, request, project, error_type)
-            is_told = reply.started or error_type != "cancelled"
+            is_told = out.started or error_type != "cancelled"
             if exchange.on_whole is not None and is_told:  # it never came to its end
                 self._record(exchange, request, key, error_type)
             if self.shadows.plans and reply.ended and not error_type:
                 self.shadows.after(exchange, key)
+        if isinstance(out, HeldReply):
+            out.release()
 
     def _note(self, exchange: Exchange, request: Request, project: str, error_type: str) -> None:
         target, answer = exchange.target, exchange.answer
@@ -309,8 +343,7 @@ class Gateway:
         return self.snapshot
 
     def _count(self, request: Request, status: int) -> None:
-        route = request.path if request.path in ROUTES else MODELS if request.path.startswith(MODELS) else "other"
-        self.metrics.answered(route, status)
+        self.metrics.answered(request.path if request.path in ROUTES else _label(request.path), status)
 
 
 ROUTES: dict[str, dict[str, Answerer]] = {
@@ -330,11 +363,18 @@ def _route(request: Request) -> Answerer:
     methods = ROUTES.get(request.path)
     if methods is None and request.path.startswith(f"{MODELS}/"):
         methods = {"GET": Gateway.model}
+    if methods is None and (template := stored.template_of(request.path)):
+        methods = dict.fromkeys(stored.METHODS[template], Gateway.stored)
     if methods is None:
         raise errors.unknown_path(request.path)
     if request.method not in methods:
         raise errors.method_not_allowed(request.method, ", ".join(methods))
     return methods[request.method]
+
+
+def _label(path: str) -> str:
+    """One time series a kind of path, whatever strangers ask for."""
+    return MODELS if path.startswith(MODELS) else stored.template_of(path) or "other"
 
 
 def _needs_key(request: Request) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from services.inference_gateway.proxy import openapi_stored
 from services.inference_gateway.proxy.bounds import MAX_CHOICES
 from services.inference_gateway.proxy.gateway import MODELS, ROUTES
 
@@ -160,8 +161,11 @@ def document() -> dict[str, Any]:
         "info": {"title": "Gyre: the OpenAI endpoint", "version": "1"},
         "servers": [{"url": "http://127.0.0.1:8080"}],
         "security": [{"key": []}],
-        "paths": paths,
-        "components": {"schemas": SCHEMAS, "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}}},
+        "paths": paths | openapi_stored.paths(),
+        "components": {
+            "schemas": SCHEMAS | openapi_stored.SCHEMAS,
+            "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
+        },
     }
 
 

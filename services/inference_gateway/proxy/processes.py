@@ -1,7 +1,7 @@
 """What the control plane holds: the worker processes, kept running, and their end of the control socket.
 
     pool = ProxyPool(settings, paths, host, port, record=store_batch, on_feedback=submit,
-                     on_spans=keep, knows_key=ask)
+                     on_spans=keep, knows_key=ask, on_stored=store)
     await pool.start()          # returns when every worker listens
     write_snapshot(paths.snapshot, snapshot)
     ...
@@ -46,8 +46,9 @@ from services.inference_gateway.proxy.outcomes import Outcomes
 from services.inference_gateway.proxy.records import NEW
 from services.inference_gateway.proxy.sent_out import Place
 from services.inference_gateway.proxy.server import BACKLOG, bind
-from services.inference_gateway.proxy.settings import Paths, ProxySettings
+from services.inference_gateway.proxy.settings import SCRATCH, Paths, ProxySettings
 from services.inference_gateway.proxy.shipper import Record, Shipper
+from services.inference_gateway.proxy.stored import StoredSink
 
 log = logging.getLogger(__name__)
 START_SECONDS = 30.0
@@ -60,7 +61,7 @@ LONGEST_SOCKET_PATH = 100
 
 
 class ProxyPool:
-    """`record`, `on_feedback`, `on_spans` and `knows_key` are called in the caller's event loop."""
+    """`record`, `on_feedback`, `on_spans`, `knows_key` and `on_stored` are called in the caller's event loop."""
 
     def __init__(
         self,
@@ -73,6 +74,7 @@ class ProxyPool:
         on_feedback: FeedbackSink,
         on_spans: SpansSink,
         knows_key: KeyQuestion,
+        on_stored: StoredSink,
         on_wake: WakeCall = nobody_sleeps,
         registry: CollectorRegistry | None = None,
     ) -> None:
@@ -84,7 +86,7 @@ class ProxyPool:
         registry.register(ProxyMetrics(paths.metrics))
         self._control_path = _socket_path(paths.control)
         self._control = ControlServer(
-            self._control_path, settings, on_feedback, on_spans, knows_key, self._heard, on_wake
+            self._control_path, settings, on_feedback, on_spans, knows_key, self._heard, on_stored, on_wake
         )
         self._shipper = Shipper(paths.spool, paths.dead, record, settings, registry)
         self._statuses: dict[int, WorkerStatus] = {}
@@ -283,9 +285,13 @@ async def _listen(host: str, port: int, count: int) -> list[socket.socket]:
 
 
 def _clean_up(paths: Paths) -> None:
-    """What workers of an earlier life left behind: their counts, and segments that they did not finish."""
+    """What workers of an earlier life left behind: their counts, uploads, scratch, and segments that they did not finish."""
     for old in paths.metrics.glob("*.db"):
         old.unlink(missing_ok=True)
+    for upload in paths.uploads.glob("*"):
+        upload.unlink(missing_ok=True)
+    for scratch in paths.folder.glob(SCRATCH + "*"):
+        shutil.rmtree(scratch, ignore_errors=True)
     for half in paths.spool.glob(f"*{NEW}"):
         if time.time() - half.stat().st_mtime > HALF_SEGMENT_SECONDS:
             half.unlink(missing_ok=True)

@@ -8,6 +8,7 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 MIB = 1024 * 1024
+SCRATCH = "batch-"  # how folders begin in which a batch is put together
 
 
 class ProxySettings(BaseSettings):
@@ -22,10 +23,13 @@ class ProxySettings(BaseSettings):
     max_body_bytes: int = Field(10 * MIB, ge=1024, description="A request's body; more gets 413.")
     max_buffered_bytes: int = Field(256 * MIB, ge=MIB, description="All bodies being received; more get 503.")
     max_response_bytes: int = Field(64 * MIB, ge=1024, description="A reply that is not streamed, and one SSE event.")
+    max_upload_bytes: int = Field(200 * MIB, ge=1024, description="A file sent to /v1/files; more gets 413.")
+    max_uploads: int = Field(4, ge=1, description="Files that a worker receives at once; more get 503.")
     max_pipelined: int = Field(16, ge=1, description="Requests waiting on one connection before it is read no more.")
 
     header_seconds: float = Field(10, gt=0, description="From the first byte of a request to the end of its headers.")
     body_seconds: float = Field(60, gt=0, description="From the headers to the end of the body.")
+    upload_seconds: float = Field(600, gt=0, description="The same, for a file.")
     keep_alive_seconds: float = Field(75, gt=0, description="An idle connection is closed after this.")
     write_stall_seconds: float = Field(60, gt=0, description="A client that reads nothing for so long is dropped.")
     sweep_seconds: float = Field(0.5, gt=0, description="How often the time-outs of clients are looked at.")
@@ -90,7 +94,9 @@ class Paths:
         self.sessions = self.folder / "sessions"
         self.ledger = self.folder / "ledger"
         self.control = self.folder / "control.sock"
+        self.uploads = self.folder / "uploads"
+        self.batches = self.folder / "batches"
 
     def create(self) -> None:
-        for folder in (self.folder, self.spool, self.dead, self.metrics):
+        for folder in (self.folder, self.spool, self.dead, self.metrics, self.uploads, self.batches):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -33,7 +33,11 @@ class TargetState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A caller's key. `name` is `projects/{p}/keys/{id}`; `project` may be `*`; `expires` in Unix seconds, 0: never."""
+    """A caller's key. `name` is `projects/{p}/keys/{id}`; `project` may be `*`; `expires` in Unix seconds, 0: never.
+
+    `batch` is the id of the batch for which the gateway itself asks with this key: its answers are kept in part files,
+    and it takes places at an engine only when nobody else wants them.
+    """
 
     name: str
     project: str
@@ -41,6 +45,7 @@ class Key:
     limits: Limits = NO_LIMITS
     expires: float = 0.0
     revoked: bool = False
+    batch: str = ""
 
 
 @dataclass(frozen=True, slots=True)

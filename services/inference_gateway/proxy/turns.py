@@ -3,6 +3,8 @@ once, and when to come back.
 
 Each worker has its share of an engine's places, and a queue of its own: the kernel spreads connections over workers
 alike for all projects, so shares that are fair in each worker are fair in the sum.
+
+What batches ask waits in a queue of its own (`aside`), whose turn comes when nobody waits in the other one.
 """
 
 from __future__ import annotations
@@ -27,6 +29,9 @@ class Busy(UpstreamError):
     def __init__(self, seconds: float) -> None:
         super().__init__(f"its queue is {seconds:.0f} s too long")
         self.seconds = seconds
+
+
+Queue = FairQueue[asyncio.Future[None]]
 
 
 class DrainRate:
@@ -62,6 +67,7 @@ class Turns:
         self._clock = clock
         self._waited = waited
         self._queue: FairQueue[asyncio.Future[None]] = FairQueue()
+        self._aside: FairQueue[asyncio.Future[None]] = FairQueue()
         self._rate = DrainRate()
         self._running = 0
         self._seen = clock()
@@ -69,43 +75,51 @@ class Turns:
 
     @property
     def waiting(self) -> int:
-        return len(self._queue)
+        return len(self._queue) + len(self._aside)
 
     @property
     def idle(self) -> bool:
-        return not self._running and not self._queue
+        return not self._running and not self._queue and not self._aside
 
-    def turn(self, project: str, cost: int, used: Callable[[], int]) -> Turn:
+    def turn(self, project: str, cost: int, used: Callable[[], int], aside: bool = False) -> Turn:
         """`async with` it, a request waits for a place and holds it. `cost` is estimated work, `used` tells at the end
-        what it was.
+        what it was. `aside`: it waits until nobody else does.
         """
-        return Turn(self, project, cost, used)
+        return Turn(self, self._aside if aside else self._queue, project, cost, used)
 
-    async def enter(self, project: str, cost: int) -> None:
-        if self._running < self.places and not self._queue:
+    async def enter(self, queue: Queue, project: str, cost: int) -> None:
+        if self._running < self.places and not self._queue and not queue:
             self._look(0)
             self._running += 1
-            self._queue.ran(project, cost)
+            queue.ran(project, cost)
             return
-        self._check(project, cost)
+        if queue is self._queue:
+            self._check(project, cost)
         turn = asyncio.get_running_loop().create_future()
-        self._queue.push(project, cost, turn)
+        queue.push(project, cost, turn)
         since = self._clock()
         try:
+            async with asyncio.timeout(self._settings.queue_seconds if queue is self._aside else None):
+                await self._wait(queue, project, cost, turn)
+        except TimeoutError:
+            raise Busy(1.0) from None  # a batch comes again; until then its request holds nothing
+        self._waited(self._clock() - since)
+
+    async def _wait(self, queue: Queue, project: str, cost: int, turn: asyncio.Future[None]) -> None:
+        try:
             await turn
-            self._waited(self._clock() - since)
         except asyncio.CancelledError:
-            self._queue.remove(project, cost, turn)
+            queue.remove(project, cost, turn)
             if turn.done() and not turn.cancelled():
-                self.leave(project, cost, 0)  # its turn came just as its client left
+                self.leave(queue, project, cost, 0)  # its turn came just as its client left
             raise
 
-    def leave(self, project: str, cost: int, used: int) -> None:
+    def leave(self, queue: Queue, project: str, cost: int, used: int) -> None:
         self._look(cost)
         self._running -= 1
-        self._queue.correct(project, used - cost)
-        while self._queue and self._running < self.places:
-            _, turn = self._queue.pop()
+        queue.correct(project, used - cost)
+        while (self._queue or self._aside) and self._running < self.places:
+            _, turn = (self._queue or self._aside).pop()
             if not turn.done():
                 self._running += 1
                 turn.set_result(None)
@@ -129,10 +143,11 @@ class Turns:
 class Turn:
     """One request's. Entering raises Busy."""
 
-    __slots__ = ("_cost", "_holds", "_project", "_turns", "_used")
+    __slots__ = ("_cost", "_holds", "_project", "_queue", "_turns", "_used")
 
-    def __init__(self, turns: Turns, project: str, cost: int, used: Callable[[], int]) -> None:
+    def __init__(self, turns: Turns, queue: Queue, project: str, cost: int, used: Callable[[], int]) -> None:
         self._turns = turns
+        self._queue = queue
         self._project = project
         self._cost = cost
         self._used = used
@@ -140,12 +155,12 @@ class Turn:
 
     async def __aenter__(self) -> None:
         if self._turns.places:
-            await self._turns.enter(self._project, self._cost)
+            await self._turns.enter(self._queue, self._project, self._cost)
             self._holds = True
 
     async def __aexit__(self, *_: object) -> None:
         if self._holds:
-            self._turns.leave(self._project, self._cost, self._used())
+            self._turns.leave(self._queue, self._project, self._cost, self._used())
 
 
 class AllTurns:

@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from typing import TYPE_CHECKING
 
 from services.inference_gateway.proxy import ulid
 from services.inference_gateway.proxy.snapshot import Key
+
+if TYPE_CHECKING:
+    from services.inference_gateway.proxy.spool import Spool
 
 REASONS = {status.value: status.phrase for status in HTTPStatus} | {499: "Client Closed Request"}
 JSON = "application/json; charset=utf-8"
@@ -24,7 +28,7 @@ NAMES = {form.encode(): name.lower() for name in _COMMON for form in (name, name
 @dataclass(slots=True)
 class Request:
     """One request. Header names are lower case; of a repeated header the last value counts. `caller` is set when its
-    key was found good; `received` is when its last byte came, on the server's clock."""
+    key was found good; `received` is when its last byte came, on the server's clock; `spool` has the body of an upload."""
 
     method: str
     path: str
@@ -34,6 +38,8 @@ class Request:
     http_1_0: bool = False
     received: float = 0.0
     caller: Key | None = None
+    query: str = ""
+    spool: Spool | None = None
 
     def bearer(self) -> str:
         """The API key: `Authorization: Bearer`, or `api-key`, as Azure's clients send it."""

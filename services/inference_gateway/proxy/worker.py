@@ -58,6 +58,7 @@ class Worker:
             self._records,
             self._control,
             self._ledger,
+            paths,
             sessions=sessions,
             exporter=self._exporter,
         )

@@ -26,30 +26,33 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from gyre.inference_gateway.v1 import completion_pb2 as gyre_dot_inference__gateway_dot_v1_dot_completion__pb2
 from gyre.inference_gateway.v1 import deployment_pb2 as gyre_dot_inference__gateway_dot_v1_dot_deployment__pb2
 from gyre.inference_gateway.v1 import experiment_pb2 as gyre_dot_inference__gateway_dot_v1_dot_experiment__pb2
+from gyre.inference_gateway.v1 import inference_batch_pb2 as gyre_dot_inference__gateway_dot_v1_dot_inference__batch__pb2
 from gyre.inference_gateway.v1 import rollout_pb2 as gyre_dot_inference__gateway_dot_v1_dot_rollout__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&gyre/inference_gateway/v1/events.proto\x12\x19gyre.inference_gateway.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a*gyre/inference_gateway/v1/completion.proto\x1a*gyre/inference_gateway/v1/deployment.proto\x1a*gyre/inference_gateway/v1/experiment.proto\x1a\'gyre/inference_gateway/v1/rollout.proto\"\x97\x01\n\x0f\x44\x65ploymentReady\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x37\n\x06shares\x18\x02 \x03(\x0b\x32\'.gyre.inference_gateway.v1.TrafficShare\x12.\n\nready_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x61lias\x18\x04 \x01(\t\"R\n\x11\x44\x65ploymentDeleted\x12\x0c\n\x04name\x18\x01 \x01(\t\x12/\n\x0b\x64\x65lete_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"g\n\x10\x44\x65ploymentFailed\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x16\n\x0e\x66\x61ilure_reason\x18\x02 \x01(\t\x12-\n\tfail_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x96\x01\n\x0eTrafficShifted\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x37\n\x06shares\x18\x02 \x03(\x0b\x32\'.gyre.inference_gateway.v1.TrafficShare\x12.\n\nshift_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x61lias\x18\x04 \x01(\t\"\xc3\x01\n\x0fRolloutFinished\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\ndeployment\x18\x02 \x01(\t\x12\x37\n\x05state\x18\x03 \x01(\x0e\x32(.gyre.inference_gateway.v1.Rollout.State\x12\x16\n\x0e\x66\x61ilure_reason\x18\x04 \x01(\t\x12\x0f\n\x07reverts\x18\x05 \x01(\t\x12,\n\x08\x65nd_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x91\x01\n\x0cTrafficShare\x12\x0e\n\x06target\x18\x01 \x01(\t\x12\x31\n\x06\x65ngine\x18\x02 \x01(\x0e\x32!.gyre.inference_gateway.v1.Engine\x12\x15\n\rmodel_version\x18\x03 \x01(\t\x12\x0f\n\x07variant\x18\x04 \x01(\t\x12\x16\n\x0eweight_percent\x18\x05 \x01(\x05\"\x8e\x02\n\x12\x43ompletionRecorded\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\ndeployment\x18\x02 \x01(\t\x12\x15\n\rmodel_version\x18\x03 \x01(\t\x12\x0f\n\x07variant\x18\x04 \x01(\t\x12\x15\n\rfinish_reason\x18\x05 \x01(\t\x12/\n\x05usage\x18\x06 \x01(\x0b\x32 .gyre.inference_gateway.v1.Usage\x12\x1e\n\x16time_to_first_token_ms\x18\x07 \x01(\x01\x12\x13\n\x0b\x64uration_ms\x18\x08 \x01(\x01\x12\x31\n\rcomplete_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xf6\x01\n\x12\x45xperimentFinished\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\ndeployment\x18\x02 \x01(\t\x12:\n\x05state\x18\x03 \x01(\x0e\x32+.gyre.inference_gateway.v1.Experiment.State\x12<\n\x06winner\x18\x04 \x01(\x0e\x32,.gyre.inference_gateway.v1.Experiment.Winner\x12\x16\n\x0e\x66\x61ilure_reason\x18\x05 \x01(\t\x12,\n\x08\x65nd_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestampb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&gyre/inference_gateway/v1/events.proto\x12\x19gyre.inference_gateway.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a*gyre/inference_gateway/v1/completion.proto\x1a*gyre/inference_gateway/v1/deployment.proto\x1a*gyre/inference_gateway/v1/experiment.proto\x1a/gyre/inference_gateway/v1/inference_batch.proto\x1a\'gyre/inference_gateway/v1/rollout.proto\"\x97\x01\n\x0f\x44\x65ploymentReady\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x37\n\x06shares\x18\x02 \x03(\x0b\x32\'.gyre.inference_gateway.v1.TrafficShare\x12.\n\nready_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x61lias\x18\x04 \x01(\t\"R\n\x11\x44\x65ploymentDeleted\x12\x0c\n\x04name\x18\x01 \x01(\t\x12/\n\x0b\x64\x65lete_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"g\n\x10\x44\x65ploymentFailed\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x16\n\x0e\x66\x61ilure_reason\x18\x02 \x01(\t\x12-\n\tfail_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x96\x01\n\x0eTrafficShifted\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x37\n\x06shares\x18\x02 \x03(\x0b\x32\'.gyre.inference_gateway.v1.TrafficShare\x12.\n\nshift_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x61lias\x18\x04 \x01(\t\"\xc3\x01\n\x0fRolloutFinished\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\ndeployment\x18\x02 \x01(\t\x12\x37\n\x05state\x18\x03 \x01(\x0e\x32(.gyre.inference_gateway.v1.Rollout.State\x12\x16\n\x0e\x66\x61ilure_reason\x18\x04 \x01(\t\x12\x0f\n\x07reverts\x18\x05 \x01(\t\x12,\n\x08\x65nd_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x91\x01\n\x0cTrafficShare\x12\x0e\n\x06target\x18\x01 \x01(\t\x12\x31\n\x06\x65ngine\x18\x02 \x01(\x0e\x32!.gyre.inference_gateway.v1.Engine\x12\x15\n\rmodel_version\x18\x03 \x01(\t\x12\x0f\n\x07variant\x18\x04 \x01(\t\x12\x16\n\x0eweight_percent\x18\x05 \x01(\x05\"\x8e\x02\n\x12\x43ompletionRecorded\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\ndeployment\x18\x02 \x01(\t\x12\x15\n\rmodel_version\x18\x03 \x01(\t\x12\x0f\n\x07variant\x18\x04 \x01(\t\x12\x15\n\rfinish_reason\x18\x05 \x01(\t\x12/\n\x05usage\x18\x06 \x01(\x0b\x32 .gyre.inference_gateway.v1.Usage\x12\x1e\n\x16time_to_first_token_ms\x18\x07 \x01(\x01\x12\x13\n\x0b\x64uration_ms\x18\x08 \x01(\x01\x12\x31\n\rcomplete_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xf6\x01\n\x12\x45xperimentFinished\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\ndeployment\x18\x02 \x01(\t\x12:\n\x05state\x18\x03 \x01(\x0e\x32+.gyre.inference_gateway.v1.Experiment.State\x12<\n\x06winner\x18\x04 \x01(\x0e\x32,.gyre.inference_gateway.v1.Experiment.Winner\x12\x16\n\x0e\x66\x61ilure_reason\x18\x05 \x01(\t\x12,\n\x08\x65nd_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xa0\x02\n\x16InferenceBatchFinished\x12\x0c\n\x04name\x18\x01 \x01(\t\x12>\n\x05state\x18\x02 \x01(\x0e\x32/.gyre.inference_gateway.v1.InferenceBatch.State\x12\x13\n\x0btotal_count\x18\x03 \x01(\x05\x12\x17\n\x0f\x63ompleted_count\x18\x04 \x01(\x05\x12\x14\n\x0c\x66\x61iled_count\x18\x05 \x01(\x05\x12\x16\n\x0esource_version\x18\x06 \x01(\t\x12\x16\n\x0eresult_version\x18\x07 \x01(\t\x12\x16\n\x0e\x66\x61ilure_reason\x18\x08 \x01(\t\x12,\n\x08\x65nd_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestampb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'gyre.inference_gateway.v1.events_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_DEPLOYMENTREADY']._serialized_start=276
-  _globals['_DEPLOYMENTREADY']._serialized_end=427
-  _globals['_DEPLOYMENTDELETED']._serialized_start=429
-  _globals['_DEPLOYMENTDELETED']._serialized_end=511
-  _globals['_DEPLOYMENTFAILED']._serialized_start=513
-  _globals['_DEPLOYMENTFAILED']._serialized_end=616
-  _globals['_TRAFFICSHIFTED']._serialized_start=619
-  _globals['_TRAFFICSHIFTED']._serialized_end=769
-  _globals['_ROLLOUTFINISHED']._serialized_start=772
-  _globals['_ROLLOUTFINISHED']._serialized_end=967
-  _globals['_TRAFFICSHARE']._serialized_start=970
-  _globals['_TRAFFICSHARE']._serialized_end=1115
-  _globals['_COMPLETIONRECORDED']._serialized_start=1118
-  _globals['_COMPLETIONRECORDED']._serialized_end=1388
-  _globals['_EXPERIMENTFINISHED']._serialized_start=1391
-  _globals['_EXPERIMENTFINISHED']._serialized_end=1637
+  _globals['_DEPLOYMENTREADY']._serialized_start=325
+  _globals['_DEPLOYMENTREADY']._serialized_end=476
+  _globals['_DEPLOYMENTDELETED']._serialized_start=478
+  _globals['_DEPLOYMENTDELETED']._serialized_end=560
+  _globals['_DEPLOYMENTFAILED']._serialized_start=562
+  _globals['_DEPLOYMENTFAILED']._serialized_end=665
+  _globals['_TRAFFICSHIFTED']._serialized_start=668
+  _globals['_TRAFFICSHIFTED']._serialized_end=818
+  _globals['_ROLLOUTFINISHED']._serialized_start=821
+  _globals['_ROLLOUTFINISHED']._serialized_end=1016
+  _globals['_TRAFFICSHARE']._serialized_start=1019
+  _globals['_TRAFFICSHARE']._serialized_end=1164
+  _globals['_COMPLETIONRECORDED']._serialized_start=1167
+  _globals['_COMPLETIONRECORDED']._serialized_end=1437
+  _globals['_EXPERIMENTFINISHED']._serialized_start=1440
+  _globals['_EXPERIMENTFINISHED']._serialized_end=1686
+  _globals['_INFERENCEBATCHFINISHED']._serialized_start=1689
+  _globals['_INFERENCEBATCHFINISHED']._serialized_end=1977
 # @@protoc_insertion_point(module_scope)

@@ -11,6 +11,7 @@ from google.protobuf.internal import containers as _containers
 from gyre.inference_gateway.v1 import completion_pb2 as _completion_pb2
 from gyre.inference_gateway.v1 import deployment_pb2 as _deployment_pb2
 from gyre.inference_gateway.v1 import experiment_pb2 as _experiment_pb2
+from gyre.inference_gateway.v1 import inference_batch_pb2 as _inference_batch_pb2
 from gyre.inference_gateway.v1 import rollout_pb2 as _rollout_pb2
 import builtins as _builtins
 import sys
@@ -310,3 +311,53 @@ class ExperimentFinished(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ExperimentFinished: _TypeAlias = ExperimentFinished  # noqa: Y015
+
+@_typing.final
+class InferenceBatchFinished(_message.Message):
+    """A batch came to its end."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    TOTAL_COUNT_FIELD_NUMBER: _builtins.int
+    COMPLETED_COUNT_FIELD_NUMBER: _builtins.int
+    FAILED_COUNT_FIELD_NUMBER: _builtins.int
+    SOURCE_VERSION_FIELD_NUMBER: _builtins.int
+    RESULT_VERSION_FIELD_NUMBER: _builtins.int
+    FAILURE_REASON_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Aggregate: `projects/{project}/inferenceBatches/{id}`."""
+    state: _inference_batch_pb2.InferenceBatch.State.ValueType
+    """COMPLETED, FAILED, CANCELLED or EXPIRED."""
+    total_count: _builtins.int
+    completed_count: _builtins.int
+    failed_count: _builtins.int
+    source_version: _builtins.str
+    """Data set versions; empty where files are the source and the result."""
+    result_version: _builtins.str
+    failure_reason: _builtins.str
+    """For programs; empty unless FAILED."""
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        state: _inference_batch_pb2.InferenceBatch.State.ValueType = ...,
+        total_count: _builtins.int = ...,
+        completed_count: _builtins.int = ...,
+        failed_count: _builtins.int = ...,
+        source_version: _builtins.str = ...,
+        result_version: _builtins.str = ...,
+        failure_reason: _builtins.str = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["completed_count", b"completed_count", "end_time", b"end_time", "failed_count", b"failed_count", "failure_reason", b"failure_reason", "name", b"name", "result_version", b"result_version", "source_version", b"source_version", "state", b"state", "total_count", b"total_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___InferenceBatchFinished: _TypeAlias = InferenceBatchFinished  # noqa: Y015

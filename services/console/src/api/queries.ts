@@ -22,6 +22,7 @@ export const OWNER = {
   completions: "inference_gateway",
   traces: "inference_gateway",
   spending: "inference_gateway",
+  "inference-batches": "inference_gateway",
   feedback: "feedback",
   "feedback-batches": "feedback",
   queues: "gpu_scheduler",

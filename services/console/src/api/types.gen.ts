@@ -211,6 +211,17 @@ export type ExperimentWinner =
   | "WINNER_B"
   | "WINNER_NONE";
 
+export type InferenceBatchState =
+  | "STATE_UNSPECIFIED"
+  | "STATE_VALIDATING"
+  | "STATE_IN_PROGRESS"
+  | "STATE_FINALIZING"
+  | "STATE_COMPLETED"
+  | "STATE_FAILED"
+  | "STATE_CANCELLING"
+  | "STATE_CANCELLED"
+  | "STATE_EXPIRED";
+
 export type ReplicaState =
   | "STATE_UNSPECIFIED"
   | "STATE_PENDING"
@@ -960,6 +971,45 @@ export interface ExperimentPoint {
   difference: number;
   low: number;
   high: number;
+}
+
+export interface InferenceBatch {
+  name: string;
+  display_name: string;
+  state: InferenceBatchState;
+  create_time?: string | null;
+  update_time?: string | null;
+  etag: string;
+  created_by: string;
+  number: number;
+  failure_reason: string;
+  failure_message: string;
+  endpoint: string;
+  input_file: string;
+  output_file: string;
+  error_file: string;
+  source_version: string;
+  model: string;
+  system: string;
+  max_tokens: number;
+  temperature?: number | null;
+  result_dataset: string;
+  result_version: string;
+  model_versions: string[];
+  total_count: number;
+  completed_count: number;
+  failed_count: number;
+  start_time?: string | null;
+  end_time?: string | null;
+  expire_time?: string | null;
+  errors: LineError[];
+}
+
+export interface LineError {
+  line: number;
+  code: string;
+  message: string;
+  param: string;
 }
 
 export interface Scale {

@@ -12,6 +12,7 @@ import {
   LineChartOutlined,
   NodeIndexOutlined,
   RetweetOutlined,
+  UnorderedListOutlined,
 } from "@ant-design/icons";
 import type { ReactNode } from "react";
 import { NavLink } from "react-router";
@@ -60,6 +61,7 @@ const GROUPS: Group[] = [
       { to: "deployments", label: "nav.deployments", icon: <CloudServerOutlined aria-hidden /> },
       { to: "playground", label: "nav.playground", icon: <CommentOutlined aria-hidden /> },
       { to: "traces", label: "nav.traces", icon: <NodeIndexOutlined aria-hidden /> },
+      { to: "batches", label: "nav.batches", icon: <UnorderedListOutlined aria-hidden /> },
       {
         to: "feedback",
         label: "nav.feedback",

@@ -52,6 +52,7 @@ export const router = createBrowserRouter([
               { path: "deployments", element: page(() => import("@/pages/deployments/Deployments"), "Deployments") },
               { path: "traces", element: page(() => import("@/pages/traces/Traces"), "Traces") },
               { path: "traces/:id", element: page(() => import("@/pages/traces/TraceDetail"), "TraceDetail") },
+              { path: "batches", element: page(() => import("@/pages/batches/Batches"), "Batches") },
               { path: "queue", element: page(() => import("@/pages/queue/QueueAndCards"), "QueueAndCards") },
               { path: "access", element: page(() => import("@/pages/access/Access"), "Access") },
               { path: "audit", element: page(() => import("@/pages/audit/Audit"), "Audit") },

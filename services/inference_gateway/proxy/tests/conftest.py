@@ -19,7 +19,7 @@ from services.inference_gateway.proxy.ledger import Ledger
 from services.inference_gateway.proxy.metrics import Metrics
 from services.inference_gateway.proxy.records import Spool
 from services.inference_gateway.proxy.server import Server, bind
-from services.inference_gateway.proxy.settings import ProxySettings
+from services.inference_gateway.proxy.settings import Paths, ProxySettings
 from services.inference_gateway.proxy.snapshot import Deployment
 from services.inference_gateway.proxy.tests.bert import tiny_bert
 from services.inference_gateway.proxy.tests.support import Running, eventually, free_port, model_file, snapshot_of
@@ -41,7 +41,9 @@ async def start(tmp_path: Path) -> AsyncIterator[Start]:
             records = Spool(spool, chosen, lambda outcome: metrics.records.labels(outcome).inc())
             control_path = tmp_path / "c.sock"
             ledger = Ledger(tmp_path / "ledger")
-            gateway = Gateway(chosen, metrics, records, ControlClient(control_path), ledger, exporter=exporter)
+            gateway = Gateway(
+                chosen, metrics, records, ControlClient(control_path), ledger, Paths(tmp_path), exporter=exporter
+            )
             gateway.use(snapshot_of(list(deployments), consent=consent))
             server = Server(gateway, chosen)
             sock = bind("127.0.0.1", 0, reuse_port=False)
@@ -64,7 +66,7 @@ async def start(tmp_path: Path) -> AsyncIterator[Start]:
                 running.woken.append(target)
 
             control = ControlServer(
-                control_path, chosen, on_feedback, on_spans, knows_key, lambda status: None, on_wake
+                control_path, chosen, on_feedback, on_spans, knows_key, lambda status: None, running.store, on_wake
             )
             await control.start()
             stack.push_async_callback(control.stop)

@@ -16,10 +16,13 @@ from openai import AsyncOpenAI
 
 from services.inference_gateway.proxy.allowance import Limits
 from services.inference_gateway.proxy.control import FeedbackCall, KeyQuestion, SpansCall
+from services.inference_gateway.proxy.errors import unknown_path
 from services.inference_gateway.proxy.gateway import Gateway
 from services.inference_gateway.proxy.records import CompletionRecord, parse_line
+from services.inference_gateway.proxy.reply import Reply
 from services.inference_gateway.proxy.server import Server
 from services.inference_gateway.proxy.snapshot import Deployment, Key, Project, Snapshot, Target, make_snapshot
+from services.inference_gateway.proxy.stored import StoredCall, StoredSink
 
 KEY = "gyre-test-key"
 WAIT_SECONDS = 10.0
@@ -58,6 +61,11 @@ async def nobody(digest: str) -> bool:
     return False
 
 
+async def stores_nothing(call: StoredCall, reply: Reply) -> None:
+    """A control plane without files."""
+    raise unknown_path(call.path)
+
+
 @dataclass
 class Running:
     """A gateway that serves on `port`; what it did can be looked at."""
@@ -73,6 +81,7 @@ class Running:
     knows_key: KeyQuestion = field(default=nobody)
     clients: list[AsyncOpenAI] = field(default_factory=list)
     _seen: int = 0
+    on_stored: StoredSink = field(default=stores_nothing)
 
     @property
     def url(self) -> str:
@@ -84,6 +93,9 @@ class Running:
         """
         self.clients.append(AsyncOpenAI(base_url=f"{self.url}/v1", api_key=key, **({"max_retries": 0} | options)))
         return self.clients[-1]
+
+    async def store(self, call: StoredCall, reply: Reply) -> None:
+        await self.on_stored(call, reply)
 
     async def close_clients(self) -> None:
         for client in self.clients:

@@ -131,6 +131,25 @@ async def test_a_client_that_leaves_while_it_waits_or_just_then_takes_no_place_w
     await _take(subject, "p", 1)
 
 
+async def test_what_stands_aside_goes_last_and_is_sent_away_after_a_while():
+    subject = turns(Clock(), queue_seconds=0.05)
+    order: list[str] = []
+
+    async def take(name: str, aside: bool) -> None:
+        async with subject.turn("p", 1, lambda: 1, aside):
+            order.append(name)
+
+    async with subject.turn("p", 1, lambda: 1):
+        waiting = [asyncio.create_task(take("batch", True)), asyncio.create_task(take("person", False))]
+        await eventually(lambda: subject.waiting == 2)
+    await asyncio.gather(*waiting)
+    assert order == ["person", "batch"]
+    async with subject.turn("p", 1, lambda: 1):
+        with pytest.raises(Busy):
+            await take("batch", True)
+    assert subject.idle
+
+
 async def _take(subject: Turns, project: str, cost: int) -> None:
     async with subject.turn(project, cost, lambda: cost):
         pass

@@ -19,6 +19,7 @@ from services.inference_gateway.proxy.tests.support import KEY, Running, deploym
 NODE = Path(__file__).parent / "node"
 NPM = Path(__file__).parents[3] / "console" / "scripts" / "npm.py"
 LM_EVAL = "lm-eval[api]==0.4.13"
+LANGCHAIN = "langchain-openai==1.7.4"
 TASK = """
 task: greetings
 dataset_path: json
@@ -99,3 +100,19 @@ async def test_lm_eval_works_unchanged(running, tmp_path):
     (result,) = tmp_path.rglob("results_*.json")
     assert json.loads(result.read_text())["n-samples"]["greetings"]["effective"] == 2
     assert running.metric("gyre_gateway_requests_total", route="/v1/chat/completions", status="200") >= 2
+
+
+@pytest.mark.peers
+async def test_langchain_works_unchanged(running, tmp_path):
+    python = await environment_with(LANGCHAIN, tmp_path / "venv")
+    script = Path(__file__).with_name("langchain_asks.py")
+    address = {"OPENAI_BASE_URL": f"{running.url}/v1", "OPENAI_API_KEY": KEY}
+    status, said = await output_of(python, str(script), cwd=tmp_path, LANGSMITH_TRACING="false", **address)
+    assert status == 0, said[-3000:]
+    found = json.loads(said.splitlines()[-1])
+    assert found["whole"] and found["streamed"] == found["whole"]
+    assert found["tokens"] == found["streamed_tokens"] == 8
+    assert found["structured"]["colour"] in ("red", "blue")
+    assert len(found["batch"]) == 2 and all(found["batch"])
+    assert found["after_tool"] and found["responses"]
+    assert found["refusal"] == [404, "model_not_found"]  # LangChain has a class of its own for it

@@ -27,7 +27,15 @@ from services.inference_gateway.proxy.records import CompletionRecord
 from services.inference_gateway.proxy.settings import Paths, ProxySettings
 from services.inference_gateway.proxy.snapshot import Target, TargetState, write_snapshot
 from services.inference_gateway.proxy.tests import upstreams
-from services.inference_gateway.proxy.tests.support import KEY, deployment, eventually, free_port, nobody, snapshot_of
+from services.inference_gateway.proxy.tests.support import (
+    KEY,
+    deployment,
+    eventually,
+    free_port,
+    nobody,
+    snapshot_of,
+    stores_nothing,
+)
 from services.inference_gateway.proxy.tests.test_completions import HELLO
 from services.inference_gateway.proxy.tests.upstreams import STREAM_HEAD, chunked, piece, raw, whole
 
@@ -47,8 +55,7 @@ class Home:
         self.pool = ProxyPool(
             settings, self.paths, "127.0.0.1", self.port,
             record=self.record, on_feedback=self.on_feedback, on_spans=self.on_feedback, knows_key=nobody,
-            on_wake=self.on_wake,
-            registry=self.registry,
+            on_stored=stores_nothing, on_wake=self.on_wake, registry=self.registry,
         )  # fmt: skip
 
     async def record(self, batch: list[CompletionRecord]) -> None:
@@ -268,7 +275,7 @@ async def test_a_worker_ends_when_its_parent_is_gone(tmp_path):
         "async def nothing(batch): pass\n"
         "async def main():\n"
         "    pool = ProxyPool(ProxySettings(), Paths(Path(sys.argv[1])), '127.0.0.1', int(sys.argv[2]),"
-        " record=nothing, on_feedback=nothing, on_spans=nothing, knows_key=nothing)\n"
+        " record=nothing, on_feedback=nothing, on_spans=nothing, knows_key=nothing, on_stored=nothing)\n"
         "    await pool.start()\n"
         "    print(pool.pids[0], flush=True)\n"
         "    await asyncio.sleep(600)\n"
@@ -293,6 +300,7 @@ async def test_a_port_of_somebody_else_is_noticed(home):
         await ProxyPool(
             ProxySettings(), Paths(home.paths.folder / "second"), "127.0.0.1", home.port,
             record=home.record, on_feedback=home.on_feedback, on_spans=home.on_feedback, knows_key=nobody,
+            on_stored=stores_nothing,
         ).start()  # fmt: skip
 
 

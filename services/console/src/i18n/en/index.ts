@@ -2,6 +2,7 @@ import { datasets } from "./datasets";
 import { evaluations } from "./evaluations";
 import { feedback } from "./feedback";
 import { home } from "./home";
+import { inference } from "./inference";
 import { models } from "./models";
 import { operate } from "./operate";
 import { pipelines } from "./pipelines";
@@ -18,6 +19,7 @@ export const en = {
   ...evaluations,
   ...feedback,
   ...home,
+  ...inference,
   ...models,
   ...operate,
   ...pipelines,
