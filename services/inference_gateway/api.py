@@ -26,7 +26,7 @@ from gyre_kit.errors import Denied, Invalid
 from gyre_kit.names import project_of
 from gyre_kit.render import render
 
-from services.inference_gateway import completions, guard, lookups, reconcile, service, spending, store
+from services.inference_gateway import completions, guard, lookups, reconcile, routes, service, spending, store
 from services.inference_gateway.models import Completion, Deployment, Rollout, Target
 from services.inference_gateway.rollouts import AT_ONCE, Plan
 from services.inference_gateway.watching import MEASURES
@@ -84,8 +84,9 @@ class DeploymentApi(DeploymentServiceServicer):
             names = [row.name for row in found.rows]
             targets = await store.shown_targets(session, names)
             rollouts = await store.newest_rollouts(session, names)
+        own = routes.own_of(self.context.settings)
         return deployment_service_pb2.ListDeploymentsResponse(
-            deployments=[to_proto(row, targets[row.name], rollouts.get(row.name)) for row in found.rows],
+            deployments=[to_proto(row, targets[row.name], rollouts.get(row.name), own) for row in found.rows],
             next_page_token=found.next_page_token,
             total_size=found.total,
         )
@@ -150,7 +151,7 @@ class DeploymentApi(DeploymentServiceServicer):
         async with self.db.transaction() as session:
             targets = await store.targets_of(session, deployment.name)
             rollouts = await store.newest_rollouts(session, [deployment.name])
-        return to_proto(deployment, targets, rollouts.get(deployment.name))
+        return to_proto(deployment, targets, rollouts.get(deployment.name), routes.own_of(self.context.settings))
 
 
 class CompletionApi(CompletionServiceServicer):
@@ -210,10 +211,20 @@ class SpendingApi(SpendingServiceServicer):
         return spending.of_project(self.context.state["ledger"], project, [key.name for key in keys])
 
 
-def to_proto(deployment: Deployment, targets: Sequence[Target], rollout: Rollout | None) -> deployment_pb2.Deployment:
-    shown = [render(target, deployment_pb2.Target) for target in targets]
+def to_proto(
+    deployment: Deployment, targets: Sequence[Target], rollout: Rollout | None, own: routes.Own = routes.NOTHING_SAID
+) -> deployment_pb2.Deployment:
+    shown = [_target(target, own) for target in targets]
     change = rollout_to_proto(rollout) if rollout else None
     return render(deployment, deployment_pb2.Deployment, targets=shown, rollout=change)
+
+
+def _target(target: Target, own: routes.Own) -> deployment_pb2.Target:
+    """With what it costs: a replica by the settings, an upstream by what was said of it."""
+    shown = render(target, deployment_pb2.Target)
+    if target.variant:
+        shown.input_price_microusd, shown.output_price_microusd = own.input_price, own.output_price
+    return shown
 
 
 def rollout_to_proto(rollout: Rollout) -> rollout_pb2.Rollout:

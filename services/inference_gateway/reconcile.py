@@ -243,11 +243,7 @@ async def _publish(context: Context) -> None:
         deployments = await store.all_routes(session)
     context.state["watch"].forget_others(deployment.rollout for deployment, _ in deployments)
     revision = max(context.state.get("revision", 0) + 1, int(context.clock.now().timestamp() * 1000))
-    settings = context.settings
-    own = routes.Own(
-        settings.replica_input_price_microusd, settings.replica_output_price_microusd, settings.replica_parallel
-    )
-    new = routes.make(revision, keys, projects, deployments, own)
+    new = routes.make(revision, keys, projects, deployments, routes.own_of(context.settings))
     old: Snapshot | None = context.state.get("snapshot")
     if old is not None and replace(old, revision=revision) == new:
         return

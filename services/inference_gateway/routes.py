@@ -9,6 +9,7 @@ from typing import Any
 from services.inference_gateway.models import Deployment, KnownKey, KnownProject, Target, TargetState
 from services.inference_gateway.proxy import snapshot
 from services.inference_gateway.proxy.allowance import Limits, Period
+from services.inference_gateway.settings import Settings
 from services.inference_gateway.targets import short_version
 
 STATES = {
@@ -29,6 +30,12 @@ class Own:
 
 
 NOTHING_SAID = Own()
+
+
+def own_of(settings: Settings) -> Own:
+    return Own(
+        settings.replica_input_price_microusd, settings.replica_output_price_microusd, settings.replica_parallel
+    )
 
 
 def make(

@@ -1,6 +1,6 @@
 export const serving = {
   "playground.title": "Playground",
-  "playground.lead": "Ask what is deployed. Thumbs and corrections go to review.",
+  "playground.lead": "Ask what is deployed, up to four models at once. What you pick or correct goes to review.",
   "playground.deployment": "Deployment",
   "playground.clear": "New conversation",
   "playground.settings": "Settings",
@@ -76,4 +76,18 @@ export const serving = {
   "deployments.rolledBack": "{what} goes back to the split before",
   "deployments.stepsHint": "Per cents of the way to the new split, rising; the last one is 100.",
   "playground.remember": "Send earlier questions and answers along",
+  "playground.addModel": "Add a model",
+  "playground.removeModel": "Remove {what}",
+  "playground.modelNumber": "Model {n}",
+  "playground.share": "Copy link",
+  "playground.shared": "The link names models and settings; no texts are in it.",
+  "playground.apart": "Settings of its own for each model",
+  "playground.settingsOf": "Settings of model",
+  "playground.pick": "Better",
+  "playground.picked": "Picked",
+  "playground.pickHint": "This answer is the better one ({key})",
+  "playground.pickNote":
+    "The better answer goes to review as chosen, the others as rejected, and every model goes on from it. {pick} and a number picks, {stop} stops.",
+  "playground.again": "Again",
+  "playground.noPrice": "no price",
 } as const;
