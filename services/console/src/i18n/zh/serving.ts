@@ -87,7 +87,8 @@ export const serving: Translation<typeof source> = {
   "playground.pick": "更好",
   "playground.picked": "已选",
   "playground.pickHint": "此回答更好（{key}）",
-  "playground.pickNote": "更好的回答以“选中”进入审核，其余为“拒绝”；各模型的对话均由此继续。{pick} + 数字选择，{stop} 停止。",
+  "playground.pickNote":
+    "更好的回答以“选中”进入审核，其余为“拒绝”；各模型的对话均由此继续。{pick} + 数字选择，{stop} 停止。",
   "playground.again": "重试",
   "playground.noPrice": "未定价",
 };
