@@ -15,18 +15,32 @@ from gyre.inference_gateway.v1 import (
     rollout_pb2,
     spending_pb2,
     spending_service_pb2,
+    usage_pb2,
+    usage_service_pb2,
 )
 from gyre.inference_gateway.v1.completion_service_pb2_grpc import CompletionServiceServicer
 from gyre.inference_gateway.v1.deployment_service_pb2_grpc import DeploymentServiceServicer
 from gyre.inference_gateway.v1.spending_service_pb2_grpc import SpendingServiceServicer
+from gyre.inference_gateway.v1.usage_service_pb2_grpc import UsageServiceServicer
 from gyre_kit import resources
 from gyre_kit.app import Context
 from gyre_kit.auth import ALL_PROJECTS, caller
 from gyre_kit.errors import Denied, Invalid
 from gyre_kit.names import project_of
+from gyre_kit.periods import period_of
 from gyre_kit.render import render
 
-from services.inference_gateway import completions, guard, lookups, reconcile, routes, service, spending, store
+from services.inference_gateway import (
+    completions,
+    guard,
+    lookups,
+    reconcile,
+    routes,
+    service,
+    spending,
+    store,
+    usage,
+)
 from services.inference_gateway.models import Completion, Deployment, Rollout, Target
 from services.inference_gateway.rollouts import AT_ONCE, Plan
 from services.inference_gateway.watching import MEASURES
@@ -209,6 +223,16 @@ class SpendingApi(SpendingServiceServicer):
         async with self.db.transaction() as session:
             keys = await store.keys_of(session, project)
         return spending.of_project(self.context.state["ledger"], project, [key.name for key in keys])
+
+
+class UsageApi(UsageServiceServicer):
+    def __init__(self, context: Context) -> None:
+        self.db = context.db
+
+    async def GetUsage(self, request: usage_service_pb2.GetUsageRequest, _: Any) -> usage_pb2.UsageReport:
+        async with self.db.transaction() as session:
+            period = period_of(request, session.clock.now())
+            return await usage.report(session, request.name, period, request.group_by)
 
 
 def to_proto(

@@ -20,7 +20,7 @@ from gyre_kit.errors import from_rpc
 from gyre_kit.render import enum_number
 from sqlalchemy.exc import DataError, IntegrityError
 
-from services.inference_gateway import completions, store
+from services.inference_gateway import completions, store, usage
 from services.inference_gateway.proxy.control import FeedbackCall
 from services.inference_gateway.proxy.ledger import Ledger
 from services.inference_gateway.proxy.processes import ProxyPool
@@ -28,6 +28,7 @@ from services.inference_gateway.proxy.records import CompletionRecord
 from services.inference_gateway.proxy.sessions import SessionLedger
 from services.inference_gateway.proxy.settings import Paths, ProxySettings
 from services.inference_gateway.proxy.shipper import RecordsRefused
+from services.inference_gateway.proxy.usage import UsageLine
 from services.inference_gateway.reconcile import refresh_keys
 from services.inference_gateway.returning import returning
 from services.inference_gateway.watching import Watch
@@ -51,6 +52,7 @@ async def serving_openai(context: Context) -> AsyncIterator[None]:
         context.settings.bind,
         context.settings.openai_port,
         record=lambda records: store_records(context, records),
+        store_usage=lambda segment, lines: store_usage(context, segment, lines),
         on_feedback=lambda call: submit_feedback(context, call),
         knows_key=lambda digest: knows_key(context, digest),
         registry=context.metrics.registry,
@@ -73,6 +75,11 @@ async def store_records(context: Context, records: Sequence[CompletionRecord]) -
             await completions.keep(session, [completions.from_record(record) for record in records])
     except (DataError, IntegrityError) as error:
         raise RecordsRefused(str(error)[:300]) from error
+
+
+async def store_usage(context: Context, segment: str, lines: Sequence[UsageLine]) -> None:
+    async with context.db.transaction() as session:
+        await usage.keep(session, segment, lines)
 
 
 async def knows_key(context: Context, digest: str) -> bool:

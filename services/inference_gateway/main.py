@@ -6,7 +6,7 @@ from gyre_kit.app import App, run
 from gyre_kit.auth import Role
 from gyre_kit.reconcile import Reconciler
 
-from services.inference_gateway.api import CompletionApi, DeploymentApi, SpendingApi
+from services.inference_gateway.api import CompletionApi, DeploymentApi, SpendingApi, UsageApi
 from services.inference_gateway.events import HANDLERS
 from services.inference_gateway.front import serving_openai
 from services.inference_gateway.reconcile import (
@@ -22,7 +22,7 @@ from services.inference_gateway.settings import Settings
 app = App(
     component="inference_gateway",
     settings=Settings(),
-    servicers=[DeploymentApi, CompletionApi, SpendingApi],
+    servicers=[DeploymentApi, CompletionApi, SpendingApi, UsageApi],
     handlers=HANDLERS,
     reconcilers=[
         Reconciler(refresh_keys, every=30.0),

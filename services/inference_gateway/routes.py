@@ -33,9 +33,7 @@ NOTHING_SAID = Own()
 
 
 def own_of(settings: Settings) -> Own:
-    return Own(
-        settings.replica_input_price_microusd, settings.replica_output_price_microusd, settings.replica_parallel
-    )
+    return Own(settings.replica_input_price_microusd, settings.replica_output_price_microusd, settings.replica_parallel)
 
 
 def make(

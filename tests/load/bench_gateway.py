@@ -218,9 +218,13 @@ async def gateway(
     async def nobody(digest: str) -> bool:
         return False
 
+    async def store_usage(segment: str, lines: Any) -> None:
+        """Likewise."""
+
     pool = ProxyPool(
-        ProxySettings(), paths, "127.0.0.1", port, record=record, on_feedback=no_feedback, knows_key=nobody
-    )
+        ProxySettings(), paths, "127.0.0.1", port,
+        record=record, store_usage=store_usage, on_feedback=no_feedback, knows_key=nobody,
+    )  # fmt: skip
     async with pool:
         write_snapshot(paths.snapshot, snapshot)
         await pool.until_revision(1)

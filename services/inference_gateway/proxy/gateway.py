@@ -27,6 +27,7 @@ from services.inference_gateway.proxy.settings import ProxySettings
 from services.inference_gateway.proxy.snapshot import ALL_PROJECTS, Deployment, Key, Snapshot
 from services.inference_gateway.proxy.ssrf import UpstreamRefused
 from services.inference_gateway.proxy.turns import AllTurns
+from services.inference_gateway.proxy.usage import UsageMeter
 from services.inference_gateway.proxy.wire import Request
 
 CLIENT_LEFT = 499
@@ -60,6 +61,7 @@ class Gateway:
         self._records = records
         self._control = control
         self.limiter = Limiter(ledger, settings.assumed_answer_tokens)
+        self.usage = UsageMeter()
         self._newcomers = Newcomers(control, clock)
 
     def use(self, snapshot: Snapshot) -> None:
@@ -177,7 +179,9 @@ class Gateway:
             raise
         finally:
             exchange.answer.settle()
-            hold.settle(exchange.answer, exchange.target, reply.started)
+            bill = hold.settle(exchange.answer, exchange.target, reply.started)
+            if bill.tokens and exchange.target:
+                self.usage.add(key.name, exchange.deployment, exchange.target, bill)
             self._note(exchange, request, project, error_type)
             if reply.started and ask.may_keep and snapshot.keeps_completions(project):
                 self._record(exchange, request, key)

@@ -1,6 +1,6 @@
 """What the control plane holds: the worker processes, kept running, and their end of the control socket.
 
-    pool = ProxyPool(settings, paths, host, port, record=store_batch, on_feedback=submit, knows_key=ask)
+    pool = ProxyPool(settings, paths, host, port, record=…, store_usage=…, on_feedback=…, knows_key=…)
     await pool.start()          # returns when every worker listens
     write_snapshot(paths.snapshot, snapshot)
     ...
@@ -36,6 +36,7 @@ from services.inference_gateway.proxy.outcomes import Outcomes
 from services.inference_gateway.proxy.server import BACKLOG, bind
 from services.inference_gateway.proxy.settings import Paths, ProxySettings
 from services.inference_gateway.proxy.shipper import Record, Shipper
+from services.inference_gateway.proxy.usage import Store, UsageShipper
 
 log = logging.getLogger(__name__)
 START_SECONDS = 30.0
@@ -48,7 +49,7 @@ LONGEST_SOCKET_PATH = 100
 
 
 class ProxyPool:
-    """`record`, `on_feedback` and `knows_key` are called in the caller's event loop."""
+    """`record`, `store_usage`, `on_feedback` and `knows_key` are called in the caller's event loop."""
 
     def __init__(
         self,
@@ -58,6 +59,7 @@ class ProxyPool:
         port: int,
         *,
         record: Record,
+        store_usage: Store,
         on_feedback: FeedbackSink,
         knows_key: KeyQuestion,
         registry: CollectorRegistry | None = None,
@@ -71,6 +73,7 @@ class ProxyPool:
         self._control_path = _socket_path(paths.control)
         self._control = ControlServer(self._control_path, settings, on_feedback, knows_key, self._heard)
         self._shipper = Shipper(paths.spool, paths.dead, record, settings, registry)
+        self._usage_shipper = UsageShipper(paths.usage, store_usage)
         self._statuses: dict[int, WorkerStatus] = {}
         self.outcomes: defaultdict[str, Outcomes] = defaultdict(Outcomes)  # by target, of all workers there were
         self._news = asyncio.Event()
@@ -85,7 +88,7 @@ class ProxyPool:
         self._sockets = await _listen(self._host, self._port, self._settings.workers)
         await self._control.start()
         self._tasks = [asyncio.create_task(self._keep_running(slot)) for slot in range(self._settings.workers)]
-        self._tasks.append(asyncio.create_task(self._shipper.run()))
+        self._tasks += [asyncio.create_task(self._shipper.run()), asyncio.create_task(self._usage_shipper.run())]
         try:
             async with asyncio.timeout(START_SECONDS):
                 await self._until(lambda: len(self._statuses) == self._settings.workers)
@@ -212,8 +215,9 @@ class ProxyPool:
         try:
             async with asyncio.timeout(5):
                 await self._shipper.ship()
+                await self._usage_shipper.ship()
         except Exception as error:  # noqa: BLE001 - it stays on the disk and is shipped after the next start
-            log.warning("completions wait in the spool", extra={"reason": repr(error)})
+            log.warning("completions and usage wait in the spool", extra={"reason": repr(error)})
 
 
 class ProxyMetrics(Collector):

@@ -55,6 +55,10 @@ class ProxySettings(BaseSettings):
     record_flush_seconds: float = Field(0.05, gt=0, description="How long a completion waits for its batch.")
     spool_max_bytes: int = Field(1024 * MIB, ge=MIB, description="Completions on disk that wait for the control plane.")
 
+    usage_seconds: float = Field(
+        5, gt=0, description="How often what was used goes to the books; a kill -9 costs them as much."
+    )
+
     session_seconds: float = Field(3600, gt=0, description="How long a session (x-session-id) may be quiet and go on.")
 
     drain_seconds: float = Field(30, ge=0, description="What running answers get when a worker is stopped.")
@@ -69,6 +73,7 @@ class Paths:
         self.folder = home / "gateway"
         self.snapshot = self.folder / "snapshot.json"
         self.spool = self.folder / "spool"
+        self.usage = self.folder / "usage"
         self.dead = self.folder / "spool-refused"
         self.metrics = self.folder / "metrics"
         self.sessions = self.folder / "sessions"
@@ -76,5 +81,5 @@ class Paths:
         self.control = self.folder / "control.sock"
 
     def create(self) -> None:
-        for folder in (self.folder, self.spool, self.dead, self.metrics):
+        for folder in (self.folder, self.spool, self.usage, self.dead, self.metrics):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -30,6 +30,7 @@ from services.inference_gateway.proxy.server import Server
 from services.inference_gateway.proxy.sessions import SessionLedger
 from services.inference_gateway.proxy.settings import Paths, ProxySettings
 from services.inference_gateway.proxy.snapshot import SnapshotFile
+from services.inference_gateway.proxy.usage import UsageWriter
 
 log = logging.getLogger(__name__)
 HOUSEKEEPING_SECONDS = 1.0
@@ -48,6 +49,7 @@ class Worker:
         self._ledger = Ledger(paths.ledger)
         sessions = SessionLedger(paths.sessions, settings.session_seconds)
         self._gateway = Gateway(settings, self._metrics, self._records, self._control, self._ledger, sessions=sessions)
+        self._usage = UsageWriter(self._gateway.usage, paths.usage, settings.usage_seconds)
         self._server = Server(self._gateway, settings)
         self._changed = asyncio.Event()
         self.stop = asyncio.Event()
@@ -58,6 +60,7 @@ class Worker:
         await self._server.listen(sock)
         chores = (
             self._writer.run,
+            self._usage.run,
             self._follow_snapshots,
             self._report,
             self._keep_house,
@@ -76,6 +79,7 @@ class Worker:
         await asyncio.gather(*tasks, return_exceptions=True)
         self._gateway.pools.close()
         self._gateway.limiter.note()
+        await self._usage.flush()
         if not await self._writer.flush():
             log.error("completions were lost: the spool cannot be written", extra={"count": len(self._records)})
 
