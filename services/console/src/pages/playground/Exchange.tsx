@@ -10,6 +10,9 @@ import { GiveFeedback } from "./GiveFeedback";
 import { costOf, deploymentOf, servedBy, targetOf } from "./models";
 import type { Reply, Round } from "./useChat";
 
+/** Seconds: what takes less says more about the browser than about the model. */
+const SHORTEST_S = 0.05;
+
 interface Props {
   round: Round;
   deployments: readonly Deployment[];
@@ -146,7 +149,7 @@ function Figures({ reply: { answer, model }, deployment }: { reply: Reply; deplo
           })}
         </span>
       )}
-      {answer.completionTokens !== undefined && spoken > 0 && (
+      {answer.completionTokens !== undefined && spoken > SHORTEST_S && (
         <span>{t("playground.speed", { speed: number(answer.completionTokens / spoken) })}</span>
       )}
       <span>{cost === undefined ? t("playground.noPrice") : formatCost(language, cost)}</span>
