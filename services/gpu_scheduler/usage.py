@@ -47,7 +47,7 @@ def costs_of(attempts: Iterable[tuple[str, Attempt]], period: Period, now: datet
 
 def _row(day: datetime, kind: str, held: float, gpu: float, microusd: float) -> cost_pb2.CostRow:
     number = enum_number(workload_pb2.Workload.Kind.DESCRIPTOR, kind)
-    row = cost_pb2.CostRow(kind=number, held_seconds=held, gpu_seconds=gpu, cost_microusd=round(microusd))  # type: ignore[arg-type]
+    row = cost_pb2.CostRow(kind=number, held_seconds=held, gpu_seconds=gpu, cost_microusd=round(microusd))
     row.day.FromDatetime(day)
     return row
 

@@ -42,6 +42,7 @@ from services.inference_gateway import (
     usage,
 )
 from services.inference_gateway.models import Completion, Deployment, Rollout, Target
+from services.inference_gateway.proxy.allowance import Limits
 from services.inference_gateway.rollouts import AT_ONCE, Plan
 from services.inference_gateway.watching import MEASURES
 
@@ -222,7 +223,10 @@ class SpendingApi(SpendingServiceServicer):
         project = project_of(request.name)
         async with self.db.transaction() as session:
             keys = await store.keys_of(session, project)
-        return spending.of_project(self.context.state["ledger"], project, [key.name for key in keys])
+            known = await store.project(session, project)
+        limits = routes.limits_of(known) if known else Limits()
+        by_key = {key.name: routes.limits_of(key) for key in keys}
+        return spending.of_project(self.context.state["ledger"], project, limits, by_key)
 
 
 class UsageApi(UsageServiceServicer):

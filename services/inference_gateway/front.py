@@ -21,6 +21,7 @@ from gyre_kit.render import enum_number
 from sqlalchemy.exc import DataError, IntegrityError
 
 from services.inference_gateway import completions, store, usage
+from services.inference_gateway.gauges import Gauges
 from services.inference_gateway.proxy.control import FeedbackCall
 from services.inference_gateway.proxy.ledger import Ledger
 from services.inference_gateway.proxy.processes import ProxyPool
@@ -59,6 +60,7 @@ async def serving_openai(context: Context) -> AsyncIterator[None]:
     )
     async with aiohttp.ClientSession() as http:
         context.state |= {"http": http, "pool": pool, "paths": paths, "hidden": {}, "ledger": Ledger(paths.ledger)}
+        context.state["gauges"] = Gauges(context.metrics.registry)
         context.state |= {"keys_lock": asyncio.Lock(), "publishing": asyncio.Lock(), "watch": Watch()}
         context.state["sessions"] = SessionLedger(paths.sessions, settings.session_seconds)
         context.state["returning"] = await returning(context)
@@ -79,7 +81,9 @@ async def store_records(context: Context, records: Sequence[CompletionRecord]) -
 
 async def store_usage(context: Context, segment: str, lines: Sequence[UsageLine]) -> None:
     async with context.db.transaction() as session:
-        await usage.keep(session, segment, lines)
+        is_new = await usage.keep(session, segment, lines)
+    if is_new:
+        context.state["gauges"].count_cost(lines)
 
 
 async def knows_key(context: Context, digest: str) -> bool:

@@ -15,6 +15,7 @@ from services.inference_gateway.reconcile import (
     follow_deployments,
     publish_routes,
     refresh_keys,
+    show_gauges,
     warm_up,
 )
 from services.inference_gateway.settings import Settings
@@ -30,6 +31,7 @@ app = App(
         Reconciler(follow_deployments, every=0.3),
         Reconciler(follow_aliases, every=2.0),
         Reconciler(attach_upstream, every=2.0),
+        Reconciler(show_gauges, every=15.0),
     ],
     extras=[serving_openai],
     warm_up=warm_up,

@@ -25,10 +25,13 @@ from gyre_kit.names import last, project_of
 from gyre_kit.reconcile import lease
 from gyre_kit.render import enum_name
 
-from services.inference_gateway import lookups, routes, service, store
+from services.inference_gateway import lookups, routes, service, spending, store
 from services.inference_gateway.engines.base import Endpoint, list_models
 from services.inference_gateway.engines.table import ENGINES
+from services.inference_gateway.gauges import Gauges
 from services.inference_gateway.models import Deployment, KnownKey, KnownProject, Target, TargetState
+from services.inference_gateway.proxy.allowance import Limits
+from services.inference_gateway.proxy.ledger import Ledger
 from services.inference_gateway.proxy.processes import ProxyPool
 from services.inference_gateway.proxy.sessions import SessionLedger
 from services.inference_gateway.proxy.snapshot import Snapshot, write_snapshot
@@ -248,12 +251,30 @@ async def _publish(context: Context) -> None:
     if old is not None and replace(old, revision=revision) == new:
         return
     write_snapshot(context.state["paths"].snapshot, new)
+    context.state["gauges"].show_routes(new)
     context.state |= {"snapshot": new, "revision": revision}
     hidden: dict[str, int] = context.state["hidden"]
     for _, targets in deployments:
         for target in targets:
             if target.state == TargetState.DRAINING:
                 hidden.setdefault(target.id, revision)
+
+
+async def show_gauges(context: Context) -> bool:
+    """Budgets and roll-outs, for those who look at dashboards; what changes at once is shown when it does."""
+    ledger: Ledger = context.state["ledger"]
+    async with context.db.transaction() as session:
+        keys, projects = await store.keys(session), await store.projects(session)
+        counts = await store.rollout_counts(session)
+    by_project: dict[str, dict[str, Limits]] = {row.project: {} for row in projects}
+    for key in keys:
+        by_project.get(key.project, {})[key.name] = routes.limits_of(key)
+    gauges: Gauges = context.state["gauges"]
+    gauges.show_rollouts(counts)
+    gauges.show_budgets(
+        spending.of_project(ledger, row.project, routes.limits_of(row), by_project[row.project]) for row in projects
+    )
+    return False
 
 
 async def refresh_keys(context: Context) -> bool:

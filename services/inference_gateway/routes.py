@@ -57,22 +57,22 @@ def _key(key: KnownKey) -> snapshot.Key:
         name=key.name,
         project=key.project,
         role=key.role,
-        limits=_limits(key.requests_per_minute, key.limits),
+        limits=limits_of(key),
         expires=key.expire_unix_seconds,
         revoked=not key.active,
     )
 
 
 def _project(project: KnownProject) -> snapshot.Project:
-    limits = _limits(project.requests_per_minute, project.limits)
-    return snapshot.Project(keeps_completions=project.consent_to_keep, limits=limits)
+    return snapshot.Project(keeps_completions=project.consent_to_keep, limits=limits_of(project))
 
 
-def _limits(requests_per_minute: int, stored: Mapping[str, Any]) -> Limits:
-    """Stored is an event's JSON: 64-bit numbers are strings there, and the period has its prefix."""
+def limits_of(known: KnownKey | KnownProject) -> Limits:
+    """They are stored as an event's JSON: 64-bit numbers are strings there, and the period has its prefix."""
+    stored: Mapping[str, Any] = known.limits
     period = str(stored.get("budget_period", "")).removeprefix("BUDGET_PERIOD_")
     return Limits(
-        requests_per_minute=requests_per_minute,
+        requests_per_minute=known.requests_per_minute,
         tokens_per_minute=int(stored.get("tokens_per_minute", 0)),
         concurrent_requests=int(stored.get("concurrent_requests", 0)),
         budget_tokens=int(stored.get("budget_tokens", 0)),

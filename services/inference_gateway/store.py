@@ -182,6 +182,16 @@ async def projects(session: Session) -> Sequence[KnownProject]:
     return (await session.scalars(sa.select(KnownProject))).all()
 
 
+async def project(session: Session, slug: str) -> KnownProject | None:
+    found: KnownProject | None = await session.get(KnownProject, slug)
+    return found
+
+
+async def rollout_counts(session: Session) -> dict[str, int]:
+    rows = await session.execute(sa.select(Rollout.state, sa.func.count()).group_by(Rollout.state))
+    return dict(rows.tuples().all())
+
+
 async def put_key(session: Session, key: KnownKey) -> None:
     await _put(session, key, ["name"])
 

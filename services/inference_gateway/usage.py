@@ -32,10 +32,10 @@ class UnknownGroup(Invalid):
     """Usage is grouped by day, key, deployment and model."""
 
 
-async def keep(session: Session, segment: str, lines: Sequence[UsageLine]) -> None:
-    """Stores a segment of the data plane, once."""
-    if not await store.is_new_segment(session, segment, session.clock.now(), REMEMBERED) or not lines:
-        return
+async def keep(session: Session, segment: str, lines: Sequence[UsageLine]) -> bool:
+    """Stores a segment of the data plane, once; False where it was stored before."""
+    if not await store.is_new_segment(session, segment, session.clock.now(), REMEMBERED):
+        return False
     rows: dict[tuple[Any, ...], Usage] = {}
     for line in lines:
         row = _row(line)
@@ -46,7 +46,9 @@ async def keep(session: Session, segment: str, lines: Sequence[UsageLine]) -> No
             known.completion_tokens += row.completion_tokens
             known.cost_picousd += row.cost_picousd
     # In one order everywhere: two segments at once must not wait for each other.
-    await store.add_usage(session, [rows[key] for key in sorted(rows)])
+    if rows:
+        await store.add_usage(session, [rows[key] for key in sorted(rows)])
+    return True
 
 
 async def report(session: Session, name: str, period: Period, group_by: str) -> usage_pb2.UsageReport:

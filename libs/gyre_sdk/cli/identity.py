@@ -36,6 +36,8 @@ SPENDING_COLUMNS: Columns = [
     ("REQUESTS", lambda o: lambda item: o.count(item.request_count)),
     ("TOKENS", lambda o: lambda item: o.count(item.tokens)),
     ("COST", lambda o: lambda item: o.money(item.cost_microusd)),
+    ("BUDGET", lambda o: lambda item: _budget(o, item)),
+    ("USED", lambda o: lambda item: _used(item)),
     ("RUNNING", lambda o: lambda item: str(item.running_request_count)),
     ("COUNTS UNTIL", lambda o: lambda item: _day(item, "period_end_time", "")),
 ]
@@ -196,6 +198,19 @@ def _changes(given: dict[str, Any], present: Callable[[], Any], **others: Any) -
     if not changes:
         raise click.UsageError("Nothing to change: give one of the options.")
     return changes
+
+
+def _budget(output: Any, item: Any) -> str:
+    money = output.money(item.budget_microusd) if item.budget_microusd else ""
+    tokens = f"{item.budget_tokens:,} tokens" if item.budget_tokens else ""
+    return ", ".join(part for part in (money, tokens) if part)
+
+
+def _used(item: Any) -> str:
+    """Of the budget that is nearer to its end."""
+    pairs = (item.cost_microusd, item.budget_microusd), (item.tokens, item.budget_tokens)
+    shares = [used / budget for used, budget in pairs if budget]
+    return f"{max(shares):.0%}" if shares else ""
 
 
 def _day(item: Any, field: str = "expire_time", never: str = "never") -> str:

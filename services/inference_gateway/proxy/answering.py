@@ -22,13 +22,17 @@ CLIENT_CLOSED = "client_closed"
 
 @dataclass(slots=True)
 class Answer:
-    """What is known of an answer: the text of its first choice, why it ended, tokens, and when the first one came."""
+    """What is known of an answer: the text of its first choice, why it ended, tokens, and when the first one came.
+
+    `cached_tokens` are those of the prompt that the engine had computed before, where it tells.
+    """
 
     pieces: list[str] = field(default_factory=list)
     finish_reason: str = ""
     prompt_tokens: int = 0
     completion_tokens: int = 0
     total_tokens: int = 0
+    cached_tokens: int = 0
     first_token: float = 0.0
 
     @property
@@ -45,6 +49,8 @@ class Answer:
             self.prompt_tokens = count(usage.get("prompt_tokens"))
             self.completion_tokens = count(usage.get("completion_tokens"))
             self.total_tokens = count(usage.get("total_tokens")) or self.prompt_tokens + self.completion_tokens
+            details = usage.get("prompt_tokens_details")
+            self.cached_tokens = count(details.get("cached_tokens")) if isinstance(details, dict) else 0
 
 
 def read_reply(raw: bytes) -> tuple[dict[str, Any], Answer]:

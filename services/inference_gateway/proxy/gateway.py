@@ -200,6 +200,8 @@ class Gateway:
         if answer.total_tokens:
             series.tokens_in.observe(answer.prompt_tokens)
             series.tokens_out.observe(answer.completion_tokens)
+            if answer.cached_tokens:
+                series.tokens_cached.inc(answer.cached_tokens)
 
     def _record(self, exchange: Exchange, request: Request, key: Key) -> None:
         answer, target, ask = exchange.answer, exchange.target, exchange.asking

@@ -27,6 +27,7 @@ class Series:
         self.output_token = metrics.output_token_seconds.labels(*model)
         self.tokens_in = metrics.tokens.labels(*model, "input")
         self.tokens_out = metrics.tokens.labels(*model, "output")
+        self.tokens_cached = metrics.cached.labels(*model)
 
     def seconds(self, error_type: str) -> Histogram:
         if error_type not in self._seconds:
@@ -65,6 +66,12 @@ class Metrics:
             "Tokens of one request, as the engine counted them.",
             [*MODEL, "gen_ai_token_type"],
             buckets=TOKENS,
+            registry=registry,
+        )
+        self.cached = Counter(
+            "gyre_gateway_cached_prompt_tokens",
+            "Tokens of prompts that the engine had in its cache, where it tells.",
+            MODEL,
             registry=registry,
         )
         self.requests = Counter(
