@@ -917,6 +917,8 @@ export interface Spending {
   reserved_microusd: string;
   running_request_count: string;
   period_end_time?: string | null;
+  budget_tokens: string;
+  budget_microusd: string;
 }
 
 export interface ProjectSpending {
