@@ -52,6 +52,7 @@ export const router = createBrowserRouter([
               { path: "deployments", element: page(() => import("@/pages/deployments/Deployments"), "Deployments") },
               { path: "queue", element: page(() => import("@/pages/queue/QueueAndCards"), "QueueAndCards") },
               { path: "access", element: page(() => import("@/pages/access/Access"), "Access") },
+              { path: "costs", element: page(() => import("@/pages/costs/Costs"), "Costs") },
               { path: "audit", element: page(() => import("@/pages/audit/Audit"), "Audit") },
               { path: "home", element: <Navigate to=".." relative="path" replace /> },
               { path: "*", element: <NotFound /> },

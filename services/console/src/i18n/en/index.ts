@@ -1,3 +1,4 @@
+import { costs } from "./costs";
 import { datasets } from "./datasets";
 import { evaluations } from "./evaluations";
 import { feedback } from "./feedback";
@@ -12,6 +13,7 @@ import { shell } from "./shell";
 import { words } from "./words";
 
 export const en = {
+  ...costs,
   ...datasets,
   ...evaluations,
   ...feedback,

@@ -97,6 +97,8 @@ export const reasons = {
   "reason.TARGET_FAILED": "A new target broke",
   "reason.ROLLED_BACK": "It was rolled back",
   "reason.TARGETS_REQUIRED": "Choose something to serve",
+  "reason.BAD_PERIOD": "A period begins before it ends and has at most 400 days.",
+  "reason.UNKNOWN_GROUP": "Usage is split by day, key, deployment and model.",
   "reason.UPSTREAM_REFUSED": "This address may not be used",
   "reason.SHIFT_IN_PROGRESS": "Traffic is being shifted already",
   "reason.QUANTISATION_UNKNOWN": "This quantisation is not known",

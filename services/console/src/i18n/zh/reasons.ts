@@ -100,6 +100,8 @@ export const reasons: Translation<typeof source> = {
   "reason.TARGET_FAILED": "新目标出现故障",
   "reason.ROLLED_BACK": "已被回滚",
   "reason.TARGETS_REQUIRED": "请选择要部署的内容",
+  "reason.BAD_PERIOD": "报表时段须早于结束时间，且最长 400 天。",
+  "reason.UNKNOWN_GROUP": "用量可按日、密钥、部署与模型分组。",
   "reason.UPSTREAM_REFUSED": "不允许使用该地址",
   "reason.SHIFT_IN_PROGRESS": "流量切换正在进行",
   "reason.QUANTISATION_UNKNOWN": "未知的量化方式",
