@@ -33,8 +33,8 @@ KEY_COLUMNS: Columns = [
 ]
 SPENDING_COLUMNS: Columns = [
     ("OF", lambda o: lambda item: "all keys" if "/keys/" not in item.name else item.name.rsplit("/", 1)[-1]),
-    ("REQUESTS", lambda o: lambda item: o.count(item.request_count)),
-    ("TOKENS", lambda o: lambda item: o.count(item.tokens)),
+    ("REQUESTS", lambda o: lambda item: f"{item.request_count:,}"),
+    ("TOKENS", lambda o: lambda item: f"{item.tokens:,}"),
     ("COST", lambda o: lambda item: o.money(item.cost_microusd)),
     ("BUDGET", lambda o: lambda item: _budget(o, item)),
     ("USED", lambda o: lambda item: _used(item)),

@@ -90,4 +90,9 @@ export const serving = {
     "The better answer goes to review as chosen, the others as rejected, and every model goes on from it. {pick} and a number picks, {stop} stops.",
   "playground.again": "Again",
   "playground.noPrice": "no price",
+  "deployments.inputPrice": "A million tokens in",
+  "deployments.outputPrice": "A million tokens out",
+  "deployments.priceHint": "What the engine's owner charges. Budgets and costs go by it; empty means not known.",
+  "deployments.places": "Requests at once",
+  "deployments.placesHint": "More than that wait in the gateway, fairly between projects; empty means not known.",
 } as const;

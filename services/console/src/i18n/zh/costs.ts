@@ -4,7 +4,7 @@ import type { costs as source } from "../en/costs";
 export const costs: Translation<typeof source> = {
   "nav.costs": "用量与费用",
   "costs.title": "用量与费用",
-  "costs.lead": "谁向 OpenAI 兼容接口提出了多少请求，费用几何。日期按 UTC 计。",
+  "costs.lead": "谁向 OpenAI 兼容接口提出了多少请求，费用几何。日期按世界协调时计。",
   "costs.period": "时段",
   "costs.days": "{n} 天",
   "costs.csv": "下载表格",

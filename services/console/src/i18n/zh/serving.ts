@@ -91,4 +91,9 @@ export const serving: Translation<typeof source> = {
     "更好的回答以“选中”进入审核，其余为“拒绝”；各模型的对话均由此继续。{pick} + 数字选择，{stop} 停止。",
   "playground.again": "重试",
   "playground.noPrice": "未定价",
+  "deployments.inputPrice": "每百万输入词元",
+  "deployments.outputPrice": "每百万输出词元",
+  "deployments.priceHint": "引擎提供方的收费，预算与费用按此计算；留空表示未知。",
+  "deployments.places": "并发请求数",
+  "deployments.placesHint": "超出的请求在网关中排队，各项目公平轮候；留空表示未知。",
 };

@@ -262,7 +262,7 @@ function Crossing({ answer, name }: { answer: Answer; name: (one: { name: string
     const look = frame(palette, money);
     return {
       ...look,
-      grid: { ...look.grid, bottom: 64 },
+      grid: { ...look.grid, bottom: 44 },
       tooltip: { show: false },
       xAxis: {
         type: "value",

@@ -16,6 +16,7 @@ export function frame(palette: Palette, formatter: (value: number) => string) {
       left: 0,
       itemWidth: 12,
       itemHeight: 8,
+      itemGap: 24,
       textStyle: { color: palette.ink2, fontSize: 12 },
     },
     tooltip: {
