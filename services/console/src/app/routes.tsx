@@ -41,6 +41,7 @@ export const router = createBrowserRouter([
                 element: page(() => import("@/pages/pipelines/PipelineDetail"), "PipelineDetail"),
               },
               { path: "models", element: page(() => import("@/pages/models/Models"), "Models") },
+              { path: "fit", element: page(() => import("@/pages/models/Fit"), "Fit") },
               { path: "models/:id", element: page(() => import("@/pages/models/ModelDetail"), "ModelDetail") },
               { path: "playground", element: page(() => import("@/pages/playground/Playground"), "Playground") },
               { path: "evaluations", element: page(() => import("@/pages/evaluations/Evaluations"), "Evaluations") },

@@ -56,6 +56,7 @@ export const reasons = {
   "reason.COMPARISON_NOT_FOUND": "There is no such comparison",
   "reason.BASELINE_FAILED": "What the others are compared with could not be measured",
   "reason.CALIBRATION_WITHOUT_EFFECT": "F16 and Q8_0 take no calibration",
+  "reason.NOTHING_MEASURED": "None of the models could be measured",
   "reason.CHEAPEST_WITHIN_MARGIN": "The cheapest that is not worse than allowed",
   "reason.BASELINE_BEST": "Nothing cheaper is surely good enough",
   "reason.PINNED": "It is in use and cannot be deleted",

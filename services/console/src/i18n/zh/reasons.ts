@@ -59,6 +59,7 @@ export const reasons: Translation<typeof source> = {
   "reason.COMPARISON_NOT_FOUND": "没有这次比较",
   "reason.BASELINE_FAILED": "基准方案未能测量",
   "reason.CALIBRATION_WITHOUT_EFFECT": "F16 与 Q8_0 不使用校准",
+  "reason.NOTHING_MEASURED": "没有模型测量成功",
   "reason.CHEAPEST_WITHIN_MARGIN": "在允许范围内最便宜",
   "reason.BASELINE_BEST": "没有更便宜且足够好的方案",
   "reason.PINNED": "正在使用中，无法删除",

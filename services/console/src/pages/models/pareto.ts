@@ -1,5 +1,6 @@
 import { bare } from "@/api/names";
 import type { Candidate, Comparison } from "@/api/types";
+import { calledIn } from "./candidates";
 
 /** One measured quantisation in the chart. `cost` in millionths of a US dollar for a million tokens, shares 0 to 1. */
 export interface Mark {
@@ -13,17 +14,17 @@ export interface Mark {
 }
 
 /** The measured ones, the cheapest first. */
-export function marksOf({ candidates, recommended }: Pick<Comparison, "candidates" | "recommended">): Mark[] {
-  return candidates
+export function marksOf(comparison: Pick<Comparison, "candidates" | "recommended" | "version">): Mark[] {
+  return comparison.candidates
     .filter((one) => bare(one.state) === "MEASURED" && one.score)
     .map((one) => ({
-      name: one.quantisation,
+      name: calledIn(comparison, one),
       cost: Number(one.million_tokens_microusd),
       score: one.score?.value ?? 0,
       lower: one.score?.lower ?? 0,
       upper: one.score?.upper ?? 0,
       onFront: one.on_front,
-      recommended: one.variant === recommended,
+      recommended: one.variant === comparison.recommended,
     }))
     .sort((one, other) => one.cost - other.cost);
 }
