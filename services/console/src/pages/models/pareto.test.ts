@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import type { Candidate } from "@/api/types";
 import { calledIn, reasonOf } from "./candidates";
-import { ended, intervals, marksOf } from "./pareto";
+import { ended, intervals, marksOf, spotsOf } from "./pareto";
 
 const candidate = (quantisation: string, cost: string, value: number, state = "STATE_MEASURED") =>
   ({
@@ -55,4 +55,16 @@ test("where models are compared, a candidate is called by its model", () => {
   expect(
     reasonOf({ candidates: [one as Candidate], recommended: one.variant, baseline: one.variant, version: "" }),
   ).toBeDefined();
+});
+
+test("labels of marks that lie close together stand at different places", () => {
+  const marks = marksOf({
+    candidates: [candidate("Q6_K", "100", 0.9), candidate("Q5_K_M", "104", 0.9), candidate("F16", "400", 0.9)],
+    recommended: "",
+    version: "v",
+  });
+  const [first, second, alone] = spotsOf(marks, 260, 220);
+  expect(first).toEqual({ position: "top", distance: 10 });
+  expect(second).toEqual({ position: "bottom", distance: 10 });
+  expect(alone).toEqual(first);
 });
