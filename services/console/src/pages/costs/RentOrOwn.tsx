@@ -249,8 +249,8 @@ function Crossing({ answer, name }: { answer: Answer; name: (one: { name: string
       ...line,
       name: name(one),
       data: rentedLine(one, inputShare, until).points,
-      lineStyle: { width: 2, type: "dashed", color: paint[(at + 1) % paint.length] },
-      itemStyle: { color: paint[(at + 1) % paint.length] },
+      lineStyle: { width: 2, type: "dashed", color: paint[(answer.owned.length + at) % paint.length] },
+      itemStyle: { color: paint[(answer.owned.length + at) % paint.length] },
     }));
     const owning = answer.owned.map((one, at) => ({
       ...line,
