@@ -61,10 +61,10 @@ class UsageMeter:
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
-        self._sums: dict[tuple[int, str, str, str], tuple[Deployment, Target, list[int]]] = {}
+        self._sums: dict[tuple[int, str, str], tuple[Deployment, Target, list[int]]] = {}
 
     def add(self, api_key: str, deployment: Deployment, target: Target, bill: Bill) -> None:
-        key = (int(self._clock()) // HOUR, api_key, deployment.resource, target.id)
+        key = (int(self._clock()) // HOUR, api_key, target.id)
         found = self._sums.get(key)
         if found is None:
             found = self._sums[key] = (deployment, target, [0, 0, 0, 0])
@@ -78,10 +78,10 @@ class UsageMeter:
         sums, self._sums = self._sums, {}
         return [
             UsageLine(
-                hour * HOUR, deployment.project, key, name, target.id, target.model_version,
+                hour * HOUR, deployment.project, key, deployment.resource, target.id, target.model_version,
                 "" if target.variant else target.upstream_model, *counts,
             )
-            for (hour, key, name, _), (deployment, target, counts) in sums.items()
+            for (hour, key, _), (deployment, target, counts) in sums.items()
         ]  # fmt: skip
 
 
