@@ -147,6 +147,8 @@ PLATFORM = Board(
 
 REQUEST: Final = "gen_ai_server_request_duration_seconds"
 TOKENS: Final = "gen_ai_client_token_usage"
+CACHED: Final = rate("gyre_gateway_cached_prompt_tokens_total", "gen_ai_request_model", MODEL)
+PROMPT_TOKENS: Final = rate(f"{TOKENS}_sum", "gen_ai_request_model", f'{MODEL}, gen_ai_token_type="input"')
 BY_VERSION: Final = rate(f"{REQUEST}_count", "gen_ai_response_model", MODEL)
 
 GATEWAY = Board(
@@ -161,8 +163,8 @@ GATEWAY = Board(
                       [(rate("gyre_gateway_requests_total", "route, status"), "{{route}} {{status}}")], "reqps"),
                 Panel("Running", "Requests being answered, by target.",
                       [("sum by (target) (gyre_gateway_requests_running)", "{{target}}")]),
-                Panel("Open client connections", "All workers together.",
-                      [("gyre_gateway_client_connections", "connections")]),
+                Panel("Waiting for a turn", "Requests that wait for a place at an engine, by target.",
+                      [("sum by (target) (gyre_gateway_requests_waiting)", "{{target}}")]),
                 Panel("Completions", "A second, by deployment and kind of error (empty: none).",
                       [(rate(f"{REQUEST}_count", "gen_ai_request_model, error_type", MODEL),
                         "{{gen_ai_request_model}} {{error_type}}")], "reqps", width=12),
@@ -170,6 +172,11 @@ GATEWAY = Board(
                       [(quantile(0.5, REQUEST, "gen_ai_request_model", MODEL), "{{gen_ai_request_model}} p50"),
                        (quantile(0.95, REQUEST, "gen_ai_request_model", MODEL), "{{gen_ai_request_model}} p95")],
                       "s", width=12),
+                Panel("Errors by cause", "A second; what was not answered in full.",
+                      [(rate(f"{REQUEST}_count", "error_type", f'{MODEL}, error_type!=""'), "{{error_type}}")],
+                      "reqps", width=12),
+                Panel("Open client connections", "All workers together.",
+                      [("gyre_gateway_client_connections", "connections")], width=12),
             ],
         ),
         (
@@ -180,18 +187,43 @@ GATEWAY = Board(
                         "{{gen_ai_request_model}} p50"),
                        (quantile(0.95, "gen_ai_server_time_to_first_token_seconds", "gen_ai_request_model", MODEL),
                         "{{gen_ai_request_model}} p95")], "s"),
-                Panel("Time per output token", "Streamed answers, after the first token; median.",
+                Panel("Inter-token latency", "Streamed answers, after the first token; median and 95th percentile.",
                       [(quantile(0.5, "gen_ai_server_time_per_output_token_seconds", "gen_ai_request_model", MODEL),
-                        "{{gen_ai_request_model}}")], "s"),
+                        "{{gen_ai_request_model}} p50"),
+                       (quantile(0.95, "gen_ai_server_time_per_output_token_seconds", "gen_ai_request_model", MODEL),
+                        "{{gen_ai_request_model}} p95")], "s"),
                 Panel("Tokens a second", "As the engines counted them, by deployment.",
                       [(rate(f"{TOKENS}_sum", "gen_ai_request_model, gen_ai_token_type", MODEL),
                         "{{gen_ai_request_model}} {{gen_ai_token_type}}")], "ops"),
                 Panel("Tokens by project", "A second: whose applications use it.",
                       [(rate(f"{TOKENS}_sum", "project, gen_ai_token_type", MODEL),
                         "{{project}} {{gen_ai_token_type}}")], "ops", width=12),
+                Panel("Cache hits", "Share of prompts' tokens that the engine had computed before: as it says itself, "
+                      "where it does.",
+                      [(f"{CACHED} / {PROMPT_TOKENS}", "{{gen_ai_request_model}}")], "percentunit", width=12),
+            ],
+        ),
+        (
+            "Roll-outs",
+            [
                 Panel("Versions that answered", "Share of each while traffic shifts.",
                       [(f"{BY_VERSION} / on () group_left sum(rate({REQUEST}_count{{{MODEL}}}[$__rate_interval]))",
-                        "{{gen_ai_response_model}}")], "percentunit", width=12),
+                        "{{gen_ai_response_model}}")], "percentunit"),
+                Panel("Roll-outs", "Ended in the last day, and running now.",
+                      [('delta(gyre_gateway_rollouts{state!="RUNNING"}[1d])', "{{state}}"),
+                       ('gyre_gateway_rollouts{state="RUNNING"}', "running")]),
+                Panel("Ready targets", "Of each deployment; at 0 nobody answers.",
+                      [("gyre_gateway_ready_targets", "{{project}} {{deployment}}")]),
+            ],
+        ),
+        (
+            "Money",
+            [
+                Panel("Cost", "US dollars an hour, by the prices of the targets that answered.",
+                      [(f"3600 * {rate('gyre_gateway_cost_usd_total', 'project, gen_ai_request_model', MODEL)}",
+                        "{{project}} {{gen_ai_request_model}}")], "currencyUSD", width=12),
+                Panel("Budgets used", "Share of each budget in its present period; without a key it is the project's.",
+                      [("gyre_gateway_budget_used_ratio", "{{project}} {{key}}")], "percentunit", width=12),
             ],
         ),
         (
@@ -237,8 +269,9 @@ GATEWAY = Board(
                        (rate("gyre_gateway_shipped_records_total", "outcome"), "shipped: {{outcome}}")], "ops"),
                 Panel("On disk", "Completions that wait for the control plane.",
                       [("gyre_gateway_spool_bytes", "spool")], "bytes"),
-                Panel("Routes and keys", "Time since the workers' snapshot was made: at each change of a route or key.",
-                      [("time() - gyre_gateway_snapshot_revision / 1e3", "age")], "s", width=4),
+                Panel("Old routes", "By how much the oldest worker's routes and keys are behind; 0: by none.",
+                      [("(gyre_gateway_published_snapshot_revision - gyre_gateway_snapshot_revision) / 1e3", "behind")],
+                      "s", width=4),
                 Panel("Bad snapshots", "Snapshots that could not be read since the start.",
                       [("gyre_gateway_snapshot_failures_total", "")], width=4, now=True),
             ],

@@ -31,18 +31,19 @@ class ComparisonApi(ComparisonServiceServicer):
                 return render(earlier, comparison_pb2.Comparison)
             suite = await service.active_suite(session, request.suite)
         baseline, metric = request.baseline or comparisons.BASELINE, request.metric or "exact"
-        others = [it for it in request.quantisations or comparisons.QUANTISATIONS if it != baseline]
-        comparisons.check(request.margin, metric, suite, [baseline, *others])
+        wanted = comparisons.wanted(request.version, request.versions, request.quantisations, baseline)
+        comparisons.check(request.margin, metric, suite, wanted)
+        calibration = request.calibration if request.version else ""
         given = {
             "display_name": request.display_name,
             "version": request.version,
             "suite": request.suite,
-            "baseline": baseline,
+            "baseline": baseline if request.version else "",
             "metric": metric,
             "margin": request.margin,
-            "calibration": request.calibration,
+            "calibration": calibration,
             "queue": request.queue,
-            "candidates": [await self._candidate(request, it) for it in (baseline, *others)],
+            "candidates": [await self._candidate(*each, calibration) for each in wanted],
         }
         async with self.db.transaction() as session:
             comparison = await comparisons.create(session, project, new_id(), given, request.request_id)
@@ -74,16 +75,12 @@ class ComparisonApi(ComparisonServiceServicer):
         self.context.wake()
         return render(comparison, comparison_pb2.Comparison)
 
-    async def _candidate(
-        self, request: comparison_service_pb2.CreateComparisonRequest, quantisation: str
-    ) -> comparisons.Candidate:
+    async def _candidate(self, version: str, quantisation: str, calibration: str) -> comparisons.Candidate:
         """Asks the registry for the variant, which starts making it or finds it made. Raises: what the registry says."""
-        calibrated = bool(request.calibration) and comparisons.takes_calibration(quantisation)
+        calibrated = bool(calibration) and comparisons.takes_calibration(quantisation)
         variant = await self.context.clients.stub(VariantServiceStub).CreateVariant(
             variant_service_pb2.CreateVariantRequest(
-                parent=request.version,
-                quantisation=quantisation,
-                calibration=request.calibration if calibrated else "",
+                parent=version, quantisation=quantisation, calibration=calibration if calibrated else ""
             )
         )
         return {

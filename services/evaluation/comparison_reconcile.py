@@ -89,7 +89,7 @@ async def _start(context: Context, comparison: Comparison, candidate: Candidate)
     evaluation_id = new_id()
     holder = f"projects/{comparison.project}/evaluations/{evaluation_id}"
     given = {
-        "display_name": f"Comparison {comparison.number}: {candidate['quantisation']}",
+        "display_name": f"Comparison {comparison.number}: {comparisons.called(comparison, candidate)}",
         "variant": candidate["variant"],
         "suite": comparison.suite,
         "queue": comparison.queue,
@@ -108,7 +108,7 @@ async def _evaluation_of(session: Session, comparison: Comparison, candidate: Ca
 
 
 def _request_id(comparison: Comparison, candidate: Candidate) -> str:
-    return f"{last(comparison.name)}-{candidate['quantisation']}"
+    return "-".join([last(comparison.name), *candidate["variant"].split("/")[3::2]])
 
 
 async def _look_at_evaluation(context: Context, comparison: Comparison, candidate: Candidate) -> Candidate:
@@ -137,12 +137,14 @@ async def _conclude(context: Context, claim: Claim[Comparison]) -> None:
     for candidate in comparison.candidates:
         if candidate["state"] == "MEASURED":
             try:
-                rows[candidate["quantisation"]] = await _answers(context, candidate)
+                rows[candidate["variant"]] = await _answers(context, candidate)
             except results.ResultsDamaged as error:
                 candidate = candidate | _failed(error.reason, error.message)
         candidates.append(candidate)
-    if candidates[0]["state"] == "MEASURED":
-        candidates = await asyncio.to_thread(comparisons.judged, candidates, rows, comparison.metric, comparison.margin)
+    if baseline := comparisons.baseline_of(comparison, candidates):
+        candidates = await asyncio.to_thread(
+            comparisons.judged, candidates, baseline, rows, comparison.metric, comparison.margin
+        )
     async with context.db.transaction() as session:
         await comparisons.conclude(session, await claim.reload(session), candidates)
 

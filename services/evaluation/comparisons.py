@@ -17,25 +17,38 @@ from services.evaluation.models import Comparison, Evaluation, EvaluationState, 
 
 QUANTISATIONS = ("Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M")
 BASELINE = "F16"
-MOST = 16  # quantisations in one comparison
+MODEL_QUANTISATIONS = ("Q8_0",)
+MOST = 16  # candidates in one comparison
 HOUR = 3600.0
 Candidate = dict[str, Any]
 
 
 class BadComparison(Invalid):
-    """A comparison needs a margin from 0 to 1, a metric that the suite scores, and two quantisations, none twice."""
+    """A comparison needs a margin from 0 to 1, a metric that the suite scores, and 2 to 16 candidates, none twice."""
 
 
-def check(margin: float, metric: str, suite: Suite, quantisations: Sequence[str]) -> None:
-    """`quantisations` with the baseline. Raises: BadComparison."""
+def wanted(version: str, versions: Sequence[str], quantisations: Sequence[str], baseline: str) -> list[tuple[str, str]]:
+    """(version, quantisation) of each candidate. Raises: BadComparison where both kinds are asked for, or neither."""
+    if bool(version) == bool(versions):
+        raise BadComparison(field="versions", given=", ".join(versions)[:120])
+    if versions:
+        return [(each, it) for each in versions for it in quantisations or MODEL_QUANTISATIONS]
+    others = [it for it in quantisations or QUANTISATIONS if it != baseline]
+    return [(version, it) for it in (baseline, *others)]
+
+
+def check(margin: float, metric: str, suite: Suite, candidates: Sequence[tuple[str, str]]) -> None:
+    """`candidates` as `wanted` gives them. Raises: BadComparison."""
     if not 0 <= margin <= 1:
         raise BadComparison(field="margin", given=margin)
     scorer = suite.scorer
     has_text = scorer["kind"] == "EXACT_TEXT" or scorer.get("text_field")
     if metric not in service.METRICS or (metric == "text" and not has_text):
         raise BadComparison(field="metric", given=metric)
-    if not 2 <= len(quantisations) <= MOST or len(set(quantisations)) != len(quantisations):
-        raise BadComparison(field="quantisations", given=", ".join(quantisations)[:120])
+    if not 2 <= len(candidates) <= MOST or len(set(candidates)) != len(candidates):
+        of_models = len({version for version, _ in candidates}) > 1
+        given = ", ".join(version if of_models else quantisation for version, quantisation in candidates)
+        raise BadComparison(field="versions" if of_models else "quantisations", given=given[:120])
 
 
 def takes_calibration(quantisation: str) -> bool:
@@ -94,20 +107,34 @@ def figures(evaluation: Evaluation, metric: str, flavor: str, core_hour_microusd
     }
 
 
-def judged(
-    candidates: Sequence[Candidate], rows: Mapping[str, Mapping[str, gate.Row]], metric: str, margin: float
-) -> list[Candidate]:
-    """The candidates with their differences to the first, the baseline, and their place among the others.
-
-    `rows` are the answers of the measured ones, by quantisation. Those that failed stay as they are.
+def baseline_of(comparison: Comparison, candidates: Sequence[Candidate]) -> Candidate | None:
+    """What the others are compared with: of quantisations the first, of models the one with the best score, and of
+    equally good ones the cheapest. None where it was not measured.
     """
-    first, *others = candidates
+    among = candidates[:1] if comparison.version else candidates
+    measured = [it for it in among if it["state"] == "MEASURED"]
+    return max(measured, key=lambda it: (it["score"]["value"], -it["million_tokens_microusd"]), default=None)
+
+
+def judged(
+    candidates: Sequence[Candidate],
+    baseline: Candidate,
+    rows: Mapping[str, Mapping[str, gate.Row]],
+    metric: str,
+    margin: float,
+) -> list[Candidate]:
+    """The candidates with their differences to the baseline, and their place among the others.
+
+    `rows` are the answers of the measured ones, by variant. Those that failed stay as they are.
+    """
     rule = gate.Rule("", metric, -margin)
 
-    def against_first(candidate: Candidate) -> Candidate:
+    def against_baseline(candidate: Candidate) -> Candidate:
         if candidate["state"] != "MEASURED":
             return candidate
-        new, old = rows[candidate["quantisation"]], rows[first["quantisation"]]
+        if candidate["variant"] == baseline["variant"]:
+            return candidate | {"within_margin": True}
+        new, old = rows[candidate["variant"]], rows[baseline["variant"]]
         (outcome,) = gate.judge(new, old, [rule], seed=0, resamples=gate.RESAMPLES)
         return candidate | {
             "difference": outcome.difference,
@@ -116,15 +143,15 @@ def judged(
             "within_margin": outcome.passed,
         }
 
-    found = [first | {"within_margin": True}, *map(against_first, others)]
+    found = [against_baseline(it) for it in candidates]
     on_front = pareto.front(points(found))
-    return [it | {"on_front": it["quantisation"] in on_front} for it in found]
+    return [it | {"on_front": it["variant"] in on_front} for it in found]
 
 
 def points(candidates: Sequence[Candidate]) -> list[pareto.Point]:
     return [
         pareto.Point(
-            it["quantisation"],
+            it["variant"],
             it["million_tokens_microusd"],
             it["score"]["value"],
             it["size_bytes"],
@@ -138,24 +165,26 @@ def points(candidates: Sequence[Candidate]) -> list[pareto.Point]:
 async def conclude(session: Session, comparison: Comparison, candidates: Sequence[Candidate]) -> None:
     """SUCCEEDED with a recommendation, or FAILED where there is nothing to compare with."""
     comparison.candidates, comparison.end_time = list(candidates), session.clock.now()
-    baseline = candidates[0]
-    if baseline["state"] == "FAILED":
-        await _fail(
-            session, comparison, "BASELINE_FAILED", f"{baseline['quantisation']}: {baseline['failure_message']}"
-        )
+    baseline = baseline_of(comparison, candidates)
+    if baseline is None:
+        code = "BASELINE_FAILED" if comparison.version else "NOTHING_MEASURED"
+        first = candidates[0]
+        await _fail(session, comparison, code, f"{called(comparison, first)}: {first['failure_message']}")
         return
+    if not comparison.version:
+        comparison.baseline = baseline["variant"]
     best = pareto.recommended(points(candidates))
-    chosen = next(it for it in candidates if it["quantisation"] == best.name)
+    chosen = next(it for it in candidates if it["variant"] == best.name)
     comparison.recommended = chosen["variant"]
-    comparison.recommendation_reason, comparison.recommendation_message = reason(baseline, chosen, comparison.margin)
+    comparison.recommendation_reason, comparison.recommendation_message = reason(comparison, baseline, chosen)
     completed = render(comparison, events_pb2.ComparisonCompleted)
     await transition(session, comparison, EvaluationState.SUCCEEDED, completed)
 
 
-def reason(baseline: Candidate, chosen: Candidate, margin: float) -> tuple[str, str]:
-    """A code and a sentence."""
-    name, allowed = chosen["quantisation"], f"{margin * 100:.3g} points that are allowed"
-    if chosen["quantisation"] == baseline["quantisation"]:
+def reason(comparison: Comparison, baseline: Candidate, chosen: Candidate) -> tuple[str, str]:
+    """A code and a sentence. The console says the same in the reader's language, from the code and the figures."""
+    name, allowed = called(comparison, chosen), f"{comparison.margin * 100:.3g} points that are allowed"
+    if chosen["variant"] == baseline["variant"]:
         return "BASELINE_BEST", f"No other is cheaper than {name} and surely no worse than the {allowed}."
     saved = 1 - chosen["million_tokens_microusd"] / (
         baseline["million_tokens_microusd"] or 1
@@ -163,8 +192,16 @@ def reason(baseline: Candidate, chosen: Candidate, margin: float) -> tuple[str, 
     worst = max(0.0, -chosen["difference_lower"] * 100)
     return "CHEAPEST_WITHIN_MARGIN", (
         f"A million tokens of {name} cost ${chosen['million_tokens_microusd'] / 1e6:.3g}, {saved:.0%} less than of "
-        f"{baseline['quantisation']}; its score is at most {worst:.1f} points lower (95 %), within the {allowed}."
+        f"{called(comparison, baseline)}; its score is at most {worst:.1f} points lower (95 %), within the {allowed}."
     )
+
+
+def called(comparison: Comparison, candidate: Candidate) -> str:
+    """A quantisation's name; `hotline@3 Q8_0` where models are compared."""
+    if comparison.version:
+        return str(candidate["quantisation"])
+    model, version = candidate["variant"].split("/")[3:6:2]
+    return f"{model}@{version} {candidate['quantisation']}"
 
 
 async def _fail(session: Session, comparison: Comparison, code: str, message: str) -> None:

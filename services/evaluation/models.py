@@ -96,7 +96,9 @@ class Evaluation(Table, Resource, Numbered, Leased, table=True):
 
 
 class Comparison(Table, Resource, Numbered, Leased, table=True):
-    """The quantisations of one version, measured on one suite. `candidates` are as the proto has them."""
+    """The quantisations of one version, or several models (then `version` is empty), measured on one suite.
+    `candidates` are as the proto has them.
+    """
 
     State: ClassVar[type[EvaluationState]] = EvaluationState
     TRANSITIONS: ClassVar[Mapping[EvaluationState, frozenset[EvaluationState]]] = {

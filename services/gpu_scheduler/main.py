@@ -10,7 +10,7 @@ from gyre_kit.app import App, Context, run
 from gyre_kit.auth import Role
 from gyre_kit.reconcile import Reconciler
 
-from services.gpu_scheduler.api import NodeApi, QueueApi, WorkloadApi
+from services.gpu_scheduler.api import CostApi, NodeApi, QueueApi, WorkloadApi
 from services.gpu_scheduler.ends import Ends
 from services.gpu_scheduler.metrics import ADMISSION, Gauges
 from services.gpu_scheduler.reconcile import (
@@ -43,7 +43,7 @@ async def own_node(context: Context) -> AsyncIterator[None]:
 app = App(
     component="gpu_scheduler",
     settings=Settings(),
-    servicers=[WorkloadApi, QueueApi, NodeApi],
+    servicers=[WorkloadApi, QueueApi, NodeApi, CostApi],
     reconcilers=[
         Reconciler(hear_of_node, every=5.0),
         Reconciler(admit),

@@ -18,16 +18,20 @@ from gyre.inference_gateway.v1 import (
     spending_pb2,
     spending_service_pb2,
     tool_call_pb2,
+    usage_pb2,
+    usage_service_pb2,
 )
 from gyre.inference_gateway.v1.completion_service_pb2_grpc import CompletionServiceServicer
 from gyre.inference_gateway.v1.deployment_service_pb2_grpc import DeploymentServiceServicer
 from gyre.inference_gateway.v1.replica_service_pb2_grpc import ReplicaServiceServicer
 from gyre.inference_gateway.v1.spending_service_pb2_grpc import SpendingServiceServicer
+from gyre.inference_gateway.v1.usage_service_pb2_grpc import UsageServiceServicer
 from gyre_kit import resources
 from gyre_kit.app import Context
 from gyre_kit.auth import ALL_PROJECTS, caller
 from gyre_kit.errors import Denied, Invalid
 from gyre_kit.names import last, project_of
+from gyre_kit.periods import period_of
 from gyre_kit.render import render
 
 from services.inference_gateway import (
@@ -35,14 +39,17 @@ from services.inference_gateway import (
     guard,
     lookups,
     reconcile,
+    routes,
     service,
     spending,
     store,
     traces,
     traffic_store,
+    usage,
 )
 from services.inference_gateway.models import Completion, Deployment, Replica, ReplicaState, Rollout, Target
 from services.inference_gateway.proxy import tracing
+from services.inference_gateway.proxy.allowance import Limits
 from services.inference_gateway.rollouts import AT_ONCE, Plan
 from services.inference_gateway.scaling import ONE, Bounds
 from services.inference_gateway.watching import MEASURES
@@ -102,8 +109,9 @@ class DeploymentApi(DeploymentServiceServicer):
             targets = await store.shown_targets(session, names)
             rows = await store.replicas_of(session, [each.id for name in names for each in targets[name]])
             rollouts = await store.newest_rollouts(session, names)
+        own = routes.own_of(self.context.settings)
         return deployment_service_pb2.ListDeploymentsResponse(
-            deployments=[to_proto(row, targets[row.name], rows, rollouts.get(row.name)) for row in found.rows],
+            deployments=[to_proto(row, targets[row.name], rows, rollouts.get(row.name), own) for row in found.rows],
             next_page_token=found.next_page_token,
             total_size=found.total,
         )
@@ -253,8 +261,21 @@ class SpendingApi(SpendingServiceServicer):
         project = project_of(request.name)
         async with self.db.transaction() as session:
             keys = await store.keys_of(session, project)
+            known = await store.project(session, project)
             sent_out = await traffic_store.sent_out(session, project)
-        return spending.of_project(self.context.state["ledger"], project, [key.name for key in keys], sent_out)
+        limits = routes.limits_of(known) if known else Limits()
+        by_key = {key.name: routes.limits_of(key) for key in keys}
+        return spending.of_project(self.context.state["ledger"], project, limits, by_key, sent_out)
+
+
+class UsageApi(UsageServiceServicer):
+    def __init__(self, context: Context) -> None:
+        self.db = context.db
+
+    async def GetUsage(self, request: usage_service_pb2.GetUsageRequest, _: Any) -> usage_pb2.UsageReport:
+        async with self.db.transaction() as session:
+            period = period_of(request, session.clock.now())
+            return await usage.report(session, request.name, period, request.group_by)
 
 
 async def shown(context: Context, deployment: Deployment) -> deployment_pb2.Deployment:
@@ -263,7 +284,7 @@ async def shown(context: Context, deployment: Deployment) -> deployment_pb2.Depl
         targets = await store.targets_of(session, deployment.name)
         rows = await store.replicas_of(session, [target.id for target in targets])
         rollouts = await store.newest_rollouts(session, [deployment.name])
-    return to_proto(deployment, targets, rows, rollouts.get(deployment.name))
+    return to_proto(deployment, targets, rows, rollouts.get(deployment.name), routes.own_of(context.settings))
 
 
 def to_proto(
@@ -271,9 +292,10 @@ def to_proto(
     targets: Sequence[Target],
     replicas: Mapping[str, Sequence[Replica]],
     rollout: Rollout | None,
+    own: routes.Own = routes.NOTHING_SAID,
 ) -> deployment_pb2.Deployment:
     """`replicas` by target id."""
-    rows = [_target(target, replicas.get(target.id, ())) for target in targets]
+    rows = [_target(target, replicas.get(target.id, ()), own) for target in targets]
     change = rollout_to_proto(rollout) if rollout else None
     scale = replica_pb2.Scale(min_replicas=deployment.min_replicas, max_replicas=deployment.max_replicas)
     scale.idle_time.FromTimedelta(timedelta(seconds=deployment.idle_seconds))
@@ -283,11 +305,14 @@ def to_proto(
     return reply
 
 
-def _target(target: Target, replicas: Sequence[Replica]) -> deployment_pb2.Target:
+def _target(target: Target, replicas: Sequence[Replica], own: routes.Own) -> deployment_pb2.Target:
+    """With what it costs: a replica by the settings, an upstream by what was said of it."""
     row = render(target, deployment_pb2.Target)
     row.ready_replicas = sum(each.state == ReplicaState.READY for each in replicas)
     if replicas:
         row.workload, row.address = replicas[0].workload, replicas[0].address
+    if target.variant:
+        row.input_price_microusd, row.output_price_microusd = own.input_price, own.output_price
     return row
 
 

@@ -21,8 +21,8 @@ from gyre_kit.errors import from_rpc
 from gyre_kit.render import enum_number
 from sqlalchemy.exc import DataError, IntegrityError
 
-from services.inference_gateway import completions, otlp, replicas, shadows, store, stored_api, traces
-from services.inference_gateway.metrics import Gauges
+from services.inference_gateway import completions, otlp, replicas, shadows, store, stored_api, traces, usage
+from services.inference_gateway.gauges import Gauges
 from services.inference_gateway.proxy.control import FeedbackCall, SpansCall
 from services.inference_gateway.proxy.ledger import Ledger
 from services.inference_gateway.proxy.processes import ProxyPool
@@ -30,6 +30,7 @@ from services.inference_gateway.proxy.records import CompletionRecord
 from services.inference_gateway.proxy.sessions import SessionLedger
 from services.inference_gateway.proxy.settings import Paths, ProxySettings
 from services.inference_gateway.proxy.shipper import RecordsRefused
+from services.inference_gateway.proxy.usage import UsageLine
 from services.inference_gateway.reconcile import refresh_keys
 from services.inference_gateway.returning import returning
 from services.inference_gateway.scaling import Scaler
@@ -55,6 +56,7 @@ async def serving_openai(context: Context) -> AsyncIterator[None]:
         context.settings.bind,
         context.settings.openai_port,
         record=lambda records: store_records(context, records),
+        store_usage=lambda segment, lines: store_usage(context, segment, lines),
         on_feedback=lambda call: submit_feedback(context, call),
         on_spans=lambda call: store_spans(context, call),
         knows_key=lambda digest: knows_key(context, digest),
@@ -64,6 +66,7 @@ async def serving_openai(context: Context) -> AsyncIterator[None]:
     )
     async with aiohttp.ClientSession() as http:
         context.state |= {"http": http, "pool": pool, "paths": paths, "hidden": {}, "ledger": Ledger(paths.ledger)}
+        context.state["gauges"] = Gauges(context.metrics.registry)
         context.state |= {
             "keys_lock": asyncio.Lock(),
             "publishing": asyncio.Lock(),
@@ -71,7 +74,6 @@ async def serving_openai(context: Context) -> AsyncIterator[None]:
             "experiment_watch": Watch(),
             "scaler": Scaler(),
         }
-        context.state["gauges"] = Gauges(context.metrics.registry)
         context.state["sessions"] = SessionLedger(paths.sessions, settings.session_seconds)
         context.state["batch_secret"] = secrets.token_bytes(32)
         context.state["returning"] = await returning(context)
@@ -105,6 +107,13 @@ async def store_spans(context: Context, call: SpansCall) -> tuple[int, Any]:
         kept = export.spans if project.keep_personal_data else [otlp.redacted(span) for span in export.spans]
         await traces.add(session, spans=kept)
     return 200, {"rejected": export.rejected, "reason": export.reason}
+
+
+async def store_usage(context: Context, segment: str, lines: Sequence[UsageLine]) -> None:
+    async with context.db.transaction() as session:
+        is_new = await usage.keep(session, segment, lines)
+    if is_new:
+        context.state["gauges"].count_cost(lines)
 
 
 async def knows_key(context: Context, digest: str) -> bool:

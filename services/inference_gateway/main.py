@@ -6,7 +6,7 @@ from gyre_kit.app import App, run
 from gyre_kit.auth import Role
 from gyre_kit.reconcile import Reconciler
 
-from services.inference_gateway.api import CompletionApi, DeploymentApi, ReplicaApi, SpendingApi
+from services.inference_gateway.api import CompletionApi, DeploymentApi, ReplicaApi, SpendingApi, UsageApi
 from services.inference_gateway.batch_api import InferenceBatchApi
 from services.inference_gateway.batch_run import answer_batches
 from services.inference_gateway.batch_steps import advance_batches
@@ -21,6 +21,7 @@ from services.inference_gateway.reconcile import (
     forget_stopped_replicas,
     publish_routes,
     refresh_keys,
+    show_gauges,
     warm_up,
 )
 from services.inference_gateway.retention import forget_old
@@ -37,6 +38,7 @@ app = App(
         CompletionApi,
         TraceApi,
         SpendingApi,
+        UsageApi,
         ShadowApi,
         ExperimentApi,
         InferenceBatchApi,
@@ -55,6 +57,7 @@ app = App(
         Reconciler(advance_batches, every=1.0),
         Reconciler(answer_batches, every=1.0),
         Reconciler(answer_batches, every=1.0),  # two side by side: a long one does not hold up a short one
+        Reconciler(show_gauges, every=15.0),
     ],
     extras=[serving_openai],
     warm_up=warm_up,

@@ -28,9 +28,20 @@ from gyre_kit.names import last, project_of
 from gyre_kit.reconcile import lease
 from gyre_kit.render import enum_name
 
-from services.inference_gateway import batch_keys, batch_store, load, lookups, replicas, routes, service, store
+from services.inference_gateway import (
+    batch_keys,
+    batch_store,
+    load,
+    lookups,
+    replicas,
+    routes,
+    service,
+    spending,
+    store,
+)
 from services.inference_gateway.engines.base import Endpoint, Health, list_models
 from services.inference_gateway.engines.table import ENGINES
+from services.inference_gateway.gauges import Gauges
 from services.inference_gateway.models import (
     Deployment,
     KnownKey,
@@ -40,6 +51,8 @@ from services.inference_gateway.models import (
     Target,
     TargetState,
 )
+from services.inference_gateway.proxy.allowance import Limits
+from services.inference_gateway.proxy.ledger import Ledger
 from services.inference_gateway.proxy.processes import ProxyPool
 from services.inference_gateway.proxy.sessions import SessionLedger
 from services.inference_gateway.proxy.snapshot import Snapshot, write_snapshot
@@ -311,23 +324,37 @@ async def _publish(context: Context) -> None:
         leaving = await store.leaving(session)
         asking = await batch_store.in_progress(session)
     context.state["scaler"].forget_others(target_ids)
-    context.state["gauges"].show(replica for of_target in rows.values() for replica in of_target)
+    context.state["gauges"].show_replicas(replica for of_target in rows.values() for replica in of_target)
     context.state["watch"].forget_others(deployment.rollout for deployment, _ in deployments)
     revision = max(context.state.get("revision", 0) + 1, int(context.clock.now().timestamp() * 1000))
-    settings = context.settings
-    own = routes.Own(
-        settings.replica_input_price_microusd, settings.replica_output_price_microusd, settings.replica_parallel
-    )
-    new = routes.make(revision, keys, projects, deployments, own, rows)
+    new = routes.make(revision, keys, projects, deployments, routes.own_of(context.settings), rows)
     if asking:
         own_keys = batch_keys.keys_of(asking, new.keys.values(), context.state["batch_secret"])
         new = replace(new, keys=MappingProxyType({**new.keys, **own_keys}))
     old: Snapshot | None = context.state.get("snapshot")
     if old is None or replace(old, revision=revision) != new:
         write_snapshot(context.state["paths"].snapshot, new)
+        context.state["gauges"].show_routes(new)
         context.state |= {"snapshot": new, "revision": revision}
     hidden: dict[str, int] = context.state["hidden"]
     context.state["hidden"] = {engine: hidden.get(engine, context.state["revision"]) for engine in leaving}
+
+
+async def show_gauges(context: Context) -> bool:
+    """Budgets and roll-outs, for those who look at dashboards; what changes at once is shown when it does."""
+    ledger: Ledger = context.state["ledger"]
+    async with context.db.transaction() as session:
+        keys, projects = await store.keys(session), await store.projects(session)
+        counts = await store.rollout_counts(session)
+    by_project: dict[str, dict[str, Limits]] = {row.project: {} for row in projects}
+    for key in keys:
+        by_project.get(key.project, {})[key.name] = routes.limits_of(key)
+    gauges: Gauges = context.state["gauges"]
+    gauges.show_rollouts(counts)
+    gauges.show_budgets(
+        spending.of_project(ledger, row.project, routes.limits_of(row), by_project[row.project]) for row in projects
+    )
+    return False
 
 
 async def refresh_keys(context: Context) -> bool:

@@ -20,6 +20,7 @@ from services.inference_gateway.proxy import snapshot
 from services.inference_gateway.proxy.allowance import Limits, Period
 from services.inference_gateway.proxy.hardware import host_if_rented
 from services.inference_gateway.regions import is_allowed
+from services.inference_gateway.settings import Settings
 from services.inference_gateway.targets import short_version, wakes
 
 STATES = {
@@ -49,6 +50,10 @@ class Own:
 NOTHING_SAID = Own()
 
 
+def own_of(settings: Settings) -> Own:
+    return Own(settings.replica_input_price_microusd, settings.replica_output_price_microusd, settings.replica_parallel)
+
+
 def make(
     revision: int,
     keys: Iterable[KnownKey],
@@ -73,24 +78,26 @@ def _key(key: KnownKey) -> snapshot.Key:
         name=key.name,
         project=key.project,
         role=key.role,
-        limits=_limits(key.requests_per_minute, key.limits),
+        limits=limits_of(key),
         expires=key.expire_unix_seconds,
         revoked=not key.active,
     )
 
 
 def _project(project: KnownProject) -> snapshot.Project:
-    limits = _limits(project.requests_per_minute, project.limits)
     return snapshot.Project(
-        keeps_completions=project.consent_to_keep, limits=limits, keeps_personal_data=project.keep_personal_data
+        keeps_completions=project.consent_to_keep,
+        limits=limits_of(project),
+        keeps_personal_data=project.keep_personal_data,
     )
 
 
-def _limits(requests_per_minute: int, stored: Mapping[str, Any]) -> Limits:
-    """Stored is an event's JSON: 64-bit numbers are strings there, and the period has its prefix."""
+def limits_of(known: KnownKey | KnownProject) -> Limits:
+    """They are stored as an event's JSON: 64-bit numbers are strings there, and the period has its prefix."""
+    stored: Mapping[str, Any] = known.limits
     period = str(stored.get("budget_period", "")).removeprefix("BUDGET_PERIOD_")
     return Limits(
-        requests_per_minute=requests_per_minute,
+        requests_per_minute=known.requests_per_minute,
         tokens_per_minute=int(stored.get("tokens_per_minute", 0)),
         concurrent_requests=int(stored.get("concurrent_requests", 0)),
         budget_tokens=int(stored.get("budget_tokens", 0)),

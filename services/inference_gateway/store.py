@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
 from gyre_kit import pages, resources
 from gyre_kit.db import Session
 from gyre_kit.names import project_of
+from gyre_kit.periods import Period
 from sqlalchemy.dialects.postgresql import insert
 
 from services.inference_gateway.models import (
@@ -25,6 +26,8 @@ from services.inference_gateway.models import (
     RolloutState,
     Target,
     TargetState,
+    Usage,
+    UsageSegment,
 )
 
 
@@ -265,8 +268,14 @@ async def regions_of(session: Session, project: str) -> Sequence[str]:
     return await session.scalar(query) or ()
 
 
-async def project(session: Session, name: str) -> KnownProject | None:
-    return await session.get(KnownProject, name)
+async def project(session: Session, slug: str) -> KnownProject | None:
+    found: KnownProject | None = await session.get(KnownProject, slug)
+    return found
+
+
+async def rollout_counts(session: Session) -> dict[str, int]:
+    rows = await session.execute(sa.select(Rollout.state, sa.func.count()).group_by(Rollout.state))
+    return dict(rows.tuples().all())
 
 
 async def put_key(session: Session, key: KnownKey) -> None:
@@ -289,6 +298,36 @@ async def retentions(session: Session) -> Mapping[str, int]:
     """Days, of each project that does not keep things for ever."""
     query = sa.select(KnownProject).where(KnownProject.retention_days > 0)
     return {row.project: row.retention_days for row in await session.scalars(query)}
+
+
+async def is_new_segment(session: Session, id: str, now: datetime, remembered: timedelta) -> bool:
+    """Notes that a segment of usage is stored; False where it was before. Older ones are forgotten."""
+    await session.execute(sa.delete(UsageSegment).where(UsageSegment.store_time < now - remembered))
+    statement = insert(UsageSegment).values(id=id, store_time=now).on_conflict_do_nothing()
+    return (await session.scalar(statement.returning(UsageSegment.id))) is not None
+
+
+async def add_usage(session: Session, rows: Sequence[Usage]) -> None:
+    """Adds each to what is there of its hour. No two of `rows` have the same key."""
+    statement = insert(Usage).values([row.model_dump() for row in rows])
+    sums = ("request_count", "prompt_tokens", "completion_tokens", "cost_picousd")
+    added = {name: getattr(Usage, name) + statement.excluded[name] for name in sums}
+    key = ["hour", "project", "api_key", "deployment", "target"]
+    await session.execute(statement.on_conflict_do_update(index_elements=key, set_=added))
+
+
+async def usage_sums(session: Session, project: str, period: Period, columns: Sequence[str]) -> Sequence[sa.Row[Any]]:
+    """Sums by `columns` (of Usage, or `day`): groups, then requests, tokens in and out, picodollars."""
+    day = sa.func.date_trunc("day", Usage.hour, "UTC").label("day")
+    groups = [day if name == "day" else getattr(Usage, name) for name in columns]
+    sums = [
+        sa.func.coalesce(sa.func.sum(column), 0)
+        for column in (Usage.request_count, Usage.prompt_tokens, Usage.completion_tokens, Usage.cost_picousd)
+    ]
+    query = sa.select(*groups, *sums).where(
+        Usage.project == project, Usage.hour >= period.start, Usage.hour < period.end
+    )
+    return (await session.execute(query.group_by(*groups))).all()
 
 
 async def _put(session: Session, row: Any, key: list[str]) -> None:

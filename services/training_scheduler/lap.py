@@ -66,7 +66,7 @@ class Lap:
         self.name = pipeline.name
         self.project = pipeline.project
         self.parent = f"projects/{pipeline.project}"
-        self.number = pipeline.number
+        self.title = pipeline.display_name  # what people call it, and so what it makes
         self.created_by = pipeline.created_by
         self.spec = spec_to_proto(pipeline.spec)
         self._stages = {stage["id"]: stage for stage in pipeline.stages}

@@ -71,3 +71,25 @@ def outsider(running: Running, lived: str) -> httpx.Client:
     key = running.client("outside").keys.create("ADMIN", "outsider").secret
     headers = {"authorization": f"Bearer {key}"}
     return httpx.Client(base_url=f"{running.rest_url}/api/v1", headers=headers, timeout=30)
+
+
+def test_rent_or_own_says_what_it_goes_by_and_only_to_those_of_the_project(
+    rest: httpx.Client, outsider: httpx.Client, document: dict[str, Any], lived: str
+) -> None:
+    path = f"/projects/{lived}/rentOrOwn"
+    typed = {"output_tokens": 1e9, "output_price_microusd": 600_000, "hour_price_microusd": 100_000}
+    reply = rest.get(path, params={**typed, "tokens_per_second": 900})
+    schema = document["components"]["schemas"]["RentOrOwn"]
+    jsonschema.validate(reply.json(), {**schema, "components": document["components"]})
+    (own,) = reply.json()["owned"]
+    assert (own["machines"], reply.json()["rented"][0]["month_microusd"]) == (1, 600_000_000)
+    assert rest.get(path, params={"utilisation": 2}).status_code == 400
+    assert outsider.get(path).status_code == 404
+
+
+def test_usage_is_split_only_by_what_there_is_and_within_a_period(rest: httpx.Client, lived: str) -> None:
+    path = f"/projects/{lived}/usage"
+    assert rest.get(path, params={"group_by": "day,colour"}).json()["reason"] == "UNKNOWN_GROUP"
+    backwards = {"start_time": "2026-02-01T00:00:00Z", "end_time": "2026-01-01T00:00:00Z"}
+    assert rest.get(path, params=backwards).json()["reason"] == "BAD_PERIOD"
+    assert rest.get(path).json()["total"]["request_count"] == "0"

@@ -224,17 +224,14 @@ async def gateway(
     async def nothing_stored(call: Any, reply: Any) -> None:
         raise unknown_path(call.path)
 
+    async def store_usage(segment: str, lines: Any) -> None:
+        """Likewise."""
+
     pool = ProxyPool(
-        ProxySettings(),
-        paths,
-        "127.0.0.1",
-        port,
-        record=record,
-        on_feedback=no_feedback,
-        on_spans=no_feedback,
-        knows_key=nobody,
+        ProxySettings(), paths, "127.0.0.1", port,
+        record=record, store_usage=store_usage, on_feedback=no_feedback, on_spans=no_feedback, knows_key=nobody,
         on_stored=nothing_stored,
-    )
+    )  # fmt: skip
     async with pool:
         write_snapshot(paths.snapshot, snapshot)
         await pool.until_revision(1)

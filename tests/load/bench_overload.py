@@ -180,16 +180,10 @@ async def _gateway(home: Path, engine_port: int, options: argparse.Namespace) ->
         workers=options.workers, queue_seconds=options.queue_seconds, max_connections=8192, upstream_waiting=4096
     )
     pool = ProxyPool(
-        settings,
-        paths,
-        "127.0.0.1",
-        port,
-        record=nothing,
-        on_feedback=nothing,
-        on_spans=nothing,
-        knows_key=nothing,
+        settings, paths, "127.0.0.1", port,
+        record=nothing, store_usage=nothing, on_feedback=nothing, on_spans=nothing, knows_key=nothing,
         on_stored=nothing,
-    )
+    )  # fmt: skip
     target = Target("t", address=f"127.0.0.1:{engine_port}", places=PLACES)
     keys = {sha256(name.encode()).hexdigest(): Key(f"projects/{name}/keys/1", name) for name in APPETITES}
     deployments = [Deployment("m", name, (target,)) for name in APPETITES]

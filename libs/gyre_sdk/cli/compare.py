@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from gyre.evaluation.v1.comparison_pb2 import Candidate, Comparison
 
 TITLES = (
-    "QUANTISATION", "SIZE", "MEMORY", "PERPLEXITY", "SCORE", "95 % INTERVAL", "DIFFERENCE", "WITHIN", "FIRST TOKEN",
+    "CANDIDATE", "SIZE", "MEMORY", "PERPLEXITY", "SCORE", "95 % INTERVAL", "DIFFERENCE", "WITHIN", "FIRST TOKEN",
     "ALONE", "TOGETHER", "$/M TOKENS", "FRONT", "NOTE",
 )  # fmt: skip
 
@@ -60,12 +60,12 @@ def compare(
             queue=queue,
         )
         if wait:
-            with progress.Watching(_line, _share) as watching:
+            with progress.Watching(line, share) as watching:
                 comparison = gyre.comparisons.wait(comparison.name, on_update=watching)
     if OPTIONS.json or not wait:
         output.show_item(comparison)
     else:
-        _show(comparison)
+        show(comparison)
 
 
 @click.command(cls=GyreCommand)
@@ -78,6 +78,7 @@ def comparisons(comparison: str, cancel: bool) -> None:
     gyre models comparisons
     gyre models comparisons 3
     """
+    from gyre_sdk import names
     from gyre_sdk.cli import output
 
     with connect() as gyre:
@@ -85,7 +86,7 @@ def comparisons(comparison: str, cancel: bool) -> None:
             page = gyre.comparisons.page()
             columns: list[output.Column] = [
                 ("#", output.text("number")),
-                ("VERSION", output.short("version")),
+                ("OF", lambda item: names.short(item.version) if item.version else f"{len(item.candidates)} models"),
                 ("SUITE", output.short("suite")),
                 ("STATE", output.state()),
                 ("RECOMMENDED", output.short("recommended")),
@@ -99,10 +100,10 @@ def comparisons(comparison: str, cancel: bool) -> None:
     if OPTIONS.json:
         output.show_item(found)
     else:
-        _show(found)
+        show(found)
 
 
-def _show(comparison: Comparison) -> None:
+def show(comparison: Comparison) -> None:
     from gyre_sdk import names
     from gyre_sdk.cli import output
 
@@ -110,7 +111,7 @@ def _show(comparison: Comparison) -> None:
     if comparison.recommended:
         click.echo(f"\nRecommended: {names.short(comparison.recommended)}. {comparison.recommendation_message}")
     else:
-        click.echo(f"\n{_line(comparison)}. {comparison.failure_message}".rstrip())
+        click.echo(f"\n{line(comparison)}. {comparison.failure_message}".rstrip())
 
 
 def _row(candidate: Candidate, comparison: Comparison) -> list[Any]:
@@ -121,11 +122,14 @@ def _row(candidate: Candidate, comparison: Comparison) -> list[Any]:
     state = messages.enum_name(candidate, "state")
     if state != "MEASURED":
         blank = [""] * (len(TITLES) - 3)
-        return [candidate.quantisation, output.coloured(state), *blank, candidate.failure_message]
+        return [_called(candidate, comparison), output.coloured(state), *blank, candidate.failure_message]
     cost, score = candidate.cost, candidate.score
-    judged, is_baseline = bool(comparison.recommended), candidate.quantisation == comparison.baseline
+    judged, is_baseline = (
+        bool(comparison.recommended),
+        comparison.baseline in (candidate.quantisation, candidate.variant),
+    )
     return [
-        candidate.quantisation + (" + matrix" if candidate.calibrated else ""),
+        _called(candidate, comparison) + (" + matrix" if candidate.calibrated else ""),
         output.size(candidate.size_bytes),
         output.size(cost.memory_bytes),
         f"{cost.perplexity:.4f}",
@@ -142,6 +146,12 @@ def _row(candidate: Candidate, comparison: Comparison) -> list[Any]:
     ]
 
 
+def _called(candidate: Candidate, comparison: Comparison) -> str:
+    from gyre_sdk import names
+
+    return candidate.quantisation if comparison.version else names.short(candidate.variant)
+
+
 def _points(share: float) -> str:
     return f"{share * 100:+.1f}"
 
@@ -150,18 +160,18 @@ def _range(candidate: Candidate) -> str:
     return f"{_points(candidate.difference_lower)} to {_points(candidate.difference_upper)}"
 
 
-def _line(comparison: Comparison) -> str:
+def line(comparison: Comparison) -> str:
     """`comparison #3 RUNNING · 2/5 measured · Q6_K evaluating`."""
     from gyre_sdk import messages
 
-    states = {it.quantisation: messages.enum_name(it, "state") for it in comparison.candidates}
+    states = {_called(it, comparison): messages.enum_name(it, "state") for it in comparison.candidates}
     busy = [f"{name} {state.lower()}" for name, state in states.items() if state in ("QUANTISING", "EVALUATING")]
     parts = [f"comparison #{comparison.number} {messages.enum_name(comparison, 'state')}"]
     parts.append(f"{sum(state == 'MEASURED' for state in states.values())}/{len(states)} measured")
     return " · ".join([*parts, *busy])
 
 
-def _share(comparison: Comparison) -> float:
+def share(comparison: Comparison) -> float:
     from gyre_sdk import messages
 
     ended = [it for it in comparison.candidates if messages.enum_name(it, "state") in ("MEASURED", "FAILED")]

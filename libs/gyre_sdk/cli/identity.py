@@ -33,9 +33,11 @@ KEY_COLUMNS: Columns = [
 ]
 SPENDING_COLUMNS: Columns = [
     ("OF", lambda o: lambda item: "all keys" if "/keys/" not in item.name else item.name.rsplit("/", 1)[-1]),
-    ("REQUESTS", lambda o: lambda item: o.count(item.request_count)),
-    ("TOKENS", lambda o: lambda item: o.count(item.tokens)),
+    ("REQUESTS", lambda o: lambda item: f"{item.request_count:,}"),
+    ("TOKENS", lambda o: lambda item: f"{item.tokens:,}"),
     ("COST", lambda o: lambda item: o.money(item.cost_microusd)),
+    ("BUDGET", lambda o: lambda item: _budget(o, item)),
+    ("USED", lambda o: lambda item: _used(item)),
     ("RUNNING", lambda o: lambda item: str(item.running_request_count)),
     ("COUNTS UNTIL", lambda o: lambda item: _day(item, "period_end_time", "")),
 ]
@@ -236,6 +238,19 @@ def _regions(given: str) -> list[str]:
     return {"any": ["*"], "none": []}.get(given) or [
         part.strip() for part in given.split(",") if part.strip() != "none"
     ]
+
+
+def _budget(output: Any, item: Any) -> str:
+    money = output.money(item.budget_microusd) if item.budget_microusd else ""
+    tokens = f"{item.budget_tokens:,} tokens" if item.budget_tokens else ""
+    return ", ".join(part for part in (money, tokens) if part)
+
+
+def _used(item: Any) -> str:
+    """Of the budget that is nearer to its end."""
+    pairs = (item.cost_microusd, item.budget_microusd), (item.tokens, item.budget_tokens)
+    shares = [used / budget for used, budget in pairs if budget]
+    return f"{max(shares):.0%}" if shares else ""
 
 
 def _day(item: Any, field: str = "expire_time", never: str = "never") -> str:

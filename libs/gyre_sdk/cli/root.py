@@ -40,6 +40,7 @@ SECTIONS: Final = {
         "queues": ("capacity:queues", "Queues and their quotas."),
         "workloads": ("capacity:workloads", "What runs, what waits and why."),
         "nodes": ("capacity:nodes", "Machines and cards."),
+        "costs": ("costs:costs", "Usage, money, own machines, and whether to rent or own."),
         "events": ("events:events", "Follow the platform's facts as they happen."),
         "projects": ("identity:projects", "Projects, and whether they keep completions."),
         "licences": ("licences:licences", "What data and bases ask of everything made from them."),

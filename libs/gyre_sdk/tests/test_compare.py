@@ -29,10 +29,11 @@ def test_a_comparison_is_a_table_and_a_sentence(capsys: pytest.CaptureFixture[st
         "Q4_K_M", 0.85, calibrated=True, difference=-0.02, difference_lower=-0.04, difference_upper=0.01, on_front=True
     )
     broken = Candidate(quantisation="Q6_K", state=Candidate.STATE_FAILED, failure_message="it cannot be made")
-    compare._show(
+    compare.show(
         Comparison(
             number=3,
             state=Comparison.STATE_SUCCEEDED,
+            version=VERSION,
             baseline="F16",
             candidates=[measured("F16", 0.87, within_margin=True), q4, broken],
             recommended=q4.variant,
@@ -40,7 +41,7 @@ def test_a_comparison_is_a_table_and_a_sentence(capsys: pytest.CaptureFixture[st
         )
     )
     head, f16, q4_line, q6_line, _, last = capsys.readouterr().out.splitlines()
-    assert head.split()[:4] == ["QUANTISATION", "SIZE", "MEMORY", "PERPLEXITY"]
+    assert head.split()[:4] == ["CANDIDATE", "SIZE", "MEMORY", "PERPLEXITY"]
     assert [word in f16 for word in ("105.0 MB", "300.0 MB", "1.2346", "87.0%", "52 ms", "211/s", "0.053")] == [
         True
     ] * 7
@@ -55,8 +56,20 @@ def test_one_that_still_runs_says_how_far_it_is() -> None:
     states = [Candidate.STATE_MEASURED, Candidate.STATE_EVALUATING, Candidate.STATE_WAITING]
     running = Comparison(
         number=3,
+        version=VERSION,
         state=Comparison.STATE_RUNNING,
         candidates=[Candidate(quantisation=f"Q{index}", state=state) for index, state in enumerate(states)],
     )
-    assert compare._line(running) == "comparison #3 RUNNING · 1/3 measured · Q1 evaluating"
-    assert compare._share(running) == pytest.approx(1 / 3)
+    assert compare.line(running) == "comparison #3 RUNNING · 1/3 measured · Q1 evaluating"
+    assert compare.share(running) == pytest.approx(1 / 3)
+
+
+def test_of_models_each_is_called_by_its_own_name_and_the_best_has_no_difference(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    best, other = measured("Q8_0", 0.87, within_margin=True), measured("Q8_0", 0.5)
+    other.variant = "projects/p/models/small/versions/1/variants/q8-0"
+    compare.show(Comparison(baseline=best.variant, candidates=[other, best], recommended=best.variant))
+    _, small_line, best_line, *_ = capsys.readouterr().out.splitlines()
+    assert small_line.startswith("small@1:q8-0") and "+0.0 (+0.0 to +0.0)" in small_line
+    assert best_line.startswith("hotline@2:Q8_0") and "(+0.0" not in best_line

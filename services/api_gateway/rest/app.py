@@ -23,6 +23,7 @@ from services.api_gateway.rest import (
     models,
     problems,
     projects,
+    rent_or_own,
     session,
     summary,
     training,
@@ -32,7 +33,7 @@ from services.api_gateway.rest import (
 from services.api_gateway.rest.routing import build
 
 RESOURCES = (projects, datasets, training, models, evaluations, deployments, batches, feedback, capacity)
-OTHERS = (session, summary, uploads, updates, logs, chat)
+OTHERS = (session, summary, uploads, updates, logs, chat, rent_or_own)
 SECURITY_HEADERS = {
     "content-security-policy": (
         "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "

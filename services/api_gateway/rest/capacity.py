@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gyre.gpu_scheduler.v1.cost_service_pb2_grpc import CostServiceStub
 from gyre.gpu_scheduler.v1.node_service_pb2_grpc import NodeServiceStub
 from gyre.gpu_scheduler.v1.queue_service_pb2_grpc import QueueServiceStub
 from gyre.gpu_scheduler.v1.workload_service_pb2_grpc import WorkloadServiceStub
@@ -17,6 +18,7 @@ ROUTES = [
     Route("GET", "/nodes", NodeServiceStub, "ListNodes"),
     Route("GET", "/nodes/{node}", NodeServiceStub, "GetNode", {"name": "nodes/{node}"}),
     Route("GET", "/flavors", NodeServiceStub, "ListFlavors"),
+    Route("GET", "/projects/{project}/costs", CostServiceStub, "GetCosts", {"name": "projects/{project}/costs"}),
     Route("GET", QUEUES, QueueServiceStub, "ListQueues", IN_PROJECT),
     Route("POST", QUEUES, QueueServiceStub, "CreateQueue", IN_PROJECT, required=("queue_id",)),
     Route("GET", f"{QUEUES}/{{queue}}", QueueServiceStub, "GetQueue", QUEUE),

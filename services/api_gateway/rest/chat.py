@@ -14,6 +14,7 @@ from services.api_gateway import service
 
 TIMEOUT = aiohttp.ClientTimeout(total=300, connect=5)
 MAX_BODY = 1024 * 1024
+TOLD = ("x-gyre-version", "retry-after")  # headers of the answer that the page reads
 
 
 class EndpointUnavailable(Unavailable):
@@ -49,9 +50,9 @@ async def _pass_on(context: Context, project: str, body: bytes) -> StreamingResp
         reply = await http.post(url, data=body, headers=headers, timeout=TIMEOUT)
     except (aiohttp.ClientError, TimeoutError) as error:
         raise EndpointUnavailable() from error
-    return StreamingResponse(
-        _chunks(reply), status_code=reply.status, media_type=reply.headers.get("content-type", "application/json")
-    )
+    told = {name: reply.headers[name] for name in TOLD if name in reply.headers}
+    media_type = reply.headers.get("content-type", "application/json")
+    return StreamingResponse(_chunks(reply), status_code=reply.status, media_type=media_type, headers=told)
 
 
 async def _chunks(reply: aiohttp.ClientResponse) -> AsyncIterator[bytes]:

@@ -9,6 +9,7 @@ from gyre.inference_gateway.v1.replica_service_pb2_grpc import ReplicaServiceStu
 from gyre.inference_gateway.v1.shadow_service_pb2_grpc import ShadowServiceStub
 from gyre.inference_gateway.v1.spending_service_pb2_grpc import SpendingServiceStub
 from gyre.inference_gateway.v1.trace_service_pb2_grpc import TraceServiceStub
+from gyre.inference_gateway.v1.usage_service_pb2_grpc import UsageServiceStub
 
 from services.api_gateway.rest.routing import Route
 
@@ -23,6 +24,7 @@ EXPERIMENT = {"name": "projects/{project}/deployments/{deployment}/experiments/{
 COMPLETION = {"name": "projects/{project}/completions/{completion}"}
 TRACE = {"name": "projects/{project}/traces/{trace}"}
 SPENDING = {"name": "projects/{project}/spending"}
+USAGE = {"name": "projects/{project}/usage"}
 LIST, ONE = "/projects/{project}/deployments", "/projects/{project}/deployments/{deployment}"
 COMPLETIONS = "/projects/{project}/completions"
 EXPERIMENTS, ONE_EXPERIMENT = f"{ONE}/experiments", f"{ONE}/experiments/{{experiment}}"
@@ -54,6 +56,7 @@ ROUTES = [
     Route("GET", COMPLETIONS, CompletionServiceStub, "ListCompletions", IN_PROJECT),
     Route("GET", f"{COMPLETIONS}/{{completion}}", CompletionServiceStub, "GetCompletion", COMPLETION),
     Route("GET", "/projects/{project}/spending", SpendingServiceStub, "GetSpending", SPENDING),
+    Route("GET", "/projects/{project}/usage", UsageServiceStub, "GetUsage", USAGE),
     Route("DELETE", f"{COMPLETIONS}/{{completion}}", CompletionServiceStub, "DeleteCompletion", COMPLETION),
     Route("GET", TRACES, TraceServiceStub, "ListTraces", IN_PROJECT),
     Route("GET", f"{TRACES}/{{trace}}", TraceServiceStub, "GetTrace", TRACE),

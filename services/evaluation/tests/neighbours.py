@@ -24,6 +24,7 @@ from gyre_kit.testing import Platform
 from services.evaluation import scoring, work
 
 VERSION = "projects/acme/models/hotline/versions/1"
+OTHER = "projects/acme/models/small/versions/2"  # its figures have `small-` before them
 CALIBRATION = "projects/acme/datasets/hotline/versions/2"
 FLAVOR = "flavors/cpu"
 CORE_HOUR = 36_000  # millionths of a dollar
@@ -36,8 +37,8 @@ class World:
 
     def __init__(self, folder: Path, store: ObjectStore) -> None:
         self.folder, self.store = folder, store
-        self.right = {"F16": 180, "Q8_0": 180, "Q6_K": 178, "Q5_K_M": 178, "Q4_K_M": 120}
-        self.speed = {"F16": 50.0, "Q8_0": 100.0, "Q6_K": 90.0, "Q5_K_M": 125.0, "Q4_K_M": 200.0}
+        self.right = {"F16": 180, "Q8_0": 180, "Q6_K": 178, "Q5_K_M": 178, "Q4_K_M": 120, "small-Q8_0": 176}
+        self.speed = {"F16": 50.0, "Q8_0": 100.0, "Q6_K": 90.0, "Q5_K_M": 125.0, "Q4_K_M": 200.0, "small-Q8_0": 400.0}
         self.broken: set[str] = set()  # quantisations that cannot be made
         self.hold = False  # jobs run on and on
         self.variants: dict[str, Any] = {}
@@ -75,22 +76,22 @@ class Variants(variant_service_pb2_grpc.VariantServiceServicer):
         self.world = world
 
     async def CreateVariant(self, request: Any, context: Any) -> Any:
-        if request.parent != VERSION:
+        if request.parent not in (VERSION, OTHER):
             await context.abort(grpc.StatusCode.NOT_FOUND, "There is no such version.")
         self.world.asked[request.quantisation] += 1
         suffix = "-hotline-2" if request.calibration else ""
-        name = f"{VERSION}/variants/{request.quantisation.lower().replace('_', '-')}{suffix}"
+        name = f"{request.parent}/variants/{request.quantisation.lower().replace('_', '-')}{suffix}"
         broken = request.quantisation in self.world.broken
         return self.world.variants.setdefault(
             name,
             Variant(
                 name=name,
-                version=VERSION,
+                version=request.parent,
                 format=Variant.FORMAT_GGUF,
                 state=Variant.STATE_FAILED if broken else Variant.STATE_READY,
                 failure_reason="BAD_SOURCE" if broken else "",
                 failure_message="it cannot be made" if broken else "",
-                uri=f"gyre://registry/{request.quantisation}",
+                uri=f"gyre://registry/{'small-' if request.parent == OTHER else ''}{request.quantisation}",
                 size_bytes=1000,
                 note="all as promised",
             ),

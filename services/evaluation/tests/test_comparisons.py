@@ -24,7 +24,7 @@ from gyre_kit.testing import ENGINEER, PROJECT, STRANGER, Platform, eventually, 
 
 from services.evaluation import service
 from services.evaluation.main import app
-from services.evaluation.tests.neighbours import CALIBRATION, CORE_HOUR, FLAVOR, VERSION, World, neighbours
+from services.evaluation.tests.neighbours import CALIBRATION, CORE_HOUR, FLAVOR, OTHER, VERSION, World, neighbours
 
 Comparison, Candidate = comparison_pb2.Comparison, comparison_pb2.Candidate
 SUITE = f"projects/{PROJECT}/suites/heldout"
@@ -119,6 +119,31 @@ async def test_the_cheapest_that_is_not_too_bad_is_recommended_with_its_reason(s
     assert completed["recommended"] == done.recommended
 
 
+async def test_of_several_models_the_cheapest_that_is_about_as_good_as_the_best_is_recommended(served: Served) -> None:
+    made = await served.create(version="", versions=[OTHER, VERSION], margin=0.06)
+    done = await served.reached(made.name, Comparison.STATE_SUCCEEDED)
+    small, large = done.candidates
+    assert [it.variant for it in (small, large)] == [f"{OTHER}/variants/q8-0", f"{VERSION}/variants/q8-0"]
+    assert done.baseline == large.variant  # the best score
+    assert (large.difference, small.difference) == (0, pytest.approx(-0.02))
+    assert done.recommended == small.variant
+    assert done.recommendation_reason == "CHEAPEST_WITHIN_MARGIN"
+    assert "of small@2 Q8_0 cost" in done.recommendation_message
+    assert "less than of hotline@1 Q8_0" in done.recommendation_message
+
+    strict = await served.create(version="", versions=[OTHER, VERSION], margin=0.01)
+    done = await served.reached(strict.name, Comparison.STATE_SUCCEEDED)
+    assert (done.recommended, done.recommendation_reason) == (large.variant, "BASELINE_BEST")
+
+
+async def test_models_none_of_which_can_be_made_fail_by_name(served: Served) -> None:
+    served.world.broken = {"Q8_0"}
+    made = await served.create(version="", versions=[OTHER, VERSION])
+    failed = await served.reached(made.name, Comparison.STATE_FAILED)
+    assert failed.failure_reason == "NOTHING_MEASURED"
+    assert failed.failure_message == "small@2 Q8_0: it cannot be made"
+
+
 async def test_nothing_is_measured_twice_when_the_service_dies_on_the_way(served: Served) -> None:
     served.world.hold = True
     made = await served.create(quantisations=["Q8_0"])
@@ -177,6 +202,9 @@ async def test_a_quantisation_that_cannot_be_made_leaves_the_others_and_a_broken
         ({"metric": "text"}, "metric"),  # the suite scores none
         ({"quantisations": ["F16"]}, "quantisations"),
         ({"quantisations": ["Q8_0", "Q8_0"]}, "quantisations"),
+        ({"versions": [VERSION, OTHER]}, "versions"),  # beside a version
+        ({"version": "", "versions": [VERSION]}, "quantisations"),
+        ({"version": "", "versions": [VERSION, OTHER, OTHER]}, "versions"),
     ],
 )
 async def test_what_cannot_be_compared_is_refused_before_anything_is_made(

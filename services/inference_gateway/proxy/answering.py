@@ -24,7 +24,8 @@ CLIENT_CLOSED = "client_closed"
 class Answer:
     """What is known of an answer: the text of its first choice, why it ended, tokens, and when the first one came.
 
-    `calls`: what its pieces said of tools to call, as the engine wrote it (`tools.merged` reads it).
+    `cached_tokens` are those of the prompt that the engine had computed before, where it tells; `calls`: what its pieces
+    said of tools to call, as the engine wrote it (`tools.merged` reads it).
     """
 
     pieces: list[str] = field(default_factory=list)
@@ -51,8 +52,7 @@ class Answer:
             self.completion_tokens = count(usage.get("completion_tokens"))
             self.total_tokens = count(usage.get("total_tokens")) or self.prompt_tokens + self.completion_tokens
             details = usage.get("prompt_tokens_details")
-            if isinstance(details, dict):
-                self.cached_tokens = count(details.get("cached_tokens"))
+            self.cached_tokens = count(details.get("cached_tokens")) if isinstance(details, dict) else 0
 
 
 def read_reply(raw: bytes) -> tuple[dict[str, Any], Answer]:

@@ -46,6 +46,7 @@ from services.inference_gateway.proxy.snapshot import ALL_PROJECTS, Deployment, 
 from services.inference_gateway.proxy.spool import Uploads
 from services.inference_gateway.proxy.ssrf import UpstreamRefused
 from services.inference_gateway.proxy.turns import AllTurns
+from services.inference_gateway.proxy.usage import UsageMeter
 from services.inference_gateway.proxy.wire import Request
 
 if TYPE_CHECKING:
@@ -88,6 +89,7 @@ class Gateway:
         self._exporter = exporter
         self._control = control
         self.limiter = Limiter(ledger, settings.assumed_answer_tokens)
+        self.usage = UsageMeter()
         self._newcomers = Newcomers(control, clock)
         self.sleepers = Sleepers(control, settings, clock, metrics.woken_seconds.observe)
         self._uploads = Uploads(paths.uploads, settings.max_upload_bytes, settings.max_uploads)
@@ -244,7 +246,9 @@ class Gateway:
             raise
         finally:
             exchange.answer.settle()
-            hold.settle(exchange.answer, exchange.target, out.started)
+            bill = hold.settle(exchange.answer, exchange.target, out.started)
+            if bill.tokens and exchange.target:
+                self.usage.add(key.name, exchange.deployment, exchange.target, bill)
             self._note(exchange, request, project, error_type)
             is_told = out.started or error_type != "cancelled"
             if exchange.on_whole is not None and is_told:  # it never came to its end
@@ -270,6 +274,8 @@ class Gateway:
         if answer.total_tokens:
             series.tokens_in.observe(answer.prompt_tokens)
             series.tokens_out.observe(answer.completion_tokens)
+            if answer.cached_tokens:
+                series.tokens_cached.inc(answer.cached_tokens)
 
     def _record(self, exchange: Exchange, request: Request, key: Key, error: str) -> None:
         """Whatever is wrong with keeping it, the client gets its answer."""

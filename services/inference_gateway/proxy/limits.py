@@ -19,6 +19,7 @@ from services.inference_gateway.proxy.asking import EMBEDDINGS, Asking
 from services.inference_gateway.proxy.errors import ApiError
 from services.inference_gateway.proxy.ledger import Ledger, LedgerFull, Party, Refused
 from services.inference_gateway.proxy.snapshot import Deployment, Key, Target
+from services.inference_gateway.proxy.usage import Bill
 
 BYTES_PER_TOKEN = 4  # of an English text; the engine's own count replaces it in the end
 MOST_TOKENS = 10**9
@@ -47,9 +48,11 @@ class Hold:
         if self.place:
             self.limiter.ledger.mark_answered(self.place)
 
-    def settle(self, answer: Answer, target: Target | None, started: bool) -> None:
+    def settle(self, answer: Answer, target: Target | None, started: bool) -> Bill:
         """Bills what came. An engine that counted nothing, or was cut short, is billed by what was passed on."""
-        self.limiter.settle(self, _used(answer, target, self.prompt_tokens) if started and target else Cost())
+        bill = _bill(answer, target, self.prompt_tokens) if started and target else Bill()
+        self.limiter.settle(self, Cost(bill.tokens, bill.picousd))
+        return bill
 
 
 class Limiter:
@@ -163,10 +166,10 @@ def estimate(ask: Asking, deployment: Deployment, assumed: int) -> tuple[int, in
     return prompt, answer, Cost(prompt + answer, price)
 
 
-def _used(answer: Answer, target: Target, estimated_prompt: int) -> Cost:
+def _bill(answer: Answer, target: Target, estimated_prompt: int) -> Bill:
     prompt = answer.prompt_tokens or estimated_prompt
     said = answer.completion_tokens or max(len(answer.pieces), len(answer.text) // BYTES_PER_TOKEN)
-    return Cost(prompt + said, target.input_price * prompt + target.output_price * said)
+    return Bill(prompt, said, target.input_price * prompt + target.output_price * said)
 
 
 def _positive(value: Any) -> int:

@@ -58,6 +58,7 @@ class Series:
         self.output_token = metrics.tally(metrics.output_token_seconds, *model)
         self.tokens_in = metrics.tally(metrics.tokens, *model, "input")
         self.tokens_out = metrics.tally(metrics.tokens, *model, "output")
+        self.tokens_cached = metrics.cached.labels(*model)
 
     def seconds(self, error_type: str) -> Tally:
         found = self._seconds.get(error_type)
@@ -98,6 +99,12 @@ class Metrics:
             "Tokens of one request, as the engine counted them.",
             [*MODEL, "gen_ai_token_type"],
             buckets=TOKENS,
+            registry=registry,
+        )
+        self.cached = Counter(
+            "gyre_gateway_cached_prompt_tokens",
+            "Tokens of prompts that the engine had in its cache, where it tells.",
+            MODEL,
             registry=registry,
         )
         self.requests = Counter(

@@ -1,6 +1,6 @@
 """What the control plane holds: the worker processes, kept running, and their end of the control socket.
 
-    pool = ProxyPool(settings, paths, host, port, record=store_batch, on_feedback=submit,
+    pool = ProxyPool(settings, paths, host, port, record=store_batch, store_usage=book, on_feedback=submit,
                      on_spans=keep, knows_key=ask, on_stored=store)
     await pool.start()          # returns when every worker listens
     write_snapshot(paths.snapshot, snapshot)
@@ -49,6 +49,7 @@ from services.inference_gateway.proxy.server import BACKLOG, bind
 from services.inference_gateway.proxy.settings import SCRATCH, Paths, ProxySettings
 from services.inference_gateway.proxy.shipper import Record, Shipper
 from services.inference_gateway.proxy.stored import StoredSink
+from services.inference_gateway.proxy.usage import Store, UsageShipper
 
 log = logging.getLogger(__name__)
 START_SECONDS = 30.0
@@ -61,7 +62,8 @@ LONGEST_SOCKET_PATH = 100
 
 
 class ProxyPool:
-    """`record`, `on_feedback`, `on_spans`, `knows_key` and `on_stored` are called in the caller's event loop."""
+    """`record`, `store_usage`, `on_feedback`, `on_spans`, `knows_key` and `on_stored` are called in the caller's event
+    loop."""
 
     def __init__(
         self,
@@ -71,6 +73,7 @@ class ProxyPool:
         port: int,
         *,
         record: Record,
+        store_usage: Store,
         on_feedback: FeedbackSink,
         on_spans: SpansSink,
         knows_key: KeyQuestion,
@@ -89,6 +92,7 @@ class ProxyPool:
             self._control_path, settings, on_feedback, on_spans, knows_key, self._heard, on_stored, on_wake
         )
         self._shipper = Shipper(paths.spool, paths.dead, record, settings, registry)
+        self._usage_shipper = UsageShipper(paths.usage, store_usage)
         self._statuses: dict[int, WorkerStatus] = {}
         self.outcomes: defaultdict[str, Outcomes] = defaultdict(Outcomes)  # by target, of all workers there were
         self.waits: defaultdict[str, Outcomes] = defaultdict(Outcomes)  # of those that waited for a place
@@ -105,7 +109,7 @@ class ProxyPool:
         self._sockets = await _listen(self._host, self._port, self._settings.workers)
         await self._control.start()
         self._tasks = [asyncio.create_task(self._keep_running(slot)) for slot in range(self._settings.workers)]
-        self._tasks.append(asyncio.create_task(self._shipper.run()))
+        self._tasks += [asyncio.create_task(self._shipper.run()), asyncio.create_task(self._usage_shipper.run())]
         try:
             async with asyncio.timeout(START_SECONDS):
                 await self._until(lambda: len(self._statuses) == self._settings.workers)
@@ -240,8 +244,9 @@ class ProxyPool:
         try:
             async with asyncio.timeout(5):
                 await self._shipper.ship()
+                await self._usage_shipper.ship()
         except Exception as error:  # noqa: BLE001 - it stays on the disk and is shipped after the next start
-            log.warning("completions wait in the spool", extra={"reason": repr(error)})
+            log.warning("completions and usage wait in the spool", extra={"reason": repr(error)})
 
 
 def _add_news(sums: defaultdict[str, Outcomes], now: Mapping[str, Outcomes], before: Mapping[str, Outcomes]) -> None:

@@ -221,7 +221,7 @@ class Segment:
         """To the disk, and on to the shipper. Blocks for as long as the disk takes; may be tried again."""
         os.fsync(self._file)
         os.rename(self._path, self._path.with_suffix(SUFFIX))
-        _sync_folder(self._path.parent)
+        sync_folder(self._path.parent)
         os.close(self._file)
 
 
@@ -233,7 +233,7 @@ def adopt(folder: Path) -> None:
             path.rename(path.with_suffix(SUFFIX))
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -74,6 +74,9 @@ class ProxySettings(BaseSettings):
         le=1,
         description="Of requests without a trace of their own, the share that is sent to the collector.",
     )
+    usage_seconds: float = Field(
+        5, gt=0, description="How often what was used goes to the books; a kill -9 costs them as much."
+    )
 
     session_seconds: float = Field(3600, gt=0, description="How long a session (x-session-id) may be quiet and go on.")
 
@@ -89,6 +92,7 @@ class Paths:
         self.folder = home / "gateway"
         self.snapshot = self.folder / "snapshot.json"
         self.spool = self.folder / "spool"
+        self.usage = self.folder / "usage"
         self.dead = self.folder / "spool-refused"
         self.metrics = self.folder / "metrics"
         self.sessions = self.folder / "sessions"
@@ -98,5 +102,5 @@ class Paths:
         self.batches = self.folder / "batches"
 
     def create(self) -> None:
-        for folder in (self.folder, self.spool, self.dead, self.metrics, self.uploads, self.batches):
+        for folder in (self.folder, self.spool, self.usage, self.dead, self.metrics, self.uploads, self.batches):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)

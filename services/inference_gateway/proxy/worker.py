@@ -32,6 +32,7 @@ from services.inference_gateway.proxy.server import Server
 from services.inference_gateway.proxy.sessions import SessionLedger
 from services.inference_gateway.proxy.settings import Paths, ProxySettings
 from services.inference_gateway.proxy.snapshot import SnapshotFile
+from services.inference_gateway.proxy.usage import UsageWriter
 
 if TYPE_CHECKING:
     from services.inference_gateway.proxy.exporting import SpanExporter
@@ -62,6 +63,7 @@ class Worker:
             sessions=sessions,
             exporter=self._exporter,
         )
+        self._usage = UsageWriter(self._gateway.usage, paths.usage, settings.usage_seconds)
         self._server = Server(self._gateway, settings)
         self._changed = asyncio.Event()
         self.stop = asyncio.Event()
@@ -72,6 +74,7 @@ class Worker:
         await self._server.listen(sock)
         chores = (
             self._records.run,
+            self._usage.run,
             self._follow_snapshots,
             self._report,
             self._keep_house,
@@ -92,6 +95,7 @@ class Worker:
         self._gateway.pools.close()
         self._gateway.limiter.note()
         self._metrics.flush()
+        await self._usage.flush()
         if self._exporter is not None:
             await asyncio.to_thread(self._exporter.close)
         if not await self._records.close():

@@ -40,7 +40,7 @@ async def _one_version(context: Context, lap: Lap, step: str, sources: Sequence[
     return await stub.CreateVersion(
         version_service_pb2.CreateVersionRequest(
             parent=parent_of(sources[0].version),
-            display_name=f"Lap {lap.number}: {step} mix",
+            display_name=f"{lap.title}: {step} mix",
             split_settings=version_pb2.SplitSettings(test_fraction=0.0, seed=lap.spec.seed),
             mix_in=[version_pb2.MixIn(version=it.version, max_rows=it.max_rows) for it in sources],
             derived_from=[lap.spec.feedback_batch] if lap.spec.feedback_batch else [],

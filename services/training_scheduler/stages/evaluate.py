@@ -102,7 +102,7 @@ async def _ensure(context: Context, lap: Lap, role: str, variant: str, suite: st
     return await stub.CreateEvaluation(
         evaluation_service_pb2.CreateEvaluationRequest(
             parent=lap.parent,
-            display_name=f"Lap {lap.number}: {role}, {last(suite)}",
+            display_name=f"{lap.title}: {role}, {last(suite)}",
             variant=variant,
             suite=suite,
             queue=lap.spec.queue,

@@ -69,7 +69,7 @@ async def _verdict(context: Context, lap: Lap, suite: str, rules: Sequence[Rule]
     return await context.clients.stub(VerdictServiceStub).CreateVerdict(
         verdict_service_pb2.CreateVerdictRequest(
             parent=lap.parent,
-            display_name=f"Lap {lap.number}: {last(suite)}",
+            display_name=f"{lap.title}: {last(suite)}",
             candidate=evaluations[f"candidate/{suite}"],
             baseline=evaluations[f"baseline/{suite}"],
             rules=rules,

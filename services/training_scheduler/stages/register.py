@@ -63,7 +63,7 @@ async def _register(context: Context, lap: Lap) -> Version:
     return await context.clients.stub(VersionServiceStub).RegisterVersion(
         version_service_pb2.RegisterVersionRequest(
             parent=lap.spec.register_as,
-            display_name=f"Lap {lap.number}",
+            display_name=lap.title,
             uri=runs[-1].output_uri,
             digest=runs[-1].output_digest,
             parents=parents,

@@ -39,7 +39,7 @@ async def _train(context: Context, lap: Lap, stage: str, method: run_pb2.Method.
             queue=lap.spec.queue,
             priority=lap.spec.priority,
         ),
-        display_name=f"Lap {lap.number}: {stage.upper()}",
+        display_name=f"{lap.title}: {stage.upper()}",
         request_id=lap.request_id(stage),
         pipeline=lap.name,
         created_by=lap.created_by,

@@ -23,8 +23,8 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class Comparison(_message.Message):
-    """Quality against cost: the quantisations of one version, each made, served and measured on one suite, and the cheapest
-    that is good enough. It is its own long-running operation.
+    """Quality against cost: the quantisations of one version, or several models, each made, served and measured on one
+    suite, and the cheapest that is good enough. It is its own long-running operation.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -84,13 +84,13 @@ class Comparison(_message.Message):
     number: _builtins.int
     """Short number within the project, shown to people."""
     failure_reason: _builtins.str
-    """For programs: BASELINE_FAILED."""
+    """For programs: BASELINE_FAILED, NOTHING_MEASURED."""
     failure_message: _builtins.str
     version: _builtins.str
-    """Registry version."""
+    """Registry version; empty where models are compared."""
     suite: _builtins.str
     baseline: _builtins.str
-    """Quantisation that the others are compared with."""
+    """Quantisation that the others are compared with; of models the variant with the best score, once that is known."""
     metric: _builtins.str
     """What is compared: `exact`, `valid_json` or `text`."""
     margin: _builtins.float
@@ -111,7 +111,7 @@ class Comparison(_message.Message):
     def update_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def candidates(self) -> _containers.RepeatedCompositeFieldContainer[Global___Candidate]:
-        """The baseline first, then the others in the order asked for."""
+        """In the order asked for, of quantisations the baseline first."""
 
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp: ...

@@ -34,11 +34,12 @@ class CreateComparisonRequest(_message.Message):
     CALIBRATION_FIELD_NUMBER: _builtins.int
     QUEUE_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    VERSIONS_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """`projects/{project}`."""
     display_name: _builtins.str
     version: _builtins.str
-    """READY registry version."""
+    """READY registry version whose quantisations are compared; or else versions."""
     suite: _builtins.str
     baseline: _builtins.str
     """Empty means F16."""
@@ -56,6 +57,12 @@ class CreateComparisonRequest(_message.Message):
     def quantisations(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Empty means Q8_0, Q6_K, Q5_K_M and Q4_K_M."""
 
+    @_builtins.property
+    def versions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """READY registry versions of several models, in place of `version`: which of them fits. Each is measured in every
+        quantisation asked for, Q8_0 where none is; `baseline` and `calibration` do not apply.
+        """
+
     def __init__(
         self,
         *,
@@ -70,10 +77,11 @@ class CreateComparisonRequest(_message.Message):
         calibration: _builtins.str = ...,
         queue: _builtins.str = ...,
         request_id: _builtins.str = ...,
+        versions: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline", b"baseline", "calibration", b"calibration", "display_name", b"display_name", "margin", b"margin", "metric", b"metric", "parent", b"parent", "quantisations", b"quantisations", "queue", b"queue", "request_id", b"request_id", "suite", b"suite", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline", b"baseline", "calibration", b"calibration", "display_name", b"display_name", "margin", b"margin", "metric", b"metric", "parent", b"parent", "quantisations", b"quantisations", "queue", b"queue", "request_id", b"request_id", "suite", b"suite", "version", b"version", "versions", b"versions"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -27,7 +27,7 @@ if _version_not_supported:
 
 
 class ComparisonServiceStub:
-    """Comparisons of the quantisations of a version.
+    """Comparisons of the quantisations of a version, or of several models.
     """
 
     def __init__(self, channel):
@@ -59,7 +59,7 @@ class ComparisonServiceStub:
 
 
 class ComparisonServiceServicer:
-    """Comparisons of the quantisations of a version.
+    """Comparisons of the quantisations of a version, or of several models.
     """
 
     def CreateComparison(self, request, context):
@@ -123,7 +123,7 @@ def add_ComparisonServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ComparisonService:
-    """Comparisons of the quantisations of a version.
+    """Comparisons of the quantisations of a version, or of several models.
     """
 
     @staticmethod

@@ -28,7 +28,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class ComparisonServiceStub:
-    """Comparisons of the quantisations of a version."""
+    """Comparisons of the quantisations of a version, or of several models."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -47,7 +47,7 @@ class ComparisonServiceStub:
 
 @_typing.type_check_only
 class ComparisonServiceAsyncStub(ComparisonServiceStub):
-    """Comparisons of the quantisations of a version."""
+    """Comparisons of the quantisations of a version, or of several models."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateComparison: _aio.UnaryUnaryMultiCallable[_comparison_service_pb2.CreateComparisonRequest, _comparison_pb2.Comparison]  # type: ignore[assignment]
@@ -62,7 +62,7 @@ class ComparisonServiceAsyncStub(ComparisonServiceStub):
     """Asks for a stop; CANCELLED once its evaluation has stopped. FAILED_PRECONDITION (ALREADY_ENDED)."""
 
 class ComparisonServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Comparisons of the quantisations of a version."""
+    """Comparisons of the quantisations of a version, or of several models."""
 
     @_abc_1.abstractmethod
     def CreateComparison(

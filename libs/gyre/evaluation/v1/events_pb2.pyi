@@ -170,7 +170,7 @@ class ComparisonCompleted(_message.Message):
     """Aggregate: `projects/{project}/comparisons/{ulid}`."""
     number: _builtins.int
     version: _builtins.str
-    """Registry version."""
+    """Registry version; empty where models are compared."""
     suite: _builtins.str
     recommended: _builtins.str
     """Registry variant."""

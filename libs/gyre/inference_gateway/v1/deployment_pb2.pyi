@@ -256,8 +256,8 @@ class Target(_message.Message):
     failure_reason: _builtins.str
     failure_message: _builtins.str
     input_price_microusd: _builtins.int
-    """What a million tokens of a prompt, and of an answer, cost here, in millionths of a US dollar; 0 for a replica: by
-    the gateway's settings.
+    """What a million tokens of a prompt, and of an answer, cost here, in millionths of a US dollar; for a replica as
+    the gateway's settings say. 0: not known.
     """
     output_price_microusd: _builtins.int
     places: _builtins.int

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(gyre/inference_gateway/v1/spending.proto\x12\x19gyre.inference_gateway.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xde\x01\n\x08Spending\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x15\n\rrequest_count\x18\x02 \x01(\x03\x12\x0e\n\x06tokens\x18\x03 \x01(\x03\x12\x15\n\rcost_microusd\x18\x04 \x01(\x03\x12\x17\n\x0freserved_tokens\x18\x05 \x01(\x03\x12\x19\n\x11reserved_microusd\x18\x06 \x01(\x03\x12\x1d\n\x15running_request_count\x18\x07 \x01(\x03\x12\x33\n\x0fperiod_end_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xbe\x01\n\x0fProjectSpending\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x34\n\x07project\x18\x02 \x01(\x0b\x32#.gyre.inference_gateway.v1.Spending\x12\x31\n\x04keys\x18\x03 \x03(\x0b\x32#.gyre.inference_gateway.v1.Spending\x12\x34\n\x08sent_out\x18\x1f \x03(\x0b\x32\".gyre.inference_gateway.v1.SentOut\"p\n\x07SentOut\x12\x10\n\x08upstream\x18\x01 \x01(\t\x12\x0e\n\x06region\x18\x02 \x01(\t\x12\x14\n\x0cprompt_count\x18\x03 \x01(\x03\x12-\n\tlast_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestampb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(gyre/inference_gateway/v1/spending.proto\x12\x19gyre.inference_gateway.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8e\x02\n\x08Spending\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x15\n\rrequest_count\x18\x02 \x01(\x03\x12\x0e\n\x06tokens\x18\x03 \x01(\x03\x12\x15\n\rcost_microusd\x18\x04 \x01(\x03\x12\x17\n\x0freserved_tokens\x18\x05 \x01(\x03\x12\x19\n\x11reserved_microusd\x18\x06 \x01(\x03\x12\x1d\n\x15running_request_count\x18\x07 \x01(\x03\x12\x33\n\x0fperiod_end_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rbudget_tokens\x18\t \x01(\x03\x12\x17\n\x0f\x62udget_microusd\x18\n \x01(\x03\"\xbe\x01\n\x0fProjectSpending\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x34\n\x07project\x18\x02 \x01(\x0b\x32#.gyre.inference_gateway.v1.Spending\x12\x31\n\x04keys\x18\x03 \x03(\x0b\x32#.gyre.inference_gateway.v1.Spending\x12\x34\n\x08sent_out\x18\x1f \x03(\x0b\x32\".gyre.inference_gateway.v1.SentOut\"p\n\x07SentOut\x12\x10\n\x08upstream\x18\x01 \x01(\t\x12\x0e\n\x06region\x18\x02 \x01(\t\x12\x14\n\x0cprompt_count\x18\x03 \x01(\x03\x12-\n\tlast_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestampb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,9 +33,9 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'gyre.inference_gateway.v1.s
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_SPENDING']._serialized_start=105
-  _globals['_SPENDING']._serialized_end=327
-  _globals['_PROJECTSPENDING']._serialized_start=330
-  _globals['_PROJECTSPENDING']._serialized_end=520
-  _globals['_SENTOUT']._serialized_start=522
-  _globals['_SENTOUT']._serialized_end=634
+  _globals['_SPENDING']._serialized_end=375
+  _globals['_PROJECTSPENDING']._serialized_start=378
+  _globals['_PROJECTSPENDING']._serialized_end=568
+  _globals['_SENTOUT']._serialized_start=570
+  _globals['_SENTOUT']._serialized_end=682
 # @@protoc_insertion_point(module_scope)

@@ -33,6 +33,8 @@ class Spending(_message.Message):
     RESERVED_MICROUSD_FIELD_NUMBER: _builtins.int
     RUNNING_REQUEST_COUNT_FIELD_NUMBER: _builtins.int
     PERIOD_END_TIME_FIELD_NUMBER: _builtins.int
+    BUDGET_TOKENS_FIELD_NUMBER: _builtins.int
+    BUDGET_MICROUSD_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`projects/{project}/keys/{ulid}`, or `projects/{project}` for all its keys together."""
     request_count: _builtins.int
@@ -44,6 +46,9 @@ class Spending(_message.Message):
     """Held by requests that run."""
     reserved_microusd: _builtins.int
     running_request_count: _builtins.int
+    budget_tokens: _builtins.int
+    """What may be used in one period; 0: no budget."""
+    budget_microusd: _builtins.int
     @_builtins.property
     def period_end_time(self) -> _timestamp_pb2.Timestamp:
         """When the next period begins; unset for a total."""
@@ -59,10 +64,12 @@ class Spending(_message.Message):
         reserved_microusd: _builtins.int = ...,
         running_request_count: _builtins.int = ...,
         period_end_time: _timestamp_pb2.Timestamp | None = ...,
+        budget_tokens: _builtins.int = ...,
+        budget_microusd: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["period_end_time", b"period_end_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cost_microusd", b"cost_microusd", "name", b"name", "period_end_time", b"period_end_time", "request_count", b"request_count", "reserved_microusd", b"reserved_microusd", "reserved_tokens", b"reserved_tokens", "running_request_count", b"running_request_count", "tokens", b"tokens"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["budget_microusd", b"budget_microusd", "budget_tokens", b"budget_tokens", "cost_microusd", b"cost_microusd", "name", b"name", "period_end_time", b"period_end_time", "request_count", b"request_count", "reserved_microusd", b"reserved_microusd", "reserved_tokens", b"reserved_tokens", "running_request_count", b"running_request_count", "tokens", b"tokens"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

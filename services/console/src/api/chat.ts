@@ -14,6 +14,8 @@ export interface Answer {
   promptTokens?: number;
   completionTokens?: number;
   finishReason?: string;
+  /** Of the model, where the deployment knows it. */
+  version?: string;
 }
 
 interface Chunk {
@@ -41,7 +43,7 @@ export async function chat(
   const started = performance.now();
   const reply = await call("POST", url(`/projects/${project}/chat/completions`), body, signal);
   if (!reply.body) return;
-  let answer: Answer = { id: "", text: "" };
+  let answer: Answer = { id: "", text: "", version: reply.headers.get("x-gyre-version") ?? undefined };
   for await (const data of serverEvents(reply.body)) {
     if (data === "[DONE]") break;
     answer = grow(answer, JSON.parse(data) as Chunk, performance.now() - started);
@@ -55,6 +57,7 @@ function grow(answer: Answer, chunk: Chunk, elapsed: number): Answer {
   const choice = chunk.choices?.[0];
   const piece = choice?.delta?.content ?? "";
   return {
+    ...answer,
     id: chunk.id ?? answer.id,
     text: answer.text + piece,
     firstTokenMs: answer.firstTokenMs ?? (piece ? elapsed : undefined),

@@ -720,6 +720,21 @@ export interface FeedbackMessage {
   content: string;
 }
 
+export interface CostReport {
+  name: string;
+  start_time?: string | null;
+  end_time?: string | null;
+  rows: CostRow[];
+}
+
+export interface CostRow {
+  day?: string | null;
+  kind: WorkloadKind;
+  held_seconds: number;
+  gpu_seconds: number;
+  cost_microusd: string;
+}
+
 export interface Node {
   name: string;
   display_name: string;
@@ -1126,6 +1141,8 @@ export interface Spending {
   reserved_microusd: string;
   running_request_count: string;
   period_end_time?: string | null;
+  budget_tokens: string;
+  budget_microusd: string;
 }
 
 export interface ProjectSpending {
@@ -1180,6 +1197,26 @@ export interface Step {
   input: string;
   output: string;
   attributes_json: string;
+}
+
+export interface UsageReport {
+  name: string;
+  start_time?: string | null;
+  end_time?: string | null;
+  rows: UsageRow[];
+  total?: UsageRow | null;
+}
+
+export interface UsageRow {
+  day?: string | null;
+  api_key: string;
+  deployment: string;
+  model_version: string;
+  upstream_model: string;
+  request_count: string;
+  prompt_tokens: string;
+  completion_tokens: string;
+  cost_microusd: string;
 }
 
 export interface Alias {

@@ -6,6 +6,7 @@ import {
   CodeSandboxOutlined,
   CommentOutlined,
   DatabaseOutlined,
+  DollarOutlined,
   HddOutlined,
   HomeOutlined,
   KeyOutlined,
@@ -75,6 +76,7 @@ const GROUPS: Group[] = [
     label: "nav.group.operate",
     items: [
       { to: "queue", label: "nav.queue", icon: <HddOutlined aria-hidden /> },
+      { to: "costs", label: "nav.costs", icon: <DollarOutlined aria-hidden /> },
       { to: "access", label: "nav.access", icon: <KeyOutlined aria-hidden /> },
       { to: "audit", label: "nav.audit", icon: <AuditOutlined aria-hidden /> },
     ],

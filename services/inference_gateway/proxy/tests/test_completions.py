@@ -9,6 +9,7 @@ import httpx
 import openai
 import pytest
 
+from services.inference_gateway.proxy.metrics import MODEL
 from services.inference_gateway.proxy.snapshot import Target, TargetState
 from services.inference_gateway.proxy.tests import upstreams
 from services.inference_gateway.proxy.tests.support import Running, deployment, eventually
@@ -115,6 +116,16 @@ async def test_a_stream_may_be_cut_anywhere(start, size):
         running = await start(deployment(Target("t1", address=engine.address)))
         pieces = await collect(running)
     assert "".join(each.choices[0].delta.content or "" for each in pieces) == "Grüße\n\ndata: x"
+
+
+async def test_what_the_engine_had_in_its_cache_is_counted_as_it_tells(start):
+    usage = USAGE | {"prompt_tokens_details": {"cached_tokens": 2}}
+    end = piece(finish="stop", usage=usage)
+    async with raw(says(STREAM_HEAD, chunked(piece("hi")), chunked(end), chunked(DONE), END)) as engine:
+        running = await start(deployment(Target("t1", version="3", address=engine.address)))
+        await collect(running)
+    labels = dict(zip(MODEL, ("demo", "chat", "hotline", "3"), strict=True))
+    await eventually(lambda: running.metric("gyre_gateway_cached_prompt_tokens_total", **labels) == 2)
 
 
 async def test_usage_is_always_asked_of_the_engine_and_shown_only_to_those_who_asked(start):

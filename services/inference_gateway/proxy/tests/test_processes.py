@@ -38,6 +38,7 @@ from services.inference_gateway.proxy.tests.support import (
 )
 from services.inference_gateway.proxy.tests.test_completions import HELLO
 from services.inference_gateway.proxy.tests.upstreams import STREAM_HEAD, chunked, piece, raw, whole
+from services.inference_gateway.proxy.usage import UsageLine
 
 
 class Home:
@@ -48,20 +49,26 @@ class Home:
         self.port = port or free_port()
         self.registry = CollectorRegistry()
         self.stored: list[CompletionRecord] = []
+        self.used: dict[str, list[UsageLine]] = {}
         self.down = False
         self.woken: list[str] = []
         self.clients: list[AsyncOpenAI] = []
-        settings = ProxySettings(workers=workers, drain_seconds=10)
+        settings = ProxySettings(workers=workers, drain_seconds=10, usage_seconds=0.1)
         self.pool = ProxyPool(
             settings, self.paths, "127.0.0.1", self.port,
-            record=self.record, on_feedback=self.on_feedback, on_spans=self.on_feedback, knows_key=nobody,
-            on_stored=stores_nothing, on_wake=self.on_wake, registry=self.registry,
+            record=self.record, store_usage=self.store_usage, on_feedback=self.on_feedback, on_spans=self.on_feedback,
+            knows_key=nobody, on_stored=stores_nothing, on_wake=self.on_wake, registry=self.registry,
         )  # fmt: skip
 
     async def record(self, batch: list[CompletionRecord]) -> None:
         if self.down:
             raise ConnectionError("down")
         self.stored += batch
+
+    async def store_usage(self, segment: str, lines: list[UsageLine]) -> None:
+        if self.down:
+            raise ConnectionError("down")
+        self.used[segment] = lines
 
     async def on_feedback(self, call: FeedbackCall) -> tuple[int, Any]:
         return 200, {"project": call.project}
@@ -112,6 +119,24 @@ async def test_a_worker_answers_keeps_and_counts(home):
     await eventually(lambda: counted in generate_latest(home.registry).decode())
     shown = generate_latest(home.registry).decode()
     assert "gen_ai_server_request_duration_seconds_bucket" in shown and "gyre_gateway_snapshot_revision 1.0" in shown
+
+
+async def test_what_was_used_reaches_the_books_though_they_were_closed_for_a_while(home):
+    async with raw(upstreams.answers("hi")) as engine:
+        await home.route(Target("t1", version="3", address=engine.address, input_price=2, output_price=5))
+        home.down = True
+        for _ in range(2):
+            await home.ask()
+        await eventually(lambda: list(home.paths.usage.iterdir()))
+        home.down = False
+        await eventually(lambda: sum(line.request_count for lines in home.used.values() for line in lines) == 2)
+    lines = [line for lines in home.used.values() for line in lines]
+    assert {(line.api_key, line.deployment, line.target) for line in lines} == {
+        ("projects/demo/keys/1", "projects/demo/deployments/hotline", "t1")
+    }
+    prompt, answer = (sum(getattr(line, f"{kind}_tokens") for line in lines) for kind in ("prompt", "completion"))
+    assert prompt and answer and sum(line.cost_picousd for line in lines) == 2 * prompt + 5 * answer
+    await eventually(lambda: not list(home.paths.usage.iterdir()))
 
 
 async def test_feedback_passes_the_worker(home):
@@ -275,7 +300,8 @@ async def test_a_worker_ends_when_its_parent_is_gone(tmp_path):
         "async def nothing(batch): pass\n"
         "async def main():\n"
         "    pool = ProxyPool(ProxySettings(), Paths(Path(sys.argv[1])), '127.0.0.1', int(sys.argv[2]),"
-        " record=nothing, on_feedback=nothing, on_spans=nothing, knows_key=nothing, on_stored=nothing)\n"
+        " record=nothing, store_usage=nothing, on_feedback=nothing, on_spans=nothing, knows_key=nothing,"
+        " on_stored=nothing)\n"
         "    await pool.start()\n"
         "    print(pool.pids[0], flush=True)\n"
         "    await asyncio.sleep(600)\n"
@@ -299,8 +325,8 @@ async def test_a_port_of_somebody_else_is_noticed(home):
     with pytest.raises(OSError, match="in use"):
         await ProxyPool(
             ProxySettings(), Paths(home.paths.folder / "second"), "127.0.0.1", home.port,
-            record=home.record, on_feedback=home.on_feedback, on_spans=home.on_feedback, knows_key=nobody,
-            on_stored=stores_nothing,
+            record=home.record, store_usage=home.store_usage, on_feedback=home.on_feedback,
+            on_spans=home.on_feedback, knows_key=nobody, on_stored=stores_nothing,
         ).start()  # fmt: skip
 
 

@@ -73,5 +73,5 @@ export const evaluations = {
   "verdicts.values": "Baseline → candidate",
   "evaluations.chosen": "{n} {n|variant|variants}",
   "evaluations.allSuites": "All suites",
-  "evaluations.ofLap": "Lap {lap}: {side}, {suite}",
+  "evaluations.ofLap": "{lap}: {side}, {suite}",
 } as const;

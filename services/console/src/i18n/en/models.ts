@@ -85,4 +85,31 @@ export const models = {
   "card.text": "Sections in Markdown",
   "card.example": "Intended use",
   "card.exampleText": "What it is for, and what it is not for.",
+  "quantisations.whyCheapest":
+    "A million tokens of {what} cost {cost}, {saved} less than of {baseline}; its score is at most {worst} points lower (95 %), within the {margin} points that are allowed.",
+  "quantisations.whyBaseline":
+    "No other is cheaper than {what} and surely no worse than the {margin} points that are allowed.",
+  "fit.title": "Which model fits my rows",
+  "fit.lead":
+    "Several models on the same rows, measured as they would be served: quality with its interval, speed, memory and cost.",
+  "fit.start": "Compare models",
+  "fit.open": "Which model fits?",
+  "fit.empty": "No models compared yet",
+  "fit.emptyHint": "Paste 50 rows of your own, choose some models, and see which is good enough and what it costs.",
+  "fit.drawerLead":
+    "Each model is served and measured in turn. The cheapest that is about as good as the best is recommended.",
+  "fit.source": "Rows",
+  "fit.source.rows": "Paste them",
+  "fit.source.dataset": "A data set",
+  "fit.source.suite": "A suite",
+  "fit.dataset": "Data set version",
+  "fit.datasetHint": "Its held-out rows, 200 at most.",
+  "fit.rows": "Your rows",
+  "fit.rowsHint":
+    "One row a line, {most} at most: question, tab, answer, as copied from a spreadsheet; or JSON Lines with messages.",
+  "fit.notRows": "Write 1 to {most} lines, each a question and an answer with a tab between them.",
+  "fit.models": "Models",
+  "fit.modelsHint": "Versions of the registry. An attached engine is not measured here: try it in the playground.",
+  "fit.twoModels": "Choose 2 to 16.",
+  "fit.marginHint": "How far below the best model's score the lower 95 % bound may be.",
 } as const;

@@ -82,5 +82,5 @@ export const runs = {
   "hyperHint.lora_rank": "0 trains all weights.",
   "hyperHint.max_length": "Longer rows are cut.",
   "hyperHint.learning_rate": "The peak; falls to 0.",
-  "runs.ofLap": "Lap {lap}: {method}",
+  "runs.ofLap": "{lap}: {method}",
 } as const;

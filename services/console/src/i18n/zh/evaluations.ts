@@ -76,5 +76,5 @@ export const evaluations: Translation<typeof source> = {
   "verdicts.values": "基线 → 候选",
   "evaluations.chosen": "{n} 个变体",
   "evaluations.allSuites": "全部评测集",
-  "evaluations.ofLap": "第 {lap} 圈：{side}，{suite}",
+  "evaluations.ofLap": "{lap}：{side}，{suite}",
 };

@@ -1,3 +1,4 @@
+import { costs } from "./costs";
 import { datasets } from "./datasets";
 import { evaluations } from "./evaluations";
 import { feedback } from "./feedback";
@@ -15,6 +16,7 @@ import { traffic } from "./traffic";
 import { words } from "./words";
 
 export const zh = {
+  ...costs,
   ...datasets,
   ...evaluations,
   ...feedback,

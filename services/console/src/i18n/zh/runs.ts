@@ -85,5 +85,5 @@ export const runs: Translation<typeof source> = {
   "hyperHint.lora_rank": "0 表示训练全部权重。",
   "hyperHint.max_length": "更长的行会被截断。",
   "hyperHint.learning_rate": "峰值，随后降至 0。",
-  "runs.ofLap": "第 {lap} 圈：{method}",
+  "runs.ofLap": "{lap}：{method}",
 };

@@ -3,7 +3,7 @@ import type { serving as source } from "../en/serving";
 
 export const serving: Translation<typeof source> = {
   "playground.title": "试用",
-  "playground.lead": "向已部署的模型提问；点赞、点踩与修正将进入审核。",
+  "playground.lead": "同时向最多四个已部署的模型提问；选择与修正将进入审核。",
   "playground.deployment": "部署",
   "playground.clear": "新对话",
   "playground.settings": "设置",
@@ -96,4 +96,23 @@ export const serving: Translation<typeof source> = {
   "deployments.idleHint": "在此时间内无人请求则释放资源；下一个请求会将其唤醒并等待。",
   "deployments.stepsHint": "向新分配推进的百分比，逐步递增，最后一步为 100。",
   "playground.remember": "附带之前的问答",
+  "playground.addModel": "添加模型",
+  "playground.removeModel": "移除 {what}",
+  "playground.modelNumber": "模型 {n}",
+  "playground.share": "复制链接",
+  "playground.shared": "链接只含模型与设置，不含任何文本。",
+  "playground.apart": "各模型使用独立设置",
+  "playground.settingsOf": "所设置的模型",
+  "playground.pick": "更好",
+  "playground.picked": "已选",
+  "playground.pickHint": "此回答更好（{key}）",
+  "playground.pickNote":
+    "更好的回答以“选中”进入审核，其余为“拒绝”；各模型的对话均由此继续。{pick} + 数字选择，{stop} 停止。",
+  "playground.again": "重试",
+  "playground.noPrice": "未定价",
+  "deployments.inputPrice": "每百万输入词元",
+  "deployments.outputPrice": "每百万输出词元",
+  "deployments.priceHint": "引擎提供方的收费，预算与费用按此计算；留空表示未知。",
+  "deployments.places": "并发请求数",
+  "deployments.placesHint": "超出的请求在网关中排队，各项目公平轮候；留空表示未知。",
 };

@@ -20,6 +20,9 @@ interface CreateValues {
   upstream_model?: string;
   upstream_key_ref?: string;
   region?: string;
+  input_usd?: number | null;
+  output_usd?: number | null;
+  places?: number | null;
 }
 
 export function CreateDeploymentDrawer({ open, onClose }: { open: boolean; onClose: () => void }) {
@@ -35,13 +38,15 @@ export function CreateDeploymentDrawer({ open, onClose }: { open: boolean; onClo
   const needed = [{ required: true, message: t("form.required") }];
   const create = useChange(
     ["inference_gateway", "gpu_scheduler"],
-    ({ display_name, deployment_id, kind: _, ...target }: CreateValues) =>
-      post<Deployment>(`/projects/${project}/deployments`, {
+    ({ display_name, deployment_id, kind: _, input_usd, output_usd, places, ...target }: CreateValues) => {
+      const told = { input_price_microusd: micro(input_usd), output_price_microusd: micro(output_usd), places };
+      return post<Deployment>(`/projects/${project}/deployments`, {
         display_name,
         deployment_id,
-        targets: [{ ...target, weight_percent: 100 }],
+        targets: [{ ...target, ...(target.upstream_url && told), weight_percent: 100 }],
         request_id: request,
-      }),
+      });
+    },
   );
   return (
     <FormDrawer<CreateValues>
@@ -90,6 +95,15 @@ export function CreateDeploymentDrawer({ open, onClose }: { open: boolean; onClo
             >
               <Input className="mono" autoComplete="off" />
             </Form.Item>
+            <Form.Item name="input_usd" label={t("deployments.inputPrice")} tooltip={t("deployments.priceHint")}>
+              <NumberInput min={0} max={1000} precision={6} prefix="$" />
+            </Form.Item>
+            <Form.Item name="output_usd" label={t("deployments.outputPrice")} tooltip={t("deployments.priceHint")}>
+              <NumberInput min={0} max={1000} precision={6} prefix="$" />
+            </Form.Item>
+            <Form.Item name="places" label={t("deployments.places")} tooltip={t("deployments.placesHint")}>
+              <NumberInput min={0} max={4096} precision={0} />
+            </Form.Item>
           </div>
           <Form.Item name="region" label={t("traffic.region")} tooltip={t("traffic.regionHint")}>
             <Input className="mono" maxLength={63} />
@@ -102,6 +116,11 @@ export function CreateDeploymentDrawer({ open, onClose }: { open: boolean; onClo
       )}
     </FormDrawer>
   );
+}
+
+/** Millionths of a dollar; an empty field says nothing. */
+function micro(dollars: number | null | undefined): string | undefined {
+  return dollars ? String(Math.round(dollars * 1e6)) : undefined;
 }
 
 interface ShiftValues {

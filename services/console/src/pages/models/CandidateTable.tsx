@@ -5,6 +5,7 @@ import { useI18n } from "@/i18n";
 import { formatMs, formatPercent, formatPoints } from "@/i18n/format";
 import { State } from "@/ui/State";
 import { Bytes, Cost, Nothing, Num } from "@/ui/values";
+import { calledIn, isBaseline } from "./candidates";
 
 /** Every figure of every candidate; what is not measured yet shows its state alone. */
 export function CandidateTable({ comparison }: { comparison: Comparison }) {
@@ -18,7 +19,7 @@ export function CandidateTable({ comparison }: { comparison: Comparison }) {
   return (
     <Table<Candidate>
       size="small"
-      rowKey="quantisation"
+      rowKey="variant"
       dataSource={comparison.candidates}
       pagination={false}
       scroll={{ x: "max-content" }}
@@ -27,7 +28,7 @@ export function CandidateTable({ comparison }: { comparison: Comparison }) {
           title: t("models.variant"),
           render: (_, row) => (
             <span className="row">
-              <span className="mono">{row.quantisation}</span>
+              <span className="mono">{calledIn(comparison, row)}</span>
               {row.variant === comparison.recommended && (
                 <span className="chip accent">{t("quantisations.recommended")}</span>
               )}
@@ -58,7 +59,7 @@ export function CandidateTable({ comparison }: { comparison: Comparison }) {
           ...right,
           title: t("quantisations.difference"),
           render: judged((row) =>
-            row.quantisation === comparison.baseline ? (
+            isBaseline(comparison, row) ? (
               <Nothing />
             ) : (
               <span className="num nowrap">

@@ -1,6 +1,7 @@
-import { ImportOutlined } from "@ant-design/icons";
+import { ExperimentOutlined, ImportOutlined } from "@ant-design/icons";
 import { Button } from "antd";
 import { useState } from "react";
+import { Link } from "react-router";
 import { partOf } from "@/api/names";
 import { useMay, useProject } from "@/api/queries";
 import type { Model } from "@/api/types";
@@ -33,7 +34,18 @@ export function Models() {
     </Button>
   );
   return (
-    <Page title={t("models.title")} lead={t("models.lead")} actions={add}>
+    <Page
+      title={t("models.title")}
+      lead={t("models.lead")}
+      actions={
+        <>
+          <Link to={`/p/${project}/fit`}>
+            <Button icon={<ExperimentOutlined aria-hidden />}>{t("fit.open")}</Button>
+          </Link>
+          {add}
+        </>
+      }
+    >
       <ResourceTable<Model>
         path={`/projects/${project}/models`}
         field="models"

@@ -5,7 +5,7 @@ import { useI18n } from "@/i18n";
 import { formatCost, formatPercent } from "@/i18n/format";
 import { useTheme } from "@/theme";
 import type { Palette } from "@/theme/palette";
-import { intervals, type Mark, marksOf } from "./pareto";
+import { intervals, type Mark, marksOf, spotsOf } from "./pareto";
 
 const EChart = lazy(() => import("@/ui/chart/EChart"));
 const HEIGHT = 320;
@@ -50,7 +50,7 @@ const LINE = { type: "line", animation: false, silent: true, symbol: "none", z: 
 
 function frame(palette: Palette) {
   return {
-    grid: { left: 8, right: 56, top: 28, bottom: 28, outerBoundsMode: "same" },
+    grid: { left: 8, right: 40, top: 28, bottom: 28, outerBoundsMode: "same" },
     textStyle: { fontFamily: "inherit", color: palette.ink },
   };
 }
@@ -59,6 +59,7 @@ function axis(palette: Palette, name: string, formatter: (value: number) => stri
   return {
     type: "value",
     scale: true,
+    boundaryGap: ["6%", "6%"],
     name,
     nameLocation: "middle",
     nameGap: 30,
@@ -73,12 +74,17 @@ function frontLine(marks: Mark[], palette: Palette) {
   return { ...LINE, data, lineStyle: { width: 2, type: "dashed", color: palette.accent } };
 }
 
+/** Pixels that labels are placed for: those of a phone, so that they have room on anything larger too. */
+const [NARROW, LOW] = [260, 220];
+
 function points(marks: Mark[], palette: Palette) {
+  const spots = spotsOf(marks, NARROW, LOW);
   return {
     type: "scatter",
     animation: false,
     z: 3,
-    data: marks.map((mark) => ({
+    data: marks.map((mark, at) => ({
+      label: spots[at],
       name: mark.name,
       value: [mark.cost, mark.score],
       symbol: mark.recommended ? "diamond" : "circle",
@@ -89,7 +95,6 @@ function points(marks: Mark[], palette: Palette) {
         borderWidth: 2,
       },
     })),
-    label: { show: true, position: "right", formatter: "{b}", color: palette.ink2, fontSize: 11 },
-    labelLayout: { hideOverlap: false, moveOverlap: "shiftY" },
+    label: { show: true, formatter: "{b}", color: palette.ink2, fontSize: 11 },
   };
 }

@@ -1,21 +1,16 @@
 import { ExperimentOutlined } from "@ant-design/icons";
 import { Button, Select, Skeleton } from "antd";
 import { useState } from "react";
-import { post } from "@/api/client";
 import { shortName } from "@/api/names";
-import { useChange, useList, useMay, useProject } from "@/api/queries";
+import { useList, useMay, useProject } from "@/api/queries";
 import type { Comparison, ModelVersion } from "@/api/types";
 import { useI18n } from "@/i18n";
 import { Empty } from "@/ui/Empty";
 import { Panel } from "@/ui/Page";
-import { ProgressBar } from "@/ui/ProgressBar";
 import { isOpen, State } from "@/ui/State";
-import { Failure, Trouble } from "@/ui/Trouble";
-import { useAskToRemove } from "@/ui/useConfirm";
-import { CandidateTable } from "./CandidateTable";
+import { Trouble } from "@/ui/Trouble";
 import { CompareDrawer } from "./CompareDrawer";
-import { ParetoChart } from "./ParetoChart";
-import { ended, marksOf } from "./pareto";
+import { ComparisonView } from "./ComparisonView";
 
 /** Milliseconds between two looks at a comparison that runs. */
 const POLL = 2000;
@@ -68,7 +63,7 @@ export function Quantisations({ version }: { version: ModelVersion }) {
             <span className="grow" />
             {start}
           </div>
-          <Shown comparison={shown} />
+          <ComparisonView comparison={shown} />
         </>
       ) : (
         <Panel>
@@ -83,55 +78,4 @@ export function Quantisations({ version }: { version: ModelVersion }) {
 function called(comparison: Comparison, numbered: string): string {
   const data = comparison.calibration && ` · ${shortName(comparison.calibration)}`;
   return `${numbered} · ${shortName(comparison.suite)}${data}`;
-}
-
-function Shown({ comparison }: { comparison: Comparison }) {
-  const { t, word } = useI18n();
-  const marks = marksOf(comparison);
-  return (
-    <>
-      <Failure reason={comparison.failure_reason} message={comparison.failure_message} />
-      {isOpen(comparison.state) && <Progress comparison={comparison} />}
-      {comparison.recommended && (
-        <Panel title={t("quantisations.recommended")}>
-          <p>
-            <strong>{shortName(comparison.recommended)}</strong> · {word("reason", comparison.recommendation_reason)}
-          </p>
-          <p className="second" lang="en">
-            {comparison.recommendation_message}
-          </p>
-        </Panel>
-      )}
-      {marks.length > 1 && (
-        <Panel title={t("quantisations.front")}>
-          <ParetoChart comparison={comparison} />
-        </Panel>
-      )}
-      <Panel title={t("quantisations.figures")} flush>
-        <CandidateTable comparison={comparison} />
-      </Panel>
-    </>
-  );
-}
-
-function Progress({ comparison }: { comparison: Comparison }) {
-  const { t } = useI18n();
-  const ask = useAskToRemove();
-  const mayStop = useMay("ENGINEER");
-  const stop = useChange(["evaluation"], () => post<Comparison>(`/${comparison.name}:cancel`));
-  const what = t("quantisations.numbered", { n: comparison.number });
-  return (
-    <Panel>
-      <div className="row">
-        <span className="grow">
-          <ProgressBar done={ended(comparison.candidates)} total={comparison.candidates.length} live />
-        </span>
-        {mayStop && (
-          <Button size="small" onClick={() => ask.stop(what, () => stop.mutateAsync(undefined))}>
-            {t("action.stop")}
-          </Button>
-        )}
-      </div>
-    </Panel>
-  );
 }

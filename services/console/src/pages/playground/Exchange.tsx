@@ -1,27 +1,102 @@
-import { DislikeFilled, DislikeOutlined, EditOutlined, LikeFilled, LikeOutlined } from "@ant-design/icons";
-import { App, Button, Input, Tooltip } from "antd";
-import { useState } from "react";
+import { CheckCircleFilled, CheckCircleOutlined, PauseCircleOutlined, RedoOutlined } from "@ant-design/icons";
+import { Button, Tooltip } from "antd";
 import { Link } from "react-router";
-import { post } from "@/api/client";
-import { requestId } from "@/api/names";
-import { useChange, useProject } from "@/api/queries";
-import type { Feedback, FeedbackRating } from "@/api/types";
+import { useProject } from "@/api/queries";
+import type { Deployment } from "@/api/types";
 import { useI18n } from "@/i18n";
-import { formatDuration, formatNumber } from "@/i18n/format";
+import { formatCost, formatDuration, formatNumber } from "@/i18n/format";
 import { Content } from "@/ui/Conversation";
 import { Copyable } from "@/ui/Id";
 import { Trouble } from "@/ui/Trouble";
-import { useReport } from "@/ui/useConfirm";
-import type { Asked } from "./useChat";
+import { GiveFeedback } from "./GiveFeedback";
+import { costOf, deploymentOf, servedBy, targetOf } from "./models";
+import type { Reply, Round } from "./useChat";
 
-export function Exchange({ exchange }: { exchange: Asked }) {
-  const { t } = useI18n();
-  const { answer, state } = exchange;
+/** Seconds: what takes less says more about the browser than about the model. */
+const SHORTEST_S = 0.05;
+
+interface Props {
+  round: Round;
+  deployments: readonly Deployment[];
+  /** Asks a model again; only the last question has it. */
+  onRetry?: (at: number) => void;
+  onStop: (at: number) => void;
+  onPick: (at: number) => void;
+}
+
+/** A question, and below it the answers next to each other. */
+export function Exchange({ round, deployments, onRetry, onStop, onPick }: Props) {
+  const several = round.replies.length > 1;
   return (
-    <article className="exchange">
-      <div className="exchange-question">{exchange.question}</div>
-      <div className="exchange-answer" aria-busy={state === "answering"}>
-        {state === "answering" ? (
+    <article className={several ? "exchange several" : "exchange"}>
+      <div className="exchange-question">{round.question}</div>
+      <div className="exchange-answers" style={{ ["--lanes" as string]: round.replies.length }}>
+        {round.replies.map((reply, at) => (
+          <OneAnswer
+            // biome-ignore lint/suspicious/noArrayIndexKey: a reply is known by its place
+            key={at}
+            reply={reply}
+            deployment={deploymentOf(deployments, reply.model)}
+            number={several ? at + 1 : 0}
+            picked={round.picked === undefined ? undefined : round.picked === at}
+            onRetry={onRetry && (() => onRetry(at))}
+            onStop={() => onStop(at)}
+            onPick={() => onPick(at)}
+          />
+        ))}
+      </div>
+    </article>
+  );
+}
+
+function OneAnswer({
+  reply,
+  deployment,
+  number,
+  picked,
+  onRetry,
+  onStop,
+  onPick,
+}: {
+  reply: Reply;
+  deployment?: Deployment;
+  /** 0 where there is only one. */
+  number: number;
+  picked?: boolean;
+  onRetry?: () => void;
+  onStop: () => void;
+  onPick: () => void;
+}) {
+  const { t } = useI18n();
+  const { answer, state, model } = reply;
+  const answering = state === "answering";
+  return (
+    <section className={picked ? "answer-card picked" : "answer-card"} aria-label={model}>
+      {number > 0 && (
+        <header className="row">
+          <b className="grow ellipsis">{model}</b>
+          {answering && (
+            <Button size="small" type="text" icon={<PauseCircleOutlined aria-hidden />} onClick={onStop}>
+              {t("action.stop")}
+            </Button>
+          )}
+          {state === "done" && answer.id && (
+            <Tooltip title={t("playground.pickHint", { key: `Alt+${number}` })}>
+              <Button
+                size="small"
+                type={picked ? "primary" : "text"}
+                disabled={picked !== undefined}
+                icon={picked ? <CheckCircleFilled aria-hidden /> : <CheckCircleOutlined aria-hidden />}
+                onClick={onPick}
+              >
+                {t(picked ? "playground.picked" : "playground.pick")}
+              </Button>
+            </Tooltip>
+          )}
+        </header>
+      )}
+      <div className="exchange-answer" aria-busy={answering}>
+        {answering ? (
           <div className="turn-text">
             {answer.text}
             <i className="caret" aria-hidden />
@@ -29,20 +104,25 @@ export function Exchange({ exchange }: { exchange: Asked }) {
         ) : (
           answer.text && <Content text={answer.text} />
         )}
-        {state === "failed" && <Trouble error={exchange.error} />}
+        {state === "failed" && <Trouble error={reply.error} />}
         {state === "stopped" && <span className="quiet">{t("playground.stopped")}</span>}
       </div>
-      {state !== "answering" && answer.id && (
-        <>
-          <Figures exchange={exchange} />
-          <GiveFeedback exchange={exchange} />
-        </>
+      {!answering && answer.id && <Figures reply={reply} deployment={deployment} />}
+      {!answering && (
+        <div className="row wrap" style={{ gap: 2 }}>
+          {onRetry && (
+            <Button size="small" type="text" icon={<RedoOutlined aria-hidden />} onClick={onRetry}>
+              {t("playground.again")}
+            </Button>
+          )}
+          {answer.id && <GiveFeedback key={answer.id} answer={answer} />}
+        </div>
       )}
-    </article>
+    </section>
   );
 }
 
-function Figures({ exchange: { answer, model } }: { exchange: Asked }) {
+function Figures({ reply: { answer, model }, deployment }: { reply: Reply; deployment?: Deployment }) {
   const { t, language } = useI18n();
   const project = useProject();
   const number = (value: number) => formatNumber(language, value, 1);
@@ -50,9 +130,14 @@ function Figures({ exchange: { answer, model } }: { exchange: Asked }) {
     answer.totalMs !== undefined && answer.firstTokenMs !== undefined
       ? (answer.totalMs - answer.firstTokenMs) / 1000
       : 0;
+  const target = targetOf(deployment, answer.version ?? "");
+  const cost =
+    answer.completionTokens === undefined
+      ? undefined
+      : costOf(target, answer.promptTokens ?? 0, answer.completionTokens);
   return (
     <div className="exchange-figures num">
-      <span>{model}</span>
+      <span>{servedBy(target) || model}</span>
       {answer.firstTokenMs !== undefined && (
         <span>{t("playground.firstToken", { time: formatDuration(language, answer.firstTokenMs / 1000) })}</span>
       )}
@@ -67,119 +152,12 @@ function Figures({ exchange: { answer, model } }: { exchange: Asked }) {
           })}
         </span>
       )}
-      {answer.completionTokens !== undefined && spoken > 0 && (
+      {answer.completionTokens !== undefined && spoken > SHORTEST_S && (
         <span>{t("playground.speed", { speed: number(answer.completionTokens / spoken) })}</span>
       )}
+      <span>{cost === undefined ? t("playground.noPrice") : formatCost(language, cost)}</span>
       <Copyable value={answer.id} shown={`…${answer.id.slice(-8)}`} />
       <Link to={`/p/${project}/traces/${answer.id}`}>{t("traces.open")}</Link>
-    </div>
-  );
-}
-
-type Said = "RATING_THUMBS_UP" | "RATING_THUMBS_DOWN";
-
-export function GiveFeedback({ exchange: { answer } }: { exchange: { answer: Pick<Asked["answer"], "id" | "text"> } }) {
-  const { t } = useI18n();
-  const { message } = App.useApp();
-  const project = useProject();
-  const report = useReport();
-  const [said, setSaid] = useState<Said | null>(null);
-  const [correction, setCorrection] = useState<string | null>(null);
-  const [slice, setSlice] = useState("");
-  const [sent, setSent] = useState(false);
-  const send = useChange(["feedback"], (body: { rating: FeedbackRating; correction?: string; slice?: string }) =>
-    post<Feedback>(`/projects/${project}/feedback`, { completion: answer.id, request_id: requestId(), ...body }),
-  );
-  const thank = (remember: () => void) => {
-    remember();
-    message.success(t("playground.thanks"));
-  };
-  const rate = (rating: Said) =>
-    send.mutate({ rating }, { onError: report, onSuccess: () => thank(() => setSaid(rating)) });
-  const correct = () =>
-    send.mutate(
-      { rating: "RATING_THUMBS_DOWN", correction: correction ?? "", slice },
-      {
-        onError: report,
-        onSuccess: () =>
-          thank(() => {
-            setSent(true);
-            setCorrection(null);
-          }),
-      },
-    );
-
-  return (
-    <div className="stack-s">
-      <div className="row" style={{ gap: 2 }}>
-        <Tooltip title={t("rating.THUMBS_UP")}>
-          <Button
-            type="text"
-            size="small"
-            disabled={said !== null || sent}
-            aria-label={t("rating.THUMBS_UP")}
-            icon={said === "RATING_THUMBS_UP" ? <LikeFilled aria-hidden /> : <LikeOutlined aria-hidden />}
-            onClick={() => rate("RATING_THUMBS_UP")}
-          />
-        </Tooltip>
-        <Tooltip title={t("rating.THUMBS_DOWN")}>
-          <Button
-            type="text"
-            size="small"
-            disabled={said !== null || sent}
-            aria-label={t("rating.THUMBS_DOWN")}
-            icon={said === "RATING_THUMBS_DOWN" ? <DislikeFilled aria-hidden /> : <DislikeOutlined aria-hidden />}
-            onClick={() => rate("RATING_THUMBS_DOWN")}
-          />
-        </Tooltip>
-        {sent ? (
-          <span className="quiet">{t("playground.corrected")}</span>
-        ) : (
-          <Button
-            type="text"
-            size="small"
-            icon={<EditOutlined aria-hidden />}
-            onClick={() => setCorrection(correction === null ? answer.text : null)}
-          >
-            {t("playground.correct")}
-          </Button>
-        )}
-      </div>
-      {correction !== null && (
-        <div className="stack-s exchange-correction">
-          <Input.TextArea
-            autoFocus
-            className="mono"
-            value={correction}
-            aria-label={t("feedback.correction")}
-            autoSize={{ minRows: 2, maxRows: 12 }}
-            onChange={(event) => setCorrection(event.target.value)}
-          />
-          <div className="row">
-            <Input
-              size="small"
-              value={slice}
-              placeholder={t("playground.sliceHint")}
-              aria-label={t("dataset.slice")}
-              style={{ maxWidth: 240 }}
-              onChange={(event) => setSlice(event.target.value)}
-            />
-            <span className="grow" />
-            <Button size="small" onClick={() => setCorrection(null)}>
-              {t("action.cancel")}
-            </Button>
-            <Button
-              size="small"
-              type="primary"
-              loading={send.isPending}
-              disabled={!correction.trim() || correction === answer.text}
-              onClick={correct}
-            >
-              {t("playground.sendCorrection")}
-            </Button>
-          </div>
-        </div>
-      )}
     </div>
   );
 }

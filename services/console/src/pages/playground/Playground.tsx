@@ -1,44 +1,30 @@
-import { ClearOutlined, SendOutlined } from "@ant-design/icons";
-import { Button, Input, Switch } from "antd";
+import { ClearOutlined, SendOutlined, ShareAltOutlined } from "@ant-design/icons";
+import { App, Button, Input } from "antd";
 import type { TextAreaRef } from "antd/es/input/TextArea";
-import { useEffect, useId, useRef, useState } from "react";
+import { useEffect, useRef, useState } from "react";
 import { Link, useSearchParams } from "react-router";
 import { bare, lastPart } from "@/api/names";
 import { useList, useProject } from "@/api/queries";
 import type { Deployment } from "@/api/types";
 import { useI18n } from "@/i18n";
 import { Empty } from "@/ui/Empty";
-import { NumberInput } from "@/ui/NumberInput";
 import { Page, Panel } from "@/ui/Page";
-import { DeploymentPicker } from "@/ui/Pickers";
-import { State } from "@/ui/State";
 import { Trouble } from "@/ui/Trouble";
+import { addressOf, DEFAULTS, type Lane, lanesOf } from "./address";
 import { Exchange } from "./Exchange";
-import { useChat } from "./useChat";
+import { Lanes } from "./Lanes";
+import { deploymentOf } from "./models";
+import { type Manner, SettingsPanel } from "./SettingsPanel";
+import { type Round, useChat } from "./useChat";
+import { usePick } from "./usePick";
 import "./playground.css";
 
-interface Settings {
-  system: string;
-  /** Whether earlier questions and answers are sent along. */
-  remember: boolean;
-  temperature: number;
-  max_tokens: number;
-}
-
-const DEFAULTS: Settings = { system: "", remember: true, temperature: 0, max_tokens: 256 };
-
-/** Talk to what is deployed, and say what the answer should have been. */
+/** Talk to what is deployed, up to four models at once, and say which answer was better or what it should have been. */
 export function Playground() {
   const { t } = useI18n();
   const project = useProject();
-  const [address, setAddress] = useSearchParams();
   const deployments = useList<"deployments", Deployment>(`/projects/${project}/deployments`, { page_size: 200 });
   const all = deployments.data?.deployments ?? [];
-  const wanted = address.get("deployment");
-  const deployment =
-    all.find((one) => lastPart(one.name) === wanted) ?? all.find((one) => bare(one.state) === "READY") ?? all[0];
-  const [settings, setSettings] = useState(DEFAULTS);
-  const chat = useChat(project);
 
   if (deployments.isError) {
     return (
@@ -47,7 +33,7 @@ export function Playground() {
       </Page>
     );
   }
-  if (deployments.isSuccess && !deployment) {
+  if (deployments.isSuccess && !all.length) {
     return (
       <Page title={t("playground.title")}>
         <Panel>
@@ -60,7 +46,23 @@ export function Playground() {
       </Page>
     );
   }
-  const ask = (text: string) => deployment && chat.ask(text, { model: lastPart(deployment.name), ...settings });
+  return <Stage deployments={all} />;
+}
+
+function Stage({ deployments }: { deployments: readonly Deployment[] }) {
+  const { t } = useI18n();
+  const { lanes, setLanes } = useLanes(deployments);
+  const [manner, setManner] = useState<Manner>({ remember: true, apart: hasSettingsApart(lanes) });
+  const chat = useChat(useProject());
+  const pick = usePick(chat.pick);
+  const last = chat.rounds.at(-1);
+  useKeys({
+    stop: chat.busy ? chat.stop : undefined,
+    pick: (at) => {
+      if (last && last.replies.length > 1 && last.picked === undefined && last.replies[at]?.state === "done")
+        pick(last, at);
+    },
+  });
   return (
     <Page
       full
@@ -68,14 +70,9 @@ export function Playground() {
       lead={t("playground.lead")}
       actions={
         <>
-          {deployment && <State value={deployment.state} why={deployment.failure_reason} />}
-          <DeploymentPicker
-            aria-label={t("playground.deployment")}
-            value={deployment?.name}
-            onChange={(name) => setAddress({ deployment: lastPart(String(name)) }, { replace: true })}
-            style={{ minWidth: 220 }}
-          />
-          <Button icon={<ClearOutlined aria-hidden />} disabled={!chat.exchanges.length} onClick={chat.clear}>
+          <Lanes lanes={lanes} deployments={deployments} onChange={setLanes} />
+          <Share lanes={lanes} />
+          <Button icon={<ClearOutlined aria-hidden />} disabled={!chat.rounds.length} onClick={chat.clear}>
             {t("playground.clear")}
           </Button>
         </>
@@ -83,81 +80,104 @@ export function Playground() {
     >
       <div className="play">
         <section className="panel play-talk">
-          <Talk chat={chat} />
-          <Ask busy={chat.busy} onAsk={ask} onStop={chat.stop} />
+          <Talk
+            rounds={chat.rounds}
+            deployments={deployments}
+            onRetry={(at) => {
+              const lane = lanes[at];
+              if (lane) chat.retry(at, lane, manner.remember);
+            }}
+            onStop={chat.stopOne}
+            onPick={pick}
+          />
+          <Ask busy={chat.busy} onAsk={(text) => chat.ask(text, lanes, manner.remember)} onStop={chat.stop} />
         </section>
-        <SettingsPanel settings={settings} onChange={setSettings} />
+        <SettingsPanel lanes={lanes} manner={manner} onLanes={setLanes} onManner={setManner} />
       </div>
     </Page>
   );
 }
 
-function SettingsPanel({ settings, onChange }: { settings: Settings; onChange: (settings: Settings) => void }) {
+/** The models and their settings, kept in the address but for the texts: those stay in this window. */
+function useLanes(deployments: readonly Deployment[]) {
+  const [address, setAddress] = useSearchParams();
+  const [systems, setSystems] = useState<string[]>([]);
+  const named = lanesOf(address).filter((lane) => deploymentOf(deployments, lane.model));
+  const first = deployments.find((one) => bare(one.state) === "READY") ?? deployments[0];
+  const usual: Lane[] = first ? [{ ...DEFAULTS, model: lastPart(first.name) }] : [];
+  const lanes = (named.length ? named : usual).map((lane, at) => ({ ...lane, system: systems[at] ?? "" }));
+  const setLanes = (changed: Lane[]) => {
+    setSystems(changed.map((lane) => lane.system));
+    setAddress(addressOf(changed), { replace: true });
+  };
+  return { lanes, setLanes };
+}
+
+function hasSettingsApart(lanes: readonly Lane[]): boolean {
+  return new Set(lanes.map((lane) => `${lane.temperature} ${lane.max_tokens}`)).size > 1;
+}
+
+function Share({ lanes }: { lanes: readonly Lane[] }) {
   const { t } = useI18n();
-  const id = useId();
+  const { message } = App.useApp();
+  const copy = () => {
+    const link = `${location.origin}${location.pathname}?${addressOf(lanes)}`;
+    navigator.clipboard.writeText(link).then(() => message.success(t("playground.shared")));
+  };
   return (
-    <Panel title={t("playground.settings")}>
-      <div className="stack">
-        <div className="setting">
-          <label htmlFor={`${id}system`}>{t("playground.system")}</label>
-          <Input.TextArea
-            id={`${id}system`}
-            value={settings.system}
-            autoSize={{ minRows: 3, maxRows: 10 }}
-            placeholder={t("playground.systemHint")}
-            onChange={(event) => onChange({ ...settings, system: event.target.value })}
-          />
-        </div>
-        <div className="setting">
-          <label htmlFor={`${id}temperature`}>{t("playground.temperature")}</label>
-          <NumberInput
-            id={`${id}temperature`}
-            min={0}
-            max={2}
-            step={0.1}
-            value={settings.temperature}
-            onChange={(value) => onChange({ ...settings, temperature: value ?? DEFAULTS.temperature })}
-          />
-        </div>
-        <div className="setting">
-          <label htmlFor={`${id}tokens`}>{t("suites.maxTokens")}</label>
-          <NumberInput
-            id={`${id}tokens`}
-            min={1}
-            max={4096}
-            precision={0}
-            value={settings.max_tokens}
-            onChange={(value) => onChange({ ...settings, max_tokens: value ?? DEFAULTS.max_tokens })}
-          />
-        </div>
-        <div className="row">
-          <Switch
-            id={`${id}remember`}
-            size="small"
-            checked={settings.remember}
-            onChange={(remember) => onChange({ ...settings, remember })}
-          />
-          <label htmlFor={`${id}remember`}>{t("playground.remember")}</label>
-        </div>
-        <p className="quiet">{t("playground.feedbackNote")}</p>
-      </div>
-    </Panel>
+    <Button icon={<ShareAltOutlined aria-hidden />} onClick={copy}>
+      {t("playground.share")}
+    </Button>
   );
 }
 
-function Talk({ chat }: { chat: ReturnType<typeof useChat> }) {
+/** Escape stops all answers, Alt with a number picks one. */
+function useKeys({ stop, pick }: { stop?: () => void; pick: (at: number) => void }) {
+  const now = useRef({ stop, pick });
+  now.current = { stop, pick };
+  useEffect(() => {
+    const press = (event: KeyboardEvent) => {
+      const digit = /^Digit([1-4])$/.exec(event.code)?.[1];
+      if (event.key === "Escape") now.current.stop?.();
+      if (!event.altKey || event.ctrlKey || event.metaKey || !digit) return;
+      event.preventDefault();
+      now.current.pick(Number(digit) - 1);
+    };
+    window.addEventListener("keydown", press);
+    return () => window.removeEventListener("keydown", press);
+  }, []);
+}
+
+interface TalkProps {
+  rounds: readonly Round[];
+  deployments: readonly Deployment[];
+  onRetry: (at: number) => void;
+  onStop: (round: Round, at: number) => void;
+  onPick: (round: Round, at: number) => void;
+}
+
+function Talk({ rounds, deployments, onRetry, onStop, onPick }: TalkProps) {
   const { t } = useI18n();
   const place = useRef<HTMLDivElement>(null);
-  const last = chat.exchanges.at(-1);
-  // biome-ignore lint/correctness/useExhaustiveDependencies: follows the answer as it grows
+  const length = rounds.at(-1)?.replies.reduce((sum, reply) => sum + reply.answer.text.length, 0);
+  // biome-ignore lint/correctness/useExhaustiveDependencies: follows the answers as they grow
   useEffect(() => {
     if (place.current) place.current.scrollTop = place.current.scrollHeight;
-  }, [chat.exchanges.length, last?.answer.text]);
+  }, [rounds.length, length]);
   return (
     // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reachable by keyboard
     <div className="play-scroll" ref={place} tabIndex={0} role="log" aria-label={t("playground.talk")}>
-      {chat.exchanges.length ? (
-        chat.exchanges.map((exchange) => <Exchange key={exchange.id} exchange={exchange} />)
+      {rounds.length ? (
+        rounds.map((round, index) => (
+          <Exchange
+            key={round.id}
+            round={round}
+            deployments={deployments}
+            onRetry={index === rounds.length - 1 ? onRetry : undefined}
+            onStop={(at) => onStop(round, at)}
+            onPick={(at) => onPick(round, at)}
+          />
+        ))
       ) : (
         <Empty title={t("playground.empty")} hint={t("playground.emptyHint")} />
       )}

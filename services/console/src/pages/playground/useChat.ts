@@ -1,67 +1,96 @@
 import { useCallback, useEffect, useRef, useState } from "react";
 import { type Answer, chat, type Turn } from "@/api/chat";
+import type { Lane } from "./address";
 
-export interface Asked {
-  id: number;
-  question: string;
+export interface Reply {
   model: string;
   answer: Answer;
   state: "answering" | "done" | "stopped" | "failed";
   error?: unknown;
 }
 
-interface Settings {
-  model: string;
-  system: string;
-  remember: boolean;
-  temperature: number;
-  max_tokens: number;
+/** One question and what each model said to it. */
+export interface Round {
+  id: number;
+  question: string;
+  replies: Reply[];
+  /** Which reply was picked as the better one; the conversation of every model goes on from it. */
+  picked?: number;
 }
 
-/** A conversation with one deployment after another; only answers that ended are part of its past. */
+/** A conversation with up to four models at once; each is on its own, whatever becomes of the others. */
 export function useChat(project: string) {
-  const [exchanges, setExchanges] = useState<Asked[]>([]);
-  const running = useRef<AbortController | null>(null);
-  const [busy, setBusy] = useState(false);
-  useEffect(() => () => running.current?.abort(), []);
+  const [rounds, setRounds] = useState<Round[]>([]);
+  const running = useRef(new Map<string, AbortController>());
+  const stop = useCallback(() => {
+    for (const one of running.current.values()) one.abort();
+  }, []);
+  useEffect(() => stop, [stop]);
 
-  const update = useCallback(
-    (id: number, change: Partial<Asked>) =>
-      setExchanges((all) => all.map((one) => (one.id === id ? { ...one, ...change } : one))),
-    [],
-  );
-  const ask = async (question: string, { model, system, remember, ...parameters }: Settings) => {
-    const id = Date.now();
-    const messages = toTurns(system, remember ? exchanges : [], question);
+  const update = (id: number, at: number, change: Partial<Reply>) =>
+    setRounds((all) => all.map((round) => (round.id === id ? withReply(round, at, change) : round)));
+
+  const answer = async (id: number, at: number, lane: Lane, messages: Turn[]) => {
     const abort = new AbortController();
-    running.current = abort;
-    setBusy(true);
-    setExchanges((all) => [...all, { id, question, model, answer: { id: "", text: "" }, state: "answering" }]);
+    const key = `${id} ${at}`;
+    running.current.set(key, abort);
+    const { model, temperature, max_tokens } = lane;
+    const asked = { model, messages, temperature, max_tokens };
+    update(id, at, { model, answer: { id: "", text: "" }, state: "answering", error: undefined });
     try {
-      await chat(project, { model, messages, ...parameters }, (answer) => update(id, { answer }), abort.signal);
-      update(id, { state: "done" });
+      await chat(project, asked, (answer) => update(id, at, { answer }), abort.signal);
+      update(id, at, { state: "done" });
     } catch (error) {
-      update(id, abort.signal.aborted ? { state: "stopped" } : { state: "failed", error });
+      update(id, at, abort.signal.aborted ? { state: "stopped" } : { state: "failed", error });
     } finally {
-      setBusy(false);
+      running.current.delete(key);
     }
   };
+
+  const ask = (question: string, lanes: readonly Lane[], remember: boolean) => {
+    const id = Date.now();
+    const past = remember ? rounds : [];
+    const replies = lanes.map(({ model }): Reply => ({ model, answer: { id: "", text: "" }, state: "answering" }));
+    setRounds((all) => [...all, { id, question, replies }]);
+    for (const [at, lane] of lanes.entries()) void answer(id, at, lane, toTurns(lane.system, past, at, question));
+  };
+
+  /** Asks one model the last question again. */
+  const retry = (at: number, lane: Lane, remember: boolean) => {
+    const round = rounds.at(-1);
+    if (!round) return;
+    const past = remember ? rounds.slice(0, -1) : [];
+    setRounds((all) => all.map((one) => (one.id === round.id ? { ...one, picked: undefined } : one)));
+    void answer(round.id, at, lane, toTurns(lane.system, past, at, round.question));
+  };
+
   return {
-    exchanges,
-    busy,
+    rounds,
+    busy: rounds.at(-1)?.replies.some((reply) => reply.state === "answering") ?? false,
     ask,
-    stop: () => running.current?.abort(),
+    retry,
+    stop,
+    stopOne: (round: Round, at: number) => running.current.get(`${round.id} ${at}`)?.abort(),
+    pick: (round: Round, at: number) =>
+      setRounds((all) => all.map((one) => (one.id === round.id ? { ...one, picked: at } : one))),
     clear: () => {
-      running.current?.abort();
-      setExchanges([]);
+      stop();
+      setRounds([]);
     },
   };
 }
 
-function toTurns(system: string, past: readonly Asked[], question: string): Turn[] {
+function withReply(round: Round, at: number, change: Partial<Reply>): Round {
+  return { ...round, replies: round.replies.map((reply, index) => (index === at ? { ...reply, ...change } : reply)) };
+}
+
+/** What lane `at` is told: of each earlier round the answer that was picked, or else its own; only whole answers. */
+export function toTurns(system: string, past: readonly Round[], at: number, question: string): Turn[] {
   const turns: Turn[] = system.trim() ? [{ role: "system", content: system.trim() }] : [];
-  for (const one of past.filter((exchange) => exchange.state === "done")) {
-    turns.push({ role: "user", content: one.question }, { role: "assistant", content: one.answer.text });
+  for (const round of past) {
+    const reply = round.replies[round.picked ?? at] ?? round.replies[0];
+    if (reply?.state !== "done") continue;
+    turns.push({ role: "user", content: round.question }, { role: "assistant", content: reply.answer.text });
   }
   return [...turns, { role: "user", content: question }];
 }

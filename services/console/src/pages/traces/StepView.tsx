@@ -2,7 +2,7 @@ import { bare } from "@/api/names";
 import type { Completion, Step } from "@/api/types";
 import { useI18n } from "@/i18n";
 import { formatMs } from "@/i18n/format";
-import { GiveFeedback } from "@/pages/playground/Exchange";
+import { GiveFeedback } from "@/pages/playground/GiveFeedback";
 import { Content } from "@/ui/Conversation";
 import { Ref } from "@/ui/Id";
 import { type FactRows, Facts, Panel } from "@/ui/Page";
@@ -25,7 +25,7 @@ export function StepView({ step }: { step: Step }) {
             ...(step.completion ? figures(step.completion) : attributes(step)),
           ]}
         />
-        {step.completion && <GiveFeedback exchange={{ answer: { id: idOf(step), text: step.completion.answer } }} />}
+        {step.completion && <GiveFeedback answer={{ id: idOf(step), text: step.completion.answer }} />}
       </div>
     </Panel>
   );
