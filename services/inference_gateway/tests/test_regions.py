@@ -10,6 +10,7 @@ from gyre_kit.testing import PROJECT
 
 from services.inference_gateway import routes, service, spending, store, traffic_store
 from services.inference_gateway.models import KnownProject, TargetState
+from services.inference_gateway.proxy.allowance import Limits
 from services.inference_gateway.proxy.hardware import host_if_rented
 from services.inference_gateway.proxy.ledger import Ledger
 from services.inference_gateway.regions import RegionRefused, is_allowed
@@ -99,7 +100,9 @@ async def test_prompts_that_left_add_up_and_are_shown_with_what_was_spent(sessio
     for _ in range(2):
         counted = {(PROJECT, "api.example.com", "eu"): 3, (PROJECT, "far.example.com", ""): 1}
         await traffic_store.add_sent_out(session, counted)
-    shown = spending.of_project(Ledger(tmp_path / "l"), PROJECT, [], await traffic_store.sent_out(session, PROJECT))
+    shown = spending.of_project(
+        Ledger(tmp_path / "l"), PROJECT, Limits(), {}, await traffic_store.sent_out(session, PROJECT)
+    )
     found = [(each.upstream, each.region, each.prompt_count) for each in shown.sent_out]
     assert found == [("api.example.com", "eu", 6), ("far.example.com", "", 2)]
     assert await traffic_store.sent_out(session, "other") == []

@@ -221,7 +221,7 @@ async def test_what_was_answered_outlives_a_kill_of_control_plane_and_worker_at_
         "async def down(*_): raise ConnectionError\n"
         "async def main():\n"
         "    pool = ProxyPool(ProxySettings(), Paths(Path(sys.argv[1])), '127.0.0.1', int(sys.argv[2]),"
-        " record=down, on_feedback=down, on_spans=down, knows_key=down)\n"
+        " record=down, store_usage=down, on_feedback=down, on_spans=down, knows_key=down, on_stored=down)\n"
         "    await pool.start()\n"
         "    await pool.until_revision(1)\n"
         "    print(pool.pids[0], flush=True)\n"

@@ -81,7 +81,8 @@ def test_whatever_the_body_the_engine_reads_the_same_but_for_model_and_usage(
     extra, content, model, stream, ascii_, indent
 ):
     fields = extra | {"model": model, "messages": [{"role": "user", "content": content}], "stream": stream}
-    fields.pop("stream_options", None)
+    for bounded in ("stream_options", "n", "best_of"):
+        fields.pop(bounded, None)
     body = json.dumps(fields, ensure_ascii=ascii_, indent=indent).encode("utf-8", "surrogatepass")
     expected = fields | {"model": "weights"} | ({"stream_options": {"include_usage": True}} if stream else {})
     assert json.loads(parse_chat(body).body_for("weights", stream_usage=True)) == expected
