@@ -1,6 +1,9 @@
 """What the gateway costs: the same requests direct, through it, and through a plain FastAPI + aiohttp pass-through.
 
     python tests/load/bench_gateway.py [--seconds 5] [--rounds 3] [--connections 16] [--out tests/load/out/gateway.json]
+                                       [--vllm-router PATH]
+
+`--vllm-router` takes the program of that name (package vllm-router, in an environment of its own) as one more peer.
 
 One process each: a mock engine that answers at once, the proxy under test, the load. The proxy has the first core, the
 others share the second, so that the proxy is what is measured. Rounds take turns, for a machine is never quite idle;
@@ -238,6 +241,13 @@ async def gateway(
         yield pool.pids[0]
 
 
+def start_router(program: Path, port: int, engine: int) -> subprocess.Popen[bytes]:
+    """vLLM's router with one worker thread, as it comes otherwise."""
+    command = [str(program), "--worker-urls", f"http://127.0.0.1:{engine}", "--host", "127.0.0.1", "--port", str(port)]
+    command += ["--policy", "round_robin", "--log-level", "error", "--prometheus-port", str(free_ports(1)[0])]
+    return subprocess.Popen(command, env=os.environ | {"TOKIO_WORKER_THREADS": "1"}, stdout=subprocess.DEVNULL)
+
+
 async def until_listening(port: int) -> None:
     for _ in range(1200):
         try:
@@ -284,11 +294,15 @@ async def measure(name: str, port: int, pid: int, options: argparse.Namespace, s
 
 
 async def run(options: argparse.Namespace) -> dict[str, Any]:
-    engine_port, plain_port, lean_port, keeping_port, limited_port = free_ports(5)
+    engine_port, plain_port, lean_port, keeping_port, limited_port, router_port = free_ports(6)
     home = Path(tempfile.mkdtemp(prefix="gyre-bench-"))
     engine, plain = start_part("engine", engine_port, 0), start_part("fastapi", plain_port, engine_port)
+    parts = [engine, plain]
     try:
-        for port in (engine_port, plain_port):
+        await until_listening(engine_port)
+        if options.vllm_router:
+            parts.append(start_router(options.vllm_router, router_port, engine_port))
+        for port in (plain_port, router_port)[: len(parts) - 1]:
             await until_listening(port)
         async with (
             gateway(lean_port, engine_port, home / "a") as lean,
@@ -302,6 +316,10 @@ async def run(options: argparse.Namespace) -> dict[str, Any]:
                 "gateway, limiting all": (limited_port, limited),
                 "FastAPI + aiohttp": (plain_port, plain.pid),
             }
+            if options.vllm_router:
+                cases["vLLM's router"] = (router_port, parts[2].pid)
+                for thread in psutil.Process(parts[2].pid).threads():
+                    pin(thread.id, 0)
             for pid, core in ((engine.pid, 1), (plain.pid, 0), (lean, 0), (keeping, 0), (limited, 0)):
                 pin(pid, core)
             return {
@@ -309,7 +327,7 @@ async def run(options: argparse.Namespace) -> dict[str, Any]:
                 for kind, stream in (("whole replies", False), (f"streams of {PIECES} tokens", True))
             }
     finally:
-        for part in (engine, plain):
+        for part in parts:
             part.terminate()
             part.wait()
         shutil.rmtree(home)
@@ -333,6 +351,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=5, help="of one round")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--connections", type=int, default=16)
+    parser.add_argument("--vllm-router", type=Path, help="program of a peer to measure as well")
     parser.add_argument("--port", type=int, default=0, help=argparse.SUPPRESS)
     parser.add_argument("--out", type=Path, default=ROOT / "tests/load/out/gateway.json")
     parser.add_argument("--part", choices=["engine", "fastapi", "load"], help=argparse.SUPPRESS)
