@@ -203,7 +203,13 @@ def start_part(part: str, port: int, engine: int) -> subprocess.Popen[bytes]:
 
 @asynccontextmanager
 async def gateway(
-    port: int, engine: int, home: Path, keeps: bool = False, limits: Limits = NO_LIMITS, marks: bool = False
+    port: int,
+    engine: int,
+    home: Path,
+    keeps: bool = False,
+    limits: Limits = NO_LIMITS,
+    marks: bool = False,
+    settings: ProxySettings | None = None,
 ) -> AsyncIterator[int]:
     """A real pool with one worker; its pid. With `keeps`, every completion goes through the spool, with `marks` in place
     of personal data; with `limits`, every request through the ledger."""
@@ -231,7 +237,7 @@ async def gateway(
         """Likewise."""
 
     pool = ProxyPool(
-        ProxySettings(), paths, "127.0.0.1", port,
+        settings or ProxySettings(), paths, "127.0.0.1", port,
         record=record, store_usage=store_usage, on_feedback=no_feedback, on_spans=no_feedback, knows_key=nobody,
         on_stored=nothing_stored,
     )  # fmt: skip

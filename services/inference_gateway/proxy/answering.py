@@ -16,6 +16,9 @@ from services.inference_gateway.proxy.asking import ID, MODEL, quoted, string_sp
 from services.inference_gateway.proxy.upstream import Garbage
 
 DONE = b"[DONE]"
+CONTENT = b'"content"'
+LESSONS = 8  # pieces in a row that are looked at for what they have in common; more, and they have nothing
+Frame = tuple[bytes, bytes, bytes, bytes]  # before and after the text, as the engine writes it and as we do
 UPSTREAM_ERROR = "upstream_error"
 CLIENT_CLOSED = "client_closed"
 
@@ -96,7 +99,12 @@ class StreamRewriter:
     """Rewrites a `text/event-stream`. Feed it bytes; it returns those to send on.
 
     `finished` is True once the stream said `[DONE]`, or told an error of its own.
+
+    Pieces of one stream differ in their text alone, mostly. What is around it is remembered of one piece that was parsed;
+    of those that look the same only the text is read, which can be no more than a text: it has no quote and no backslash.
     """
+
+    LESSONS = LESSONS  # 0 where pieces are sent on in another form
 
     def __init__(
         self, completion_id: str, model: str, wants_usage: bool, clock: Callable[[], float], max_event: int
@@ -110,6 +118,8 @@ class StreamRewriter:
         self._max_event = max_event
         self._buffer = b""
         self._swaps: list[tuple[bytes, bytes]] = []
+        self._frame: Frame | None = None
+        self._lessons = self.LESSONS
 
     def feed(self, data: bytes) -> bytes:
         """Raises: Garbage for what is no stream of completions."""
@@ -120,7 +130,7 @@ class StreamRewriter:
         self._buffer = events.pop()
         if len(self._buffer) > self._max_event:
             raise Garbage("one piece of its stream does not end")
-        return b"".join([self._event(event) for event in events])
+        return b"".join([self._framed(event) or self._event(event) for event in events])
 
     def end(self) -> bytes:
         """What is still owed after the engine's last byte. Raises: Garbage if the answer is not at its end."""
@@ -161,9 +171,33 @@ class StreamRewriter:
             message, code, _ = errors.details(payload)
             return self.broken_off(message or "The engine behind this model failed.", code or UPSTREAM_ERROR)
         try:
-            return self._piece(payload, fields) if self._read(fields) else b""
+            piece = self._piece(payload, fields) if self._read(fields) else b""
+            if self._lessons:
+                self._lessons -= 1
+                self._frame = frame_of(event, piece, fields) or self._frame
         except (AttributeError, TypeError) as error:
             raise Garbage("its stream is not one of completions") from error
+        return piece
+
+    def _framed(self, event: bytes) -> bytes:
+        """What is sent on of one that looks like a piece before it; empty where it does not."""
+        if self._frame is None:
+            return b""
+        before, after, ours_before, ours_after = self._frame
+        if not (event.startswith(before) and event.endswith(after)) or len(event) <= len(before) + len(after):
+            return b""
+        raw = event[len(before) : -len(after)]
+        try:
+            text = raw.decode()
+        except UnicodeDecodeError:
+            return b""
+        if not is_plain(text):
+            return b""
+        if not self.answer.first_token:
+            self.answer.first_token = self._clock()
+        self.answer.pieces.append(text)
+        self._lessons = self.LESSONS
+        return ours_before + raw + ours_after
 
     def _read(self, fields: dict[str, Any]) -> bool:
         """Takes from one piece what is worth knowing. False for a usage piece that nobody asked for."""
@@ -197,6 +231,32 @@ class StreamRewriter:
             if self._swaps:
                 return payload
         return _renamed(payload, fields, self._id, self._model)
+
+
+def is_plain(text: str) -> bool:
+    """Whether it is spelt in JSON as it is: no control characters, and nothing that ends or escapes a string."""
+    return text.isprintable() and '"' not in text and "\\" not in text
+
+
+def frame_of(event: bytes, piece: bytes, fields: dict[str, Any]) -> Frame | None:
+    """What is before and after the text of an event, and of the piece that it became. None where there is more to read
+    in such pieces than their text, or none of it.
+    """
+    choices = fields.get("choices")
+    if not isinstance(choices, list) or len(choices) != 1 or fields.get("usage"):
+        return None
+    choice = choices[0]
+    delta = choice.get("delta")
+    if choice.get("index", 0) != 0 or choice.get("finish_reason") or not isinstance(delta, dict) or len(delta) != 1:
+        return None
+    text = delta.get("content")
+    if not isinstance(text, str) or not text or not is_plain(text):
+        return None
+    theirs, ours = string_spans(event, CONTENT), string_spans(piece, CONTENT)
+    if len(theirs) != 1 or len(ours) != 1:
+        return None
+    (start, end), (ours_start, ours_end) = theirs[0], ours[0]
+    return event[: start + 1], event[end - 1 :], piece[: ours_start + 1], piece[ours_end - 1 :]
 
 
 def _learn(payload: bytes, completion_id: str, model: str) -> list[tuple[bytes, bytes]]:

@@ -46,6 +46,8 @@ class _Item:
 class ResponseStream(StreamRewriter):
     """Reads what every stream of completions says, and writes events of its own for it."""
 
+    LESSONS = 0
+
     def __init__(self, response_id: str, ask: Asking, clock: Callable[[], float], max_event: int) -> None:
         super().__init__(response_id, ask.model, True, clock, max_event)  # the usage piece is for our last event
         self._ask = ask

@@ -143,3 +143,27 @@ def test_a_reply_passes_byte_for_byte_but_for_id_and_model():
 def test_a_reply_without_an_id_gets_ours():
     out, _ = rewrite_reply(b'{"choices": []}', "chatcmpl-ours", "hotline")
     assert json.loads(out) == {"choices": [], "id": "chatcmpl-ours", "model": "hotline"}
+
+
+@given(texts=st.lists(st.text(st.characters(codec="utf-8"), max_size=8), min_size=2, max_size=12), ascii_=st.booleans())
+def test_whatever_the_texts_of_a_stream_each_comes_through_with_our_id_and_model(texts, ascii_):
+    """Most of them are read by what the pieces have in common; those that are special are parsed."""
+    subject = StreamRewriter("ours", "hotline", False, lambda: 1.0, 1_000_000)
+    seen = []
+    for text in texts:
+        delta = {"index": 0, "delta": {"content": text}, "finish_reason": None}
+        fields = {"id": "theirs", "model": "weights", "choices": [delta]}
+        event = b"data: " + json.dumps(fields, ensure_ascii=ascii_).encode() + b"\n\n"
+        seen += [json.loads(piece[6:]) for piece in subject.feed(event).split(b"\n\n") if piece]
+    assert [piece["choices"][0]["delta"]["content"] for piece in seen] == texts
+    assert {(piece["id"], piece["model"]) for piece in seen} == {("ours", "hotline")}
+    assert subject.answer.text == "".join(texts)
+
+
+@pytest.mark.parametrize("text", ['a", "x": "b', "a\\", "a\nb", "\x00"])
+def test_a_text_that_would_end_its_string_is_not_read_by_what_pieces_have_in_common(text):
+    subject = StreamRewriter("ours", "hotline", False, lambda: 1.0, 1_000_000)
+    before, after = b'data: {"id":"t","model":"w","choices":[{"index":0,"delta":{"content":"', b'"}}]}\n\n'
+    assert subject.feed(before + b"word" + after)
+    with pytest.raises(Garbage):
+        subject.feed(before + b'a"' + text.encode() + after)
