@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from services.inference_gateway.proxy import errors
 from services.inference_gateway.proxy.asking import ID, MODEL, quoted, string_spans, swap
@@ -17,7 +17,6 @@ from services.inference_gateway.proxy.upstream import Garbage
 
 DONE = b"[DONE]"
 CONTENT = b'"content"'
-LESSONS = 8  # pieces in a row that are looked at for what they have in common; more, and they have nothing
 Frame = tuple[bytes, bytes, bytes, bytes]  # before and after the text, as the engine writes it and as we do
 UPSTREAM_ERROR = "upstream_error"
 CLIENT_CLOSED = "client_closed"
@@ -102,9 +101,10 @@ class StreamRewriter:
 
     Pieces of one stream differ in their text alone, mostly. What is around it is remembered of one piece that was parsed;
     of those that look the same only the text is read, which can be no more than a text: it has no quote and no backslash.
+    `LESSONS` pieces in a row are looked at so; if none looks like another, it is left.
     """
 
-    LESSONS = LESSONS  # 0 where pieces are sent on in another form
+    LESSONS: ClassVar[int] = 8  # 0 where pieces are sent on in another form
 
     def __init__(
         self, completion_id: str, model: str, wants_usage: bool, clock: Callable[[], float], max_event: int

@@ -161,10 +161,10 @@ def load(body: bytes) -> dict[str, Any]:
         raise invalid_json("it is empty")
     try:
         fields = _DECODER.decode(body.decode("utf-8", "surrogatepass"))
-    except json.JSONDecodeError as error:
-        raise invalid_json(f"{error.msg} at line {error.lineno}, column {error.colno}") from error
-    except UnicodeDecodeError as error:
-        raise invalid_json(f"byte {error.start} is not UTF-8") from error
+    except json.JSONDecodeError as wrong:
+        raise invalid_json(f"{wrong.msg} at line {wrong.lineno}, column {wrong.colno}") from wrong
+    except UnicodeDecodeError as other:
+        raise invalid_json(f"byte {other.start} is not UTF-8") from other
     except (ValueError, RecursionError) as error:
         raise invalid_json(str(error)[:200]) from error
     if not isinstance(fields, dict):

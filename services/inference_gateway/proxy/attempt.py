@@ -60,6 +60,7 @@ class Attempt:
         reply = self._exchange.reply
         reply.on_pause, reply.on_resume = self._connection.pause, self._resume
         self._connection.send(data, self)
+        data = b""  # a long prompt need not wait for a long answer's end
         await self._done
 
     def look(self, now: float) -> None:

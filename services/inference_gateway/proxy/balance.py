@@ -22,9 +22,9 @@ def of_one_variant(candidates: Sequence[Target], at: float) -> list[Target]:
     variants: dict[str, list[Target]] = {}
     for each in candidates:
         variants.setdefault(each.variant or each.id, []).append(each)
-    left = at * sum(weight(each) for each in candidates)
+    left = at * sum(map(weight, candidates), 0.0)
     for equals in variants.values():
-        left -= sum(weight(each) for each in equals)
+        left -= sum(map(weight, equals), 0.0)
         if left < 0:
             return equals
     return equals
@@ -35,7 +35,7 @@ def choose(equals: Sequence[Target], prefix: bytes, running: Mapping[str, int], 
     if len(equals) == 1:
         return equals[0]
     if prefix:
-        share = _all_running(equals, running) / sum(weight(each) for each in equals)
+        share = _all_running(equals, running) / sum(map(weight, equals), 0.0)
         for target in sorted(equals, key=lambda each: _score(each, prefix), reverse=True):
             if running.get(target.id, 0) < ceil(LOAD_FACTOR * share * weight(target)):
                 return target
@@ -44,7 +44,7 @@ def choose(equals: Sequence[Target], prefix: bytes, running: Mapping[str, int], 
 
 def weight(target: Target) -> float:
     """One that is asked for by its version alone has none of its own."""
-    return target.weight or 1
+    return float(target.weight) or 1.0
 
 
 def _all_running(equals: Sequence[Target], running: Mapping[str, int]) -> int:

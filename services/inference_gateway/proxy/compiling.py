@@ -17,11 +17,12 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[3]
 PACKAGE = Path("services/inference_gateway/proxy")
 FOLDER = ROOT / "build/proxy"
-# What runs for each request. Not `fairness` and `snapshot`: mypyc cannot make classes with slots of theirs.
+# What runs for each request, and what inherits from it. Not `fairness` and `snapshot`: mypyc cannot make generic classes
+# with slots of theirs.
 MODULES = (
     "allowance", "answering", "asking", "attempt", "balance", "bounds", "connection", "dialects", "errors", "exchange",
-    "gateway", "ledger", "limits", "metrics", "outcomes", "pool", "reply", "routing", "server", "turns", "ulid",
-    "upstream", "wire",
+    "gateway", "ledger", "limits", "metrics", "outcomes", "parts", "pool", "reply", "responses", "responses_stream",
+    "routing", "server", "shadow", "turns", "ulid", "upstream", "wire",
 )  # fmt: skip
 
 

@@ -120,10 +120,8 @@ class Exchange:
     async def ask_unseen(self, target: Target) -> None:
         """Asks `target` alone, without a turn: for a shadow. Raises: UpstreamError; UpstreamRefused."""
         self.target, self.asked = target, self.gateway.clock()
-        pool, base_path = self.gateway.pools.of(target.base_url, target.chosen_by_user)
-        data = self._request(target, pool, base_path)
         with self.gateway.router.running(target):
-            await self._ask_on(pool, data)
+            await self._ask_on(target)
 
     async def _until_one_answers(self) -> None:
         """Its own targets first; where none of them can answer, those of its fallbacks."""
@@ -162,8 +160,8 @@ class Exchange:
             if target.state is TargetState.ASLEEP:
                 try:
                     await self.gateway.sleepers.wake(target, self.asking.model, self._awake)
-                except ApiError as error:
-                    return error, True
+                except ApiError as asleep:
+                    return asleep, True
                 continue
             tried.append(target.id)
             self.target, self.answer, another = target, Answer(), True
@@ -172,8 +170,8 @@ class Exchange:
                 await self._ask(target)
                 self._succeeded(target)
                 return None, False
-            except UpstreamRefused as error:
-                failure = errors.upstream_misconfigured(str(error))
+            except UpstreamRefused as refused:
+                failure = errors.upstream_misconfigured(str(refused))
             except UpstreamError as error:
                 failure, another = self._judged(error, target)
                 if isinstance(error, TooSlow):  # asked again, the same model would take as long; another may not
@@ -208,32 +206,31 @@ class Exchange:
 
     async def _ask(self, target: Target) -> None:
         """Asks one target; a kept connection that died in the meantime is no fault of it, and is replaced once."""
-        pool, base_path = self.gateway.pools.of(target.base_url, target.chosen_by_user)
-        data = self._request(target, pool, base_path)
         turn = self.gateway.turns.of(target).turn(self.deployment.project, self.work, self._used_work, self.aside)
         if self.gateway.shadows.running:
             self.gateway.shadows.give_way(target)
         with self.gateway.router.running(target):
             async with turn:
-                await self._ask_on(pool, data)
+                await self._ask_on(target)
 
-    async def _ask_on(self, pool: Pool, data: bytes) -> None:
+    async def _ask_on(self, target: Target) -> None:
+        pool, base_path = self.gateway.pools.of(target.base_url, target.chosen_by_user)
         try:
-            await self._ask_by(pool, data, fresh=False)
+            await self._ask_by(target, pool, base_path, fresh=False)
         except _Stale:
-            await self._ask_by(pool, data, fresh=True)
+            await self._ask_by(target, pool, base_path, fresh=True)
 
     def _used_work(self) -> int:
         return fairness.work(self.answer.prompt_tokens, self.answer.completion_tokens) or self.work
 
-    async def _ask_by(self, pool: Pool, data: bytes, fresh: bool) -> None:
+    async def _ask_by(self, target: Target, pool: Pool, base_path: str, fresh: bool) -> None:
         connection = await pool.acquire(fresh)
-        if self.target is not None and self.target.sent_to:
-            self.gateway.sent_out.count(self.deployment.project, self.target)
+        if target.sent_to:
+            self.gateway.sent_out.count(self.deployment.project, target)
         attempt = self._attempt = Attempt(self, connection)
         used_before = connection.requests > 0
         try:
-            await attempt.run(data)
+            await attempt.run(self._request(target, pool, base_path))
         except ClosedEarly as error:
             if used_before and not attempt.heard:
                 raise _Stale from error
@@ -295,6 +292,8 @@ class Exchange:
 
     def begin_stream(self) -> None:
         self._begins()
+        if not self.gateway.shadows.plans:  # nobody is asked again: a long prompt need not wait for a long answer's end
+            self.asking.raw = b""
         if self.on_begin is not None:
             self.on_begin()
         headers = {"content-type": f"{STREAM}; charset=utf-8", "cache-control": "no-cache", "x-accel-buffering": "no"}

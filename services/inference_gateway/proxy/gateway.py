@@ -217,6 +217,7 @@ class Gateway:
         limits = snapshot.limits_of(project)
         try:
             ask = dialect.parse(request.body)
+            request.body = b""  # `ask` has it
             line = parts.line_of(request, ask.stream) if key.batch else 0
             deployment, wish = routing.resolve(snapshot, project, ask.model, request.headers)
         except ApiError as error:  # what is wrong counts as well

@@ -128,9 +128,9 @@ class Pool:
         try:
             async with asyncio.timeout(self._settings.connect_seconds):
                 return await self._connect_to_any(await self._addresses())
-        except TimeoutError as error:
+        except TimeoutError as late:
             seconds = self._settings.connect_seconds
-            raise ConnectFailed(f"no connection to {where} within {seconds:g} s") from error
+            raise ConnectFailed(f"no connection to {where} within {seconds:g} s") from late
         except OSError as error:
             raise ConnectFailed(f"no connection to {where} ({error.strerror or error})") from error
 
