@@ -13,7 +13,7 @@ import pytest
 from services.inference_gateway.proxy import compiling
 
 HERE = Path(__file__).parent
-FILES = ("completions", "responses", "embeddings", "faults", "manners", "fallbacks", "sleepers", "rewriting", "shadow")
+FILES = ("completions", "responses", "embeddings", "faults", "manners", "fallbacks", "sleepers", "shadow")
 
 
 @pytest.mark.skipif(not compiling.environment(), reason="the hot path is not compiled: `make fast`")
@@ -23,7 +23,9 @@ def test_the_compiled_hot_path_passes_the_tests_of_the_sources():
     environment = (
         os.environ | compiling.environment() | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     )
-    ran = subprocess.run(command, cwd=compiling.ROOT, env=environment, capture_output=True, text=True, timeout=900)
+    ran = subprocess.run(
+        command, check=False, cwd=compiling.ROOT, env=environment, capture_output=True, text=True, timeout=900
+    )
     assert ran.returncode == 0, ran.stdout[-3000:] + ran.stderr[-1000:]
 
 
