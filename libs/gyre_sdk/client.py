@@ -16,6 +16,7 @@ from gyre_sdk.resources.licences import Licences
 from gyre_sdk.resources.models import Models
 from gyre_sdk.resources.serving import Completions, Deployments
 from gyre_sdk.resources.training import Pipelines, Runs
+from gyre_sdk.resources.uploads import ModelUploads
 from gyre_sdk.transport import Transport
 
 
@@ -37,6 +38,7 @@ class Gyre:
         self._transport = Transport(self.config, timeout)
         of = (self._transport, self.config.project)
         self.datasets, self.models = Datasets(*of), Models(*of)
+        self.model_uploads = ModelUploads(*of)
         self.runs, self.pipelines = Runs(*of), Pipelines(*of)
         self.suites, self.evaluations, self.verdicts = Suites(*of), Evaluations(*of), Verdicts(*of)
         self.comparisons = Comparisons(*of)

@@ -125,6 +125,7 @@ async def put_part(context: Context, name: str, part: Part) -> UploadPart:
         held = await _open(session, name)
         await store.put_part(session, row)
         held.received_bytes = await store.received_bytes(session, name)
+        held.update_time = session.clock.now()  # somebody is at it still, be it with a part that was there
     return row
 
 

@@ -49,7 +49,7 @@ class Models(Collection[Model]):
         self._delete(self.name(name), etag)
 
     def import_version(self, model: str, source: str, **fields: str) -> Version:
-        """From `bundled://smollm2`, `hf://ID`, `ms://ID` or an upload's uri. Returns it IMPORTING.
+        """From `bundled://smollm2`, `hf://ID`, `ms://ID` or an upload's uri (`Gyre.model_uploads.send`). Returns it IMPORTING.
 
         `fields`: display_name, revision, origin, licence, card.
         """
@@ -103,6 +103,13 @@ class Models(Collection[Model]):
         `calibration`: a data set version by name, whose conversations weigh the rounding of K-quants.
         """
         request = CreateVariantRequest(quantisation=quantisation, calibration=calibration, request_id=request_id())
+        return self._post(Variant, f"{self.version_name(version)}/variants", request)
+
+    def create_adapter(self, version: str, source: str, variant_id: str = "") -> Variant:
+        """A LoRA for `version`, from the `uri` of a finished upload. Returns it CREATING."""
+        request = CreateVariantRequest(
+            format=Variant.FORMAT_ADAPTER, source=source, variant_id=variant_id, request_id=request_id()
+        )
         return self._post(Variant, f"{self.version_name(version)}/variants", request)
 
     def variant(self, reference: str) -> Variant:

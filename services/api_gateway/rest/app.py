@@ -19,6 +19,7 @@ from services.api_gateway.rest import (
     evaluations,
     feedback,
     logs,
+    model_files,
     models,
     problems,
     projects,
@@ -31,7 +32,7 @@ from services.api_gateway.rest import (
 from services.api_gateway.rest.routing import build
 
 RESOURCES = (projects, datasets, training, models, evaluations, deployments, feedback, capacity)
-OTHERS = (session, summary, uploads, updates, logs, chat)
+OTHERS = (session, summary, uploads, model_files, updates, logs, chat)
 SECURITY_HEADERS = {
     "content-security-policy": (
         "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
