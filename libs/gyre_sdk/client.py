@@ -9,6 +9,7 @@ from gyre_sdk import chat
 from gyre_sdk.config import Config, load
 from gyre_sdk.resources.capacity import Nodes, Queues, Workloads
 from gyre_sdk.resources.data import Datasets
+from gyre_sdk.resources.downloads import ModelFiles
 from gyre_sdk.resources.evaluation import Comparisons, Evaluations, Suites, Verdicts
 from gyre_sdk.resources.feedback import Batches, FeedbackItems
 from gyre_sdk.resources.identity import Keys, Projects
@@ -38,7 +39,7 @@ class Gyre:
         self._transport = Transport(self.config, timeout)
         of = (self._transport, self.config.project)
         self.datasets, self.models = Datasets(*of), Models(*of)
-        self.model_uploads = ModelUploads(*of)
+        self.model_uploads, self.model_files = ModelUploads(*of), ModelFiles(*of)
         self.runs, self.pipelines = Runs(*of), Pipelines(*of)
         self.suites, self.evaluations, self.verdicts = Suites(*of), Evaluations(*of), Verdicts(*of)
         self.comparisons = Comparisons(*of)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Any
 
 from google.protobuf import empty_pb2
-from gyre.model_registry.v1 import upload_pb2, upload_service_pb2
+from gyre.model_registry.v1 import file_pb2, file_service_pb2, upload_pb2, upload_service_pb2
+from gyre.model_registry.v1.file_service_pb2_grpc import FileServiceServicer
 from gyre.model_registry.v1.upload_service_pb2_grpc import ModelUploadServiceServicer
 from gyre_kit import resources
 from gyre_kit.app import Context
 from gyre_kit.names import project_of
 from gyre_kit.render import render
 
-from services.model_registry import store, uploads
+from services.model_registry import downloads, store, uploads
 from services.model_registry.models import ModelUpload
 
 
@@ -61,3 +63,23 @@ class ModelUploadApi(ModelUploadServiceServicer):
         async with self.db.transaction() as session:
             await uploads.delete(session, request.name)
         return empty_pb2.Empty()
+
+
+class FileApi(FileServiceServicer):
+    def __init__(self, context: Context) -> None:
+        self.context = context
+
+    async def ListModelFiles(
+        self, request: file_service_pb2.ListModelFilesRequest, _: Any
+    ) -> file_service_pb2.ListModelFilesResponse:
+        found = await downloads.files_of(self.context, request.parent)
+        return file_service_pb2.ListModelFilesResponse(files=[render(file, file_pb2.ModelFile) for file in found])
+
+    async def DownloadFile(
+        self, request: file_service_pb2.DownloadFileRequest, _: Any
+    ) -> AsyncIterator[file_service_pb2.DownloadFileResponse]:
+        file = await downloads.file_of(self.context, request.name, request.path)
+        yield file_service_pb2.DownloadFileResponse(file=render(file, file_pb2.ModelFile))
+        wanted = downloads.Range(request.offset, request.length)
+        async for chunk in downloads.content(self.context.store, file, wanted):
+            yield file_service_pb2.DownloadFileResponse(chunk=chunk)

@@ -62,10 +62,11 @@ async def import_weights(store: ObjectStore, spec: dict[str, Any], scratch: Path
     about = arrived.about_gguf(gguf) if gguf else _about_folder(folder)
     paths = sorted(path for path in folder.iterdir() if path.is_file() and path.suffix in (*KEPT, ".gguf"))
     stored = {path.name: await intake.put_blob(store, path) for path in paths}
-    facts = {**about, "source": source}
+    is_sent = source.startswith("gyre://")  # where it lay in the store says nothing of the weights
+    facts = about if is_sent else {**about, "source": source}
     manifest = await intake.write_manifest(store, [{"path": name, **blob} for name, blob in stored.items()], facts)
     readme = card.readme_of(folder)
-    known = {"origin": source, "licence": card.licence_of(readme)}
+    known = {"origin": "" if is_sent else source, "licence": card.licence_of(readme)}
     if source == bundled.URI:
         known = {"origin": bundled.ORIGIN, "licence": bundled.LICENCE}
     if gguf:

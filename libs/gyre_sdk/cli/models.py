@@ -12,7 +12,7 @@ import click
 from gyre_sdk.cli.base import OPTIONS, GyreGroup, complete, connect
 from gyre_sdk.cli.commands import Columns, listing, made, showing
 from gyre_sdk.cli.compare import compare, comparisons
-from gyre_sdk.cli.transfer import upload
+from gyre_sdk.cli.transfer import export, fit, upload
 from gyre_sdk.cli.when import When
 
 if TYPE_CHECKING:
@@ -63,7 +63,8 @@ models.add_command(listing("models", lambda gyre: gyre.models, COLUMNS, "List th
 models.add_command(showing("MODEL", lambda gyre: gyre.models, "models", "Show one model."))
 models.add_command(compare)
 models.add_command(comparisons)
-models.add_command(upload)
+for command in (upload, export, fit):
+    models.add_command(command)
 
 
 @models.command("import")

@@ -51,7 +51,7 @@ def uploading(file: Path) -> Iterator[Callable[[int, int], None]]:
 
 
 @contextmanager
-def uploading_files() -> Iterator[Callable[[str, int, int], None]]:
+def moving_files() -> Iterator[Callable[[str, int, int], None]]:
     """A bar for each file. Called with its name, bytes that are there and bytes in all."""
     columns = (
         TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn(),

@@ -1,12 +1,18 @@
-"""`gyre models upload`: weights from this machine."""
+"""`gyre models upload`, `export`, `fit`: weights from this machine and onto it, and whether they fit."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from gyre_sdk.cli.base import GyreCommand, complete, connect
+from gyre_sdk.cli.base import OPTIONS, GyreCommand, complete, connect
+
+if TYPE_CHECKING:
+    from gyre.model_registry.v1.fit_pb2 import Fit
+
+    from gyre_sdk.client import Gyre
 
 
 @click.command(cls=GyreCommand)
@@ -35,7 +41,7 @@ def upload(name: str, path: Path, variant: str, origin: str, licence: str, wait:
 
     made: Version | Variant
     with connect() as gyre:
-        with progress.uploading_files() as show:
+        with progress.moving_files() as show:
             sent = gyre.model_uploads.send(path, name, show)
         if sent.kind == ModelUpload.KIND_ADAPTER:
             made = gyre.models.create_adapter(name, sent.uri, variant)
@@ -48,3 +54,83 @@ def upload(name: str, path: Path, variant: str, origin: str, licence: str, wait:
                 else:
                     made = gyre.models.wait_version(made.name, on_update=watching)
     output.show_item(made)
+
+
+@click.command(cls=GyreCommand)
+@click.argument("name", metavar="MODEL[@VERSION][:VARIANT]", shell_complete=complete("models"))
+@click.argument("target", type=click.Path(path_type=Path))
+def export(name: str, target: Path) -> None:
+    """Fetch a variant: a folder as Hugging Face has it, with the card as README.md; or one GGUF file.
+
+    Without a variant it is the form in which the version came. Each file is checked against its digest; broken off, the
+    same command goes on where it was.
+
+    Examples:
+    gyre models export hotline@1 ./hotline
+    gyre models export hotline@production:q4-k-m hotline.gguf
+    """
+    from gyre_sdk.cli import output, progress
+
+    with connect() as gyre:
+        variant = gyre.models.variant_name(name) if ":" in name or "/variants/" in name else _original(gyre, name)
+        files = gyre.model_files.of(variant)
+        is_file = len(files) == 1 and files[0].path.endswith(".gguf")
+        with progress.moving_files() as show:
+            for file in files:
+                place = target if is_file and not target.is_dir() else target / file.path
+                if target.resolve() not in (place.resolve(), *place.resolve().parents):
+                    raise click.UsageError(f"{file.path} leads out of {target}.")
+                gyre.model_files.fetch(variant, file, place, show)
+        if not is_file:
+            card = gyre.models.card(variant.split("/variants/")[0])
+            (target / "README.md").write_text(card.markdown, "utf-8")
+    if OPTIONS.json:
+        found = [{"path": file.path, "size_bytes": file.size_bytes, "digest": file.digest} for file in files]
+        output.show_json({"variant": variant, "target": str(target), "files": found})
+    else:
+        total = output.size(sum(file.size_bytes for file in files))
+        click.echo(f"{len(files)} files, {total}, all as their digests say, are in {target}.")
+
+
+def _original(gyre: Gyre, name: str) -> str:
+    """The variant as which a version came: it is there first."""
+    version = gyre.models.version(name)
+    return next((each for each in version.variants if each.endswith("/hf")), version.variants[0])
+
+
+@click.command(cls=GyreCommand)
+@click.argument("name", metavar="MODEL[@VERSION][:VARIANT]", shell_complete=complete("models"))
+@click.option("--context", default=0, type=click.IntRange(0), help="Tokens of all requests at once. [default: 8192]")
+def fit(name: str, context: int) -> None:
+    """What memory a version or a variant needs to be served, and which flavors have it.
+
+    Examples:
+    gyre models fit hotline@1
+    gyre models fit hotline@1:q4-k-m --context 131072
+    """
+    from gyre_sdk.cli import output
+
+    with connect() as gyre:
+        found = gyre.models.fit(name, context)
+    if OPTIONS.json:
+        output.show_item(found)
+    else:
+        show_fit(found)
+
+
+def show_fit(found: Fit) -> None:
+    from gyre_sdk.cli import output
+
+    size = output.size
+    rows = [
+        [flavor.flavor.rsplit("/", 1)[-1], size(flavor.memory_bytes), size(flavor.usable_bytes),
+         "fits" if flavor.fits else f"{size(flavor.missing_bytes)} too small"]
+        for flavor in found.flavors
+    ]  # fmt: skip
+    click.echo(found.message)
+    click.echo(
+        f"Weights {size(found.weights_bytes)}, keys and values of {found.context_tokens} tokens "
+        f"{size(found.kv_cache_bytes)}, overhead {size(found.overhead_bytes)}."
+    )
+    if rows:
+        output.show_table(["FLAVOR", "MEMORY", "USABLE", ""], rows)

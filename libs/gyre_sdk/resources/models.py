@@ -11,6 +11,7 @@ from gyre.model_registry.v1.alias_pb2 import Alias, AliasMove
 from gyre.model_registry.v1.alias_service_pb2 import MoveAliasRequest
 from gyre.model_registry.v1.card_pb2 import ModelCard
 from gyre.model_registry.v1.card_service_pb2 import EditModelCardRequest
+from gyre.model_registry.v1.fit_pb2 import Fit
 from gyre.model_registry.v1.lineage_pb2 import Lineage
 from gyre.model_registry.v1.model_pb2 import Model
 from gyre.model_registry.v1.model_service_pb2 import CreateModelRequest
@@ -118,7 +119,8 @@ class Models(Collection[Model]):
 
     def reference_name(self, reference: str) -> str:
         """Of a variant where one is named, else of the version."""
-        return self.variant_name(reference) if ":" in reference else self.version_name(reference)
+        is_variant = ":" in reference or "/variants/" in reference
+        return self.variant_name(reference) if is_variant else self.version_name(reference)
 
     def variant_name(self, reference: str) -> str:
         if "/variants/" in reference:
@@ -131,6 +133,12 @@ class Models(Collection[Model]):
 
     def variants(self, version: str) -> Iterator[Variant]:
         return self._all(Variant, f"{self.version_name(version)}/variants", "variants")
+
+    def fit(self, reference: str, context_tokens: int = 0) -> Fit:
+        """What memory a version or variant needs, and which flavors have it. `context_tokens` of all requests at once."""
+        query = {"context_tokens": context_tokens} if context_tokens else {}
+        path = f"{names.path(self.reference_name(reference))}/fit"
+        return messages.parse(Fit, self._transport.call("GET", path, query=query))
 
     def aliases(self, model: str) -> Iterator[Alias]:
         return self._all(Alias, f"{self.name(model)}/aliases", "aliases")

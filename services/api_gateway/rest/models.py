@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from gyre.model_registry.v1.alias_service_pb2_grpc import AliasServiceStub
 from gyre.model_registry.v1.card_service_pb2_grpc import CardServiceStub
+from gyre.model_registry.v1.file_service_pb2_grpc import FileServiceStub
+from gyre.model_registry.v1.fit_service_pb2_grpc import FitServiceStub
 from gyre.model_registry.v1.licence_service_pb2_grpc import LicenceServiceStub
 from gyre.model_registry.v1.lineage_service_pb2_grpc import LineageServiceStub
 from gyre.model_registry.v1.model_service_pb2_grpc import ModelServiceStub
@@ -24,6 +26,7 @@ POLICY, POLICY_PATH = {"name": "projects/{project}/licencePolicy"}, "/projects/{
 UPLOAD, UPLOADS_PATH = {"name": "projects/{project}/modelUploads/{upload}"}, "/projects/{project}/model-uploads"
 LIST, ONE = "/projects/{project}/models", "/projects/{project}/models/{model}"
 ONE_VERSION = f"{ONE}/versions/{{version}}"
+ONE_VARIANT = f"{ONE_VERSION}/variants/{{variant}}"
 
 ROUTES = [
     Route("GET", LIST, ModelServiceStub, "ListModels", IN_PROJECT),
@@ -38,7 +41,10 @@ ROUTES = [
     Route("DELETE", ONE_VERSION, VersionServiceStub, "DeleteVersion", VERSION),
     Route("GET", f"{ONE_VERSION}/variants", VariantServiceStub, "ListVariants", {"parent": VERSION["name"]}),
     Route("POST", f"{ONE_VERSION}/variants", VariantServiceStub, "CreateVariant", {"parent": VERSION["name"]}),
-    Route("GET", f"{ONE_VERSION}/variants/{{variant}}", VariantServiceStub, "GetVariant", VARIANT),
+    Route("GET", ONE_VARIANT, VariantServiceStub, "GetVariant", VARIANT),
+    Route("GET", f"{ONE_VERSION}/fit", FitServiceStub, "GetFit", VERSION),
+    Route("GET", f"{ONE_VARIANT}/fit", FitServiceStub, "GetFit", VARIANT),
+    Route("GET", f"{ONE_VARIANT}/files", FileServiceStub, "ListModelFiles", {"parent": VARIANT["name"]}),
     Route("GET", f"{ONE}/aliases", AliasServiceStub, "ListAliases", IN_MODEL),
     Route("POST", f"{ONE}/aliases/{{alias}}:move", AliasServiceStub, "MoveAlias", ALIAS),
     Route("GET", f"{ONE}/aliases/{{alias}}:resolve", AliasServiceStub, "ResolveAlias", ALIAS),
