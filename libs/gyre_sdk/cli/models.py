@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 
 from gyre_sdk.cli.base import OPTIONS, GyreGroup, complete, connect
-from gyre_sdk.cli.commands import Columns, listing, made, showing
+from gyre_sdk.cli.commands import Columns, listing, made
 from gyre_sdk.cli.compare import compare, comparisons
-from gyre_sdk.cli.transfer import export, fit, upload
+from gyre_sdk.cli.fitting import fit, show
+from gyre_sdk.cli.transfer import export, upload
 from gyre_sdk.cli.when import When
 
 if TYPE_CHECKING:
@@ -60,10 +61,9 @@ def models() -> None:
 
 
 models.add_command(listing("models", lambda gyre: gyre.models, COLUMNS, "List the models."))
-models.add_command(showing("MODEL", lambda gyre: gyre.models, "models", "Show one model."))
 models.add_command(compare)
 models.add_command(comparisons)
-for command in (upload, export, fit):
+for command in (show, upload, export, fit):
     models.add_command(command)
 
 

@@ -1,4 +1,4 @@
-"""`gyre models upload`, `export`, `fit`: weights from this machine and onto it, and whether they fit."""
+"""`gyre models upload` and `export`: weights from this machine, and onto it."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ import click
 from gyre_sdk.cli.base import OPTIONS, GyreCommand, complete, connect
 
 if TYPE_CHECKING:
-    from gyre.model_registry.v1.fit_pb2 import Fit
-
     from gyre_sdk.client import Gyre
 
 
@@ -81,7 +79,7 @@ def export(name: str, target: Path) -> None:
                 if target.resolve() not in (place.resolve(), *place.resolve().parents):
                     raise click.UsageError(f"{file.path} leads out of {target}.")
                 gyre.model_files.fetch(variant, file, place, show)
-        if not is_file:
+        if any(file.path == "config.json" for file in files):
             card = gyre.models.card(variant.split("/variants/")[0])
             (target / "README.md").write_text(card.markdown, "utf-8")
     if OPTIONS.json:
@@ -96,41 +94,3 @@ def _original(gyre: Gyre, name: str) -> str:
     """The variant as which a version came: it is there first."""
     version = gyre.models.version(name)
     return next((each for each in version.variants if each.endswith("/hf")), version.variants[0])
-
-
-@click.command(cls=GyreCommand)
-@click.argument("name", metavar="MODEL[@VERSION][:VARIANT]", shell_complete=complete("models"))
-@click.option("--context", default=0, type=click.IntRange(0), help="Tokens of all requests at once. [default: 8192]")
-def fit(name: str, context: int) -> None:
-    """What memory a version or a variant needs to be served, and which flavors have it.
-
-    Examples:
-    gyre models fit hotline@1
-    gyre models fit hotline@1:q4-k-m --context 131072
-    """
-    from gyre_sdk.cli import output
-
-    with connect() as gyre:
-        found = gyre.models.fit(name, context)
-    if OPTIONS.json:
-        output.show_item(found)
-    else:
-        show_fit(found)
-
-
-def show_fit(found: Fit) -> None:
-    from gyre_sdk.cli import output
-
-    size = output.size
-    rows = [
-        [flavor.flavor.rsplit("/", 1)[-1], size(flavor.memory_bytes), size(flavor.usable_bytes),
-         "fits" if flavor.fits else f"{size(flavor.missing_bytes)} too small"]
-        for flavor in found.flavors
-    ]  # fmt: skip
-    click.echo(found.message)
-    click.echo(
-        f"Weights {size(found.weights_bytes)}, keys and values of {found.context_tokens} tokens "
-        f"{size(found.kv_cache_bytes)}, overhead {size(found.overhead_bytes)}."
-    )
-    if rows:
-        output.show_table(["FLAVOR", "MEMORY", "USABLE", ""], rows)
