@@ -1,4 +1,4 @@
-"""`gyre models show` and `fit`: what there is, and whether there is room for it."""
+"""`gyre models show` and `memory`: what there is, and whether there is room for it."""
 
 from __future__ import annotations
 
@@ -50,12 +50,12 @@ def _room(gyre: Gyre, name: str) -> str:
 @click.command(cls=GyreCommand)
 @click.argument("name", metavar="MODEL[@VERSION][:VARIANT]", shell_complete=complete("models"))
 @click.option("--context", default=0, type=click.IntRange(0), help="Tokens of all requests at once. [default: 8192]")
-def fit(name: str, context: int) -> None:
+def memory(name: str, context: int) -> None:
     """What memory a version or a variant needs to be served, and which flavors have it.
 
     Examples:
-    gyre models fit hotline@1
-    gyre models fit hotline@1:q4-k-m --context 131072
+    gyre models memory hotline@1
+    gyre models memory hotline@1:q4-k-m --context 131072
     """
     from gyre_sdk.cli import output
 

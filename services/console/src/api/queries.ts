@@ -11,6 +11,7 @@ export const OWNER = {
   recipes: "training_scheduler",
   pipelines: "training_scheduler",
   models: "model_registry",
+  "model-uploads": "model_registry",
   lineage: "model_registry",
   "licence-terms": "model_registry",
   "licence-policy": "model_registry",

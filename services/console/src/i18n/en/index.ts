@@ -9,6 +9,7 @@ import { reasons } from "./reasons";
 import { runs } from "./runs";
 import { serving } from "./serving";
 import { shell } from "./shell";
+import { transfer } from "./transfer";
 import { words } from "./words";
 
 export const en = {
@@ -23,5 +24,6 @@ export const en = {
   ...runs,
   ...serving,
   ...shell,
+  ...transfer,
   ...words,
 };
