@@ -13,6 +13,7 @@ from gyre_sdk.cli.base import OPTIONS, GyreGroup, complete, connect
 from gyre_sdk.cli.commands import Columns, listing, made
 from gyre_sdk.cli.compare import compare, comparisons
 from gyre_sdk.cli.fitting import memory, show
+from gyre_sdk.cli.syncing import sync
 from gyre_sdk.cli.transfer import export, upload
 from gyre_sdk.cli.when import When
 
@@ -63,7 +64,7 @@ def models() -> None:
 models.add_command(listing("models", lambda gyre: gyre.models, COLUMNS, "List the models."))
 models.add_command(compare)
 models.add_command(comparisons)
-for command in (show, upload, export, memory):
+for command in (show, upload, export, memory, sync):
     models.add_command(command)
 
 
