@@ -191,7 +191,8 @@ async def upload_page(session: Session, project: str, request: Any) -> pages.Pag
 
 
 async def upload_of(session: Session, upload_id: str) -> ModelUpload | None:
-    query = sa.select(ModelUpload).where(ModelUpload.name.endswith(f"/modelUploads/{upload_id}", autoescape=True))
+    name: Any = ModelUpload.name
+    query = sa.select(ModelUpload).where(name.endswith(f"/modelUploads/{upload_id}", autoescape=True))
     found: ModelUpload | None = await session.scalar(query)
     return found
 

@@ -136,9 +136,10 @@ class Models(Collection[Model]):
 
     def fit(self, reference: str, context_tokens: int = 0) -> Fit:
         """What memory a version or variant needs, and which flavors have it. `context_tokens` of all requests at once."""
-        query = {"context_tokens": context_tokens} if context_tokens else {}
-        path = f"{names.path(self.reference_name(reference))}/fit"
-        return messages.parse(Fit, self._transport.call("GET", path, query=query))
+        query: dict[str, Any] = {"name": self.reference_name(reference)}
+        if context_tokens:
+            query["context_tokens"] = context_tokens
+        return messages.parse(Fit, self._transport.call("GET", f"/{self.parent}/fit", query=query))
 
     def aliases(self, model: str) -> Iterator[Alias]:
         return self._all(Alias, f"{self.name(model)}/aliases", "aliases")

@@ -13,6 +13,7 @@ export const OWNER = {
   models: "model_registry",
   "model-uploads": "model_registry",
   lineage: "model_registry",
+  fit: "gpu_scheduler",
   "licence-terms": "model_registry",
   "licence-policy": "model_registry",
   suites: "evaluation",

@@ -1,6 +1,6 @@
 import { Alert } from "antd";
 import { bare, lastPart } from "@/api/names";
-import { useGet } from "@/api/queries";
+import { useGet, useProject } from "@/api/queries";
 import type { Fit } from "@/api/types";
 import { useI18n } from "@/i18n";
 import { Bytes } from "@/ui/values";
@@ -10,7 +10,8 @@ const NOTICE = { TOO_LARGE: "error", FITS_ON_SOME: "warning", FITS: "success", N
 /** Whether a version fits into the memory that there is; `name` is one that is ready. */
 export function Memory({ name }: { name: string }) {
   const { t } = useI18n();
-  const fit = useGet<Fit>(`/${name}/fit`);
+  const project = useProject();
+  const fit = useGet<Fit>(`/projects/${project}/fit`, { name });
   if (!fit.data) return null; // a scheduler that is away says so elsewhere
   const { verdict, flavors } = fit.data;
   const kind = bare(verdict) as keyof typeof NOTICE;
