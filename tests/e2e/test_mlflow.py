@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import socket
 import subprocess
 import sys
@@ -19,6 +21,8 @@ from gyre_trainers.testing import tiny_llama
 
 from tests.conftest import Running
 from tests.mlflow_fake import FakeMlflow, serving
+
+SECONDS = 60.0  # a server that has just started is slow
 
 
 @pytest.fixture(scope="module")
@@ -49,8 +53,12 @@ def real(tmp_path: Path) -> Iterator[str]:
         _await(address)
         yield address
     finally:
-        process.terminate()
-        process.wait(timeout=30)
+        os.killpg(process.pid, signal.SIGTERM)
+        try:
+            process.wait(timeout=30)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait(timeout=30)
 
 
 def _await(address: str) -> None:
@@ -132,7 +140,7 @@ def _seed(address: str, weights: Path) -> str:
     """A model with a version in the layout of the transformers flavour, and a pickled one. Returns the run's id."""
 
     def call(path: str, **body: Any) -> dict[str, Any]:
-        reply = httpx.post(f"{address}/api/2.0/mlflow/{path}", json=body)
+        reply = httpx.post(f"{address}/api/2.0/mlflow/{path}", json=body, timeout=SECONDS)
         assert reply.is_success, reply.text
         answer: dict[str, Any] = reply.json()
         return answer
@@ -147,7 +155,9 @@ def _seed(address: str, weights: Path) -> str:
         place = "components/tokenizer" if "token" in file.name or file.suffix == ".jinja" else "model"
         contents[f"good/{place}/{file.name}"] = file.read_bytes()
     for path, content in contents.items():
-        reply = httpx.put(f"{address}/api/2.0/mlflow-artifacts/artifacts/{root}/{path}", content=content)
+        reply = httpx.put(
+            f"{address}/api/2.0/mlflow-artifacts/artifacts/{root}/{path}", content=content, timeout=SECONDS
+        )
         assert reply.is_success, reply.text
     call("registered-models/create", name="Hotline Bot", tags=[{"key": "team", "value": "city"}])
     for folder in ("good", "bad"):

@@ -55,8 +55,11 @@ export function ImportDrawer({ target, onClose }: { target: Model | "new" | null
     if (target) setRequest(requestId());
   }, [target]);
   useEffect(() => {
-    if (kind === "bundled" && target === "new")
-      form.setFieldsValue({ display_name: BUNDLED.name, licence: BUNDLED.licence, origin: BUNDLED.origin });
+    if (target !== "new") return;
+    const known = { display_name: BUNDLED.name, licence: BUNDLED.licence, origin: BUNDLED.origin };
+    if (kind === "bundled") form.setFieldsValue(known);
+    else if (form.getFieldValue("origin") === BUNDLED.origin)
+      form.resetFields(["display_name", "licence", "origin", "model_id"]);
   }, [kind, target, form]);
 
   return (
