@@ -16,6 +16,7 @@ export const transfer = {
   "parts.adapterOf": "Adapter of version",
   "parts.adapterId": "Name of the adapter",
   "parts.adapterNeedsModel": "An adapter belongs to a version: open its base’s model and add it there.",
+  "memory.title": "Memory",
   "memory.FITS": "Fits on every flavor",
   "memory.FITS_ON_SOME": "Too large for some flavors",
   "memory.TOO_LARGE": "Too large for every flavor that there is",

@@ -15,6 +15,7 @@ export const transfer = {
   "parts.adapterOf": "适配器所属版本",
   "parts.adapterId": "适配器名称",
   "parts.adapterNeedsModel": "适配器属于某个版本：请打开其基座模型，在那里添加。",
+  "memory.title": "内存",
   "memory.FITS": "所有规格都放得下",
   "memory.FITS_ON_SOME": "对部分规格来说太大",
   "memory.TOO_LARGE": "对现有的所有规格来说都太大",

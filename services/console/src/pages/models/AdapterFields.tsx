@@ -1,4 +1,4 @@
-import { Alert, Form, Input, Select } from "antd";
+import { Form, Input, Select } from "antd";
 import { lastPart } from "@/api/names";
 import { useList } from "@/api/queries";
 import type { Model, ModelVersion } from "@/api/types";
@@ -7,7 +7,7 @@ import { useI18n } from "@/i18n";
 /** What an adapter is for: it becomes a variant of that version. */
 export function AdapterFields({ model }: { model: Model | null }) {
   const { t } = useI18n();
-  return model ? <Base model={model} /> : <Alert type="info" showIcon message={t("parts.adapterNeedsModel")} />;
+  return model ? <Base model={model} /> : <p className="second">{t("parts.adapterNeedsModel")}</p>;
 }
 
 function Base({ model }: { model: Model }) {
