@@ -75,8 +75,10 @@ class ObjectStore:
         found = await obstore.list(self._store, checked(prefix)).collect_async()
         return sorted(item["path"] for item in found)
 
-    async def chunks(self, key: str) -> AsyncIterator[bytes]:
-        result = await obstore.get_async(self._store, checked(key))
+    async def chunks(self, key: str, offset: int = 0, length: int = 0) -> AsyncIterator[bytes]:
+        """All of it, or `length` bytes from `offset` on. Raises: FileNotFoundError."""
+        options: Any = {"range": (offset, offset + length)} if length else None
+        result = await obstore.get_async(self._store, checked(key), options=options)
         async for chunk in result.stream(min_chunk_size=CHUNK):
             yield bytes(chunk)
 

@@ -11,6 +11,7 @@ from gyre_sdk.resources.batches import InferenceBatches
 from gyre_sdk.resources.capacity import Nodes, Queues, Workloads
 from gyre_sdk.resources.costs import Costs
 from gyre_sdk.resources.data import Datasets
+from gyre_sdk.resources.downloads import ModelFiles
 from gyre_sdk.resources.evaluation import Comparisons, Evaluations, Suites, Verdicts
 from gyre_sdk.resources.feedback import Batches, FeedbackItems
 from gyre_sdk.resources.identity import Keys, Projects
@@ -20,6 +21,7 @@ from gyre_sdk.resources.serving import Completions, Deployments
 from gyre_sdk.resources.traces import Traces
 from gyre_sdk.resources.traffic import Experiments, Shadows
 from gyre_sdk.resources.training import Pipelines, Runs
+from gyre_sdk.resources.uploads import ModelUploads
 from gyre_sdk.transport import Transport
 
 
@@ -41,6 +43,7 @@ class Gyre:
         self._transport = Transport(self.config, timeout)
         of = (self._transport, self.config.project)
         self.datasets, self.models = Datasets(*of), Models(*of)
+        self.model_uploads, self.model_files = ModelUploads(*of), ModelFiles(*of)
         self.runs, self.pipelines = Runs(*of), Pipelines(*of)
         self.suites, self.evaluations, self.verdicts = Suites(*of), Evaluations(*of), Verdicts(*of)
         self.comparisons = Comparisons(*of)

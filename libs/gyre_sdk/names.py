@@ -5,7 +5,12 @@ from __future__ import annotations
 from typing import Final
 from urllib.parse import quote
 
-ADDRESSES: Final = {"batches": "feedback-batches", "inferenceBatches": "inference-batches", "auditEntries": "audit"}
+ADDRESSES: Final = {
+    "batches": "feedback-batches",
+    "inferenceBatches": "inference-batches",
+    "auditEntries": "audit",
+    "modelUploads": "model-uploads",
+}
 
 
 def path(name: str) -> str:

@@ -67,6 +67,12 @@ class Transport:
         with self._stream(path, query) as response:
             yield from response.iter_text()
 
+    def content(self, path: str, offset: int = 0) -> Iterator[bytes]:
+        """The bytes of a file from `offset` on, as they come."""
+        headers = {"range": f"bytes={offset}-"} if offset else {}
+        with self._stream(path, {}, headers) as response:
+            yield from response.iter_raw()
+
     def events(self, path: str, query: Mapping[str, Any] | None = None) -> Iterator[ServerEvent]:
         """Server-sent events until the server ends the stream. Raises: GyreError, also for an event `problem`."""
         with self._stream(path, query or {}) as response:
@@ -95,9 +101,9 @@ class Transport:
             time.sleep(FIRST_RETRY_SECONDS * 2**attempt)
         raise AssertionError("unreachable: the last attempt returns or raises")
 
-    def _stream(self, path: str, query: Mapping[str, Any]) -> _Streaming:
+    def _stream(self, path: str, query: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> _Streaming:
         patient = httpx.Timeout(10.0, read=None)
-        return _Streaming(self, self._http.build_request("GET", path, params=query, timeout=patient))
+        return _Streaming(self, self._http.build_request("GET", path, params=query, headers=headers, timeout=patient))
 
     def open_stream(self, request: httpx.Request) -> httpx.Response:
         try:

@@ -22,10 +22,9 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+from gyre_kit.gguf import read_header
 from gyre_kit.storage import ObjectStore, digest_of_file, key_of
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-
-from services.inference_gateway.gguf import makes_embeddings
 
 EXIT_BAD_SPEC = 64
 EXIT_NO_ANSWER = 70
@@ -77,7 +76,7 @@ def main(spec_file: Path) -> int:
     try:
         spec = Spec.model_validate_json(spec_file.read_bytes())
         model = _weights(spec, spec_file.parent)
-        embeds = makes_embeddings(model)
+        embeds = read_header(model).makes_embeddings
     except (OSError, ValidationError, ValueError) as error:
         return _fail(EXIT_BAD_SPEC, f"the spec cannot be used: {error}")
     try:

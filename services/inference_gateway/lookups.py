@@ -22,6 +22,7 @@ from gyre_kit.names import parent_of
 from gyre_kit.render import enum_name
 from gyre_kit.rpc import Clients
 
+from services.inference_gateway.fitting import check_fits
 from services.inference_gateway.proxy.settings import ProxySettings
 from services.inference_gateway.proxy.ssrf import Policy, check_url
 from services.inference_gateway.proxy.ssrf import UpstreamRefused as Refused
@@ -52,7 +53,7 @@ class UpstreamRefused(Invalid):
 
 
 async def look_up(clients: Clients, spec: deployment_service_pb2.TargetSpec, holder: str) -> Wanted:
-    """Raises: UpstreamRefused; VariantNotReady; FormatUnsupported; LicenceRefused; what the registry answers."""
+    """Raises: UpstreamRefused; VariantNotReady; FormatUnsupported; LicenceRefused; TooLargeForFlavors; what the registry answers."""
     if spec.upstream_url:
         return _upstream(spec)
     variants = clients.stub(VariantServiceStub)
@@ -62,6 +63,7 @@ async def look_up(clients: Clients, spec: deployment_service_pb2.TargetSpec, hol
     if variant.format != variant_pb2.Variant.FORMAT_GGUF:
         raise FormatUnsupported(variant=spec.variant)
     await _check_licence(clients, variant.name)
+    await check_fits(clients, variant.name)
     await pin(clients, variant.version, holder)
     return Wanted(
         weight_percent=spec.weight_percent,

@@ -35,7 +35,7 @@ from gyre_kit.names import last, project_of
 from gyre_kit.render import render
 from gyre_kit.storage import key_of
 
-from services.model_registry import aliases, lineage, service, store, variants
+from services.model_registry import aliases, files, lineage, service, store, uploads, variants
 from services.model_registry.models import Model, Variant, Version, VersionState, parents_of
 
 DEFAULT_DEPTH = 10
@@ -100,8 +100,13 @@ class VersionApi(VersionServiceServicer):
         )
         if wanted.source.startswith(service.UPLOADS) and not await self.context.store.exists(key_of(wanted.source)):
             raise service.UploadGone(field="source", given=wanted.source[:120])
+        upload = ""
+        if wanted.source.startswith(files.UPLOADS):
+            upload = await uploads.listing_of(self.context, wanted.source, adapter=False)
         async with self.db.transaction() as session:
             version = await service.import_version(session, request.parent, wanted)
+            if upload:
+                await uploads.use(session, upload, version.name)
             reply = await version_to_proto(session, version)
         self.context.wake()
         return reply
@@ -160,6 +165,8 @@ class VariantApi(VariantServiceServicer):
         self.db = context.db
 
     async def CreateVariant(self, request: variant_service_pb2.CreateVariantRequest, _: Any) -> variant_pb2.Variant:
+        if request.format == variant_pb2.Variant.FORMAT_ADAPTER:
+            return await self._create_adapter(request)
         calibration = await self._calibration(request) if request.calibration else None
         async with self.db.transaction() as session:
             variant = await variants.create_variant(session, request.parent, request.quantisation, calibration)
@@ -181,6 +188,14 @@ class VariantApi(VariantServiceServicer):
             next_page_token=found.next_page_token,
             total_size=found.total,
         )
+
+    async def _create_adapter(self, request: variant_service_pb2.CreateVariantRequest) -> variant_pb2.Variant:
+        upload = await uploads.listing_of(self.context, request.source, adapter=True)
+        async with self.db.transaction() as session:
+            variant = await variants.create_adapter(session, request.parent, request.variant_id, request.source)
+            await uploads.use(session, upload, variant.name)
+        self.context.wake()
+        return render(variant, variant_pb2.Variant)
 
     async def _calibration(self, request: variant_service_pb2.CreateVariantRequest) -> variants.Calibration:
         """Holds on to the rows until the job has read them. Raises: what the data set service says."""

@@ -16,7 +16,8 @@ from typing import Any
 from gyre_kit.errors import Precondition
 from gyre_kit.storage import ObjectStore, checked, digest_of, digest_of_file, key_of, uri_of
 
-BLOBS = "registry/blobs/sha256"
+from services.model_registry.files import BLOBS
+
 MANIFESTS = "registry/manifests"
 
 

@@ -119,9 +119,44 @@ class Variant(Table, Resource, Leased, table=True):
     calibration: str = ""
     calibration_uri: str = ""
     calibration_digest: str = ""
+    source: str = ""
     workload: str = ""
     failure_reason: str = ""
     failure_message: str = ""
+
+
+class ModelUploadState(StrEnum):
+    OPEN = "OPEN"
+    USED = "USED"
+
+
+class ModelUpload(Table, Resource, table=True):
+    """Files that are being sent. `files` are {path, size_bytes}; what is there of them is in UploadPart."""
+
+    State: ClassVar[type[ModelUploadState]] = ModelUploadState
+    TRANSITIONS: ClassVar[Mapping[ModelUploadState, frozenset[ModelUploadState]]] = {
+        ModelUploadState.OPEN: frozenset({ModelUploadState.USED}),
+        ModelUploadState.USED: frozenset(),
+    }
+    __table_args__ = (sa.UniqueConstraint("project", "request_id"),)
+
+    state: str = Field(default=ModelUploadState.OPEN, index=True)
+    kind: str
+    files: list[dict[str, Any]] = Field(default_factory=list, sa_type=sa.JSON)
+    size_bytes: int = Field(default=0, sa_type=BigInteger)
+    received_bytes: int = Field(default=0, sa_type=BigInteger)
+    used_by: str = ""
+
+
+class UploadPart(Table, table=True):
+    """One part that lies in the store, under its number and digest."""
+
+    upload: str = Field(primary_key=True)
+    path: str = Field(primary_key=True)
+    number: int = Field(primary_key=True)
+    project: str = Field(index=True)
+    size_bytes: int = Field(sa_type=BigInteger)
+    digest: str
 
 
 class Alias(Table, Resource, table=True):

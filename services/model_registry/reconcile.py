@@ -17,7 +17,7 @@ from gyre_kit.names import new_id
 from gyre_kit.reconcile import lease
 from gyre_kit.storage import key_of
 
-from services.model_registry import intake, service, store, variants
+from services.model_registry import files, intake, service, store, uploads, variants
 from services.model_registry.models import Variant, VariantState, Version, VersionState
 
 log = logging.getLogger(__name__)
@@ -103,15 +103,8 @@ async def _follow_conversion(context: Context, claim: Any) -> bool:
     variant: Variant = claim.row
     async with context.db.transaction() as session:
         version = await resources.get(session, Version, variant.version)
-    spec = {
-        "task": "quantise",
-        "manifest": version.uri,
-        "digest": version.digest,
-        "quantisation": variant.quantisation,
-        "calibration": variant.calibration_uri,
-        "calibration_digest": variant.calibration_digest,
-    }
-    workload = await _follow_job(context, claim, spec, f"{variant.quantisation} of {variant.version}")
+    spec = {"task": "adapter", "source": variant.source} if variant.source else _conversion(variant, version)
+    workload = await _follow_job(context, claim, spec, f"{variant.display_name} of {variant.version}")
     if workload is None or workload.state not in (*ENDED, workload_pb2.Workload.STATE_FINISHED):
         return workload is None
     result = json.loads(workload.result_json or "{}")
@@ -122,6 +115,17 @@ async def _follow_conversion(context: Context, claim: Any) -> bool:
         else:
             await variants.finish_variant(session, row, **result)
     return True
+
+
+def _conversion(variant: Variant, version: Version) -> dict[str, Any]:
+    return {
+        "task": "quantise",
+        "manifest": version.uri,
+        "digest": version.digest,
+        "quantisation": variant.quantisation,
+        "calibration": variant.calibration_uri,
+        "calibration_digest": variant.calibration_digest,
+    }
 
 
 async def _follow_job(context: Context, claim: Any, spec: dict[str, Any], title: str) -> workload_pb2.Workload | None:
@@ -155,6 +159,11 @@ def _failure(workload: workload_pb2.Workload, result: dict[str, Any]) -> tuple[s
     return reason, f"{message} (log: gyre workloads logs {workload.name})"
 
 
+async def collect_uploads(context: Context) -> bool:
+    """Frees what was sent and is needed no more."""
+    return await uploads.collect(context)
+
+
 async def collect_deleted(context: Context) -> bool:
     """Frees the bytes of versions that were deleted long enough ago, and that nothing else names."""
     before = context.clock.now() - timedelta(days=context.settings.keep_deleted_days)
@@ -186,8 +195,8 @@ async def _blobs_of(context: Context, uri: str) -> set[str]:
     key = key_of(uri)
     if not key.endswith(".json") or not await context.store.exists(key):
         return {key}
-    files = json.loads(await context.store.get(key))["files"]
-    return {key, *(f"{intake.BLOBS}/{entry['sha256']}" for entry in files)}
+    listed = json.loads(await context.store.get(key))["files"]
+    return {key, *(f"{files.BLOBS}/{entry['sha256']}" for entry in listed)}
 
 
 def _version_of(name: str) -> str:

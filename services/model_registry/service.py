@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -13,8 +13,9 @@ from gyre_kit.db import Session
 from gyre_kit.errors import AlreadyExists, Conflict, Invalid, Precondition
 from gyre_kit.names import project_of, slug
 from gyre_kit.states import transition
+from gyre_kit.storage import uri_of
 
-from services.model_registry import history, store
+from services.model_registry import files, history, store
 from services.model_registry.models import (
     Model,
     ModelState,
@@ -28,7 +29,7 @@ from services.model_registry.models import (
 
 UPLOADS = "gyre://dataset/uploads/"
 BUNDLED = "bundled://smollm2"
-SOURCES = ("hf://", "ms://", UPLOADS)
+SOURCES = ("hf://", "ms://", UPLOADS, files.UPLOADS)
 LONGEST_PIN = timedelta(days=30)
 
 
@@ -41,7 +42,7 @@ class FieldImmutable(Invalid):
 
 
 class BadSource(Invalid):
-    """A source is bundled://smollm2, hf://owner/name, ms://owner/name, or an upload (gyre://dataset/uploads/…)."""
+    """A source is bundled://smollm2, hf://owner/name, ms://owner/name, or the uri of an upload."""
 
 
 class UploadGone(Invalid):
@@ -105,7 +106,9 @@ class Stored:
     origin: str = ""
     licence: str = ""
     card: str = ""
-    edges: Sequence[tuple[str, str, str]] = field(default=())
+    gguf_sha256: str = ""
+    gguf_bytes: int = 0
+    quantisation: str = ""
 
 
 async def create_model(session: Session, project: str, model_id: str, given: dict[str, Any], request_id: str) -> Model:
@@ -183,29 +186,46 @@ async def register_version(session: Session, model_name: str, made: Registration
 
 
 async def finish_version(session: Session, version: Version, stored: Stored) -> None:
-    """Its files are in the store: READY, with the HF variant beside it and its lineage written down."""
+    """Its files are in the store: READY, with the variant that they are beside it and its lineage written down."""
     version.uri, version.digest, version.size_bytes = stored.uri, stored.digest, stored.size_bytes
     version.architecture, version.parameter_count = stored.architecture, stored.parameter_count
     version.origin, version.licence = version.origin or stored.origin, version.licence or stored.licence
     version.card = version.card or stored.card
     model = await resources.get(session, Model, version.model, lock=True)
     model.origin, model.licence = model.origin or version.origin, model.licence or version.licence
-    hugging_face = Variant(
-        name=f"{version.name}/variants/hf",
+    itself = _as_variant(version, stored)
+    session.add(itself)
+    await history.add_edges(session, version.project, [*_lineage(version), (version.name, itself.name, "stored_as")])
+    await transition(session, version, VersionState.READY, _registered(session, version))
+
+
+def _as_variant(version: Version, stored: Stored) -> Variant:
+    """The form in which a version came: the Hugging Face folder, or the one GGUF file."""
+    if not stored.gguf_sha256:
+        return Variant(
+            name=f"{version.name}/variants/hf",
+            project=version.project,
+            display_name="Hugging Face",
+            state=VariantState.READY,
+            version=version.name,
+            format="HF",
+            uri=stored.uri,
+            digest=stored.digest,
+            size_bytes=stored.size_bytes,
+        )
+    called = stored.quantisation or "GGUF"
+    return Variant(
+        name=f"{version.name}/variants/{called.lower().replace('_', '-')}",
         project=version.project,
-        display_name="Hugging Face",
+        display_name=called,
         state=VariantState.READY,
         version=version.name,
-        format="HF",
-        uri=stored.uri,
-        digest=stored.digest,
-        size_bytes=stored.size_bytes,
+        format="GGUF",
+        quantisation=stored.quantisation,
+        uri=uri_of(f"{files.BLOBS}/{stored.gguf_sha256}"),
+        digest=f"sha256:{stored.gguf_sha256}",
+        size_bytes=stored.gguf_bytes,
     )
-    session.add(hugging_face)
-    await history.add_edges(
-        session, version.project, [*_lineage(version), (version.name, hugging_face.name, "stored_as")]
-    )
-    await transition(session, version, VersionState.READY, _registered(session, version))
 
 
 async def fail_version(session: Session, version: Version, reason: str, message: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -16,7 +16,10 @@ from services.model_registry.models import (
     AliasMove,
     Model,
     ModelState,
+    ModelUpload,
+    ModelUploadState,
     Pin,
+    UploadPart,
     Variant,
     VariantState,
     Version,
@@ -96,14 +99,15 @@ async def variants_of(session: Session, version: str) -> Sequence[Variant]:
 
 
 async def stored_bytes(session: Session, model: str) -> int:
-    """Bytes of everything that is READY. The HF variant is its version's files, and not counted twice."""
+    """Bytes of everything that is READY. The variant as which a version came is its files, and not counted twice."""
     versions = sa.select(sa.func.coalesce(sa.func.sum(Version.size_bytes), 0)).where(
         Version.model == model, Version.state == VersionState.READY
     )
     variants = (
         sa.select(sa.func.coalesce(sa.func.sum(Variant.size_bytes), 0))
         .join(Version, Version.name == Variant.version)
-        .where(Version.model == model, Variant.state == VariantState.READY, Variant.format != "HF")
+        .where(Version.model == model, Variant.state == VariantState.READY, Variant.uri != Version.uri)
+        .where(sa.or_(Variant.format != "GGUF", Variant.workload != ""))
     )
     return int(await session.scalar(versions) or 0) + int(await session.scalar(variants) or 0)
 
@@ -176,6 +180,61 @@ async def uris_in_use(session: Session) -> set[str]:
 async def variant_uris(session: Session, version: str) -> Sequence[str]:
     """Of all variants, the deleted ones too."""
     return (await session.scalars(sa.select(Variant.uri).where(Variant.version == version))).all()
+
+
+async def upload_page(session: Session, project: str, request: Any) -> pages.Page[ModelUpload]:
+    query = sa.select(ModelUpload).where(ModelUpload.project == project)
+    found = resources.filtered(
+        query, ModelUpload, filter=request.filter, text="", allowed=("state", "kind"), text_in=("name",)
+    )
+    return await _page(session, found, ModelUpload, request, "")
+
+
+async def upload_of(session: Session, upload_id: str) -> ModelUpload | None:
+    name: Any = ModelUpload.name
+    query = sa.select(ModelUpload).where(name.endswith(f"/modelUploads/{upload_id}", autoescape=True))
+    found: ModelUpload | None = await session.scalar(query)
+    return found
+
+
+async def parts_of(session: Session, upload: str) -> Sequence[UploadPart]:
+    query = sa.select(UploadPart).where(UploadPart.upload == upload)
+    return (await session.scalars(query.order_by(UploadPart.path, UploadPart.number))).all()
+
+
+async def put_part(session: Session, part: UploadPart) -> None:
+    statement = insert(UploadPart).values(**part.model_dump())
+    await session.execute(
+        statement.on_conflict_do_update(
+            index_elements=["upload", "path", "number"], set_={"digest": statement.excluded.digest}
+        )
+    )
+
+
+async def received_bytes(session: Session, upload: str) -> int:
+    query = sa.select(sa.func.coalesce(sa.func.sum(UploadPart.size_bytes), 0)).where(UploadPart.upload == upload)
+    return int(await session.scalar(query) or 0)
+
+
+async def ended_uploads(session: Session, before: datetime) -> Sequence[str]:
+    """Uploads that got no part since `before`, and those whose version or variant is made or has failed."""
+    importing = sa.exists().where(Version.name == ModelUpload.used_by, Version.state == VersionState.IMPORTING)
+    creating = sa.exists().where(Variant.name == ModelUpload.used_by, Variant.state == VariantState.CREATING)
+    left = sa.and_(ModelUpload.state == ModelUploadState.OPEN, ModelUpload.update_time < before)
+    done = sa.and_(ModelUpload.state == ModelUploadState.USED, ~importing, ~creating)
+    query = sa.select(ModelUpload.name).where(sa.or_(left, done)).limit(500)
+    return (await session.scalars(query.with_for_update(skip_locked=True))).all()
+
+
+async def drop_uploads(session: Session, names: Sequence[str]) -> None:
+    await session.execute(sa.delete(UploadPart).where(UploadPart.upload.in_(names)))
+    await session.execute(sa.delete(ModelUpload).where(ModelUpload.name.in_(names)))
+
+
+async def known_uploads(session: Session, ids: Collection[str]) -> set[str]:
+    """Those of `ids` that an upload has."""
+    names = await session.scalars(sa.select(ModelUpload.name))
+    return {name.rsplit("/", 1)[-1] for name in names} & set(ids)
 
 
 async def _page(session: Session, query: Any, table: type[Any], request: Any, order_by: str) -> pages.Page[Any]:

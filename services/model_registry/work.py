@@ -1,8 +1,8 @@
 """Heavy work of the registry, launched as a job: `python -m services.model_registry.work SPEC`.
 
-SPEC is {"task": "import", "source", "revision"} or {"task": "quantise", "manifest", "digest", "quantisation"},
-the latter with {"calibration", "calibration_digest"} where an importance matrix is wanted, and the launcher's
-`object_store`. The result goes to result.json beside the spec, last.
+SPEC is {"task": "import", "source", "revision"}, {"task": "adapter", "source"} or {"task": "quantise", "manifest",
+"digest", "quantisation"}, the last with {"calibration", "calibration_digest"} where an importance matrix is wanted, and
+the launcher's `object_store`. The result goes to result.json beside the spec, last.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import math
 import os
 import sys
 import tarfile
@@ -25,11 +26,10 @@ from gyre_trainers.exits import BadInput
 from gyre_trainers.quantize import quantise
 from gyre_trainers.spec import Artifact
 
-from services.model_registry import card, intake
+from services.model_registry import arrived, card, files, intake
+from services.model_registry.files import KEPT, UNSAFE
 
 log = logging.getLogger("model_registry.work")
-UNSAFE = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".py")
-KEPT = (".json", ".safetensors", ".model", ".txt", ".jinja", ".md")
 LARGEST_ARCHIVE = 200 * 1024**3
 
 
@@ -55,19 +55,23 @@ def main(argv: list[str]) -> int:
 
 
 async def import_weights(store: ObjectStore, spec: dict[str, Any], scratch: Path) -> dict[str, Any]:
-    """A folder of safetensors from wherever it is, checked, stored by content. Raises: BadInput."""
+    """A folder of safetensors or one GGUF from wherever it is, checked, stored by content. Raises: BadInput."""
     source = str(spec["source"])
     folder = await _obtain(store, source, str(spec.get("revision", "")), scratch)
-    config = base.check_folder(folder, "source")
-    _check_architecture(config)
-    paths = sorted(path for path in folder.iterdir() if path.is_file() and path.suffix in KEPT)
-    files = [{"path": path.name, **await intake.put_blob(store, path)} for path in paths]
-    facts = {"architecture": config["architectures"][0], "parameters": count_parameters(folder), "source": source}
-    manifest = await intake.write_manifest(store, files, facts)
+    gguf = next(folder.glob("*.gguf"), None)
+    about = arrived.about_gguf(gguf) if gguf else _about_folder(folder)
+    paths = sorted(path for path in folder.iterdir() if path.is_file() and path.suffix in (*KEPT, ".gguf"))
+    stored = {path.name: await intake.put_blob(store, path) for path in paths}
+    is_sent = source.startswith("gyre://")  # where it lay in the store says nothing of the weights
+    facts = about if is_sent else {**about, "source": source}
+    manifest = await intake.write_manifest(store, [{"path": name, **blob} for name, blob in stored.items()], facts)
     readme = card.readme_of(folder)
-    known = {"origin": source, "licence": card.licence_of(readme)}
+    known = {"origin": "" if is_sent else source, "licence": card.licence_of(readme)}
     if source == bundled.URI:
         known = {"origin": bundled.ORIGIN, "licence": bundled.LICENCE}
+    if gguf:
+        blob = stored[gguf.name]
+        known |= {"gguf_sha256": blob["sha256"], "gguf_bytes": blob["size"], "quantisation": about["quantisation"]}
     return {
         "uri": manifest.uri,
         "digest": manifest.digest,
@@ -77,6 +81,17 @@ async def import_weights(store: ObjectStore, spec: dict[str, Any], scratch: Path
         "card": readme,
         **known,
     }
+
+
+async def import_adapter(store: ObjectStore, spec: dict[str, Any], scratch: Path) -> dict[str, Any]:
+    """A LoRA of an upload, checked, stored by content. Raises: BadInput."""
+    folder = await arrived.assemble(store, str(spec["source"]), scratch / "adapter")
+    facts = arrived.about_adapter(folder)
+    paths = sorted(folder.iterdir())
+    stored = [{"path": path.name, **await intake.put_blob(store, path)} for path in paths]
+    manifest = await intake.write_manifest(store, stored, facts)
+    note = f"LoRA of rank {facts['rank']} on {', '.join(facts['target_modules'])}"
+    return {"uri": manifest.uri, "digest": manifest.digest, "size_bytes": manifest.size_bytes, "note": note[:300]}
 
 
 async def make_variant(store: ObjectStore, spec: dict[str, Any], scratch: Path) -> dict[str, Any]:
@@ -113,8 +128,17 @@ async def _calibrate(store: ObjectStore, spec: dict[str, Any], folder: Path, ful
     return f"{weighed} matrices weighed by an importance matrix of {len(rows)} rows"
 
 
+def _about_folder(folder: Path) -> dict[str, Any]:
+    """Raises: BadInput."""
+    config = base.check_folder(folder, "source")
+    _check_architecture(config)
+    return {"architecture": config["architectures"][0], "parameters": count_parameters(folder)}
+
+
 async def _obtain(store: ObjectStore, source: str, revision: str, scratch: Path) -> Path:
     target = scratch / "model"
+    if source.startswith(files.UPLOADS):
+        return await arrived.assemble(store, source, target)
     if source == bundled.URI:
         return bundled.smollm2(target)
     if source.startswith(("hf://", "ms://")):
@@ -166,18 +190,12 @@ def _check_architecture(config: dict[str, Any]) -> None:
 
 
 def count_parameters(folder: Path) -> int:
-    """From the headers of the safetensors files; nothing is loaded."""
-    total = 0
-    for path in folder.glob("*.safetensors"):
-        with path.open("rb") as file:
-            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-        for name, tensor in header.items():
-            if name != "__metadata__":
-                count = 1
-                for width in tensor["shape"]:
-                    count *= width
-                total += count
-    return total
+    """From the headers of the safetensors files. Raises: BadInput for one that is damaged."""
+    try:
+        tensors = [tensor for path in folder.glob("*.safetensors") for tensor in files.tensors_of(path).values()]
+    except files.NotSafetensors as error:
+        raise BadInput("source", error.message, "send it again from a good copy") from error
+    return sum(math.prod(tensor["shape"]) for tensor in tensors)
 
 
 def write_result(spec_file: Path, result: dict[str, Any]) -> None:
@@ -186,7 +204,7 @@ def write_result(spec_file: Path, result: dict[str, Any]) -> None:
     os.replace(partial, spec_file.with_name("result.json"))
 
 
-TASKS = {"import": import_weights, "quantise": make_variant}
+TASKS = {"import": import_weights, "adapter": import_adapter, "quantise": make_variant}
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv))

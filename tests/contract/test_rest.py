@@ -18,7 +18,7 @@ from tests.conftest import Running
 OPENAPI = Path(__file__).resolve().parents[2] / "docs" / "openapi.json"
 ROUTES: list[Route] = [route for resource in RESOURCES for route in resource.ROUTES]
 LISTS = [route for route in ROUTES if route.verb == "GET" and re.fullmatch(r"/projects/{project}/\w[\w-]*", route.path)]
-ABOUT_A_NAME = ("GetLineage", "GetLicenceTerms")  # not of the whole project
+ABOUT_A_NAME = ("GetLineage", "GetLicenceTerms", "GetFit")  # not of the whole project
 IN_PROJECTS = [route for route in ROUTES if "{project}" in route.path]
 
 

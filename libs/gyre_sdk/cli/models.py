@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 
 from gyre_sdk.cli.base import OPTIONS, GyreGroup, complete, connect
-from gyre_sdk.cli.commands import Columns, listing, made, showing
+from gyre_sdk.cli.commands import Columns, listing, made
 from gyre_sdk.cli.compare import compare, comparisons
 from gyre_sdk.cli.fit import fit
+from gyre_sdk.cli.fitting import memory, show
+from gyre_sdk.cli.syncing import sync
+from gyre_sdk.cli.transfer import export, upload
 from gyre_sdk.cli.when import When
 
 if TYPE_CHECKING:
@@ -60,29 +63,39 @@ def models() -> None:
 
 
 models.add_command(listing("models", lambda gyre: gyre.models, COLUMNS, "List the models."))
-models.add_command(showing("MODEL", lambda gyre: gyre.models, "models", "Show one model."))
 models.add_command(compare)
 models.add_command(comparisons)
 models.add_command(fit)
+for command in (show, upload, export, memory, sync):
+    models.add_command(command)
 
 
 @models.command("import")
-@click.argument("source")
+@click.argument("source", required=False)
+@click.option("--from", "hub", metavar="HUB:ORG/NAME", help="Of a hub: modelscope:ORG/NAME or huggingface:ORG/NAME.")
 @click.option("--name", help="Model; its next version is made. [default: from the source]")
 @click.option("--origin", default="", help="Where the weights come from.")
 @click.option("--licence", default="", help="SPDX identifier or the name of the terms.")
 @click.option("--revision", default="", help="Commit or tag of the hub's repository.")
 @click.option("--wait/--no-wait", default=True, show_default=True)
-def import_(source: str, name: str | None, origin: str, licence: str, revision: str, wait: bool) -> None:
+def import_(
+    source: str | None, hub: str | None, name: str | None, origin: str, licence: str, revision: str, wait: bool
+) -> None:
     """Import weights: bundled://smollm2, hf://ID, ms://ID (ModelScope), or your own zip or tar. Never runs their code.
+
+    A folder or a GGUF file of yours goes by `gyre models upload`, which goes on where it broke off.
 
     Examples:
     gyre models import bundled://smollm2
     gyre models import hf://Qwen/Qwen3-0.6B --name qwen
+    gyre models import --from modelscope:Qwen/Qwen3-0.6B
     gyre models import ./model.zip --name mine --licence Apache-2.0
     """
     from gyre_sdk.cli import output, progress
 
+    if (source is None) == (hub is None):
+        raise click.UsageError("Name one source, or a hub by --from.")
+    source = source or _at_hub(str(hub))
     model_id = name or re.sub(r"[^a-z0-9]+", "-", Path(source.rsplit("/", 1)[-1]).stem.lower()).strip("-")[:63]
     with connect() as gyre:
         if "://" not in source:
@@ -92,6 +105,15 @@ def import_(source: str, name: str | None, origin: str, licence: str, revision: 
             with progress.Watching(progress.by_state) as watching:
                 version = gyre.models.wait_version(version.name, on_update=watching)
     output.show_item(version)
+
+
+def _at_hub(given: str) -> str:
+    """`ms://ORG/NAME` of `modelscope:ORG/NAME`."""
+    hub, _, model = given.partition(":")
+    scheme = {"modelscope": "ms", "huggingface": "hf"}.get(hub)
+    if scheme is None or model.count("/") != 1:
+        raise click.UsageError(f"{given} is neither modelscope:ORG/NAME nor huggingface:ORG/NAME.")
+    return f"{scheme}://{model}"
 
 
 def _upload(gyre: Gyre, file: Path) -> str:

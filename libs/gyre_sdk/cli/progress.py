@@ -50,6 +50,27 @@ def uploading(file: Path) -> Iterator[Callable[[int, int], None]]:
         yield lambda sent, total: bar.update(task, completed=sent, total=total)
 
 
+@contextmanager
+def moving_files() -> Iterator[Callable[[str, int, int], None]]:
+    """A bar for each file. Called with its name, bytes that are there and bytes in all."""
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn(),
+    )  # fmt: skip
+    out = stderr()
+    if OPTIONS.json or not out.is_terminal:
+        yield lambda name, done, total: None
+        return
+    with Progress(*columns, console=out, transient=True) as bars:
+        tasks: dict[str, Any] = {}
+
+        def show(name: str, done: int, total: int) -> None:
+            if name not in tasks:
+                tasks[name] = bars.add_task(name, total=total)
+            bars.update(tasks[name], completed=done)
+
+        yield show
+
+
 class Watching:
     """Shows one resource while it changes. `describe` gives a sentence, `share` how much is done (None: unknown)."""
 

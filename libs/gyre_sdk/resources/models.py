@@ -11,6 +11,7 @@ from gyre.model_registry.v1.alias_pb2 import Alias, AliasMove
 from gyre.model_registry.v1.alias_service_pb2 import MoveAliasRequest
 from gyre.model_registry.v1.card_pb2 import ModelCard
 from gyre.model_registry.v1.card_service_pb2 import EditModelCardRequest
+from gyre.model_registry.v1.fit_pb2 import Fit
 from gyre.model_registry.v1.lineage_pb2 import Lineage
 from gyre.model_registry.v1.model_pb2 import Model
 from gyre.model_registry.v1.model_service_pb2 import CreateModelRequest
@@ -49,7 +50,7 @@ class Models(Collection[Model]):
         self._delete(self.name(name), etag)
 
     def import_version(self, model: str, source: str, **fields: str) -> Version:
-        """From `bundled://smollm2`, `hf://ID`, `ms://ID` or an upload's uri. Returns it IMPORTING.
+        """From `bundled://smollm2`, `hf://ID`, `ms://ID` or an upload's uri (`Gyre.model_uploads.send`). Returns it IMPORTING.
 
         `fields`: display_name, revision, origin, licence, card.
         """
@@ -105,13 +106,21 @@ class Models(Collection[Model]):
         request = CreateVariantRequest(quantisation=quantisation, calibration=calibration, request_id=request_id())
         return self._post(Variant, f"{self.version_name(version)}/variants", request)
 
+    def create_adapter(self, version: str, source: str, variant_id: str = "") -> Variant:
+        """A LoRA for `version`, from the `uri` of a finished upload. Returns it CREATING."""
+        request = CreateVariantRequest(
+            format=Variant.FORMAT_ADAPTER, source=source, variant_id=variant_id, request_id=request_id()
+        )
+        return self._post(Variant, f"{self.version_name(version)}/variants", request)
+
     def variant(self, reference: str) -> Variant:
         """By name, or `smollm2@3:q8-0`."""
         return self._get(Variant, self.variant_name(reference))
 
     def reference_name(self, reference: str) -> str:
         """Of a variant where one is named, else of the version."""
-        return self.variant_name(reference) if ":" in reference else self.version_name(reference)
+        is_variant = ":" in reference or "/variants/" in reference
+        return self.variant_name(reference) if is_variant else self.version_name(reference)
 
     def variant_name(self, reference: str) -> str:
         if "/variants/" in reference:
@@ -124,6 +133,13 @@ class Models(Collection[Model]):
 
     def variants(self, version: str) -> Iterator[Variant]:
         return self._all(Variant, f"{self.version_name(version)}/variants", "variants")
+
+    def fit(self, reference: str, context_tokens: int = 0) -> Fit:
+        """What memory a version or variant needs, and which flavors have it. `context_tokens` of all requests at once."""
+        query: dict[str, Any] = {"name": self.reference_name(reference)}
+        if context_tokens:
+            query["context_tokens"] = context_tokens
+        return messages.parse(Fit, self._transport.call("GET", f"/{self.parent}/fit", query=query))
 
     def aliases(self, model: str) -> Iterator[Alias]:
         return self._all(Alias, f"{self.name(model)}/aliases", "aliases")

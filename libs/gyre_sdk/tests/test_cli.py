@@ -73,6 +73,13 @@ def test_a_wrong_command_line_exits_2(capsys: pytest.CaptureFixture[str]) -> Non
     assert run(["runs", "start"]) == Exit.USAGE
     assert "--base" in capsys.readouterr().err
     assert run(["no-such-command"]) == Exit.USAGE
+    for source in (
+        [],
+        ["hf://a/b", "--from", "modelscope:a/b"],
+        ["--from", "elsewhere:a/b"],
+        ["--from", "modelscope:b"],
+    ):
+        assert run(["models", "import", *source]) == Exit.USAGE
     assert run(["projects", "update", "default"]) == Exit.USAGE
 
 

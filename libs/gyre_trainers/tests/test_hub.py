@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -113,6 +115,21 @@ async def test_a_model_is_fetched_without_pickles_and_code(
     assert {"config.json", "model.safetensors", "tokenizer.json"} <= names
     assert not names & {"pytorch_model.bin", "modeling_tiny.py"}
     assert (found / "model.safetensors").read_bytes() == (model / "model.safetensors").read_bytes()
+
+
+@pytest.mark.peers
+def test_modelscopes_own_client_finds_the_hub_of_these_tests_as_it_expects(
+    endpoint: str, model: Path, tmp_path: Path
+) -> None:
+    subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True)
+    subprocess.run([tmp_path / "venv/bin/pip", "install", "-q", "modelscope"], check=True, timeout=500)
+    script = (
+        "import sys, modelscope; modelscope.snapshot_download('acme/tiny', local_dir=sys.argv[1], endpoint=sys.argv[2])"
+    )
+    fetched = tmp_path / "fetched"
+    command = [tmp_path / "venv/bin/python", "-c", script, fetched, endpoint]
+    subprocess.run(command, check=True, timeout=120, env={"MODELSCOPE_CACHE": str(tmp_path / "cache")})
+    assert (fetched / "model.safetensors").read_bytes() == (model / "model.safetensors").read_bytes()
 
 
 @pytest.mark.parametrize("uri", ["hf://acme/gone", "ms://acme/gone"])

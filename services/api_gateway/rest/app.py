@@ -20,6 +20,7 @@ from services.api_gateway.rest import (
     evaluations,
     feedback,
     logs,
+    model_files,
     models,
     problems,
     projects,
@@ -33,7 +34,7 @@ from services.api_gateway.rest import (
 from services.api_gateway.rest.routing import build
 
 RESOURCES = (projects, datasets, training, models, evaluations, deployments, batches, feedback, capacity)
-OTHERS = (session, summary, uploads, updates, logs, chat, rent_or_own)
+OTHERS = (session, summary, uploads, model_files, updates, logs, chat, rent_or_own)
 SECURITY_HEADERS = {
     "content-security-policy": (
         "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "

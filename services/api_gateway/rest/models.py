@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from gyre.model_registry.v1.alias_service_pb2_grpc import AliasServiceStub
 from gyre.model_registry.v1.card_service_pb2_grpc import CardServiceStub
+from gyre.model_registry.v1.file_service_pb2_grpc import FileServiceStub
+from gyre.model_registry.v1.fit_service_pb2_grpc import FitServiceStub
 from gyre.model_registry.v1.licence_service_pb2_grpc import LicenceServiceStub
 from gyre.model_registry.v1.lineage_service_pb2_grpc import LineageServiceStub
 from gyre.model_registry.v1.model_service_pb2_grpc import ModelServiceStub
+from gyre.model_registry.v1.upload_service_pb2_grpc import ModelUploadServiceStub
 from gyre.model_registry.v1.variant_service_pb2_grpc import VariantServiceStub
 from gyre.model_registry.v1.version_service_pb2_grpc import VersionServiceStub
 
@@ -20,8 +23,10 @@ VARIANT = {"name": "projects/{project}/models/{model}/versions/{version}/variant
 ALIAS = {"name": "projects/{project}/models/{model}/aliases/{alias}"}
 CARD = {"name": f"{VERSION['name']}/card"}
 POLICY, POLICY_PATH = {"name": "projects/{project}/licencePolicy"}, "/projects/{project}/licence-policy"
+UPLOAD, UPLOADS_PATH = {"name": "projects/{project}/modelUploads/{upload}"}, "/projects/{project}/model-uploads"
 LIST, ONE = "/projects/{project}/models", "/projects/{project}/models/{model}"
 ONE_VERSION = f"{ONE}/versions/{{version}}"
+ONE_VARIANT = f"{ONE_VERSION}/variants/{{variant}}"
 
 ROUTES = [
     Route("GET", LIST, ModelServiceStub, "ListModels", IN_PROJECT),
@@ -36,11 +41,17 @@ ROUTES = [
     Route("DELETE", ONE_VERSION, VersionServiceStub, "DeleteVersion", VERSION),
     Route("GET", f"{ONE_VERSION}/variants", VariantServiceStub, "ListVariants", {"parent": VERSION["name"]}),
     Route("POST", f"{ONE_VERSION}/variants", VariantServiceStub, "CreateVariant", {"parent": VERSION["name"]}),
-    Route("GET", f"{ONE_VERSION}/variants/{{variant}}", VariantServiceStub, "GetVariant", VARIANT),
+    Route("GET", ONE_VARIANT, VariantServiceStub, "GetVariant", VARIANT),
+    Route("GET", "/projects/{project}/fit", FitServiceStub, "GetFit"),
+    Route("GET", f"{ONE_VARIANT}/files", FileServiceStub, "ListModelFiles", {"parent": VARIANT["name"]}),
     Route("GET", f"{ONE}/aliases", AliasServiceStub, "ListAliases", IN_MODEL),
     Route("POST", f"{ONE}/aliases/{{alias}}:move", AliasServiceStub, "MoveAlias", ALIAS),
     Route("GET", f"{ONE}/aliases/{{alias}}:resolve", AliasServiceStub, "ResolveAlias", ALIAS),
     Route("GET", f"{ONE}/aliases/{{alias}}/moves", AliasServiceStub, "ListAliasMoves", {"parent": ALIAS["name"]}),
+    Route("GET", UPLOADS_PATH, ModelUploadServiceStub, "ListModelUploads", IN_PROJECT),
+    Route("POST", UPLOADS_PATH, ModelUploadServiceStub, "CreateModelUpload", IN_PROJECT, required=("files",)),
+    Route("GET", f"{UPLOADS_PATH}/{{upload}}", ModelUploadServiceStub, "GetModelUpload", UPLOAD),
+    Route("DELETE", f"{UPLOADS_PATH}/{{upload}}", ModelUploadServiceStub, "DeleteModelUpload", UPLOAD),
     Route("GET", "/projects/{project}/lineage", LineageServiceStub, "GetLineage"),
     Route("GET", "/projects/{project}/licence-terms", LicenceServiceStub, "GetLicenceTerms"),
     Route("GET", POLICY_PATH, LicenceServiceStub, "GetLicencePolicy", POLICY),

@@ -35,6 +35,8 @@ class Variant(_message.Message):
         """Folder of safetensors, tokenizer and config."""
         FORMAT_GGUF: Variant._Format.ValueType  # 2
         """One GGUF file."""
+        FORMAT_ADAPTER: Variant._Format.ValueType  # 3
+        """A LoRA adapter: adapter_config.json and adapter_model.safetensors, for the version's weights."""
 
     class Format(_Format, metaclass=_FormatEnumTypeWrapper): ...
     FORMAT_UNSPECIFIED: Variant.Format.ValueType  # 0
@@ -42,6 +44,8 @@ class Variant(_message.Message):
     """Folder of safetensors, tokenizer and config."""
     FORMAT_GGUF: Variant.Format.ValueType  # 2
     """One GGUF file."""
+    FORMAT_ADAPTER: Variant.Format.ValueType  # 3
+    """A LoRA adapter: adapter_config.json and adapter_model.safetensors, for the version's weights."""
 
     class _State:
         ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -83,6 +87,7 @@ class Variant(_message.Message):
     WORKLOAD_FIELD_NUMBER: _builtins.int
     CALIBRATION_FIELD_NUMBER: _builtins.int
     CALIBRATION_DIGEST_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`projects/{project}/models/{slug}/versions/{n}/variants/{id}`, id for example `hf`, `q8-0`, `q4-k-m`, or
     `q4-k-m-hotline-1` of one that was calibrated on version 1 of the data set `hotline`.
@@ -111,6 +116,8 @@ class Variant(_message.Message):
     """Data set version on whose training rows the importance matrix was measured; empty where there is none."""
     calibration_digest: _builtins.str
     """`sha256:<hex>` of those rows' file."""
+    source: _builtins.str
+    """Upload that it came from; empty where it was made here."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -137,10 +144,11 @@ class Variant(_message.Message):
         workload: _builtins.str = ...,
         calibration: _builtins.str = ...,
         calibration_digest: _builtins.str = ...,
+        source: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["calibration", b"calibration", "calibration_digest", b"calibration_digest", "create_time", b"create_time", "created_by", b"created_by", "digest", b"digest", "display_name", b"display_name", "etag", b"etag", "failure_message", b"failure_message", "failure_reason", b"failure_reason", "format", b"format", "name", b"name", "note", b"note", "quantisation", b"quantisation", "size_bytes", b"size_bytes", "state", b"state", "update_time", b"update_time", "uri", b"uri", "version", b"version", "workload", b"workload"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["calibration", b"calibration", "calibration_digest", b"calibration_digest", "create_time", b"create_time", "created_by", b"created_by", "digest", b"digest", "display_name", b"display_name", "etag", b"etag", "failure_message", b"failure_message", "failure_reason", b"failure_reason", "format", b"format", "name", b"name", "note", b"note", "quantisation", b"quantisation", "size_bytes", b"size_bytes", "source", b"source", "state", b"state", "update_time", b"update_time", "uri", b"uri", "version", b"version", "workload", b"workload"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

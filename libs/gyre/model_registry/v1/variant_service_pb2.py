@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from gyre.model_registry.v1 import variant_pb2 as gyre_dot_model__registry_dot_v1_dot_variant__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n,gyre/model_registry/v1/variant_service.proto\x12\x16gyre.model_registry.v1\x1a$gyre/model_registry/v1/variant.proto\"\x9d\x01\n\x14\x43reateVariantRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x36\n\x06\x66ormat\x18\x02 \x01(\x0e\x32&.gyre.model_registry.v1.Variant.Format\x12\x14\n\x0cquantisation\x18\x03 \x01(\t\x12\x12\n\nrequest_id\x18\x04 \x01(\t\x12\x13\n\x0b\x63\x61libration\x18\x05 \x01(\t\"!\n\x11GetVariantRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\\\n\x13ListVariantsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x0e\n\x06\x66ilter\x18\x04 \x01(\t\"v\n\x14ListVariantsResponse\x12\x31\n\x08variants\x18\x01 \x03(\x0b\x32\x1f.gyre.model_registry.v1.Variant\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x05\x32\xb5\x02\n\x0eVariantService\x12^\n\rCreateVariant\x12,.gyre.model_registry.v1.CreateVariantRequest\x1a\x1f.gyre.model_registry.v1.Variant\x12X\n\nGetVariant\x12).gyre.model_registry.v1.GetVariantRequest\x1a\x1f.gyre.model_registry.v1.Variant\x12i\n\x0cListVariants\x12+.gyre.model_registry.v1.ListVariantsRequest\x1a,.gyre.model_registry.v1.ListVariantsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n,gyre/model_registry/v1/variant_service.proto\x12\x16gyre.model_registry.v1\x1a$gyre/model_registry/v1/variant.proto\"\xc1\x01\n\x14\x43reateVariantRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x36\n\x06\x66ormat\x18\x02 \x01(\x0e\x32&.gyre.model_registry.v1.Variant.Format\x12\x14\n\x0cquantisation\x18\x03 \x01(\t\x12\x12\n\nrequest_id\x18\x04 \x01(\t\x12\x13\n\x0b\x63\x61libration\x18\x05 \x01(\t\x12\x0e\n\x06source\x18\x06 \x01(\t\x12\x12\n\nvariant_id\x18\x07 \x01(\t\"!\n\x11GetVariantRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\\\n\x13ListVariantsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x0e\n\x06\x66ilter\x18\x04 \x01(\t\"v\n\x14ListVariantsResponse\x12\x31\n\x08variants\x18\x01 \x03(\x0b\x32\x1f.gyre.model_registry.v1.Variant\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x05\x32\xb5\x02\n\x0eVariantService\x12^\n\rCreateVariant\x12,.gyre.model_registry.v1.CreateVariantRequest\x1a\x1f.gyre.model_registry.v1.Variant\x12X\n\nGetVariant\x12).gyre.model_registry.v1.GetVariantRequest\x1a\x1f.gyre.model_registry.v1.Variant\x12i\n\x0cListVariants\x12+.gyre.model_registry.v1.ListVariantsRequest\x1a,.gyre.model_registry.v1.ListVariantsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,13 +33,13 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'gyre.model_registry.v1.vari
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_CREATEVARIANTREQUEST']._serialized_start=111
-  _globals['_CREATEVARIANTREQUEST']._serialized_end=268
-  _globals['_GETVARIANTREQUEST']._serialized_start=270
-  _globals['_GETVARIANTREQUEST']._serialized_end=303
-  _globals['_LISTVARIANTSREQUEST']._serialized_start=305
-  _globals['_LISTVARIANTSREQUEST']._serialized_end=397
-  _globals['_LISTVARIANTSRESPONSE']._serialized_start=399
-  _globals['_LISTVARIANTSRESPONSE']._serialized_end=517
-  _globals['_VARIANTSERVICE']._serialized_start=520
-  _globals['_VARIANTSERVICE']._serialized_end=829
+  _globals['_CREATEVARIANTREQUEST']._serialized_end=304
+  _globals['_GETVARIANTREQUEST']._serialized_start=306
+  _globals['_GETVARIANTREQUEST']._serialized_end=339
+  _globals['_LISTVARIANTSREQUEST']._serialized_start=341
+  _globals['_LISTVARIANTSREQUEST']._serialized_end=433
+  _globals['_LISTVARIANTSRESPONSE']._serialized_start=435
+  _globals['_LISTVARIANTSRESPONSE']._serialized_end=553
+  _globals['_VARIANTSERVICE']._serialized_start=556
+  _globals['_VARIANTSERVICE']._serialized_end=865
 # @@protoc_insertion_point(module_scope)

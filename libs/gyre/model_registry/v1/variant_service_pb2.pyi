@@ -28,6 +28,8 @@ class CreateVariantRequest(_message.Message):
     QUANTISATION_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     CALIBRATION_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    VARIANT_ID_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """`projects/{project}/models/{slug}/versions/{n}`."""
     format: _variant_pb2.Variant.Format.ValueType
@@ -40,6 +42,10 @@ class CreateVariantRequest(_message.Message):
     """Data set version with conversations like those that will be served: K-quants round what matters to them more
     finely (an importance matrix). Empty for none; F16 and Q8_0 take none.
     """
+    source: _builtins.str
+    """`uri` of a model upload with an adapter for this version; format is ADAPTER then."""
+    variant_id: _builtins.str
+    """Of an adapter: the last part of its name, for example `polite`. Empty means `adapter`."""
     def __init__(
         self,
         *,
@@ -48,10 +54,12 @@ class CreateVariantRequest(_message.Message):
         quantisation: _builtins.str = ...,
         request_id: _builtins.str = ...,
         calibration: _builtins.str = ...,
+        source: _builtins.str = ...,
+        variant_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["calibration", b"calibration", "format", b"format", "parent", b"parent", "quantisation", b"quantisation", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["calibration", b"calibration", "format", b"format", "parent", b"parent", "quantisation", b"quantisation", "request_id", b"request_id", "source", b"source", "variant_id", b"variant_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

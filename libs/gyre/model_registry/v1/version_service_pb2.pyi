@@ -36,7 +36,7 @@ class ImportVersionRequest(_message.Message):
     """`projects/{project}/models/{slug}`."""
     display_name: _builtins.str
     source: _builtins.str
-    """`bundled://smollm2`, `hf://{id}`, `ms://{id}`, or `gyre://…` of an uploaded archive or folder. Safetensors or GGUF."""
+    """`bundled://smollm2`, `hf://{id}`, `ms://{id}`, or `gyre://…` of an upload. Safetensors or GGUF."""
     revision: _builtins.str
     """Commit or tag of a hub's repository; empty means its default."""
     origin: _builtins.str

@@ -80,7 +80,7 @@ class VersionServiceServicer:
 
     def ImportVersion(self, request, context):
         """Starts an import by a workload; returns the version IMPORTING. INVALID_ARGUMENT (BAD_SOURCE);
-        NOT_FOUND (MODEL_NOT_FOUND, SOURCE_NOT_FOUND).
+        NOT_FOUND (MODEL_NOT_FOUND, SOURCE_NOT_FOUND); FAILED_PRECONDITION (UPLOAD_INCOMPLETE, UPLOAD_USED).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -37,7 +37,7 @@ class VersionServiceStub:
     def __new__(cls, channel: _aio.Channel) -> VersionServiceAsyncStub: ...
     ImportVersion: _grpc.UnaryUnaryMultiCallable[_version_service_pb2.ImportVersionRequest, _version_pb2.Version]
     """Starts an import by a workload; returns the version IMPORTING. INVALID_ARGUMENT (BAD_SOURCE);
-    NOT_FOUND (MODEL_NOT_FOUND, SOURCE_NOT_FOUND).
+    NOT_FOUND (MODEL_NOT_FOUND, SOURCE_NOT_FOUND); FAILED_PRECONDITION (UPLOAD_INCOMPLETE, UPLOAD_USED).
     """
     RegisterVersion: _grpc.UnaryUnaryMultiCallable[_version_service_pb2.RegisterVersionRequest, _version_pb2.Version]
     """Registers a run's result; the same run returns the same version. NOT_FOUND (MODEL_NOT_FOUND);
@@ -65,7 +65,7 @@ class VersionServiceAsyncStub(VersionServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     ImportVersion: _aio.UnaryUnaryMultiCallable[_version_service_pb2.ImportVersionRequest, _version_pb2.Version]  # type: ignore[assignment]
     """Starts an import by a workload; returns the version IMPORTING. INVALID_ARGUMENT (BAD_SOURCE);
-    NOT_FOUND (MODEL_NOT_FOUND, SOURCE_NOT_FOUND).
+    NOT_FOUND (MODEL_NOT_FOUND, SOURCE_NOT_FOUND); FAILED_PRECONDITION (UPLOAD_INCOMPLETE, UPLOAD_USED).
     """
     RegisterVersion: _aio.UnaryUnaryMultiCallable[_version_service_pb2.RegisterVersionRequest, _version_pb2.Version]  # type: ignore[assignment]
     """Registers a run's result; the same run returns the same version. NOT_FOUND (MODEL_NOT_FOUND);
@@ -96,7 +96,7 @@ class VersionServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_version_pb2.Version, _abc.Awaitable[_version_pb2.Version]]:
         """Starts an import by a workload; returns the version IMPORTING. INVALID_ARGUMENT (BAD_SOURCE);
-        NOT_FOUND (MODEL_NOT_FOUND, SOURCE_NOT_FOUND).
+        NOT_FOUND (MODEL_NOT_FOUND, SOURCE_NOT_FOUND); FAILED_PRECONDITION (UPLOAD_INCOMPLETE, UPLOAD_USED).
         """
 
     @_abc_1.abstractmethod

@@ -251,6 +251,13 @@ export type StepKind =
   | "KIND_RETRIEVAL"
   | "KIND_OTHER";
 
+export type FitVerdict =
+  | "VERDICT_UNSPECIFIED"
+  | "VERDICT_FITS"
+  | "VERDICT_FITS_ON_SOME"
+  | "VERDICT_TOO_LARGE"
+  | "VERDICT_NO_FLAVORS";
+
 export type Term =
   | "TERM_UNSPECIFIED"
   | "TERM_NON_COMMERCIAL"
@@ -265,10 +272,22 @@ export type ModelState =
   | "STATE_ACTIVE"
   | "STATE_DELETED";
 
+export type ModelUploadKind =
+  | "KIND_UNSPECIFIED"
+  | "KIND_WEIGHTS"
+  | "KIND_GGUF"
+  | "KIND_ADAPTER";
+
+export type ModelUploadState =
+  | "STATE_UNSPECIFIED"
+  | "STATE_OPEN"
+  | "STATE_USED";
+
 export type VariantFormat =
   | "FORMAT_UNSPECIFIED"
   | "FORMAT_HF"
-  | "FORMAT_GGUF";
+  | "FORMAT_GGUF"
+  | "FORMAT_ADAPTER";
 
 export type VariantState =
   | "STATE_UNSPECIFIED"
@@ -1254,6 +1273,32 @@ export interface CardSection {
   generated: boolean;
 }
 
+export interface ModelFile {
+  path: string;
+  size_bytes: string;
+  digest: string;
+}
+
+export interface Fit {
+  name: string;
+  verdict: FitVerdict;
+  weights_bytes: string;
+  kv_cache_bytes: string;
+  overhead_bytes: string;
+  needed_bytes: string;
+  context_tokens: string;
+  flavors: FlavorFit[];
+  message: string;
+}
+
+export interface FlavorFit {
+  flavor: string;
+  memory_bytes: string;
+  usable_bytes: string;
+  fits: boolean;
+  missing_bytes: string;
+}
+
 export interface LicenceTerms {
   name: string;
   licence: string;
@@ -1340,6 +1385,36 @@ export interface AliasTarget {
   version: string;
 }
 
+export interface ModelUpload {
+  name: string;
+  display_name: string;
+  state: ModelUploadState;
+  create_time?: string | null;
+  update_time?: string | null;
+  etag: string;
+  created_by: string;
+  kind: ModelUploadKind;
+  files: ModelUploadFile[];
+  part_size_bytes: string;
+  size_bytes: string;
+  received_bytes: string;
+  uri: string;
+  used_by: string;
+  expire_time?: string | null;
+}
+
+export interface ModelUploadFile {
+  path: string;
+  size_bytes: string;
+  parts: ModelUploadPart[];
+}
+
+export interface ModelUploadPart {
+  number: number;
+  size_bytes: string;
+  digest: string;
+}
+
 export interface Variant {
   name: string;
   display_name: string;
@@ -1360,6 +1435,7 @@ export interface Variant {
   workload: string;
   calibration: string;
   calibration_digest: string;
+  source: string;
 }
 
 export interface ModelVersion {

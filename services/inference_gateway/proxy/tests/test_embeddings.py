@@ -8,10 +8,10 @@ import aiohttp
 import httpx
 import openai
 import pytest
+from gyre_kit.gguf import read_header
 
 from services.inference_gateway.engines.base import Endpoint
 from services.inference_gateway.engines.table import ENGINES
-from services.inference_gateway.gguf import makes_embeddings
 from services.inference_gateway.proxy.snapshot import Target
 from services.inference_gateway.proxy.tests import bert
 from services.inference_gateway.proxy.tests.support import KEY, deployment, model_file
@@ -97,5 +97,6 @@ def test_a_header_that_breaks_off_is_told(tmp_path):
     whole = bert.tiny_bert(tmp_path / "whole.gguf").read_bytes()
     (tmp_path / "half.gguf").write_bytes(whole[:30])
     with pytest.raises(ValueError, match=r"header of half\.gguf"):
-        makes_embeddings(tmp_path / "half.gguf")
-    assert makes_embeddings(tmp_path / "whole.gguf") and not makes_embeddings(model_file())
+        read_header(tmp_path / "half.gguf")
+    assert read_header(tmp_path / "whole.gguf").makes_embeddings
+    assert not read_header(model_file()).makes_embeddings

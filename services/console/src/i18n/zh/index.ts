@@ -13,6 +13,7 @@ import { serving } from "./serving";
 import { shell } from "./shell";
 import { traces } from "./traces";
 import { traffic } from "./traffic";
+import { transfer } from "./transfer";
 import { words } from "./words";
 
 export const zh = {
@@ -31,5 +32,6 @@ export const zh = {
   ...shell,
   ...traces,
   ...traffic,
+  ...transfer,
   ...words,
 };

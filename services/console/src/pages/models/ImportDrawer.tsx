@@ -4,20 +4,25 @@ import { useNavigate } from "react-router";
 import { post } from "@/api/client";
 import { lastPart, requestId } from "@/api/names";
 import { useChange, useProject } from "@/api/queries";
-import type { Model, ModelVersion, Upload } from "@/api/types";
+import type { Model, ModelUpload, ModelVersion, Upload, Variant } from "@/api/types";
 import { useI18n } from "@/i18n";
 import { FileField } from "@/pages/datasets/FileField";
 import { LicenceInput } from "@/pages/datasets/UploadDrawer";
 import { FormDrawer } from "@/ui/FormDrawer";
 import { IdField } from "@/ui/IdField";
+import { AdapterFields } from "./AdapterFields";
+import { PartsField } from "./PartsField";
 
-type SourceKind = "bundled" | "hf" | "ms" | "file";
+type SourceKind = "bundled" | "hf" | "ms" | "file" | "parts";
 
 interface Values {
   source: SourceKind;
   repository?: string;
   revision?: string;
   file?: Upload;
+  parts?: ModelUpload;
+  base?: string;
+  variant_id?: string;
   display_name: string;
   model_id: string;
   licence?: string;
@@ -42,6 +47,7 @@ export function ImportDrawer({ target, onClose }: { target: Model | "new" | null
   const [request, setRequest] = useState(requestId);
   const existing = target === "new" ? null : target;
   const kind: SourceKind = Form.useWatch("source", form) ?? "bundled";
+  const isAdapter = Form.useWatch("parts", form)?.kind === "KIND_ADAPTER";
   const start = useChange(["model_registry", "gpu_scheduler"], (values: Values) =>
     importModel(project, existing, values, request),
   );
@@ -49,8 +55,11 @@ export function ImportDrawer({ target, onClose }: { target: Model | "new" | null
     if (target) setRequest(requestId());
   }, [target]);
   useEffect(() => {
-    if (kind === "bundled" && target === "new")
-      form.setFieldsValue({ display_name: BUNDLED.name, licence: BUNDLED.licence, origin: BUNDLED.origin });
+    if (target !== "new") return;
+    const known = { display_name: BUNDLED.name, licence: BUNDLED.licence, origin: BUNDLED.origin };
+    if (kind === "bundled") form.setFieldsValue(known);
+    else if (form.getFieldValue("origin") === BUNDLED.origin)
+      form.resetFields(["display_name", "licence", "origin", "model_id"]);
   }, [kind, target, form]);
 
   return (
@@ -65,15 +74,17 @@ export function ImportDrawer({ target, onClose }: { target: Model | "new" | null
       }
       submitText={t("upload.submit")}
       initialValues={{ source: "bundled" }}
-      disabled={busy}
+      disabled={busy || (isAdapter && !existing)}
       note={busy ? t("upload.fileWait") : undefined}
       onSubmit={async (values) => {
-        const version = await start.mutateAsync(values);
+        const number = versionNumber(await start.mutateAsync(values));
+        const id = existing ? lastPart(existing.name) : values.model_id;
         message.success(t("upload.started", { what: existing?.display_name ?? values.display_name }));
-        navigate(`/p/${project}/models/${version.name.split("/")[3]}?version=${version.number}`);
+        navigate(`/p/${project}/models/${id}?version=${number}`);
       }}
     >
       <SourceFields kind={kind} onBusy={setBusy} />
+      {isAdapter && <AdapterFields model={existing} />}
       {!existing && (
         <>
           <Form.Item
@@ -100,6 +111,7 @@ function SourceFields({ kind, onBusy }: { kind: SourceKind; onBusy: (busy: boole
   const { t } = useI18n();
   const kinds: { value: SourceKind; label: string }[] = [
     { value: "bundled", label: t("models.source.bundled") },
+    { value: "parts", label: t("models.source.parts") },
     { value: "file", label: t("models.source.file") },
     { value: "hf", label: "Hugging Face" },
     { value: "ms", label: t("models.source.ms") },
@@ -112,7 +124,12 @@ function SourceFields({ kind, onBusy }: { kind: SourceKind; onBusy: (busy: boole
       </Form.Item>
       {kind === "file" && (
         <Form.Item name="file" label={t("upload.file")} rules={[{ required: true, message: t("upload.fileMissing") }]}>
-          <FileField accept=".gguf,.zip,.tar,.gz,.safetensors" hint={t("models.fileHint")} onBusy={onBusy} />
+          <FileField accept=".zip,.tar,.gz,.tgz" hint={t("models.fileHint")} onBusy={onBusy} />
+        </Form.Item>
+      )}
+      {kind === "parts" && (
+        <Form.Item name="parts" label={t("parts.files")} rules={[{ required: true, message: t("parts.missing") }]}>
+          <PartsField onBusy={onBusy} />
         </Form.Item>
       )}
       {(kind === "hf" || kind === "ms") && (
@@ -134,7 +151,11 @@ async function importModel(
   existing: Model | null,
   values: Values,
   request: string,
-): Promise<ModelVersion> {
+): Promise<ModelVersion | Variant> {
+  if (values.parts?.kind === "KIND_ADAPTER") {
+    const { parts, base, variant_id } = values;
+    return post<Variant>(`/${base}/variants`, { format: "FORMAT_ADAPTER", source: parts.uri, variant_id });
+  }
   const id = existing ? lastPart(existing.name) : values.model_id;
   const { licence, origin } = values;
   if (!existing) {
@@ -155,7 +176,13 @@ async function importModel(
   });
 }
 
-function sourceOf({ source, repository, file }: Values): string {
+/** Of a version, or of the version that a variant belongs to. */
+function versionNumber({ name }: { name: string }): string {
+  return name.split("/versions/")[1]?.split("/")[0] ?? "";
+}
+
+function sourceOf({ source, repository, file, parts }: Values): string {
+  if (source === "parts") return parts?.uri ?? "";
   if (source === "file") return file?.uri ?? "";
   return source === "bundled" ? BUNDLED.source : `${source}://${repository?.trim()}`;
 }

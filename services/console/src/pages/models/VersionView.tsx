@@ -14,6 +14,8 @@ import { Terms } from "@/ui/Terms";
 import { Failure, Trouble } from "@/ui/Trouble";
 import { useAskToRemove, useReport } from "@/ui/useConfirm";
 import { Bytes, Nothing, Time } from "@/ui/values";
+import { Files } from "./Files";
+import { Memory } from "./Memory";
 
 const QUANTISATIONS = ["F16", "Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M"];
 
@@ -23,6 +25,7 @@ export function VersionView({ version }: { version: ModelVersion }) {
   return (
     <div className="stack">
       <Failure reason={version.failure_reason} message={version.failure_message} />
+      {version.state === "STATE_READY" && <Memory key={version.name} name={version.name} />}
       <Variants version={version} />
       <Panel extra={<RemoveVersion version={version} />} title={t("models.aboutVersion")}>
         <Facts
@@ -65,6 +68,7 @@ function Variants({ version }: { version: ModelVersion }) {
     {},
     { refetchInterval: isOpen(version.state) ? POLL : 15_000 },
   );
+  const mayRead = useMay("ENGINEER");
   const variants = list.data?.variants ?? [];
   return (
     <Panel title={t("models.variants")} flush extra={<AddVariant version={version} have={variants} />}>
@@ -84,6 +88,10 @@ function Variants({ version }: { version: ModelVersion }) {
           pagination={false}
           scroll={{ x: "max-content" }}
           locale={{ emptyText: t("models.noVariants") }}
+          expandable={{
+            rowExpandable: (row) => row.state === "STATE_READY" && mayRead,
+            expandedRowRender: (row) => <Files variant={row} />,
+          }}
           columns={[
             {
               title: t("models.variant"),
