@@ -92,9 +92,9 @@ async def embedder(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[st
 
 
 @asynccontextmanager
-async def replica(folder: Path, model: Path) -> AsyncIterator[str]:
+async def replica(folder: Path, model: Path, **fields: Any) -> AsyncIterator[str]:
     port = free_port()
-    spec = {"port": port, "model_path": str(model), "parallel": 2, "context_size": 1024, "threads": 1}
+    spec = fields | {"port": port, "model_path": str(model), "parallel": 2, "context_size": 1024, "threads": 1}
     (folder / "spec.json").write_text(json.dumps(spec))
     log = (folder / "log").open("wb")
     command = [sys.executable, "-m", "services.inference_gateway.engine", "spec.json"]
