@@ -17,7 +17,7 @@ from gyre_kit.names import new_id
 from gyre_kit.reconcile import lease
 from gyre_kit.storage import key_of
 
-from services.model_registry import intake, service, store, variants
+from services.model_registry import adapters, intake, service, store, variants
 from services.model_registry.models import Variant, VariantState, Version, VersionState
 
 log = logging.getLogger(__name__)
@@ -104,14 +104,14 @@ async def _follow_conversion(context: Context, claim: Any) -> bool:
     async with context.db.transaction() as session:
         version = await resources.get(session, Version, variant.version)
     spec = {
-        "task": "quantise",
+        "task": "adapter" if variant.format == adapters.FORMAT else "quantise",
         "manifest": version.uri,
         "digest": version.digest,
         "quantisation": variant.quantisation,
         "calibration": variant.calibration_uri,
         "calibration_digest": variant.calibration_digest,
     }
-    workload = await _follow_job(context, claim, spec, f"{variant.quantisation} of {variant.version}")
+    workload = await _follow_job(context, claim, spec, f"{variant.display_name} of {variant.version}")
     if workload is None or workload.state not in (*ENDED, workload_pb2.Workload.STATE_FINISHED):
         return workload is None
     result = json.loads(workload.result_json or "{}")

@@ -105,6 +105,11 @@ class Models(Collection[Model]):
         request = CreateVariantRequest(quantisation=quantisation, calibration=calibration, request_id=request_id())
         return self._post(Variant, f"{self.version_name(version)}/variants", request)
 
+    def create_adapter(self, version: str) -> Variant:
+        """The adapter that a LoRA run trained, as one file. Returns it CREATING, or the one that is there."""
+        request = CreateVariantRequest(format=Variant.FORMAT_GGUF_ADAPTER, request_id=request_id())
+        return self._post(Variant, f"{self.version_name(version)}/variants", request)
+
     def variant(self, reference: str) -> Variant:
         """By name, or `smollm2@3:q8-0`."""
         return self._get(Variant, self.variant_name(reference))
