@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from services.inference_gateway.engines.wire import OPENAI, WIRES
-from services.inference_gateway.proxy import answering, errors, fairness, fallbacks, wire
+from services.inference_gateway.proxy import adapters, answering, errors, fairness, fallbacks, wire
 from services.inference_gateway.proxy.answering import Answer, StreamRewriter
 from services.inference_gateway.proxy.asking import Asking
 from services.inference_gateway.proxy.attempt import Attempt, Refusal, TooSlow
@@ -224,7 +224,11 @@ class Exchange:
         """The bytes for one engine: our own headers, for the client's key and cookies are none of its business."""
         engine = WIRES.get(target.engine, OPENAI)
         path = base_path + engine.paths[self.asking.operation]
-        body = self.asking.body_for(target.upstream_model or self.deployment.name, engine.stream_usage)
+        model, lora = target.upstream_model or self.deployment.name, None
+        if target.adapters:
+            said = adapters.said_to_engine(target, self.wish.adapter)
+            model, lora = said.get("model", model), said.get("lora")
+        body = self.asking.body_for(model, engine.stream_usage, lora)
         head = (
             f"POST {path} HTTP/1.1\r\nhost: {pool.authority}\r\ncontent-type: application/json\r\n"
             f"content-length: {len(body)}\r\n"
@@ -305,9 +309,10 @@ class Exchange:
             self._patience.reschedule(None)
 
     def _told(self) -> dict[str, str]:
-        """Headers of an answer: which version gave it, beside what every reply has."""
+        """Headers of an answer: which version and adapter gave it, beside what every reply has."""
         version = self.target.version if self.target else ""
-        return self.headers | {VERSION_HEADER: version} if version else self.headers
+        told = self.headers | {VERSION_HEADER: version} if version else self.headers
+        return told | {adapters.HEADER: self.wish.adapter} if self.wish.adapter else told
 
 
 class _Stale(UpstreamError):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from services.inference_gateway.proxy import (
+    adapters,
     answering,
     asking,
     dialects,
@@ -143,12 +144,13 @@ class Gateway:
         reply.send(200 if ready else 503, json.dumps({"status": status, "snapshot_revision": revision}).encode())
 
     async def models(self, request: Request, reply: Reply) -> None:
-        listed = [_model(each) for each in self._routes().models_of(self._project(request)) if each.targets]
+        deployments = self._routes().models_of(self._project(request))
+        listed = [model for each in deployments if each.targets for model in _models(each, _known(request))]
         reply.send(200, json.dumps({"object": "list", "data": listed}).encode(), wire.request_id())
 
     async def model(self, request: Request, reply: Reply) -> None:
         name = unquote(request.path[len(MODELS) + 1 :])
-        deployment, _ = routing.resolve(self._routes(), self._project(request), name, {})
+        deployment, _ = routing.resolve(self._routes(), self._project(request), name, {}, _known(request).name)
         reply.send(200, json.dumps(_model(deployment) | {"id": name}).encode(), wire.request_id())
 
     async def chat(self, request: Request, reply: Reply) -> None:
@@ -187,7 +189,7 @@ class Gateway:
         limits = snapshot.limits_of(project)
         try:
             ask = dialect.parse(request.body)
-            deployment, wish = routing.resolve(snapshot, project, ask.model, request.headers)
+            deployment, wish = routing.resolve(snapshot, project, ask.model, request.headers, key.name)
         except ApiError as error:  # what is wrong counts as well
             error.headers = error.headers | self.limiter.count_request(key, project, limits)
             raise
@@ -367,6 +369,13 @@ def _known(request: Request) -> Key:
     if request.caller is None:
         raise errors.missing_key()
     return request.caller
+
+
+def _models(deployment: Deployment, key: Key) -> list[dict[str, Any]]:
+    """The base, and each adapter on it that `key` may use."""
+    base = _model(deployment)
+    usable = adapters.usable_by(deployment, key.name) if deployment.adapters else ()
+    return [base, *(base | {"id": f"{deployment.name}:{name}"} for name in usable)]
 
 
 def _model(deployment: Deployment) -> dict[str, Any]:

@@ -60,7 +60,7 @@ class VariantServiceServicer:
     def CreateVariant(self, request, context):
         """Starts converting by a workload; returns it CREATING, or the one that is there already.
         INVALID_ARGUMENT (QUANTISATION_UNKNOWN, CALIBRATION_WITHOUT_EFFECT); NOT_FOUND (VERSION_NOT_FOUND);
-        FAILED_PRECONDITION (VERSION_NOT_READY).
+        FAILED_PRECONDITION (VERSION_NOT_READY, NO_ADAPTER).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
