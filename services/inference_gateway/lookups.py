@@ -61,7 +61,7 @@ async def look_up(clients: Clients, spec: deployment_service_pb2.TargetSpec, hol
         raise VariantNotReady(variant=spec.variant)
     if variant.format != variant_pb2.Variant.FORMAT_GGUF:
         raise FormatUnsupported(variant=spec.variant)
-    await _check_licence(clients, variant.name)
+    await check_licence(clients, variant.name)
     await pin(clients, variant.version, holder)
     return Wanted(
         weight_percent=spec.weight_percent,
@@ -73,7 +73,7 @@ async def look_up(clients: Clients, spec: deployment_service_pb2.TargetSpec, hol
     )
 
 
-async def _check_licence(clients: Clients, variant: str) -> None:
+async def check_licence(clients: Clients, variant: str) -> None:
     """Raises: LicenceRefused, naming the first term, the ancestor that brings it, and how many more there are."""
     request = licence_service_pb2.GetLicenceTermsRequest(name=variant)
     found = await clients.stub(LicenceServiceStub).GetLicenceTerms(request)

@@ -6,6 +6,7 @@ from gyre_kit.app import App, run
 from gyre_kit.auth import Role
 from gyre_kit.reconcile import Reconciler
 
+from services.inference_gateway.adapter_api import AdapterApi
 from services.inference_gateway.api import CompletionApi, DeploymentApi, ReplicaApi, SpendingApi
 from services.inference_gateway.events import HANDLERS
 from services.inference_gateway.experiment_api import ExperimentApi
@@ -28,7 +29,7 @@ from services.inference_gateway.trace_api import TraceApi
 app = App(
     component="inference_gateway",
     settings=Settings(),
-    servicers=[DeploymentApi, ReplicaApi, CompletionApi, TraceApi, SpendingApi, ShadowApi, ExperimentApi],
+    servicers=[DeploymentApi, ReplicaApi, CompletionApi, TraceApi, SpendingApi, ShadowApi, ExperimentApi, AdapterApi],
     handlers=HANDLERS,
     reconcilers=[
         Reconciler(refresh_keys, every=30.0),

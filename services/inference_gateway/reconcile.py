@@ -154,7 +154,8 @@ async def _look_at_replica(context: Context, deployment: Deployment, target: Tar
     """Ready means: its workload runs, and it gave a real answer."""
     settings = context.settings
     if replica.state == ReplicaState.PENDING:
-        await lookups.pin(context.clients, target.model_version, deployment.name)
+        for version in store.versions_of(target):
+            await lookups.pin(context.clients, version, deployment.name)
     spec = {
         "model_uri": target.variant_uri,
         "model_digest": target.variant_digest,
@@ -162,6 +163,7 @@ async def _look_at_replica(context: Context, deployment: Deployment, target: Tar
         "parallel": settings.replica_parallel,
         "context_size": settings.replica_context_size,
         "threads": settings.replica_threads,
+        "adapters": [{"uri": each["uri"], "digest": each["digest"]} for each in target.adapters],
     }
     wanted = workload_pb2.WorkloadSpec(
         kind=workload_pb2.Workload.KIND_REPLICA,
@@ -214,9 +216,9 @@ async def _drain(context: Context, target: Target, rows: Sequence[Replica]) -> S
     if rows or (target.upstream_url and not _is_drained(context, target.id, target.drain_time)):
         return None
     async with context.db.transaction() as session:
-        is_last = target.model_version and not await store.serves_elsewhere(session, target)
-    if is_last:
-        await lookups.unpin(context.clients, target.model_version, target.deployment)
+        gone = await store.versions_only_of(session, target)
+    for version in gone:
+        await lookups.unpin(context.clients, version, target.deployment)
     return Sighting(TargetState.STOPPED)
 
 

@@ -1,0 +1,28 @@
+"""Parse, call, render: adapters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gyre.inference_gateway.v1 import adapter_service_pb2, deployment_pb2
+from gyre.inference_gateway.v1.adapter_service_pb2_grpc import AdapterServiceServicer
+from gyre_kit.app import Context
+
+from services.inference_gateway import adapter_lookups, adapters
+from services.inference_gateway.api import shown
+
+
+class AdapterApi(AdapterServiceServicer):
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        self.db = context.db
+
+    async def SetAdapters(self, request: adapter_service_pb2.SetAdaptersRequest, _: Any) -> deployment_pb2.Deployment:
+        async with self.db.transaction() as session:
+            base = await adapters.base_of(session, request.name)
+        clients = self.context.clients
+        found = [await adapter_lookups.look_up(clients, each, base, request.name) for each in request.adapters]
+        async with self.db.transaction() as session:
+            deployment = await adapters.set_all(session, request.name, base, found, etag=request.etag)
+        self.context.wake()
+        return await shown(self.context, deployment)
