@@ -71,6 +71,11 @@ async def set_all(
     return deployment
 
 
+async def has_unknown(session: Session, project: str, keys: Sequence[str]) -> bool:
+    known = {key.name for key in await store.keys_of(session, project)} if keys else set()
+    return not known.issuperset(keys)
+
+
 async def _serving(session: Session, deployment: Deployment) -> list[Target]:
     targets = await store.targets_of(session, deployment.name, lock=True)
     return [each for each in targets if each.weight_percent and each.state not in LEAVING]
@@ -84,6 +89,5 @@ async def _check(session: Session, deployment: Deployment, adapters: Sequence[Ad
     bound = [key for each in adapters for key in each.keys]
     if not bound:
         return
-    known = {key.name for key in await store.keys_of(session, deployment.project)}
-    if len(set(bound)) < len(bound) or not known.issuperset(bound):
+    if len(set(bound)) < len(bound) or await has_unknown(session, deployment.project, bound):
         raise BadAdapters(field="adapters.keys", given=", ".join(bound)[:200])
