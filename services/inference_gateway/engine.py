@@ -87,15 +87,15 @@ def main(spec_file: Path) -> int:
         adapters = [_local(each.path, each.uri, each.digest, spec, spec_file.parent) for each in spec.adapters]
         embeds = makes_embeddings(model)
     except (OSError, ValidationError, ValueError) as error:
-        return _fail(EXIT_BAD_SPEC, f"the spec cannot be used: {error}")
+        return fail(EXIT_BAD_SPEC, f"the spec cannot be used: {error}")
     try:
         server = _serve(spec, model, adapters, embeds)
     except RuntimeError as error:
-        return _fail(EXIT_BAD_SPEC, f"llama.cpp cannot load {model.name}: {error}")
+        return fail(EXIT_BAD_SPEC, f"llama.cpp cannot load {model.name}: {error}")
     base = f"http://{spec.host}:{spec.port}"
-    if not _answers(base, embeds):
-        return _fail(EXIT_NO_ANSWER, f"{model.name} was loaded and does not answer")
-    _write_ready(spec_file.parent / "ready.json", base, model)
+    if not answers(base, embeds):
+        return fail(EXIT_NO_ANSWER, f"{model.name} was loaded and does not answer")
+    write_ready(spec_file.parent / "ready.json", base, model.name)
     stop.wait()
     _drain(base, spec.drain_seconds)
     del server
@@ -139,9 +139,9 @@ def _loaded(adapter: Any, path: Path) -> Any:
     return adapter
 
 
-def _answers(base: str, embeds: bool) -> bool:
-    """One vector, or one token, asked as a client would."""
-    question = {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1, "temperature": 0}
+def answers(base: str, embeds: bool, model: str = "") -> bool:
+    """One vector, or one token, asked as a client would; by `model` where the engine has names for it."""
+    question = {"model": model, "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1, "temperature": 0}
     try:
         if embeds:
             return bool(_json(f"{base}/v1/embeddings", {"input": "Hi"}, ANSWER_SECONDS)["data"])
@@ -169,13 +169,15 @@ def _json(url: str, body: dict[str, Any] | None, seconds: float) -> Any:
         return json.load(reply)
 
 
-def _write_ready(path: Path, base: str, model: Path) -> None:
+def write_ready(path: Path, base: str, model: str) -> None:
+    """Says where it answers, in one step."""
     temporary = path.with_suffix(".part")
-    temporary.write_text(json.dumps({"base_url": f"{base}/v1", "model": model.name, "pid": os.getpid()}))
+    temporary.write_text(json.dumps({"base_url": f"{base}/v1", "model": model, "pid": os.getpid()}))
     os.replace(temporary, path)
 
 
-def _fail(code: int, message: str) -> int:
+def fail(code: int, message: str) -> int:
+    """Says it, and returns `code`."""
     print(message, file=sys.stderr, flush=True)
     return code
 

@@ -25,9 +25,11 @@ from gyre_kit.rpc import Clients
 from services.inference_gateway.proxy.settings import ProxySettings
 from services.inference_gateway.proxy.ssrf import Policy, check_url
 from services.inference_gateway.proxy.ssrf import UpstreamRefused as Refused
+from services.inference_gateway.settings import Settings
 from services.inference_gateway.targets import Wanted
 
 PIN = timedelta(days=30)
+LOADS = {"LLAMA_CPP": variant_pb2.Variant.FORMAT_GGUF, "VLLM": variant_pb2.Variant.FORMAT_HF}
 HIGHEST_PRICE_MICROUSD = 10**9
 
 
@@ -36,7 +38,11 @@ class VariantNotReady(Precondition):
 
 
 class FormatUnsupported(Precondition):
-    """llama.cpp loads GGUF; make such a variant first, for example Q8_0."""
+    """llama.cpp loads GGUF (make such a variant first, for example Q8_0), vLLM safetensors (the variant hf)."""
+
+
+class EngineNotLaunched(Precondition):
+    """Gyre launches llama.cpp, and vLLM where GYRE_VLLM_PYTHON says where it is; attach others by their URL."""
 
 
 class LicenceRefused(Precondition):
@@ -52,20 +58,23 @@ class UpstreamRefused(Invalid):
 
 
 async def look_up(clients: Clients, spec: deployment_service_pb2.TargetSpec, holder: str) -> Wanted:
-    """Raises: UpstreamRefused; VariantNotReady; FormatUnsupported; LicenceRefused; what the registry answers."""
+    """Raises: UpstreamRefused; VariantNotReady; FormatUnsupported; EngineNotLaunched; LicenceRefused; what the registry answers."""
     if spec.upstream_url:
         return _upstream(spec)
     variants = clients.stub(VariantServiceStub)
     variant = await variants.GetVariant(variant_service_pb2.GetVariantRequest(name=spec.variant))
     if variant.state != variant_pb2.Variant.STATE_READY:
         raise VariantNotReady(variant=spec.variant)
-    if variant.format != variant_pb2.Variant.FORMAT_GGUF:
-        raise FormatUnsupported(variant=spec.variant)
+    engine = enum_name(spec, "engine") or "LLAMA_CPP"
+    if engine not in LOADS or (engine == "VLLM" and not Settings().vllm_python):
+        raise EngineNotLaunched(engine=engine)
+    if variant.format != LOADS[engine]:
+        raise FormatUnsupported(variant=spec.variant, engine=engine)
     await check_licence(clients, variant.name)
     await pin(clients, variant.version, holder)
     return Wanted(
         weight_percent=spec.weight_percent,
-        engine=enum_name(spec, "engine") or "LLAMA_CPP",
+        engine=engine,
         variant=variant.name,
         model_version=variant.version,
         variant_uri=variant.uri,
