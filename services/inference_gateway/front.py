@@ -20,7 +20,7 @@ from gyre_kit.errors import from_rpc
 from gyre_kit.render import enum_number
 from sqlalchemy.exc import DataError, IntegrityError
 
-from services.inference_gateway import completions, otlp, replicas, shadows, store, traces
+from services.inference_gateway import completions, hot_adapters, otlp, replicas, shadows, store, traces
 from services.inference_gateway.metrics import Gauges
 from services.inference_gateway.proxy.control import FeedbackCall, SpansCall
 from services.inference_gateway.proxy.ledger import Ledger
@@ -58,6 +58,7 @@ async def serving_openai(context: Context) -> AsyncIterator[None]:
         on_spans=lambda call: store_spans(context, call),
         knows_key=lambda digest: knows_key(context, digest),
         on_wake=lambda target: wake(context, target),
+        on_adapter=lambda replica, adapter: hot_adapters.use(context, replica, adapter),
         registry=context.metrics.registry,
     )
     async with aiohttp.ClientSession() as http:
@@ -68,6 +69,7 @@ async def serving_openai(context: Context) -> AsyncIterator[None]:
             "watch": Watch(),
             "experiment_watch": Watch(),
             "scaler": Scaler(),
+            "held_adapters": hot_adapters.Held(),
         }
         context.state["gauges"] = Gauges(context.metrics.registry)
         context.state["sessions"] = SessionLedger(paths.sessions, settings.session_seconds)

@@ -95,6 +95,12 @@ async def leaving(session: Session) -> Sequence[str]:
     return (await session.scalars(engines.union_all(own))).all()
 
 
+async def replica_with_target(session: Session, replica_id: str) -> tuple[Replica, Target] | None:
+    query = sa.select(Replica, Target).join(Target, Target.id == Replica.target).where(Replica.id == replica_id)
+    found = (await session.execute(query)).one_or_none()
+    return (found[0], found[1]) if found else None
+
+
 async def unsettled(session: Session, deployment: str) -> bool:
     """Whether any target or replica of it comes or goes."""
     targets = sa.select(Target.id).where(

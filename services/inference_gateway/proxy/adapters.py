@@ -41,9 +41,9 @@ def said_to_engine(target: Target, name: str) -> dict[str, Any]:
     if target.engine == "llama_cpp":
         return {"lora": [{"id": at, "scale": float(each.name == name)} for at, each in enumerate(target.adapters)]}
     adapter = on(target, name)
-    return {"model": served_as(adapter)} if adapter else {}
+    return {"model": served_as(name, adapter.digest)} if adapter else {}
 
 
-def served_as(adapter: Adapter) -> str:
+def served_as(name: str, digest: str) -> str:
     """What an engine calls it that loads adapters while it serves: two of one name may be there at once."""
-    return f"{adapter.name}-{adapter.digest.removeprefix('sha256:')[:12]}"
+    return f"{name}-{digest.removeprefix('sha256:')[:12]}"

@@ -74,10 +74,17 @@ SpansSink = Callable[[SpansCall], Awaitable[tuple[int, Any]]]
 KeyQuestion = Callable[[str], Awaitable[bool]]
 # Starts an engine for the target of that id.
 WakeCall = Callable[[str], Awaitable[None]]
+# Has the engine of the replica of that id load an adapter. Returns why it cannot; empty if it has it.
+AdapterCall = Callable[[str, str], Awaitable[str]]
 
 
 async def nobody_sleeps(_: str) -> None:
     """For a control plane whose targets never do."""
+
+
+async def no_adapters(_: str, __: str) -> str:
+    """For a control plane whose engines have none."""
+    return "there are no adapters"
 
 
 class ControlFailed(Exception):
@@ -137,7 +144,7 @@ class _Collected:
 
 class ControlServer:
     """The control plane's end: `on_feedback` and `on_spans` decide, `knows_key` answers, `on_status` listens, `on_wake`
-    wakes."""
+    wakes, `on_adapter` loads."""
 
     def __init__(
         self,
@@ -148,6 +155,7 @@ class ControlServer:
         knows_key: KeyQuestion,
         on_status: Callable[[WorkerStatus], None],
         on_wake: WakeCall = nobody_sleeps,
+        on_adapter: AdapterCall = no_adapters,
     ) -> None:
         self._path = path
         self._on_feedback = on_feedback
@@ -155,6 +163,7 @@ class ControlServer:
         self._knows_key = knows_key
         self._on_status = on_status
         self._on_wake = on_wake
+        self._on_adapter = on_adapter
         self._server = Server(self, settings)
 
     async def start(self) -> None:
@@ -170,7 +179,14 @@ class ControlServer:
         self._path.unlink(missing_ok=True)
 
     def admit(self, request: Request) -> None:
-        if request.method != "POST" or request.path not in ("/feedback", "/spans", "/key", "/status", "/wake"):
+        if request.method != "POST" or request.path not in (
+            "/feedback",
+            "/spans",
+            "/key",
+            "/status",
+            "/wake",
+            "/adapter",
+        ):
             raise errors.unknown_path(request.path)
 
     async def handle(self, request: Request, reply: Reply) -> None:
@@ -184,6 +200,10 @@ class ControlServer:
             await self._on_wake(request.body.decode())
             reply.send(200, b"{}")
             return
+        if request.path == "/adapter":
+            reason = await self._on_adapter(*_adapter(request.body))
+            reply.send(503 if reason else 200, json.dumps({"reason": reason}).encode())
+            return
         if request.path == "/key":
             reply.send(200 if await self._knows_key(request.body.decode()) else 404, b"{}")
             return
@@ -194,6 +214,11 @@ class ControlServer:
             said = _envelope(request, "project", "api_key", "role")
             status, answer = await self._on_feedback(FeedbackCall(**said, body=request.body))
         reply.send(status, json.dumps(answer).encode())
+
+
+def _adapter(body: bytes) -> tuple[str, str]:
+    asked = json.loads(body)
+    return str(asked["replica"]), str(asked["adapter"])
 
 
 def _envelope(request: Request, *names: str) -> dict[str, str]:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from services.inference_gateway.engines.wire import OPENAI, WIRES
-from services.inference_gateway.proxy import adapters, answering, errors, fairness, fallbacks, wire
+from services.inference_gateway.proxy import adapters, answering, errors, fairness, fallbacks, hot_adapters, wire
 from services.inference_gateway.proxy.answering import Answer, StreamRewriter
 from services.inference_gateway.proxy.asking import Asking
 from services.inference_gateway.proxy.attempt import Attempt, Refusal, TooSlow
@@ -188,12 +188,21 @@ class Exchange:
         """Asks one target; a kept connection that died in the meantime is no fault of it, and is replaced once."""
         pool, base_path = self.gateway.pools.of(target.base_url, target.chosen_by_user)
         data = self._request(target, pool, base_path)
+        hot = bool(self.wish.adapter) and target.engine in hot_adapters.ENGINES
+        if hot:
+            await self.gateway.hot_adapters.ready(target, self.wish.adapter)
         turn = self.gateway.turns.of(target).turn(self.deployment.project, self.work, self._used_work)
         if self.gateway.shadows.running:
             self.gateway.shadows.give_way(target)
         with self.gateway.router.running(target):
             async with turn:
-                await self._ask_on(pool, data)
+                try:
+                    await self._ask_on(pool, data)
+                except Refusal as refusal:
+                    if not hot or refusal.status != 404:
+                        raise
+                    await self.gateway.hot_adapters.again(target, self.wish.adapter)
+                    await self._ask_on(pool, data)
 
     async def _ask_on(self, pool: Pool, data: bytes) -> None:
         try:

@@ -28,6 +28,7 @@ from services.inference_gateway.proxy.control import ControlClient, ControlFaile
 from services.inference_gateway.proxy.dialects import Dialect
 from services.inference_gateway.proxy.errors import ApiError
 from services.inference_gateway.proxy.exchange import Exchange
+from services.inference_gateway.proxy.hot_adapters import HotAdapters
 from services.inference_gateway.proxy.ledger import Ledger
 from services.inference_gateway.proxy.limits import Limiter
 from services.inference_gateway.proxy.metrics import Metrics
@@ -85,6 +86,7 @@ class Gateway:
         self._control = control
         self.limiter = Limiter(ledger, settings.assumed_answer_tokens)
         self._newcomers = Newcomers(control, clock)
+        self.hot_adapters = HotAdapters(control, settings, clock)
         self.sleepers = Sleepers(control, settings, clock, metrics.woken_seconds.observe)
 
     def use(self, snapshot: Snapshot) -> None:
@@ -94,6 +96,7 @@ class Gateway:
         known = {target.id for target in targets} | {target.target for target in targets}
         self.router.forget_others(known)
         self.turns.forget_others(known)
+        self.hot_adapters.forget_others(known)
         self.pools.forget_others({(target.base_url, target.chosen_by_user) for target in targets})
         self.shadows.use(snapshot)
         self.router.outliers.use(snapshot)

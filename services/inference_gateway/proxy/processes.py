@@ -34,12 +34,14 @@ from prometheus_client.registry import Collector
 
 from services.inference_gateway.proxy import compiling
 from services.inference_gateway.proxy.control import (
+    AdapterCall,
     ControlServer,
     FeedbackSink,
     KeyQuestion,
     SpansSink,
     WakeCall,
     WorkerStatus,
+    no_adapters,
     nobody_sleeps,
 )
 from services.inference_gateway.proxy.outcomes import Outcomes
@@ -74,6 +76,7 @@ class ProxyPool:
         on_spans: SpansSink,
         knows_key: KeyQuestion,
         on_wake: WakeCall = nobody_sleeps,
+        on_adapter: AdapterCall = no_adapters,
         registry: CollectorRegistry | None = None,
     ) -> None:
         self._settings = settings
@@ -84,7 +87,7 @@ class ProxyPool:
         registry.register(ProxyMetrics(paths.metrics))
         self._control_path = _socket_path(paths.control)
         self._control = ControlServer(
-            self._control_path, settings, on_feedback, on_spans, knows_key, self._heard, on_wake
+            self._control_path, settings, on_feedback, on_spans, knows_key, self._heard, on_wake, on_adapter
         )
         self._shipper = Shipper(paths.spool, paths.dead, record, settings, registry)
         self._statuses: dict[int, WorkerStatus] = {}

@@ -63,8 +63,12 @@ async def start(tmp_path: Path) -> AsyncIterator[Start]:
             async def on_wake(target: str) -> None:
                 running.woken.append(target)
 
+            async def on_adapter(replica: str, adapter: str) -> str:
+                running.loaded.append((replica, adapter))
+                return await running.loads()
+
             control = ControlServer(
-                control_path, chosen, on_feedback, on_spans, knows_key, lambda status: None, on_wake
+                control_path, chosen, on_feedback, on_spans, knows_key, lambda status: None, on_wake, on_adapter
             )
             await control.start()
             stack.push_async_callback(control.stop)

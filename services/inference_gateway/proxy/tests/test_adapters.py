@@ -104,4 +104,4 @@ async def test_the_list_of_models_has_those_that_the_key_may_use(start):
 
 
 def test_one_name_with_other_bytes_is_another_model_to_an_engine_that_loads_while_it_serves():
-    assert served_as(MARIA) == "maria-aaaaaaaaaaaa" != served_as(replace(MARIA, digest=OTTO.digest))
+    assert served_as("maria", MARIA.digest) == "maria-aaaaaaaaaaaa" != served_as("maria", OTTO.digest)
