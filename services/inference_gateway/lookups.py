@@ -65,11 +65,7 @@ async def look_up(clients: Clients, spec: deployment_service_pb2.TargetSpec, hol
     variant = await variants.GetVariant(variant_service_pb2.GetVariantRequest(name=spec.variant))
     if variant.state != variant_pb2.Variant.STATE_READY:
         raise VariantNotReady(variant=spec.variant)
-    engine = enum_name(spec, "engine") or "LLAMA_CPP"
-    if engine not in LOADS or (engine == "VLLM" and not Settings().vllm_python):
-        raise EngineNotLaunched(engine=engine)
-    if variant.format != LOADS[engine]:
-        raise FormatUnsupported(variant=spec.variant, engine=engine)
+    engine = _engine(enum_name(spec, "engine"), variant)
     await check_licence(clients, variant.name)
     await pin(clients, variant.version, holder)
     return Wanted(
@@ -80,6 +76,17 @@ async def look_up(clients: Clients, spec: deployment_service_pb2.TargetSpec, hol
         variant_uri=variant.uri,
         variant_digest=variant.digest,
     )
+
+
+def _engine(asked: str, variant: variant_pb2.Variant) -> str:
+    """The one that is asked for, or else the one that loads the variant. Raises: EngineNotLaunched; FormatUnsupported."""
+    has_vllm = bool(Settings().vllm_python)
+    engine = asked or ("VLLM" if has_vllm and variant.format == LOADS["VLLM"] else "LLAMA_CPP")
+    if engine not in LOADS or (engine == "VLLM" and not has_vllm):
+        raise EngineNotLaunched(engine=engine)
+    if variant.format != LOADS[engine]:
+        raise FormatUnsupported(variant=variant.name, engine=engine)
+    return engine
 
 
 async def check_licence(clients: Clients, variant: str) -> None:

@@ -1,3 +1,4 @@
+import { adapters } from "./adapters";
 import { datasets } from "./datasets";
 import { evaluations } from "./evaluations";
 import { feedback } from "./feedback";
@@ -14,6 +15,7 @@ import { traffic } from "./traffic";
 import { words } from "./words";
 
 export const zh = {
+  ...adapters,
   ...datasets,
   ...evaluations,
   ...feedback,
