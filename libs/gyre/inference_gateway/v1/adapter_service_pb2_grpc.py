@@ -52,7 +52,7 @@ class AdapterServiceServicer:
         old one, by a rollout that can be rolled back; one that loads them while it serves (vLLM) goes on. A later split
         keeps them on targets of the same base. INVALID_ARGUMENT (BAD_ADAPTERS, INVALID_SLUG); NOT_FOUND
         (DEPLOYMENT_NOT_FOUND, VARIANT_NOT_FOUND); FAILED_PRECONDITION (ADAPTER_OF_ANOTHER_BASE, NO_BASE, VARIANT_NOT_READY,
-        FORMAT_UNSUPPORTED, LICENCE_REFUSED, SHIFT_IN_PROGRESS, EXPERIMENT_RUNNING); ABORTED (ETAG_MISMATCH).
+        NO_ADAPTER_VARIANT, LICENCE_REFUSED, SHIFT_IN_PROGRESS, EXPERIMENT_RUNNING); ABORTED (ETAG_MISMATCH).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -31,10 +31,11 @@ class _Engine:
 class _EngineEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Engine.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     ENGINE_UNSPECIFIED: _Engine.ValueType  # 0
-    """LLAMA_CPP where there is no upstream_url, else OPENAI."""
+    """OPENAI where there is an upstream_url; else what loads the variant: VLLM safetensors, LLAMA_CPP GGUF."""
     ENGINE_LLAMA_CPP: _Engine.ValueType  # 1
     """xllamacpp, launched as a workload."""
     ENGINE_VLLM: _Engine.ValueType  # 2
+    """Safetensors; launched as a workload where GYRE_VLLM_PYTHON says where it is installed, or one that runs already."""
     ENGINE_OPENAI: _Engine.ValueType  # 3
     """Any OpenAI-compatible endpoint that runs already."""
     ENGINE_TGI: _Engine.ValueType  # 4
@@ -43,10 +44,11 @@ class Engine(_Engine, metaclass=_EngineEnumTypeWrapper):
     """What speaks the model behind a target."""
 
 ENGINE_UNSPECIFIED: Engine.ValueType  # 0
-"""LLAMA_CPP where there is no upstream_url, else OPENAI."""
+"""OPENAI where there is an upstream_url; else what loads the variant: VLLM safetensors, LLAMA_CPP GGUF."""
 ENGINE_LLAMA_CPP: Engine.ValueType  # 1
 """xllamacpp, launched as a workload."""
 ENGINE_VLLM: Engine.ValueType  # 2
+"""Safetensors; launched as a workload where GYRE_VLLM_PYTHON says where it is installed, or one that runs already."""
 ENGINE_OPENAI: Engine.ValueType  # 3
 """Any OpenAI-compatible endpoint that runs already."""
 ENGINE_TGI: Engine.ValueType  # 4

@@ -257,7 +257,8 @@ export type ModelState =
 export type VariantFormat =
   | "FORMAT_UNSPECIFIED"
   | "FORMAT_HF"
-  | "FORMAT_GGUF";
+  | "FORMAT_GGUF"
+  | "FORMAT_GGUF_ADAPTER";
 
 export type VariantState =
   | "STATE_UNSPECIFIED"
@@ -822,6 +823,14 @@ export interface WorkloadUsage {
   cost_microusd: string;
 }
 
+export interface Adapter {
+  id: string;
+  variant: string;
+  model_version: string;
+  digest: string;
+  keys: string[];
+}
+
 export interface Completion {
   name: string;
   create_time?: string | null;
@@ -907,6 +916,7 @@ export interface Target {
   cold_start_seconds: number;
   shadow_percent: number;
   region: string;
+  adapters: Adapter[];
 }
 
 export interface TargetSpec {
