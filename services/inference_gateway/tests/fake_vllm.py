@@ -17,13 +17,14 @@ METRICS = 'vllm:num_requests_running{engine="0",model_name="m"} 0.0\nvllm:num_re
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     base = ""
+    metrics = METRICS
     adapters: ClassVar[dict[str, str]] = {}
 
     def do_GET(self) -> None:
         if self.path == "/health":
             self._send(200, b"")
         elif self.path == "/metrics":
-            self._send(200, METRICS.encode())
+            self._send(200, self.metrics.encode())
         elif self.path == "/v1/models":
             listed = [{"id": name, "object": "model"} for name in (self.base, *self.adapters)]
             self._json(200, {"object": "list", "data": listed})
