@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from gyre.gpu_scheduler.v1 import workload_pb2
+from gyre.gpu_scheduler.v1 import node_pb2, workload_pb2
 from gyre_kit.names import last
 
 from services.inference_gateway.models import Deployment, Target
@@ -48,8 +48,8 @@ def _spec(settings: Settings, deployment: Deployment, target: Target) -> dict[st
     return common | {"threads": settings.replica_threads} | ({"adapters": adapters} if adapters else {})
 
 
-def _requests(settings: Settings, target: Target) -> dict[str, int]:
+def _requests(settings: Settings, target: Target) -> node_pb2.Resources:
     if target.engine == "VLLM":
         memory, cards = settings.vllm_memory_bytes, settings.vllm_cards
-        return {"cpu_milli": settings.replica_cpu_milli, "memory_bytes": memory, "gpu": cards}
-    return {"cpu_milli": settings.replica_cpu_milli, "memory_bytes": settings.replica_memory_bytes}
+        return node_pb2.Resources(cpu_milli=settings.replica_cpu_milli, memory_bytes=memory, gpu=cards)
+    return node_pb2.Resources(cpu_milli=settings.replica_cpu_milli, memory_bytes=settings.replica_memory_bytes)

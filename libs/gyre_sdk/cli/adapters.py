@@ -70,7 +70,7 @@ def _changed(
     for term in added:
         adapter, reference = _halves(term, "--add", "maria=hotline-maria@1")
         variant = gyre.models.variant_name(reference if ":" in reference else f"{reference}:adapter")
-        keys = changed[adapter].keys if adapter in changed else ()
+        keys = list(changed[adapter].keys) if adapter in changed else []
         changed[adapter] = Adapter(id=adapter, variant=variant, keys=keys)
     for term in bound:
         adapter, listed = _halves(term, "--bind", "maria=01J9Z3…")
