@@ -32,7 +32,7 @@ def to_gguf(folder: Path, target: Path, precision: Precision = "bf16") -> int:
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f".{target.name}.partial")
     try:
-        _converter(_architecture(folder))(folder, file_types[precision], partial).write()
+        converter_of(folder)(folder, file_types[precision], partial).write()
         os.replace(partial, target)
     finally:
         partial.unlink(missing_ok=True)
@@ -43,7 +43,12 @@ def tensor_names(folder: Path, layers: int) -> Any:
     """gguf's map from the names of the folder's modules to those of GGUF tensors. Raises: BadInput as `to_gguf`."""
     import gguf
 
-    return gguf.get_tensor_name_map(_converter(_architecture(folder)).model_arch, layers)
+    return gguf.get_tensor_name_map(converter_of(folder).model_arch, layers)
+
+
+def converter_of(folder: Path) -> Any:
+    """The class that reads models of the folder's architecture. Raises: BadInput as `to_gguf`."""
+    return _converter(_architecture(folder))
 
 
 def _architecture(folder: Path) -> str:

@@ -42,6 +42,25 @@ def tiny_llama(folder: Path, texts: Iterable[str], *, vocabulary: int = 1024, hi
     return folder
 
 
+def tiny_lora(folder: Path, model: Path, *, seed: int, merged: Path | None = None) -> Path:
+    """Writes a random LoRA adapter of the Llama in `model`, as PEFT saves one, strong enough to change every answer;
+    with it added into the weights also to `merged`, in f32.
+    """
+    from peft import LoraConfig, get_peft_model
+
+    torch.manual_seed(seed)
+    llama = LlamaForCausalLM.from_pretrained(model, dtype=torch.float32)
+    adapted = get_peft_model(llama, LoraConfig(r=4, lora_alpha=8, target_modules="all-linear", task_type="CAUSAL_LM"))
+    for name, weight in adapted.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(weight, std=0.5)
+    adapted.save_pretrained(folder)
+    if merged is not None:
+        adapted.merge_and_unload().save_pretrained(merged)
+        PreTrainedTokenizerFast.from_pretrained(model).save_pretrained(merged)
+    return folder
+
+
 def byte_level_tokenizer(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenizerFast:
     """A byte-level BPE of at most `vocabulary` tokens with ChatML's special tokens and template."""
     tokenizer = Tokenizer(models.BPE())

@@ -12,6 +12,7 @@ MODULES = (
     "services.dataset.work",
     "services.evaluation.work",
     "services.inference_gateway.engine",
+    "services.inference_gateway.engine_vllm",
     "services.model_registry.work",
 )
 

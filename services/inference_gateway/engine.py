@@ -33,12 +33,19 @@ POLL_SECONDS = 0.1
 
 
 class Adapter(BaseModel):
-    """A LoRA adapter in GGUF, and how strongly it counts."""
+    """A LoRA adapter in GGUF. Its place in the list is its number; a request names the numbers that count for it."""
 
     model_config = ConfigDict(extra="forbid")
 
-    path: Path
-    scale: float = 1.0
+    path: Path | None = Field(None, description="GGUF on this machine; or else uri.")
+    uri: str = Field("", description="gyre:// URI of it in the object store.")
+    digest: str = Field("", description="sha256:… of the GGUF; checked if given.")
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Adapter:
+        if (self.path is None) == (not self.uri):
+            raise ValueError("give either path or uri of an adapter")
+        return self
 
 
 class Spec(BaseModel):
@@ -63,8 +70,8 @@ class Spec(BaseModel):
     def _one_model(self) -> Spec:
         if (self.model_path is None) == (not self.model_uri):
             raise ValueError("give either model_path or model_uri")
-        if self.model_uri and not self.object_store:
-            raise ValueError("model_uri needs object_store")
+        if not self.object_store and (self.model_uri or any(each.uri for each in self.adapters)):
+            raise ValueError("model_uri needs object_store, and so does an adapter's uri")
         return self
 
 
@@ -75,37 +82,36 @@ def main(spec_file: Path) -> int:
         signal.signal(number, lambda *_: stop.set())
     try:
         spec = Spec.model_validate_json(spec_file.read_bytes())
-        model = _weights(spec, spec_file.parent)
+        model = _local(spec.model_path, spec.model_uri, spec.model_digest, spec, spec_file.parent)
+        adapters = [_local(each.path, each.uri, each.digest, spec, spec_file.parent) for each in spec.adapters]
         embeds = read_header(model).makes_embeddings
     except (OSError, ValidationError, ValueError) as error:
-        return _fail(EXIT_BAD_SPEC, f"the spec cannot be used: {error}")
+        return fail(EXIT_BAD_SPEC, f"the spec cannot be used: {error}")
     try:
-        server = _serve(spec, model, embeds)
+        server = _serve(spec, model, adapters, embeds)
     except RuntimeError as error:
-        return _fail(EXIT_BAD_SPEC, f"llama.cpp cannot load {model.name}: {error}")
+        return fail(EXIT_BAD_SPEC, f"llama.cpp cannot load {model.name}: {error}")
     base = f"http://{spec.host}:{spec.port}"
-    if not _answers(base, embeds):
-        return _fail(EXIT_NO_ANSWER, f"{model.name} was loaded and does not answer")
-    _write_ready(spec_file.parent / "ready.json", base, model)
+    if not answers(base, embeds):
+        return fail(EXIT_NO_ANSWER, f"{model.name} was loaded and does not answer")
+    write_ready(spec_file.parent / "ready.json", base, model.name)
     stop.wait()
     _drain(base, spec.drain_seconds)
     del server
     return 0
 
 
-def _weights(spec: Spec, folder: Path) -> Path:
-    """A local path of the GGUF. Raises: OSError, ValueError."""
-    if spec.model_path is not None:
-        path = spec.model_path
-    else:
+def _local(path: Path | None, uri: str, digest: str, spec: Spec, folder: Path) -> Path:
+    """A local path of a GGUF. Raises: OSError, ValueError."""
+    if path is None:
         store = ObjectStore.from_url(spec.object_store)
-        path = asyncio.run(store.fetch(key_of(spec.model_uri), folder))
-    if spec.model_digest and (found := digest_of_file(path)) != spec.model_digest:
-        raise ValueError(f"{path.name} has digest {found}, not {spec.model_digest}")
+        path = asyncio.run(store.fetch(key_of(uri), folder))
+    if digest and (found := digest_of_file(path)) != digest:
+        raise ValueError(f"{path.name} has digest {found}, not {digest}")
     return path
 
 
-def _serve(spec: Spec, model: Path, embeds: bool) -> Any:
+def _serve(spec: Spec, model: Path, adapters: list[Path], embeds: bool) -> Any:
     """Loads the weights and listens; the server runs in threads of its own. Raises: RuntimeError."""
     from xllamacpp import CommonAdapterLoraInfo, CommonParams, Server
 
@@ -122,18 +128,19 @@ def _serve(spec: Spec, model: Path, embeds: bool) -> Any:
     if embeds:  # a text is computed in one go, so the batch must hold it
         params.embedding = True
         params.n_batch = params.n_ubatch = spec.context_size
-    adapters = []
-    for each in spec.adapters:
-        adapter = CommonAdapterLoraInfo()
-        adapter.path, adapter.scale = str(each.path), each.scale
-        adapters.append(adapter)
-    params.lora_adapters = adapters
+    params.lora_adapters = [_loaded(CommonAdapterLoraInfo(), path) for path in adapters]
     return Server(params)
 
 
-def _answers(base: str, embeds: bool) -> bool:
-    """One vector, or one token, asked as a client would."""
-    question = {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1, "temperature": 0}
+def _loaded(adapter: Any, path: Path) -> Any:
+    """Loaded, and without effect on a request that does not ask for it."""
+    adapter.path, adapter.scale = str(path), 0.0
+    return adapter
+
+
+def answers(base: str, embeds: bool, model: str = "") -> bool:
+    """One vector, or one token, asked as a client would; by `model` where the engine has names for it."""
+    question = {"model": model, "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1, "temperature": 0}
     try:
         if embeds:
             return bool(_json(f"{base}/v1/embeddings", {"input": "Hi"}, ANSWER_SECONDS)["data"])
@@ -161,13 +168,15 @@ def _json(url: str, body: dict[str, Any] | None, seconds: float) -> Any:
         return json.load(reply)
 
 
-def _write_ready(path: Path, base: str, model: Path) -> None:
+def write_ready(path: Path, base: str, model: str) -> None:
+    """Says where it answers, in one step."""
     temporary = path.with_suffix(".part")
-    temporary.write_text(json.dumps({"base_url": f"{base}/v1", "model": model.name, "pid": os.getpid()}))
+    temporary.write_text(json.dumps({"base_url": f"{base}/v1", "model": model, "pid": os.getpid()}))
     os.replace(temporary, path)
 
 
-def _fail(code: int, message: str) -> int:
+def fail(code: int, message: str) -> int:
+    """Says it, and returns `code`."""
     print(message, file=sys.stderr, flush=True)
     return code
 

@@ -21,7 +21,17 @@ from gyre_kit.errors import from_rpc
 from gyre_kit.render import enum_number
 from sqlalchemy.exc import DataError, IntegrityError
 
-from services.inference_gateway import completions, otlp, replicas, shadows, store, stored_api, traces, usage
+from services.inference_gateway import (
+    completions,
+    hot_adapters,
+    otlp,
+    replicas,
+    shadows,
+    store,
+    stored_api,
+    traces,
+    usage,
+)
 from services.inference_gateway.gauges import Gauges
 from services.inference_gateway.proxy.control import FeedbackCall, SpansCall
 from services.inference_gateway.proxy.ledger import Ledger
@@ -62,6 +72,7 @@ async def serving_openai(context: Context) -> AsyncIterator[None]:
         knows_key=lambda digest: knows_key(context, digest),
         on_wake=lambda target: wake(context, target),
         on_stored=lambda call, reply: stored_api.answer(context, call, reply),
+        on_adapter=lambda replica, adapter: hot_adapters.use(context, replica, adapter),
         registry=context.metrics.registry,
     )
     async with aiohttp.ClientSession() as http:
@@ -73,6 +84,7 @@ async def serving_openai(context: Context) -> AsyncIterator[None]:
             "watch": Watch(),
             "experiment_watch": Watch(),
             "scaler": Scaler(),
+            "held_adapters": hot_adapters.Held(),
         }
         context.state["sessions"] = SessionLedger(paths.sessions, settings.session_seconds)
         context.state["batch_secret"] = secrets.token_bytes(32)

@@ -26,9 +26,11 @@ from services.inference_gateway.fitting import check_fits
 from services.inference_gateway.proxy.settings import ProxySettings
 from services.inference_gateway.proxy.ssrf import Policy, check_url
 from services.inference_gateway.proxy.ssrf import UpstreamRefused as Refused
+from services.inference_gateway.settings import Settings
 from services.inference_gateway.targets import Wanted
 
 PIN = timedelta(days=30)
+LOADS = {"LLAMA_CPP": variant_pb2.Variant.FORMAT_GGUF, "VLLM": variant_pb2.Variant.FORMAT_HF}
 HIGHEST_PRICE_MICROUSD = 10**9
 
 
@@ -37,7 +39,11 @@ class VariantNotReady(Precondition):
 
 
 class FormatUnsupported(Precondition):
-    """llama.cpp loads GGUF; make such a variant first, for example Q8_0."""
+    """llama.cpp loads GGUF (make such a variant first, for example Q8_0), vLLM safetensors (the variant hf)."""
+
+
+class EngineNotLaunched(Precondition):
+    """Gyre launches llama.cpp, and vLLM where GYRE_VLLM_PYTHON says where it is; attach others by their URL."""
 
 
 class LicenceRefused(Precondition):
@@ -53,21 +59,22 @@ class UpstreamRefused(Invalid):
 
 
 async def look_up(clients: Clients, spec: deployment_service_pb2.TargetSpec, holder: str) -> Wanted:
-    """Raises: UpstreamRefused; VariantNotReady; FormatUnsupported; LicenceRefused; TooLargeForFlavors; what the registry answers."""
+    """Raises: UpstreamRefused; VariantNotReady; FormatUnsupported; EngineNotLaunched; LicenceRefused; TooLargeForFlavors;
+    what the registry answers.
+    """
     if spec.upstream_url:
         return _upstream(spec)
     variants = clients.stub(VariantServiceStub)
     variant = await variants.GetVariant(variant_service_pb2.GetVariantRequest(name=spec.variant))
     if variant.state != variant_pb2.Variant.STATE_READY:
         raise VariantNotReady(variant=spec.variant)
-    if variant.format != variant_pb2.Variant.FORMAT_GGUF:
-        raise FormatUnsupported(variant=spec.variant)
-    await _check_licence(clients, variant.name)
+    engine = _engine(enum_name(spec, "engine"), variant)
+    await check_licence(clients, variant.name)
     await check_fits(clients, variant.name)
     await pin(clients, variant.version, holder)
     return Wanted(
         weight_percent=spec.weight_percent,
-        engine=enum_name(spec, "engine") or "LLAMA_CPP",
+        engine=engine,
         variant=variant.name,
         model_version=variant.version,
         variant_uri=variant.uri,
@@ -75,7 +82,18 @@ async def look_up(clients: Clients, spec: deployment_service_pb2.TargetSpec, hol
     )
 
 
-async def _check_licence(clients: Clients, variant: str) -> None:
+def _engine(asked: str, variant: variant_pb2.Variant) -> str:
+    """The one that is asked for, or else the one that loads the variant. Raises: EngineNotLaunched; FormatUnsupported."""
+    has_vllm = bool(Settings().vllm_python)
+    engine = asked or ("VLLM" if has_vllm and variant.format == LOADS["VLLM"] else "LLAMA_CPP")
+    if engine not in LOADS or (engine == "VLLM" and not has_vllm):
+        raise EngineNotLaunched(engine=engine)
+    if variant.format != LOADS[engine]:
+        raise FormatUnsupported(variant=variant.name, engine=engine)
+    return engine
+
+
+async def check_licence(clients: Clients, variant: str) -> None:
     """Raises: LicenceRefused, naming the first term, the ancestor that brings it, and how many more there are."""
     request = licence_service_pb2.GetLicenceTermsRequest(name=variant)
     found = await clients.stub(LicenceServiceStub).GetLicenceTerms(request)

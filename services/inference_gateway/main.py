@@ -6,6 +6,7 @@ from gyre_kit.app import App, run
 from gyre_kit.auth import Role
 from gyre_kit.reconcile import Reconciler
 
+from services.inference_gateway.adapter_api import AdapterApi
 from services.inference_gateway.api import CompletionApi, DeploymentApi, ReplicaApi, SpendingApi, UsageApi
 from services.inference_gateway.batch_api import InferenceBatchApi
 from services.inference_gateway.batch_run import answer_batches
@@ -35,6 +36,7 @@ app = App(
     servicers=[
         DeploymentApi,
         ReplicaApi,
+        AdapterApi,
         CompletionApi,
         TraceApi,
         SpendingApi,

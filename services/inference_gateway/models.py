@@ -112,6 +112,7 @@ class Target(Table, Resource, table=True):
     output_price_microusd: int = Field(default=0, sa_type=sa.BigInteger)
     places: int = 0
     region: str = ""
+    adapters: list[dict[str, Any]] = Field(default_factory=list, sa_type=sa.JSON)  # as `targets.Adapter` has them
     shadow_percent: int = 0
     failure_reason: str = ""
     failure_message: str = ""

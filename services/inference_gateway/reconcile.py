@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import re
 from collections.abc import Mapping, Sequence
@@ -18,7 +17,7 @@ import sqlalchemy as sa
 from gyre.api_gateway.v1 import key_pb2, key_service_pb2, project_pb2, project_service_pb2
 from gyre.api_gateway.v1.key_service_pb2_grpc import KeyServiceStub
 from gyre.api_gateway.v1.project_service_pb2_grpc import ProjectServiceStub
-from gyre.gpu_scheduler.v1 import workload_pb2, workload_service_pb2
+from gyre.gpu_scheduler.v1 import workload_service_pb2
 from gyre.gpu_scheduler.v1.workload_service_pb2_grpc import WorkloadServiceStub
 from gyre.inference_gateway.v1 import deployment_service_pb2
 from gyre_kit.app import Context
@@ -31,6 +30,7 @@ from gyre_kit.render import enum_name
 from services.inference_gateway import (
     batch_keys,
     batch_store,
+    launching,
     load,
     lookups,
     replicas,
@@ -60,13 +60,11 @@ from services.inference_gateway.proxy.upstream_keys import upstream_key
 from services.inference_gateway.regions import RegionRefused
 from services.inference_gateway.returning import Returning
 from services.inference_gateway.rollouts import NO_NEWS
-from services.inference_gateway.targets import Sighting, short_version
+from services.inference_gateway.targets import Sighting
 from services.inference_gateway.watching import Watch
 
 log = logging.getLogger(__name__)
-MODULE = "services.inference_gateway.engine"
 HURRYING, RESTING = 0.3, 2.0  # seconds between two looks at a deployment that changes, and at one that does not
-QUICK_FAILURES = 5  # of a replica, before the scheduler gives up its workload
 KEPT = timedelta(days=7)  # how long a replica that stopped can be looked up, and its log be read
 HOME_PROJECT = "default"
 SETTLED = (TargetState.READY, TargetState.STANDBY)
@@ -166,28 +164,10 @@ async def _look_at_replicas(
 
 async def _look_at_replica(context: Context, deployment: Deployment, target: Target, replica: Replica) -> replicas.Seen:
     """Ready means: its workload runs, and it gave a real answer."""
-    settings = context.settings
     if replica.state == ReplicaState.PENDING:
-        await lookups.pin(context.clients, target.model_version, deployment.name)
-    spec = {
-        "model_uri": target.variant_uri,
-        "model_digest": target.variant_digest,
-        "model_name": last(deployment.name),
-        "parallel": settings.replica_parallel,
-        "context_size": settings.replica_context_size,
-        "threads": settings.replica_threads,
-    }
-    wanted = workload_pb2.WorkloadSpec(
-        kind=workload_pb2.Workload.KIND_REPLICA,
-        module=MODULE,
-        spec_json=json.dumps(spec),
-        requests={"cpu_milli": settings.replica_cpu_milli, "memory_bytes": settings.replica_memory_bytes},
-        queue=deployment.queue,
-        priority=100,
-        max_attempts=QUICK_FAILURES,
-        owner=deployment.name,
-        display_name=f"{last(deployment.name)}@{short_version(target)}",
-    )
+        for version in store.versions_of(target):
+            await lookups.pin(context.clients, version, deployment.name)
+    wanted = launching.workload(context.settings, deployment, target)
     stub = context.clients.stub(WorkloadServiceStub)
     ensure = workload_service_pb2.EnsureWorkloadRequest(name=replica.workload, spec=wanted)
     workload = await stub.EnsureWorkload(ensure)
@@ -228,9 +208,9 @@ async def _drain(context: Context, target: Target, rows: Sequence[Replica]) -> S
     if rows or (target.upstream_url and not _is_drained(context, target.id, target.drain_time)):
         return None
     async with context.db.transaction() as session:
-        is_last = target.model_version and not await store.serves_elsewhere(session, target)
-    if is_last:
-        await lookups.unpin(context.clients, target.model_version, target.deployment)
+        gone = await store.versions_only_of(session, target)
+    for version in gone:
+        await lookups.unpin(context.clients, version, target.deployment)
     return Sighting(TargetState.STOPPED)
 
 

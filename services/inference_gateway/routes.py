@@ -139,7 +139,17 @@ def _deployment(
         fallbacks=tuple(deployment.fallbacks),
         fallback_seconds=deployment.fallback_seconds,
         refused_regions=tuple(dict.fromkeys(refused)),
+        adapters=_askable(engines),
     )
+
+
+def _askable(engines: Sequence[snapshot.Target]) -> tuple[snapshot.Adapter, ...]:
+    """Adapters of what gets new requests; of two with one name, those of the target that gets most."""
+    found: dict[str, snapshot.Adapter] = {}
+    for each in sorted(engines, key=lambda engine: -engine.weight):
+        if each.weight > 0 and each.state is not snapshot.TargetState.DRAINING:
+            found = {adapter.name: adapter for adapter in each.adapters} | found
+    return tuple(found.values())
 
 
 def _engines(target: Target, own: Own, replicas: Sequence[Replica]) -> Iterator[snapshot.Target]:
@@ -190,4 +200,8 @@ def _target(target: Target, own: Own, state: snapshot.TargetState) -> snapshot.T
         shadow_percent=target.shadow_percent,
         sent_to=host_if_rented(target.upstream_url),
         region=target.region,
+        adapters=tuple(
+            snapshot.Adapter(each["id"], each["variant"], each["model_version"], each["digest"], tuple(each["keys"]))
+            for each in target.adapters
+        ),
     )

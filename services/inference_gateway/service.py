@@ -5,6 +5,7 @@ answered in completions.py.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from gyre.inference_gateway.v1 import deployment_pb2, events_pb2
 from gyre_kit import resources
@@ -20,6 +21,7 @@ from services.inference_gateway.scaling import ONE, Bounds, check_scale
 from services.inference_gateway.targets import (
     Sighting,
     Wanted,
+    adapters_of,
     bounds,
     check_weights,
     drain,
@@ -149,8 +151,18 @@ async def shift(
         return deployment
     resources.check_etag(deployment, etag)
     await check_regions(session, deployment.project, wanted)
+    wanted = await keep_adapters(session, name, wanted)
     await rollouts.begin(session, deployment, wanted, plan, request_id=request_id)
     return deployment
+
+
+async def keep_adapters(session: Session, deployment: str, wanted: Sequence[Wanted]) -> list[Wanted]:
+    """A split that says nothing of adapters has those that its bases have now."""
+    known = [each for each in await store.targets_of(session, deployment) if each.weight_percent]
+    on_base = {each.model_version: adapters_of(each) for each in known if each.adapters}
+    return [
+        replace(each, adapters=on_base.get(each.model_version)) if each.adapters is None else each for each in wanted
+    ]
 
 
 async def refuse_alias(session: Session, name: str, variant: str, refusal: Precondition) -> None:

@@ -17,6 +17,12 @@ class Settings(KitSettings):
     replica_parallel: int = Field(4, ge=1, le=256, description="Requests that a replica computes at once.")
     replica_context_size: int = Field(2048, ge=64, description="Tokens of one request with its answer.")
     replica_threads: int = Field(1, ge=1, description="Threads with which a replica computes.")
+    replica_adapters: int = Field(8, ge=1, le=64, description="Adapters that one vLLM replica holds in memory at once.")
+    vllm_python: str = Field(
+        "", description="Python of an environment that vLLM is installed in, the same on all nodes. Empty: no vLLM."
+    )
+    vllm_memory_bytes: int = Field(6_000_000_000, gt=0, description="Memory that one vLLM replica asks for.")
+    vllm_cards: int = Field(0, ge=0, le=64, description="Cards that one vLLM replica asks for; 0: it computes on CPU.")
     replica_input_price_microusd: int = Field(
         0,
         ge=0,

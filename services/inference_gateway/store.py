@@ -98,6 +98,12 @@ async def leaving(session: Session) -> Sequence[str]:
     return (await session.scalars(engines.union_all(own))).all()
 
 
+async def replica_with_target(session: Session, replica_id: str) -> tuple[Replica, Target] | None:
+    query = sa.select(Replica, Target).join(Target, Target.id == Replica.target).where(Replica.id == replica_id)
+    found = (await session.execute(query)).one_or_none()
+    return (found[0], found[1]) if found else None
+
+
 async def unsettled(session: Session, deployment: str) -> bool:
     """Whether any target or replica of it comes or goes."""
     targets = sa.select(Target.id).where(
@@ -140,15 +146,15 @@ async def count_rating(session: Session, completion: str, *, liked: bool) -> Non
     await session.execute(sa.update(Target).where(Target.id == answered).values({column: column + 1}))
 
 
-async def serves_elsewhere(session: Session, target: Target) -> bool:
-    """Whether another target of its deployment holds on to the same version."""
-    other = sa.select(Target.id).where(
-        Target.deployment == target.deployment,
-        Target.model_version == target.model_version,
-        Target.id != target.id,
-        Target.state != TargetState.STOPPED,
-    )
-    return (await session.scalar(other.limit(1))) is not None
+def versions_of(target: Target) -> set[str]:
+    """Registry versions whose bytes it needs, those of its adapters included."""
+    return {target.model_version, *(each["model_version"] for each in target.adapters)} - {""}
+
+
+async def versions_only_of(session: Session, target: Target) -> set[str]:
+    """Those that no other target of its deployment needs."""
+    others = await targets_of(session, target.deployment)
+    return versions_of(target).difference(*(versions_of(each) for each in others if each.id != target.id))
 
 
 async def shown_targets(session: Session, deployments: Sequence[str]) -> dict[str, list[Target]]:

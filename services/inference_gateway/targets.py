@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -24,8 +24,25 @@ class BadWeights(Invalid):
 
 
 @dataclass(frozen=True)
+class Adapter:
+    """What is served on a base under `id`: to all, or to `keys` alone. `uri` is of the GGUF, `version_uri` of the
+    version's manifest, which has the adapter as it was trained.
+    """
+
+    id: str
+    variant: str
+    model_version: str
+    uri: str
+    digest: str
+    version_uri: str
+    keys: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Wanted:
-    """A target that is asked for, looked up: a variant to launch, or an upstream that runs."""
+    """A target that is asked for, looked up: a variant to launch, or an upstream that runs. `adapters` None: it says
+    nothing of them.
+    """
 
     weight_percent: int
     engine: str
@@ -40,10 +57,11 @@ class Wanted:
     output_price_microusd: int = 0
     places: int = 0
     region: str = ""
+    adapters: tuple[Adapter, ...] | None = None
 
     @property
-    def identity(self) -> tuple[str, str, str]:
-        return self.variant, self.upstream_url, self.upstream_model
+    def identity(self) -> tuple[str, ...]:
+        return self.variant, self.upstream_url, self.upstream_model, *_at_start(self.engine, self.adapters or ())
 
 
 @dataclass(frozen=True)
@@ -84,6 +102,7 @@ def new_target(deployment: Deployment, wanted: Wanted, replicas: int = 1) -> Tar
         output_price_microusd=wanted.output_price_microusd,
         places=wanted.places,
         region=wanted.region,
+        adapters=[asdict(each) for each in wanted.adapters or ()],
     )
 
 
@@ -103,7 +122,12 @@ def wanted_again(target: Target, weight_percent: int) -> Wanted:
         output_price_microusd=target.output_price_microusd,
         places=target.places,
         region=target.region,
+        adapters=adapters_of(target),
     )
+
+
+def adapters_of(target: Target) -> tuple[Adapter, ...]:
+    return tuple(Adapter(**(each | {"keys": tuple(each["keys"])})) for each in target.adapters)
 
 
 def bounds(deployment: Deployment) -> Bounds:
@@ -111,14 +135,23 @@ def bounds(deployment: Deployment) -> Bounds:
 
 
 def price_anew(target: Target, wanted: Wanted) -> None:
-    """What a target that is there already may be asked to cost and to hold from now on, and where it is said to be."""
+    """What may change of a target that is there already: its prices, what it holds, where it is said to be, and who gets
+    its adapters.
+    """
     target.input_price_microusd = wanted.input_price_microusd
     target.output_price_microusd = wanted.output_price_microusd
     target.places, target.region = wanted.places, wanted.region
+    target.adapters = [asdict(each) for each in wanted.adapters or ()]
 
 
-def identity(target: Target) -> tuple[str, str, str]:
-    return target.variant, target.upstream_url, target.upstream_model
+def identity(target: Target) -> tuple[str, ...]:
+    loaded = _at_start(target.engine, adapters_of(target))
+    return target.variant, target.upstream_url, target.upstream_model, *loaded
+
+
+def _at_start(engine: str, adapters: Sequence[Adapter]) -> list[str]:
+    """What an engine must be started anew for."""
+    return [] if engine == "VLLM" else [f"{each.id}={each.digest}" for each in adapters]
 
 
 def share(target: Target, weight_percent: int) -> dict[str, Any]:

@@ -35,7 +35,7 @@ from gyre_kit.names import last, project_of
 from gyre_kit.render import render
 from gyre_kit.storage import key_of
 
-from services.model_registry import aliases, files, lineage, service, store, uploads, variants
+from services.model_registry import adapters, aliases, files, lineage, service, store, uploads, variants
 from services.model_registry.models import Model, Variant, Version, VersionState, parents_of
 
 DEFAULT_DEPTH = 10
@@ -169,7 +169,10 @@ class VariantApi(VariantServiceServicer):
             return await self._create_adapter(request)
         calibration = await self._calibration(request) if request.calibration else None
         async with self.db.transaction() as session:
-            variant = await variants.create_variant(session, request.parent, request.quantisation, calibration)
+            if request.format == variant_pb2.Variant.FORMAT_GGUF_ADAPTER:
+                variant = await adapters.create_adapter(session, request.parent)
+            else:
+                variant = await variants.create_variant(session, request.parent, request.quantisation, calibration)
         self.context.wake()
         return render(variant, variant_pb2.Variant)
 

@@ -17,7 +17,7 @@ from gyre_kit.names import new_id
 from gyre_kit.reconcile import lease
 from gyre_kit.storage import key_of
 
-from services.model_registry import files, intake, service, store, uploads, variants
+from services.model_registry import adapters, files, intake, service, store, uploads, variants
 from services.model_registry.models import Variant, VariantState, Version, VersionState
 
 log = logging.getLogger(__name__)
@@ -103,7 +103,7 @@ async def _follow_conversion(context: Context, claim: Any) -> bool:
     variant: Variant = claim.row
     async with context.db.transaction() as session:
         version = await resources.get(session, Version, variant.version)
-    spec = {"task": "adapter", "source": variant.source} if variant.source else _conversion(variant, version)
+    spec = {"task": "import_adapter", "source": variant.source} if variant.source else _conversion(variant, version)
     workload = await _follow_job(context, claim, spec, f"{variant.display_name} of {variant.version}")
     if workload is None or workload.state not in (*ENDED, workload_pb2.Workload.STATE_FINISHED):
         return workload is None
@@ -119,7 +119,7 @@ async def _follow_conversion(context: Context, claim: Any) -> bool:
 
 def _conversion(variant: Variant, version: Version) -> dict[str, Any]:
     return {
-        "task": "quantise",
+        "task": "adapter" if variant.format == adapters.FORMAT else "quantise",
         "manifest": version.uri,
         "digest": version.digest,
         "quantisation": variant.quantisation,

@@ -1,8 +1,9 @@
 """Heavy work of the registry, launched as a job: `python -m services.model_registry.work SPEC`.
 
-SPEC is {"task": "import", "source", "revision"}, {"task": "adapter", "source"} or {"task": "quantise", "manifest",
-"digest", "quantisation"}, the last with {"calibration", "calibration_digest"} where an importance matrix is wanted, and
-the launcher's `object_store`. The result goes to result.json beside the spec, last.
+SPEC is {"task": "import", "source", "revision"}, {"task": "import_adapter", "source"}, {"task": "adapter", "manifest",
+"digest"} or {"task": "quantise", "manifest", "digest", "quantisation"}, the last with {"calibration",
+"calibration_digest"} where an importance matrix is wanted, and the launcher's `object_store`. The result goes to
+result.json beside the spec, last.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from typing import Any
 from gyre_kit.storage import ObjectStore, key_of
 from gyre_trainers import base, bundled, exits, hub, imatrix
 from gyre_trainers.convert import to_gguf
+from gyre_trainers.convert_lora import lora_to_gguf
 from gyre_trainers.exits import BadInput
 from gyre_trainers.quantize import quantise
 from gyre_trainers.spec import Artifact
@@ -116,6 +118,20 @@ async def make_variant(store: ObjectStore, spec: dict[str, Any], scratch: Path) 
     }
 
 
+async def make_adapter(store: ObjectStore, spec: dict[str, Any], scratch: Path) -> dict[str, Any]:
+    """One GGUF file of a version's adapter. Raises: BadInput where it has none, or llama.cpp cannot add it."""
+    artifact = Artifact(uri=spec["manifest"], digest=spec["digest"])
+    folder = await base.obtain(store, artifact, scratch / "hf", "manifest")
+    if not (folder / "adapter" / "adapter_config.json").is_file():
+        remedy = "serve the version itself, or train it with a rank above 0"
+        raise BadInput("manifest", "all weights of this version were trained, so it has no adapter", remedy)
+    made = scratch / "adapter.gguf"
+    lora_to_gguf(folder / "adapter", folder, made)
+    stored = await intake.put_blob(store, made)
+    uri, digest = intake.blob_uri(stored["sha256"]), f"sha256:{stored['sha256']}"
+    return {"uri": uri, "digest": digest, "size_bytes": stored["size"], "note": ""}
+
+
 async def _calibrate(store: ObjectStore, spec: dict[str, Any], folder: Path, full: Path, made: Path) -> str:
     """Weighs the rounding of `made` in place and says so in a sentence. Raises: BadInput."""
     try:
@@ -204,7 +220,12 @@ def write_result(spec_file: Path, result: dict[str, Any]) -> None:
     os.replace(partial, spec_file.with_name("result.json"))
 
 
-TASKS = {"import": import_weights, "adapter": import_adapter, "quantise": make_variant}
+TASKS = {
+    "import": import_weights,
+    "import_adapter": import_adapter,
+    "adapter": make_adapter,
+    "quantise": make_variant,
+}
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv))

@@ -25,7 +25,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "libs"), str(Path(__file__).parent)]
@@ -51,8 +51,8 @@ PATIENCE_SECONDS = 300
 class Ticking(asyncio.Protocol):
     """`streams`: those that are under way, of all connections."""
 
-    streams: set[Ticking] = set()
-    chunks = 0
+    streams: ClassVar[set[Ticking]] = set()
+    chunks: ClassVar[int] = 0
 
     def connection_made(self, transport: Any) -> None:
         self.transport, self.parser = transport, httptools.HttpRequestParser(self)
@@ -193,11 +193,15 @@ async def measure(name: str, port: int, pid: int, options: argparse.Namespace) -
     return result
 
 
+def start_engine(port: int, options: argparse.Namespace) -> subprocess.Popen[bytes]:
+    command = [sys.executable, __file__, "--part", "engine", "--port", str(port)]
+    return subprocess.Popen([*command, "--chunks", str(options.chunks), "--gap-ms", str(options.gap_ms)])
+
+
 async def run(options: argparse.Namespace) -> dict[str, Any]:
     engine_port, gateway_port, router_port = base.free_ports(3)
     home = Path(tempfile.mkdtemp(prefix="gyre-bench-"))
-    command = [sys.executable, __file__, "--part", "engine", "--port", str(engine_port)]
-    parts = [subprocess.Popen([*command, "--chunks", str(options.chunks), "--gap-ms", str(options.gap_ms)])]
+    parts = [start_engine(engine_port, options)]
     many = ProxySettings(max_connections=2 * options.streams, upstream_connections=2 * options.streams)
     try:
         await base.until_listening(engine_port)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gyre_sdk.cli import replicas
+from gyre_sdk.cli.adapters import adapters
 from gyre_sdk.cli.base import OPTIONS, Exit, GyreGroup, complete, connect
 from gyre_sdk.cli.commands import Columns, listing, made, showing
 from gyre_sdk.cli.limits import Dollars
@@ -51,6 +52,7 @@ deployments.add_command(listing("deployments", lambda gyre: gyre.deployments, CO
 deployments.add_command(showing("DEPLOYMENT", lambda gyre: gyre.deployments, "deployments", "Show one deployment."))
 deployments.add_command(shadow)
 deployments.add_command(fallbacks)
+deployments.add_command(adapters)
 
 
 for command in (replicas.scale, replicas.replicas, replicas.logs):

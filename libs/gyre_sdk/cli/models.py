@@ -174,6 +174,26 @@ def quantise(version: str, quantisation: str, calibrate: str, wait: bool) -> Non
 
 
 @models.command()
+@click.argument("version", metavar="MODEL[@VERSION]", shell_complete=complete("models"))
+@click.option("--wait/--no-wait", default=True, show_default=True)
+def adapter(version: str, wait: bool) -> None:
+    """Make a variant of what a LoRA run added to its base, so that one base can serve many of them.
+
+    Examples:
+    gyre models adapter hotline-maria@1
+    gyre deployments adapters hotline --add maria=hotline-maria@1:adapter
+    """
+    from gyre_sdk.cli import output, progress
+
+    with connect() as gyre:
+        variant = gyre.models.create_adapter(version)
+        if wait:
+            with progress.Watching(progress.by_state) as watching:
+                variant = gyre.models.wait_variant(variant.name, on_update=watching)
+    output.show_item(variant)
+
+
+@models.command()
 @click.argument("model", shell_complete=complete("models"))
 def aliases(model: str) -> None:
     """List the aliases of a model."""

@@ -42,7 +42,7 @@ def upload(name: str, path: Path, variant: str, origin: str, licence: str, wait:
         with progress.moving_files() as show:
             sent = gyre.model_uploads.send(path, name, show)
         if sent.kind == ModelUpload.KIND_ADAPTER:
-            made = gyre.models.create_adapter(name, sent.uri, variant)
+            made = gyre.models.import_adapter(name, sent.uri, variant)
         else:
             made = gyre.models.import_as(name, sent.uri, origin=origin, licence=licence)
         if wait:

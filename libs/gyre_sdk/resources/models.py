@@ -106,11 +106,16 @@ class Models(Collection[Model]):
         request = CreateVariantRequest(quantisation=quantisation, calibration=calibration, request_id=request_id())
         return self._post(Variant, f"{self.version_name(version)}/variants", request)
 
-    def create_adapter(self, version: str, source: str, variant_id: str = "") -> Variant:
+    def import_adapter(self, version: str, source: str, variant_id: str = "") -> Variant:
         """A LoRA for `version`, from the `uri` of a finished upload. Returns it CREATING."""
         request = CreateVariantRequest(
             format=Variant.FORMAT_ADAPTER, source=source, variant_id=variant_id, request_id=request_id()
         )
+        return self._post(Variant, f"{self.version_name(version)}/variants", request)
+
+    def create_adapter(self, version: str) -> Variant:
+        """The adapter that a LoRA run trained, as one file. Returns it CREATING, or the one that is there."""
+        request = CreateVariantRequest(format=Variant.FORMAT_GGUF_ADAPTER, request_id=request_id())
         return self._post(Variant, f"{self.version_name(version)}/variants", request)
 
     def variant(self, reference: str) -> Variant:

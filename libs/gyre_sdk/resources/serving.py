@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
 from typing import Any
 
+from gyre.inference_gateway.v1.adapter_pb2 import Adapter
+from gyre.inference_gateway.v1.adapter_service_pb2 import SetAdaptersRequest
 from gyre.inference_gateway.v1.completion_pb2 import Completion
 from gyre.inference_gateway.v1.deployment_pb2 import Deployment
 from gyre.inference_gateway.v1.deployment_service_pb2 import (
@@ -69,6 +71,18 @@ class Deployments(Collection[Deployment]):
         """
         request = ScaleDeploymentRequest(scale=scale(min_replicas, max_replicas, idle_seconds))
         return self._post(Deployment, self.name(name), request, "scale")
+
+    def adapters(self, deployment: Deployment) -> list[Adapter]:
+        """Those of its newest target that serves."""
+        serving = [target for target in deployment.targets if target.weight_percent]
+        return list(serving[-1].adapters) if serving else []
+
+    def set_adapters(self, name: str, adapters: Iterable[Adapter], etag: str = "") -> Deployment:
+        """The whole set that it serves on its base: `id`, `variant`, and `keys` where only these get it.
+
+        Raises: GyreError (ADAPTER_OF_ANOTHER_BASE) for one that was trained on other weights.
+        """
+        return self._post(Deployment, self.name(name), SetAdaptersRequest(adapters=adapters, etag=etag), "setAdapters")
 
     def replicas(self, name: str) -> Iterator[Replica]:
         """Those that are not stopped, oldest first."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gyre.inference_gateway.v1.adapter_service_pb2_grpc import AdapterServiceStub
 from gyre.inference_gateway.v1.completion_service_pb2_grpc import CompletionServiceStub
 from gyre.inference_gateway.v1.deployment_service_pb2_grpc import DeploymentServiceStub
 from gyre.inference_gateway.v1.experiment_service_pb2_grpc import ExperimentServiceStub
@@ -43,6 +44,7 @@ ROUTES = [
     Route("POST", f"{ONE}:scale", ReplicaServiceStub, "ScaleDeployment", DEPLOYMENT),
     Route("GET", f"{ONE}/replicas", ReplicaServiceStub, "ListReplicas", IN_DEPLOYMENT),
     Route("GET", f"{ONE}/replicas/{{replica}}", ReplicaServiceStub, "GetReplica", REPLICA),
+    Route("POST", f"{ONE}:setAdapters", AdapterServiceStub, "SetAdapters", DEPLOYMENT),
     Route("POST", f"{ONE}:setShadow", ShadowServiceStub, "SetShadow", DEPLOYMENT, required=("target", "percent")),
     Route("POST", f"{ONE}:stopShadows", ShadowServiceStub, "StopShadows", DEPLOYMENT),
     Route("GET", f"{ONE}/shadows", ShadowServiceStub, "ListShadows", IN_DEPLOYMENT),

@@ -78,11 +78,16 @@ class CountsTokens(Protocol):
 
 @runtime_checkable
 class HotAdapters(Protocol):
-    """Ability: LoRA adapters come and go while it serves. Raises: aiohttp.ClientError."""
+    """Ability: LoRA adapters come and go while it serves. To load what is there, or to unload what is not, is no error.
+
+    Raises: aiohttp.ClientError, also where there is no adapter in `path`, a folder that the engine sees.
+    """
 
     async def load_adapter(self, http: aiohttp.ClientSession, endpoint: Endpoint, name: str, path: str) -> None: ...
 
     async def unload_adapter(self, http: aiohttp.ClientSession, endpoint: Endpoint, name: str) -> None: ...
+
+    async def loaded_adapters(self, http: aiohttp.ClientSession, endpoint: Endpoint) -> set[str]: ...
 
 
 async def ask_one_token(http: aiohttp.ClientSession, endpoint: Endpoint) -> Health:

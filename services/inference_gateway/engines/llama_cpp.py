@@ -17,7 +17,7 @@ from services.inference_gateway.engines.wire import WIRES
 
 
 class LlamaCpp:
-    """Adapters are given at its start (`engine.py`), so it has no HotAdapters; their scale can be set while it runs."""
+    """Adapters are given at its start (`engine.py`), so it has no HotAdapters; a request says which of them count."""
 
     name = "llama_cpp"
     wire = WIRES["llama_cpp"]
@@ -42,9 +42,3 @@ class LlamaCpp:
     async def count_tokens(self, http: aiohttp.ClientSession, endpoint: Endpoint, text: str) -> int:
         async with http.post(f"{endpoint.root_url}/tokenize", json={"content": text}, raise_for_status=True) as reply:
             return len((await reply.json())["tokens"])
-
-    async def scale_adapters(self, http: aiohttp.ClientSession, endpoint: Endpoint, scales: dict[int, float]) -> None:
-        """Sets how strongly each adapter (by its number at start) counts. Raises: aiohttp.ClientError."""
-        body = [{"id": number, "scale": scale} for number, scale in scales.items()]
-        async with http.post(f"{endpoint.root_url}/lora-adapters", json=body, raise_for_status=True) as reply:
-            await reply.read()

@@ -9,6 +9,7 @@ from services.inference_gateway.engines.base import (
     Health,
     Load,
     ask_one_token,
+    list_models,
     metric_sum,
     read_metrics,
 )
@@ -36,12 +37,21 @@ class Vllm:
             return int((await reply.json())["count"])
 
     async def load_adapter(self, http: aiohttp.ClientSession, endpoint: Endpoint, name: str, path: str) -> None:
-        await self._post(http, endpoint, "load_lora_adapter", {"lora_name": name, "lora_path": path})
+        await self._post(
+            http, endpoint, "load_lora_adapter", {"lora_name": name, "lora_path": path}, "already been loaded"
+        )
 
     async def unload_adapter(self, http: aiohttp.ClientSession, endpoint: Endpoint, name: str) -> None:
-        await self._post(http, endpoint, "unload_lora_adapter", {"lora_name": name})
+        await self._post(http, endpoint, "unload_lora_adapter", {"lora_name": name}, "cannot be found")
 
-    async def _post(self, http: aiohttp.ClientSession, endpoint: Endpoint, path: str, body: dict[str, str]) -> None:
+    async def loaded_adapters(self, http: aiohttp.ClientSession, endpoint: Endpoint) -> set[str]:
+        return set(await list_models(http, endpoint)) - {endpoint.model}
+
+    async def _post(
+        self, http: aiohttp.ClientSession, endpoint: Endpoint, path: str, body: dict[str, str], so_already: str
+    ) -> None:
+        """`so_already`: how it says that there is nothing to do; its status means other things, too."""
         url = f"{endpoint.base_url.rstrip('/')}/{path}"
-        async with http.post(url, json=body, headers=endpoint.headers(), raise_for_status=True) as reply:
-            await reply.read()
+        async with http.post(url, json=body, headers=endpoint.headers()) as reply:
+            if so_already not in await reply.text():
+                reply.raise_for_status()

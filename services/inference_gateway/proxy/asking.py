@@ -41,23 +41,30 @@ class Asking:
         """False for what is no text, and where the client itself says `store: false`."""
         return self.operation != EMBEDDINGS and self.fields.get("store") is not False
 
-    def body_for(self, upstream_model: str, stream_usage: bool) -> bytes:
-        """What the engine gets. `stream_usage`: it knows `stream_options`."""
+    def body_for(self, upstream_model: str, stream_usage: bool, lora: list[dict[str, Any]] | None = None) -> bytes:
+        """What the engine gets. `stream_usage`: it knows `stream_options`. `lora`: how much each of its adapters counts,
+        whatever the client itself says of them.
+        """
         force = self.stream and stream_usage and not self.wants_usage
-        body = _swapped(self.raw, self.model, upstream_model) if self._patchable(force) else None
+        body = _swapped(self.raw, self.model, upstream_model) if self._patchable(force, lora is not None) else None
         if body is None:
-            return self._written_anew(upstream_model, force)
+            return self._written_anew(upstream_model, force, lora)
+        if lora is not None:
+            body = body.replace(b"{", b'{"lora":%b,' % json.dumps(lora).encode(), 1)
         return body.replace(b"{", b"{" + USAGE_OPTION, 1) if force else body
 
-    def _patchable(self, force: bool) -> bool:
+    def _patchable(self, force: bool, adapted: bool) -> bool:
         return (
             self.raw[:1] == b"{"
             and not ESCAPED_LETTER.search(self.raw)
             and not (force and b'"stream_options"' in self.raw)
+            and not (adapted and b'"lora"' in self.raw)
         )
 
-    def _written_anew(self, upstream_model: str, force: bool) -> bytes:
+    def _written_anew(self, upstream_model: str, force: bool, lora: list[dict[str, Any]] | None) -> bytes:
         fields = self.fields | {"model": upstream_model}
+        if lora is not None:
+            fields["lora"] = lora
         if force:
             fields["stream_options"] = (fields.get("stream_options") or {}) | {"include_usage": True}
         return json.dumps(fields, separators=(",", ":")).encode()

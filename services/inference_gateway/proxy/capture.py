@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from services.inference_gateway.proxy import answering, tools, tracing
+from services.inference_gateway.proxy import adapters, answering, tools, tracing
 from services.inference_gateway.proxy.records import CompletionRecord
 from services.inference_gateway.proxy.snapshot import Key
 from services.inference_gateway.proxy.wire import Request
@@ -24,14 +24,15 @@ def record_of(exchange: Exchange, request: Request, key: Key, now: float, error:
     if answer.finish_reason == answering.UPSTREAM_ERROR:
         error = answering.UPSTREAM_ERROR
     project, first = exchange.deployment.project, answer.first_token
+    weights = adapters.on(target, exchange.wish.adapter) or target  # what was learnt last made the answer
     place = tracing.place_of(project, exchange.id, request.headers)
     return CompletionRecord(
         id=exchange.id,
         project=project,
         deployment=exchange.deployment.resource,
         target=target.target,
-        model_version=target.model_version,
-        variant=target.variant,
+        model_version=weights.model_version,
+        variant=weights.variant,
         api_key=key.name,
         messages=messages,
         parameters=ask.parameters(),

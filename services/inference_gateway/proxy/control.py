@@ -76,10 +76,17 @@ SpansSink = Callable[[SpansCall], Awaitable[tuple[int, Any]]]
 KeyQuestion = Callable[[str], Awaitable[bool]]
 # Starts an engine for the target of that id.
 WakeCall = Callable[[str], Awaitable[None]]
+# Has the engine of the replica of that id load an adapter. Returns why it cannot; empty if it has it.
+AdapterCall = Callable[[str, str], Awaitable[str]]
 
 
 async def nobody_sleeps(_: str) -> None:
     """For a control plane whose targets never do."""
+
+
+async def no_adapters(_: str, __: str) -> str:
+    """For a control plane whose engines have none."""
+    return "there are no adapters"
 
 
 class ControlFailed(Exception):
@@ -189,7 +196,7 @@ class _PassedOn:
 
 class ControlServer:
     """The control plane's end: `on_feedback` and `on_spans` decide, `knows_key` answers, `on_status` listens, `on_stored`
-    keeps, `on_wake` wakes."""
+    keeps, `on_wake` wakes, `on_adapter` loads."""
 
     def __init__(
         self,
@@ -201,6 +208,7 @@ class ControlServer:
         on_status: Callable[[WorkerStatus], None],
         on_stored: StoredSink,
         on_wake: WakeCall = nobody_sleeps,
+        on_adapter: AdapterCall = no_adapters,
     ) -> None:
         self._path = path
         self._on_stored = on_stored
@@ -209,6 +217,7 @@ class ControlServer:
         self._knows_key = knows_key
         self._on_status = on_status
         self._on_wake = on_wake
+        self._on_adapter = on_adapter
         self._server = Server(self, settings)
 
     async def start(self) -> None:
@@ -224,7 +233,7 @@ class ControlServer:
         self._path.unlink(missing_ok=True)
 
     def admit(self, request: Request) -> None:
-        paths = ("/feedback", "/spans", "/key", "/status", "/wake", stored.PATH)
+        paths = ("/feedback", "/spans", "/key", "/status", "/wake", "/adapter", stored.PATH)
         if request.method != "POST" or request.path not in paths:
             raise errors.unknown_path(request.path)
 
@@ -239,6 +248,10 @@ class ControlServer:
             await self._on_wake(request.body.decode())
             reply.send(200, b"{}")
             return
+        if request.path == "/adapter":
+            reason = await self._on_adapter(*_adapter(request.body))
+            reply.send(503 if reason else 200, json.dumps({"reason": reason}).encode())
+            return
         if request.path == "/key":
             reply.send(200 if await self._knows_key(request.body.decode()) else 404, b"{}")
             return
@@ -252,6 +265,11 @@ class ControlServer:
             said = _envelope(request, "project", "api_key", "role")
             status, answer = await self._on_feedback(FeedbackCall(**said, body=request.body))
         reply.send(status, json.dumps(answer).encode())
+
+
+def _adapter(body: bytes) -> tuple[str, str]:
+    asked = json.loads(body)
+    return str(asked["replica"]), str(asked["adapter"])
 
 
 def _envelope(request: Request, *names: str) -> dict[str, str]:

@@ -133,6 +133,13 @@ def unknown_version(model: str, version: str, known: list[str]) -> ApiError:
     return ApiError(404, "model_version_not_found", message, param="model")
 
 
+def unknown_adapter(model: str, adapter: str, known: list[str]) -> ApiError:
+    names = ", ".join(f"{model}:{each}" for each in known[:10]) + (" …" if len(known) > 10 else "")
+    hint = f"There are {names}." if known else "It has none that this key may use."
+    message = f"The deployment '{model}' has no adapter '{adapter[:100]}', or this key may not use it. {hint}"
+    return ApiError(404, "adapter_not_found", message, param="model")
+
+
 def body_too_large(limit: int) -> ApiError:
     message = f"The body is larger than {limit:,} bytes. Send a smaller one, or raise GYRE_PROXY_MAX_BODY_BYTES."
     return ApiError(413, "body_too_large", message, close=True)

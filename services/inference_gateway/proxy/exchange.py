@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from services.inference_gateway.engines.wire import OPENAI, WIRES
-from services.inference_gateway.proxy import answering, errors, fairness, fallbacks, wire
+from services.inference_gateway.proxy import adapters, answering, errors, fairness, fallbacks, hot_adapters, wire
 from services.inference_gateway.proxy.answering import Answer, StreamRewriter
 from services.inference_gateway.proxy.asking import Asking
 from services.inference_gateway.proxy.attempt import Attempt, Refusal, TooSlow
@@ -206,12 +206,21 @@ class Exchange:
 
     async def _ask(self, target: Target) -> None:
         """Asks one target; a kept connection that died in the meantime is no fault of it, and is replaced once."""
+        hot = bool(self.wish.adapter) and target.engine in hot_adapters.ENGINES
+        if hot:
+            await self.gateway.hot_adapters.ready(target, self.wish.adapter)
         turn = self.gateway.turns.of(target).turn(self.deployment.project, self.work, self._used_work, self.aside)
         if self.gateway.shadows.running:
             self.gateway.shadows.give_way(target)
         with self.gateway.router.running(target):
             async with turn:
-                await self._ask_on(target)
+                try:
+                    await self._ask_on(target)
+                except Refusal as refusal:
+                    if not hot or refusal.status != 404:
+                        raise
+                    await self.gateway.hot_adapters.again(target, self.wish.adapter)
+                    await self._ask_on(target)
 
     async def _ask_on(self, target: Target) -> None:
         pool, base_path = self.gateway.pools.of(target.base_url, target.chosen_by_user)
@@ -243,7 +252,11 @@ class Exchange:
         """The bytes for one engine: our own headers, for the client's key and cookies are none of its business."""
         engine = WIRES.get(target.engine, OPENAI)
         path = base_path + engine.paths[self.asking.operation]
-        body = self.asking.body_for(target.upstream_model or self.deployment.name, engine.stream_usage)
+        model, lora = target.upstream_model or self.deployment.name, None
+        if target.adapters:
+            said = adapters.said_to_engine(target, self.wish.adapter)
+            model, lora = said.get("model", model), said.get("lora")
+        body = self.asking.body_for(model, engine.stream_usage, lora)
         head = (
             f"POST {path} HTTP/1.1\r\nhost: {pool.authority}\r\ncontent-type: application/json\r\n"
             f"content-length: {len(body)}\r\n"
@@ -326,9 +339,10 @@ class Exchange:
             self._patience.reschedule(None)
 
     def _told(self) -> dict[str, str]:
-        """Headers of an answer: which version gave it, beside what every reply has."""
+        """Headers of an answer: which version and adapter gave it, beside what every reply has."""
         version = self.target.version if self.target else ""
-        return self.headers | {VERSION_HEADER: version} if version else self.headers
+        told = self.headers | {VERSION_HEADER: version} if version else self.headers
+        return told | {adapters.HEADER: self.wish.adapter} if self.wish.adapter else told
 
 
 class _Stale(UpstreamError):

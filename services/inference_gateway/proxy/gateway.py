@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from services.inference_gateway.proxy import (
+    adapters,
     answering,
     asking,
     dialects,
@@ -29,6 +30,7 @@ from services.inference_gateway.proxy.control import ControlClient, ControlFaile
 from services.inference_gateway.proxy.dialects import Dialect
 from services.inference_gateway.proxy.errors import ApiError
 from services.inference_gateway.proxy.exchange import Exchange
+from services.inference_gateway.proxy.hot_adapters import HotAdapters
 from services.inference_gateway.proxy.ledger import Ledger
 from services.inference_gateway.proxy.limits import Limiter
 from services.inference_gateway.proxy.metrics import Metrics
@@ -91,6 +93,7 @@ class Gateway:
         self.limiter = Limiter(ledger, settings.assumed_answer_tokens)
         self.usage = UsageMeter()
         self._newcomers = Newcomers(control, clock)
+        self.hot_adapters = HotAdapters(control, settings, clock)
         self.sleepers = Sleepers(control, settings, clock, metrics.woken_seconds.observe)
         self._uploads = Uploads(paths.uploads, settings.max_upload_bytes, settings.max_uploads)
         self._parts = PartWriter(paths.batches)
@@ -102,6 +105,7 @@ class Gateway:
         known = {target.id for target in targets} | {target.target for target in targets}
         self.router.forget_others(known)
         self.turns.forget_others(known)
+        self.hot_adapters.forget_others(known)
         self.pools.forget_others({(target.base_url, target.chosen_by_user) for target in targets})
         self.shadows.use(snapshot)
         self.router.outliers.use(snapshot)
@@ -154,12 +158,13 @@ class Gateway:
         reply.send(200 if ready else 503, json.dumps({"status": status, "snapshot_revision": revision}).encode())
 
     async def models(self, request: Request, reply: Reply) -> None:
-        listed = [_model(each) for each in self._routes().models_of(self._project(request)) if each.targets]
+        deployments = self._routes().models_of(self._project(request))
+        listed = [model for each in deployments if each.targets for model in _models(each, _known(request))]
         reply.send(200, json.dumps({"object": "list", "data": listed}).encode(), wire.request_id())
 
     async def model(self, request: Request, reply: Reply) -> None:
         name = unquote(request.path[len(MODELS) + 1 :])
-        deployment, _ = routing.resolve(self._routes(), self._project(request), name, {})
+        deployment, _ = routing.resolve(self._routes(), self._project(request), name, {}, _known(request).name)
         reply.send(200, json.dumps(_model(deployment) | {"id": name}).encode(), wire.request_id())
 
     async def chat(self, request: Request, reply: Reply) -> None:
@@ -219,7 +224,7 @@ class Gateway:
             ask = dialect.parse(request.body)
             request.body = b""  # `ask` has it
             line = parts.line_of(request, ask.stream) if key.batch else 0
-            deployment, wish = routing.resolve(snapshot, project, ask.model, request.headers)
+            deployment, wish = routing.resolve(snapshot, project, ask.model, request.headers, key.name)
         except ApiError as error:  # what is wrong counts as well
             error.headers = error.headers | self.limiter.count_request(key, project, limits)
             raise
@@ -414,6 +419,13 @@ def _known(request: Request) -> Key:
     if request.caller is None:
         raise errors.missing_key()
     return request.caller
+
+
+def _models(deployment: Deployment, key: Key) -> list[dict[str, Any]]:
+    """The base, and each adapter on it that `key` may use."""
+    base = _model(deployment)
+    usable = adapters.usable_by(deployment, key.name) if deployment.adapters else ()
+    return [base, *(base | {"id": f"{deployment.name}:{name}"} for name in usable)]
 
 
 def _model(deployment: Deployment) -> dict[str, Any]:

@@ -34,12 +34,14 @@ from prometheus_client.registry import Collector
 
 from services.inference_gateway.proxy import compiling
 from services.inference_gateway.proxy.control import (
+    AdapterCall,
     ControlServer,
     FeedbackSink,
     KeyQuestion,
     SpansSink,
     WakeCall,
     WorkerStatus,
+    no_adapters,
     nobody_sleeps,
 )
 from services.inference_gateway.proxy.outcomes import Outcomes
@@ -79,6 +81,7 @@ class ProxyPool:
         knows_key: KeyQuestion,
         on_stored: StoredSink,
         on_wake: WakeCall = nobody_sleeps,
+        on_adapter: AdapterCall = no_adapters,
         registry: CollectorRegistry | None = None,
     ) -> None:
         self._settings = settings
@@ -89,7 +92,7 @@ class ProxyPool:
         registry.register(ProxyMetrics(paths.metrics))
         self._control_path = _socket_path(paths.control)
         self._control = ControlServer(
-            self._control_path, settings, on_feedback, on_spans, knows_key, self._heard, on_stored, on_wake
+            self._control_path, settings, on_feedback, on_spans, knows_key, self._heard, on_stored, on_wake, on_adapter
         )
         self._shipper = Shipper(paths.spool, paths.dead, record, settings, registry)
         self._usage_shipper = UsageShipper(paths.usage, store_usage)

@@ -11,7 +11,7 @@ import random
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from services.inference_gateway.proxy import balance, errors
+from services.inference_gateway.proxy import adapters, balance, errors
 from services.inference_gateway.proxy.outcomes import Counting
 from services.inference_gateway.proxy.outliers import Ejection, Outliers
 from services.inference_gateway.proxy.sessions import Session, SessionLedger, position, session_of
@@ -40,28 +40,38 @@ class Wish:
     version: str = ""
     session: Session | None = None
     began: bool = False
+    adapter: str = ""
 
 
-def resolve(snapshot: Snapshot, project: str, model: str, headers: Mapping[str, str]) -> tuple[Deployment, Wish]:
-    """The deployment that `model` means in `project`, and what the request wishes: a version (`name@version`, or the
-    header) comes before a session.
+def resolve(
+    snapshot: Snapshot, project: str, model: str, headers: Mapping[str, str], key: str = ""
+) -> tuple[Deployment, Wish]:
+    """The deployment that `model` means in `project`, and what a request of `key` (its name) wishes: a version
+    (`name@version`, or the header) comes before a session; an adapter (`name:adapter`, or the header) goes with both.
 
     Raises: ApiError 404 that lists what there is.
     """
-    name, version = model, headers.get(VERSION_HEADER, "")
+    name, version, adapter = model, headers.get(VERSION_HEADER, ""), headers.get(adapters.HEADER, "")
     deployment = snapshot.deployments.get((project, name))
     if deployment is None and "@" in model:
         name, _, version = model.rpartition("@")
         deployment = snapshot.deployments.get((project, name))
+    names_version = name != model
+    if deployment is None and ":" in name:
+        name, _, adapter = name.partition(":")
+        deployment = snapshot.deployments.get((project, name))
     if deployment is None:
         raise errors.unknown_model(model, [each.name for each in snapshot.models_of(project)])
-    if version or name != model:
+    if adapter or deployment.adapters:
+        adapter = adapters.chosen(deployment, adapter, key)
+    if version or names_version:
         versions = sorted({each.version for each in deployment.targets if each.state is not TargetState.DRAINING})
         if version not in versions:
             raise errors.unknown_version(name, version, [f"{name}@{each}" for each in versions if each])
-        return deployment, Wish(version)
+        return deployment, Wish(version, adapter=adapter)
     given = headers.get(SESSION_HEADER, "")
-    return deployment, Wish(session=session_of(project, name, given) if given else None)
+    spoken_to = f"{name}:{adapter}" if adapter else name
+    return deployment, Wish(session=session_of(project, spoken_to, given) if given else None, adapter=adapter)
 
 
 class Running:
@@ -117,7 +127,7 @@ class Router:
         """
         if wish.session and self._sessions is not None:
             return self._of_session(deployment, wish, wish.session, self._sessions, tried, prefix)
-        return self._pick(self._usable(deployment, wish.version, tried), self._random.random(), prefix)
+        return self._pick(self._usable(deployment, wish.version, wish.adapter, tried), self._random.random(), prefix)
 
     def _of_session(
         self,
@@ -133,7 +143,7 @@ class Router:
         """
         there: dict[str, list[Target]] = {}
         for each in deployment.targets:
-            if each.state is not TargetState.DRAINING:
+            if each.state is not TargetState.DRAINING and (not wish.adapter or adapters.on(each, wish.adapter)):
                 there.setdefault(each.target, []).append(each)
 
         def is_spent(target: str) -> bool:
@@ -143,7 +153,7 @@ class Router:
             if not is_spent(before):
                 return before
             wish.began = True
-            new = self._pick(self._usable(deployment, "", tried), position(session), prefix)
+            new = self._pick(self._usable(deployment, "", wish.adapter, tried), position(session), prefix)
             return new.target if new else ""
 
         known = ledger.target_of(session)
@@ -156,13 +166,14 @@ class Router:
         replicas = [each for each in there.get(known, ()) if each.id not in tried]
         return self._pick(replicas, 0.0, lambda: session)  # its own replica has what was said before in its cache
 
-    def _usable(self, deployment: Deployment, version: str, tried: Collection[str]) -> list[Target]:
+    def _usable(self, deployment: Deployment, version: str, adapter: str, tried: Collection[str]) -> list[Target]:
         return [
             each
             for each in deployment.targets
             if each.state is not TargetState.DRAINING
             and each.id not in tried
             and (each.version == version if version else each.weight > 0)
+            and (not adapter or adapters.on(each, adapter) is not None)
         ]
 
     def _pick(self, usable: Sequence[Target], at: float, prefix: Callable[[], bytes]) -> Target | None:

@@ -13,7 +13,7 @@ import time
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
-from services.inference_gateway.proxy import comparing
+from services.inference_gateway.proxy import adapters, comparing
 from services.inference_gateway.proxy.asking import EMBEDDINGS
 from services.inference_gateway.proxy.exchange import Exchange
 from services.inference_gateway.proxy.records import CompletionRecord
@@ -54,6 +54,8 @@ class Shadows:
         seconds = self._gateway.clock() - live.asked
         for group in self.plans.get((live.deployment.project, live.deployment.name), ()):
             target = min(group, key=lambda each: self._gateway.router.in_flight.get(each.id, 0))
+            if live.wish.adapter and adapters.on(target, live.wish.adapter) is None:
+                continue
             if live.target.target == target.target or not _is_chosen(live, target):
                 continue
             if not self._has_room(target):

@@ -59,6 +59,17 @@ class Project:
 
 
 @dataclass(frozen=True, slots=True)
+class Adapter:
+    """What is added to a base for those who ask for it by `name`; where `keys` has names of keys, for these alone."""
+
+    name: str
+    variant: str = ""
+    model_version: str = ""
+    digest: str = ""
+    keys: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Target:
     """One engine behind a deployment: a replica (`address`, host:port) or an engine that ran before (`upstream_url`).
 
@@ -67,7 +78,7 @@ class Target:
     known, and nobody waits here for one. `replica_of` is what it is one of several replicas of, empty for one that is
     alone: they share a weight, and a session may go from one to another. `shadow_percent` of requests that others
     answer are copied to it. `sent_to` is the host of a rented engine, `region` where that computes; both are empty for
-    own hardware.
+    own hardware. The place of each of `adapters` is its number at llama.cpp.
     """
 
     id: str
@@ -88,6 +99,7 @@ class Target:
     shadow_percent: int = 0
     sent_to: str = ""
     region: str = ""
+    adapters: tuple[Adapter, ...] = ()
 
     @property
     def target(self) -> str:
@@ -111,7 +123,8 @@ class Deployment:
 
     `fallbacks` name deployments of its project that answer, in order, where no target of its own can, also after
     `fallback_seconds` without a first byte (0: never for that); the prices are the highest among them. `refused_regions`:
-    those of rented engines that the project does not allow (any more), and which are no targets therefore.
+    those of rented engines that the project does not allow (any more), and which are no targets therefore. `adapters`
+    are those that can be asked for now.
     """
 
     name: str
@@ -123,6 +136,7 @@ class Deployment:
     fallback_input_price: int = 0
     fallback_output_price: int = 0
     refused_regions: tuple[str, ...] = ()
+    adapters: tuple[Adapter, ...] = ()
 
     @property
     def resource(self) -> str:
@@ -239,7 +253,10 @@ class SnapshotFile:
 
 
 def _fields(row: Any) -> dict[str, Any]:
-    return {name: getattr(row, name) for name in row.__slots__}
+    fields = {name: getattr(row, name) for name in row.__slots__}
+    if fields.get("adapters"):
+        fields["adapters"] = [asdict(each) for each in fields["adapters"]]
+    return fields
 
 
 def _limited(fields: dict[str, Any]) -> dict[str, Any]:
@@ -250,6 +267,14 @@ def _limited(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def _deployment(fields: dict[str, Any]) -> Deployment:
-    targets = tuple(Target(**(each | {"state": TargetState(each["state"])})) for each in fields["targets"])
+    targets = tuple(_target(each) for each in fields["targets"])
     lists = {name: tuple(fields.get(name, ())) for name in ("fallbacks", "refused_regions")}
-    return Deployment(**(fields | lists | {"targets": targets}))
+    return Deployment(**(fields | lists | {"targets": targets, "adapters": _adapters(fields)}))
+
+
+def _target(fields: dict[str, Any]) -> Target:
+    return Target(**(fields | {"state": TargetState(fields["state"]), "adapters": _adapters(fields)}))
+
+
+def _adapters(fields: dict[str, Any]) -> tuple[Adapter, ...]:
+    return tuple(Adapter(**(each | {"keys": tuple(each["keys"])})) for each in fields.get("adapters", ()))

@@ -7,7 +7,7 @@ from gyre_kit.auth import Identity, Role
 from gyre_kit.db import Session
 from gyre_kit.testing import ENGINEER, PROJECT, ManualClock, outbox_of
 
-from services.model_registry import aliases, history, service, store, variants
+from services.model_registry import adapters, aliases, history, service, store, variants
 from services.model_registry.models import Model, Variant, VariantState, Version, VersionState
 
 ADMIN = Identity("keys/admin", PROJECT, Role.ADMIN)
@@ -170,3 +170,19 @@ async def test_a_calibrated_variant_is_one_of_its_own_and_names_what_it_was_cali
     ]
     with pytest.raises(variants.CalibrationWithoutEffect):
         await variants.create_variant(session, version.name, "Q8_0", rows)
+
+
+async def test_only_a_version_that_was_trained_here_on_a_base_has_an_adapter(session: Session) -> None:
+    model = await a_model(session)
+    imported = await a_ready_version(session, model)
+    with pytest.raises(adapters.NoAdapter):
+        await adapters.create_adapter(session, imported.name)
+    made = service.Registration(
+        uri="gyre://runs/r/1", digest="sha256:1", run="projects/acme/runs/r", base_version=imported.name
+    )
+    trained = await service.register_version(session, model.name, made)
+    await service.finish_version(session, trained, STORED)
+    adapter = await adapters.create_adapter(session, trained.name)
+    assert (adapter.name, adapter.format) == (f"{trained.name}/variants/adapter", "GGUF_ADAPTER")
+    await variants.fail_variant(session, adapter, "OUT_OF_MEMORY", "")
+    assert (await adapters.create_adapter(session, trained.name)).state == VariantState.CREATING

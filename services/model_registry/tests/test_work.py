@@ -13,7 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from gyre_kit.storage import ObjectStore, key_of
-from gyre_trainers.testing import tiny_llama
+from gyre_trainers.testing import tiny_llama, tiny_lora
+
+from services.model_registry import intake
 
 
 def work(folder: Path, **spec: Any) -> tuple[int, dict[str, Any], str]:
@@ -73,6 +75,24 @@ async def test_a_calibrated_variant_differs_from_the_plain_one_in_its_bytes_alon
     assert calibrated["size_bytes"] == plain["size_bytes"]
     assert calibrated["digest"] != plain["digest"]
     code, refused, _ = work(tmp_path, task="quantise", **wanted, calibration=rows, calibration_digest="sha256:0")
+    assert (code, refused["error"]["reason"]) == (64, "BAD_SOURCE")
+
+
+async def test_the_adapter_of_a_version_becomes_one_file_and_a_version_without_one_is_refused(tmp_path: Path) -> None:
+    model = tiny_llama(tmp_path / "tiny", ["a lamp is broken in the park"] * 20)
+    tiny_lora(tmp_path / "adapter", model, seed=1)
+    store = ObjectStore.from_url(f"file://{tmp_path / 'objects'}")
+    files = {path.name: path for path in model.iterdir()}
+    files |= {f"adapter/{path.name}": path for path in (tmp_path / "adapter").iterdir()}
+    listed = [{"path": name, **await intake.put_blob(store, path)} for name, path in files.items()]
+    trained = await intake.write_manifest(store, listed, {})
+    plain = await intake.write_manifest(store, [each for each in listed if "/" not in str(each["path"])], {})
+
+    code, adapter, errors = work(tmp_path, task="adapter", manifest=trained.uri, digest=trained.digest)
+    assert code == 0, errors
+    path = store.local_path(key_of(adapter["uri"]))
+    assert path is not None and path.read_bytes()[:4] == b"GGUF"
+    code, refused, _ = work(tmp_path, task="adapter", manifest=plain.uri, digest=plain.digest)
     assert (code, refused["error"]["reason"]) == (64, "BAD_SOURCE")
 
 

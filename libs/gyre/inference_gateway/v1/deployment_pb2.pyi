@@ -10,6 +10,7 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from gyre.inference_gateway.v1 import adapter_pb2 as _adapter_pb2
 from gyre.inference_gateway.v1 import replica_pb2 as _replica_pb2
 from gyre.inference_gateway.v1 import rollout_pb2 as _rollout_pb2
 import builtins as _builtins
@@ -30,10 +31,11 @@ class _Engine:
 class _EngineEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Engine.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     ENGINE_UNSPECIFIED: _Engine.ValueType  # 0
-    """LLAMA_CPP where there is no upstream_url, else OPENAI."""
+    """OPENAI where there is an upstream_url; else what loads the variant: VLLM safetensors, LLAMA_CPP GGUF."""
     ENGINE_LLAMA_CPP: _Engine.ValueType  # 1
     """xllamacpp, launched as a workload."""
     ENGINE_VLLM: _Engine.ValueType  # 2
+    """Safetensors; launched as a workload where GYRE_VLLM_PYTHON says where it is installed, or one that runs already."""
     ENGINE_OPENAI: _Engine.ValueType  # 3
     """Any OpenAI-compatible endpoint that runs already."""
     ENGINE_TGI: _Engine.ValueType  # 4
@@ -42,10 +44,11 @@ class Engine(_Engine, metaclass=_EngineEnumTypeWrapper):
     """What speaks the model behind a target."""
 
 ENGINE_UNSPECIFIED: Engine.ValueType  # 0
-"""LLAMA_CPP where there is no upstream_url, else OPENAI."""
+"""OPENAI where there is an upstream_url; else what loads the variant: VLLM safetensors, LLAMA_CPP GGUF."""
 ENGINE_LLAMA_CPP: Engine.ValueType  # 1
 """xllamacpp, launched as a workload."""
 ENGINE_VLLM: Engine.ValueType  # 2
+"""Safetensors; launched as a workload where GYRE_VLLM_PYTHON says where it is installed, or one that runs already."""
 ENGINE_OPENAI: Engine.ValueType  # 3
 """Any OpenAI-compatible endpoint that runs already."""
 ENGINE_TGI: Engine.ValueType  # 4
@@ -233,6 +236,7 @@ class Target(_message.Message):
     COLD_START_SECONDS_FIELD_NUMBER: _builtins.int
     SHADOW_PERCENT_FIELD_NUMBER: _builtins.int
     REGION_FIELD_NUMBER: _builtins.int
+    ADAPTERS_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Unique within the deployment; ULID."""
     state: Global___Target.State.ValueType
@@ -281,6 +285,10 @@ class Target(_message.Message):
     def wake_time(self) -> _timestamp_pb2.Timestamp:
         """When a request last woke it."""
 
+    @_builtins.property
+    def adapters(self) -> _containers.RepeatedCompositeFieldContainer[_adapter_pb2.Adapter]:
+        """What it serves on its base beside the base itself."""
+
     def __init__(
         self,
         *,
@@ -308,10 +316,11 @@ class Target(_message.Message):
         cold_start_seconds: _builtins.float = ...,
         shadow_percent: _builtins.int = ...,
         region: _builtins.str = ...,
+        adapters: _abc.Iterable[_adapter_pb2.Adapter] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["ready_time", b"ready_time", "standby_time", b"standby_time", "wake_time", b"wake_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "cold_start_seconds", b"cold_start_seconds", "engine", b"engine", "failure_message", b"failure_message", "failure_reason", b"failure_reason", "id", b"id", "input_price_microusd", b"input_price_microusd", "model_version", b"model_version", "output_price_microusd", b"output_price_microusd", "places", b"places", "ready_replicas", b"ready_replicas", "ready_time", b"ready_time", "region", b"region", "replicas", b"replicas", "shadow_percent", b"shadow_percent", "standby_time", b"standby_time", "state", b"state", "upstream_key_ref", b"upstream_key_ref", "upstream_model", b"upstream_model", "upstream_url", b"upstream_url", "variant", b"variant", "wake_time", b"wake_time", "weight_percent", b"weight_percent", "workload", b"workload"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["adapters", b"adapters", "address", b"address", "cold_start_seconds", b"cold_start_seconds", "engine", b"engine", "failure_message", b"failure_message", "failure_reason", b"failure_reason", "id", b"id", "input_price_microusd", b"input_price_microusd", "model_version", b"model_version", "output_price_microusd", b"output_price_microusd", "places", b"places", "ready_replicas", b"ready_replicas", "ready_time", b"ready_time", "region", b"region", "replicas", b"replicas", "shadow_percent", b"shadow_percent", "standby_time", b"standby_time", "state", b"state", "upstream_key_ref", b"upstream_key_ref", "upstream_model", b"upstream_model", "upstream_url", b"upstream_url", "variant", b"variant", "wake_time", b"wake_time", "weight_percent", b"weight_percent", "workload", b"workload"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -38,8 +38,8 @@ class DeploymentServiceStub:
     CreateDeployment: _grpc.UnaryUnaryMultiCallable[_deployment_service_pb2.CreateDeploymentRequest, _deployment_pb2.Deployment]
     """Returns it PENDING; replicas come up by workloads. ALREADY_EXISTS (DEPLOYMENT_EXISTS); INVALID_ARGUMENT
     (INVALID_SLUG, TARGETS_REQUIRED, BAD_WEIGHTS, BAD_SCALE, UPSTREAM_REFUSED); NOT_FOUND (VARIANT_NOT_FOUND,
-    ALIAS_NOT_FOUND); FAILED_PRECONDITION (VARIANT_NOT_READY, FORMAT_UNSUPPORTED, LICENCE_REFUSED, REGION_REFUSED,
-    TOO_LARGE_FOR_FLAVORS).
+    ALIAS_NOT_FOUND); FAILED_PRECONDITION (VARIANT_NOT_READY, FORMAT_UNSUPPORTED, ENGINE_NOT_LAUNCHED,
+    LICENCE_REFUSED, REGION_REFUSED, TOO_LARGE_FOR_FLAVORS).
     """
     GetDeployment: _grpc.UnaryUnaryMultiCallable[_deployment_service_pb2.GetDeploymentRequest, _deployment_pb2.Deployment]
     """NOT_FOUND (DEPLOYMENT_NOT_FOUND), also for a name of another project."""
@@ -75,8 +75,8 @@ class DeploymentServiceAsyncStub(DeploymentServiceStub):
     CreateDeployment: _aio.UnaryUnaryMultiCallable[_deployment_service_pb2.CreateDeploymentRequest, _deployment_pb2.Deployment]  # type: ignore[assignment]
     """Returns it PENDING; replicas come up by workloads. ALREADY_EXISTS (DEPLOYMENT_EXISTS); INVALID_ARGUMENT
     (INVALID_SLUG, TARGETS_REQUIRED, BAD_WEIGHTS, BAD_SCALE, UPSTREAM_REFUSED); NOT_FOUND (VARIANT_NOT_FOUND,
-    ALIAS_NOT_FOUND); FAILED_PRECONDITION (VARIANT_NOT_READY, FORMAT_UNSUPPORTED, LICENCE_REFUSED, REGION_REFUSED,
-    TOO_LARGE_FOR_FLAVORS).
+    ALIAS_NOT_FOUND); FAILED_PRECONDITION (VARIANT_NOT_READY, FORMAT_UNSUPPORTED, ENGINE_NOT_LAUNCHED,
+    LICENCE_REFUSED, REGION_REFUSED, TOO_LARGE_FOR_FLAVORS).
     """
     GetDeployment: _aio.UnaryUnaryMultiCallable[_deployment_service_pb2.GetDeploymentRequest, _deployment_pb2.Deployment]  # type: ignore[assignment]
     """NOT_FOUND (DEPLOYMENT_NOT_FOUND), also for a name of another project."""
@@ -115,8 +115,8 @@ class DeploymentServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_deployment_pb2.Deployment, _abc.Awaitable[_deployment_pb2.Deployment]]:
         """Returns it PENDING; replicas come up by workloads. ALREADY_EXISTS (DEPLOYMENT_EXISTS); INVALID_ARGUMENT
         (INVALID_SLUG, TARGETS_REQUIRED, BAD_WEIGHTS, BAD_SCALE, UPSTREAM_REFUSED); NOT_FOUND (VARIANT_NOT_FOUND,
-        ALIAS_NOT_FOUND); FAILED_PRECONDITION (VARIANT_NOT_READY, FORMAT_UNSUPPORTED, LICENCE_REFUSED, REGION_REFUSED,
-        TOO_LARGE_FOR_FLAVORS).
+        ALIAS_NOT_FOUND); FAILED_PRECONDITION (VARIANT_NOT_READY, FORMAT_UNSUPPORTED, ENGINE_NOT_LAUNCHED,
+        LICENCE_REFUSED, REGION_REFUSED, TOO_LARGE_FOR_FLAVORS).
         """
 
     @_abc_1.abstractmethod

@@ -37,6 +37,8 @@ class Variant(_message.Message):
         """One GGUF file."""
         FORMAT_ADAPTER: Variant._Format.ValueType  # 3
         """A LoRA adapter: adapter_config.json and adapter_model.safetensors, for the version's weights."""
+        FORMAT_GGUF_ADAPTER: Variant._Format.ValueType  # 11
+        """One GGUF file of the LoRA adapter that a run trained; an engine adds it to the version's base while it serves."""
 
     class Format(_Format, metaclass=_FormatEnumTypeWrapper): ...
     FORMAT_UNSPECIFIED: Variant.Format.ValueType  # 0
@@ -46,6 +48,8 @@ class Variant(_message.Message):
     """One GGUF file."""
     FORMAT_ADAPTER: Variant.Format.ValueType  # 3
     """A LoRA adapter: adapter_config.json and adapter_model.safetensors, for the version's weights."""
+    FORMAT_GGUF_ADAPTER: Variant.Format.ValueType  # 11
+    """One GGUF file of the LoRA adapter that a run trained; an engine adds it to the version's base while it serves."""
 
     class _State:
         ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -89,7 +93,7 @@ class Variant(_message.Message):
     CALIBRATION_DIGEST_FIELD_NUMBER: _builtins.int
     SOURCE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """`projects/{project}/models/{slug}/versions/{n}/variants/{id}`, id for example `hf`, `q8-0`, `q4-k-m`, or
+    """`projects/{project}/models/{slug}/versions/{n}/variants/{id}`, id for example `hf`, `q8-0`, `adapter`, or
     `q4-k-m-hotline-1` of one that was calibrated on version 1 of the data set `hotline`.
     """
     display_name: _builtins.str

@@ -33,7 +33,7 @@ class CreateVariantRequest(_message.Message):
     parent: _builtins.str
     """`projects/{project}/models/{slug}/versions/{n}`."""
     format: _variant_pb2.Variant.Format.ValueType
-    """Unspecified means GGUF."""
+    """Unspecified means GGUF. GGUF_ADAPTER takes no quantisation and no calibration."""
     quantisation: _builtins.str
     """For example "Q8_0"."""
     request_id: _builtins.str

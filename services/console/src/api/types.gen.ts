@@ -287,7 +287,8 @@ export type VariantFormat =
   | "FORMAT_UNSPECIFIED"
   | "FORMAT_HF"
   | "FORMAT_GGUF"
-  | "FORMAT_ADAPTER";
+  | "FORMAT_ADAPTER"
+  | "FORMAT_GGUF_ADAPTER";
 
 export type VariantState =
   | "STATE_UNSPECIFIED"
@@ -867,6 +868,14 @@ export interface WorkloadUsage {
   cost_microusd: string;
 }
 
+export interface Adapter {
+  id: string;
+  variant: string;
+  model_version: string;
+  digest: string;
+  keys: string[];
+}
+
 export interface Completion {
   name: string;
   create_time?: string | null;
@@ -952,6 +961,7 @@ export interface Target {
   cold_start_seconds: number;
   shadow_percent: number;
   region: string;
+  adapters: Adapter[];
 }
 
 export interface TargetSpec {

@@ -40,13 +40,22 @@ export function ModelVersionPicker(props: Props) {
   return <Picker {...props} options={options} loading={list.isPending} />;
 }
 
-/** Variants that an engine can serve: every GGUF of every READY version. */
+/** Variants that an engine can serve: every whole GGUF of every READY version. */
 export function VariantPicker(props: Props) {
+  return <VariantsOf {...props} fits={(id) => id !== "hf" && id !== "adapter"} />;
+}
+
+/** Variants that an engine can add to a base. */
+export function AdapterPicker(props: Props) {
+  return <VariantsOf {...props} fits={(id) => id === "adapter"} />;
+}
+
+function VariantsOf({ fits, ...props }: Props & { fits: (id: string) => boolean }) {
   const project = useProject();
   const list = useModelVersions(project);
   const served = (list.data?.versions ?? [])
     .flatMap((version) => version.variants)
-    .filter((one) => lastPart(one) !== "hf");
+    .filter((one) => fits(lastPart(one)));
   const options = served.map((variant) => ({ value: variant, label: shortName(variant) }));
   return <Picker {...props} options={options} loading={list.isPending} />;
 }

@@ -65,8 +65,20 @@ async def start(tmp_path: Path) -> AsyncIterator[Start]:
             async def on_wake(target: str) -> None:
                 running.woken.append(target)
 
+            async def on_adapter(replica: str, adapter: str) -> str:
+                running.loaded.append((replica, adapter))
+                return await running.loads()
+
             control = ControlServer(
-                control_path, chosen, on_feedback, on_spans, knows_key, lambda status: None, running.store, on_wake
+                control_path,
+                chosen,
+                on_feedback,
+                on_spans,
+                knows_key,
+                lambda status: None,
+                running.store,
+                on_wake,
+                on_adapter,
             )
             await control.start()
             stack.push_async_callback(control.stop)
@@ -94,9 +106,9 @@ async def embedder(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[st
 
 
 @asynccontextmanager
-async def replica(folder: Path, model: Path) -> AsyncIterator[str]:
+async def replica(folder: Path, model: Path, **fields: Any) -> AsyncIterator[str]:
     port = free_port()
-    spec = {"port": port, "model_path": str(model), "parallel": 2, "context_size": 1024, "threads": 1}
+    spec = fields | {"port": port, "model_path": str(model), "parallel": 2, "context_size": 1024, "threads": 1}
     (folder / "spec.json").write_text(json.dumps(spec))
     log = (folder / "log").open("wb")
     command = [sys.executable, "-m", "services.inference_gateway.engine", "spec.json"]

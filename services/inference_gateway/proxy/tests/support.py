@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import closing
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -66,6 +66,11 @@ async def stores_nothing(call: StoredCall, reply: Reply) -> None:
     raise unknown_path(call.path)
 
 
+async def at_once() -> str:
+    """An engine that loads whatever it is told to."""
+    return ""
+
+
 @dataclass
 class Running:
     """A gateway that serves on `port`; what it did can be looked at."""
@@ -78,6 +83,8 @@ class Running:
     spans: list[SpansCall] = field(default_factory=list)
     asked_about: list[str] = field(default_factory=list)
     woken: list[str] = field(default_factory=list)
+    loaded: list[tuple[str, str]] = field(default_factory=list)
+    loads: Callable[[], Awaitable[str]] = field(default=at_once)
     knows_key: KeyQuestion = field(default=nobody)
     clients: list[AsyncOpenAI] = field(default_factory=list)
     _seen: int = 0

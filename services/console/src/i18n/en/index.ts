@@ -1,3 +1,4 @@
+import { adapters } from "./adapters";
 import { costs } from "./costs";
 import { datasets } from "./datasets";
 import { evaluations } from "./evaluations";
@@ -17,6 +18,7 @@ import { transfer } from "./transfer";
 import { words } from "./words";
 
 export const en = {
+  ...adapters,
   ...costs,
   ...datasets,
   ...evaluations,

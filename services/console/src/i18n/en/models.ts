@@ -76,6 +76,7 @@ export const models = {
   "alias.by": "Moved by",
   "format.HF": "Safetensors",
   "format.GGUF": "GGUF",
+  "format.GGUF_ADAPTER": "LoRA adapter (GGUF)",
   "card.edit": "Edit the card",
   "card.download": "Download",
   "card.generated": "From facts",

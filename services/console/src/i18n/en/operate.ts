@@ -113,6 +113,7 @@ export const operate = {
   "rpc.DeleteDeployment": "Deleted a deployment",
   "rpc.ShiftTraffic": "Shifted traffic",
   "rpc.RollBack": "Rolled traffic back",
+  "rpc.SetAdapters": "Set adapters",
   "rpc.DeleteCompletion": "Deleted an answer",
   "rpc.SubmitFeedback": "Gave feedback",
   "rpc.ClaimFeedback": "Took feedback into review",

@@ -74,6 +74,7 @@ export const models: Translation<typeof source> = {
   "alias.by": "操作者",
   "format.HF": "Safetensors",
   "format.GGUF": "GGUF",
+  "format.GGUF_ADAPTER": "LoRA 适配器（GGUF）",
   "card.edit": "编辑模型说明",
   "card.download": "下载",
   "card.generated": "依据事实生成",

@@ -116,6 +116,7 @@ export const operate: Translation<typeof source> = {
   "rpc.DeleteDeployment": "删除部署",
   "rpc.ShiftTraffic": "切换流量",
   "rpc.RollBack": "回滚流量",
+  "rpc.SetAdapters": "设置适配器",
   "rpc.DeleteCompletion": "删除回答",
   "rpc.SubmitFeedback": "提交反馈",
   "rpc.ClaimFeedback": "认领反馈",

@@ -21,6 +21,7 @@ import { ResourceTable } from "@/ui/ResourceTable";
 import { State } from "@/ui/State";
 import { useAskToRemove, useConfirm } from "@/ui/useConfirm";
 import { Nothing, Time } from "@/ui/values";
+import { Adapters } from "./Adapters";
 import { CreateDeploymentDrawer, ShiftDrawer } from "./Drawers";
 import { Experiments } from "./Experiments";
 import { FallbackChain } from "./FallbackChain";
@@ -70,6 +71,7 @@ export function Deployments() {
                     </div>
                   ),
                 },
+                { key: "adapters", label: t("adapter.title"), children: <Adapters deployment={one} /> },
                 { key: "shadow", label: t("shadow.title"), children: <Shadows deployment={one} /> },
                 { key: "experiments", label: t("experiment.title"), children: <Experiments deployment={one} /> },
                 { key: "fallbacks", label: t("fallback.title"), children: <FallbackChain deployment={one} /> },

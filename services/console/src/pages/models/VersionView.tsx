@@ -14,6 +14,7 @@ import { Terms } from "@/ui/Terms";
 import { Failure, Trouble } from "@/ui/Trouble";
 import { useAskToRemove, useReport } from "@/ui/useConfirm";
 import { Bytes, Nothing, Time } from "@/ui/values";
+import { AddAdapter } from "./AddAdapter";
 import { Files } from "./Files";
 import { Memory } from "./Memory";
 
@@ -71,7 +72,16 @@ function Variants({ version }: { version: ModelVersion }) {
   const mayRead = useMay("ENGINEER");
   const variants = list.data?.variants ?? [];
   return (
-    <Panel title={t("models.variants")} flush extra={<AddVariant version={version} have={variants} />}>
+    <Panel
+      title={t("models.variants")}
+      flush
+      extra={
+        <span className="row">
+          <AddAdapter version={version} have={variants} />
+          <AddVariant version={version} have={variants} />
+        </span>
+      }
+    >
       {list.isPending ? (
         <div className="panel-body">
           <Skeleton active title={false} />

@@ -1,0 +1,103 @@
+"""`vllm serve` in small: the paths, fields and errors of vLLM 0.32 that Gyre depends on, over nothing that computes.
+
+`test_vllm.py` asks it and, where there is one, the real engine the same questions.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, ClassVar
+
+METRICS = 'vllm:num_requests_running{engine="0",model_name="m"} 0.0\nvllm:num_requests_waiting{engine="0",model_name="m"} 0.0\n'
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    base = ""
+    metrics = METRICS
+    adapters: ClassVar[dict[str, str]] = {}
+
+    def do_GET(self) -> None:
+        if self.path == "/health":
+            self._send(200, b"")
+        elif self.path == "/metrics":
+            self._send(200, self.metrics.encode())
+        elif self.path == "/v1/models":
+            listed = [{"id": name, "object": "model"} for name in (self.base, *self.adapters)]
+            self._json(200, {"object": "list", "data": listed})
+        else:
+            self._json(404, {"detail": "Not Found"})
+
+    def do_POST(self) -> None:
+        asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        answer = {
+            "/v1/chat/completions": self._chat,
+            "/tokenize": self._tokenize,
+            "/v1/load_lora_adapter": self._load,
+            "/v1/unload_lora_adapter": self._unload,
+        }[self.path]
+        answer(asked)
+
+    def _chat(self, asked: dict[str, Any]) -> None:
+        if asked["model"] not in (self.base, *self.adapters):
+            self._error(404, "NotFoundError", f"The model `{asked['model']}` does not exist.")
+            return
+        message = {"role": "assistant", "content": f"I am {asked['model']}"}
+        choice = {"index": 0, "message": message, "finish_reason": "stop"}
+        usage = {"prompt_tokens": 1, "completion_tokens": 3, "total_tokens": 4}
+        fields = {"id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": asked["model"]}
+        self._json(200, fields | {"choices": [choice], "usage": usage})
+
+    def _tokenize(self, asked: dict[str, Any]) -> None:
+        tokens = asked["prompt"].split()
+        self._json(200, {"count": len(tokens), "max_model_len": 512, "tokens": list(range(len(tokens)))})
+
+    def _load(self, asked: dict[str, Any]) -> None:
+        name, path = asked["lora_name"], asked["lora_path"]
+        if name in self.adapters:
+            self._error(400, "InvalidUserInput", f"The lora adapter '{name}' has already been loaded.")
+        elif not (Path(path) / "adapter_config.json").is_file():
+            self._error(404, "NotFoundError", f"Loading lora {name} failed: No adapter found for {path}")
+        else:
+            self.adapters[name] = path
+            self._send(200, f"Success: LoRA adapter '{name}' added successfully.".encode())
+
+    def _unload(self, asked: dict[str, Any]) -> None:
+        if self.adapters.pop(asked["lora_name"], None) is None:
+            self._error(404, "NotFoundError", f"The lora adapter '{asked['lora_name']}' cannot be found.")
+        else:
+            self._send(200, b"Success")
+
+    def _error(self, status: int, kind: str, message: str) -> None:
+        self._json(status, {"error": {"message": message, "type": kind, "param": None, "code": status}})
+
+    def _json(self, status: int, body: dict[str, Any]) -> None:
+        self._send(status, json.dumps(body).encode(), "application/json")
+
+    def _send(self, status: int, body: bytes, kind: str = "text/plain") -> None:
+        self.send_response(status)
+        self.send_header("content-type", kind)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("serve")
+    parser.add_argument("model")
+    for name in ("host", "port", "served-model-name", "max-model-len", "max-num-seqs", "max-loras", "max-cpu-loras"):
+        parser.add_argument(f"--{name}", required=True)
+    parser.add_argument("--max-lora-rank")
+    parser.add_argument("--enable-lora", action="store_true", required=True)
+    given = parser.parse_args()
+    assert (Path(given.model) / "config.json").is_file()
+    Handler.base = given.served_model_name
+    ThreadingHTTPServer((given.host, int(given.port)), Handler).serve_forever()
+
+
+if __name__ == "__main__":
+    main()
