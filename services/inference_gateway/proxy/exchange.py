@@ -27,6 +27,7 @@ from services.inference_gateway.proxy.turns import Busy
 from services.inference_gateway.proxy.upstream import ClosedEarly, ConnectFailed, Garbage, UpstreamError
 
 if TYPE_CHECKING:
+    from services.inference_gateway.proxy.care import Care
     from services.inference_gateway.proxy.gateway import Gateway
 
 JSON, STREAM = "application/json", "text/event-stream"
@@ -36,8 +37,9 @@ class Exchange:
     """`answer` and `target` tell afterwards what came of it; `status` is what the client got (499: it left)."""
 
     __slots__ = (
-        "_attempt", "_late", "_patience", "_rewriter", "_task", "answer", "asked", "asking", "deployment", "dialect",
-        "gateway", "headers", "id", "on_begin", "on_whole", "place", "reply", "started", "target", "trace", "wish", "work",
+        "_attempt", "_late", "_patience", "_rewriter", "_task", "answer", "asked", "asking", "care", "deployment",
+        "dialect", "gateway", "headers", "id", "is_free", "on_begin", "on_whole", "place", "reply", "started", "target",
+        "trace", "wish", "work",
     )  # fmt: skip
 
     def __init__(
@@ -67,6 +69,8 @@ class Exchange:
         self.on_begin: Callable[[], None] | None = None
         self.on_whole: Callable[[], None] | None = None
         self.work = 0
+        self.care: Care | None = None  # what the project's policy does to the answer
+        self.is_free = False  # it came from the cache
         self.started = self.asked = gateway.clock()
         self._attempt: Attempt | None = None
         self._task: asyncio.Task[None] | None = None
@@ -284,6 +288,8 @@ class Exchange:
             self.id, self.asking, self.gateway.clock, self.gateway.settings.max_response_bytes
         )
         self.answer = self._rewriter.answer
+        if self.care is not None:
+            self.care.begin()
         return self._rewriter
 
     def whole(self) -> None:
@@ -294,6 +300,9 @@ class Exchange:
 
     def send_whole(self, raw: bytes) -> None:
         """Raises: Garbage."""
+        if self.care is not None:
+            self.care.begin()
+            raw = self.care.whole(raw)
         body, self.answer = self.dialect.whole(raw, self.id, self.asking)
         self.whole()
         self._begins()

@@ -16,16 +16,20 @@ from services.inference_gateway.proxy import (
     asking,
     dialects,
     errors,
+    exact_cache,
     redaction,
     routing,
     spans,
+    templates,
     upstream_keys,
     wire,
 )
 from services.inference_gateway.proxy.capture import record_of
+from services.inference_gateway.proxy.care import Care
 from services.inference_gateway.proxy.control import ControlClient, ControlFailed
 from services.inference_gateway.proxy.dialects import Dialect
 from services.inference_gateway.proxy.errors import ApiError
+from services.inference_gateway.proxy.exact_cache import ExactCache
 from services.inference_gateway.proxy.exchange import Exchange
 from services.inference_gateway.proxy.ledger import Ledger
 from services.inference_gateway.proxy.limits import Limiter
@@ -77,6 +81,7 @@ class Gateway:
         self.turns = AllTurns(settings, clock)
         self.shadows = Shadows(self)
         self.sent_out = SentOut(metrics.sent_out)
+        self.cache = ExactCache(settings.cache_bytes, clock)
         self.snapshot: Snapshot | None = None
         self.draining = False
         self._records = records
@@ -93,7 +98,7 @@ class Gateway:
         known = {target.id for target in targets} | {target.target for target in targets}
         self.router.forget_others(known)
         self.turns.forget_others(known)
-        self.pools.forget_others({(target.base_url, target.chosen_by_user) for target in targets})
+        self.pools.forget_others({(target.base_url, target.chosen_by_user) for target in targets} | snapshot.hooks())
         self.shadows.use(snapshot)
         self.router.outliers.use(snapshot)
         self.metrics.snapshot_revision.set(snapshot.revision)
@@ -187,6 +192,9 @@ class Gateway:
         limits = snapshot.limits_of(project)
         try:
             ask = dialect.parse(request.body)
+            policy = snapshot.policy_of(project)
+            if ask.template is not None:
+                templates.fill(ask, policy, project)
             deployment, wish = routing.resolve(snapshot, project, ask.model, request.headers)
         except ApiError as error:  # what is wrong counts as well
             error.headers = error.headers | self.limiter.count_request(key, project, limits)
@@ -199,9 +207,11 @@ class Gateway:
             exchange.on_whole = lambda: self._record(exchange, request, key, "")
         if self._exporter is not None:
             self._exporter.begin(exchange, request)
+        if policy is not None:
+            exchange.care = Care(policy, exchange, request.headers.get(exact_cache.HEADER, ""))
         error_type = "cancelled"
         try:
-            await exchange.run()
+            await (exchange.run() if exchange.care is None else exchange.care.run())
             error_type = answering.UPSTREAM_ERROR if exchange.answer.finish_reason == answering.UPSTREAM_ERROR else ""
         except ApiError as error:
             error_type = error.code
@@ -212,7 +222,7 @@ class Gateway:
             raise
         finally:
             exchange.answer.settle()
-            hold.settle(exchange.answer, exchange.target, reply.started)
+            hold.settle(exchange.answer, exchange.target, exchange.reply.started and not exchange.is_free)
             self._note(exchange, request, project, error_type)
             is_told = reply.started or error_type != "cancelled"
             if exchange.on_whole is not None and is_told:  # it never came to its end
