@@ -59,8 +59,6 @@ class Care:
             self._look_for_injection(ask, guardrails.injection)
         if guardrails.prompt_data != ALLOW:
             self._look_for_personal_data(ask, guardrails.prompt_data)
-        if self.findings:
-            self._exchange.headers[HEADER] = ", ".join(self.findings)
 
     def _look_for_injection(self, ask: Asking, action: str) -> None:
         rules = injection.signs("\n".join(injection.from_outside(ask.fields.get("messages") or [])))
@@ -115,13 +113,13 @@ class Care:
         """Nothing goes out before the hook has seen all of it, and what is kept of it says what the hook said."""
         exchange, real, keep = self._exchange, self._exchange.reply, self._exchange.on_whole
         held = exchange.reply = _Held()
-        exchange.on_whole = None
+        exchange.on_whole, real.on_look = None, held.look
         try:
             await self._answer()
             if exchange.asking.operation != EMBEDDINGS:
                 await self._ask_hook(asked, "after", {"answer": exchange.answer.text})
         finally:
-            exchange.on_whole = keep
+            exchange.on_whole, real.on_look = keep, None
         exchange.whole()
         exchange.reply = real
         held.play(real)
@@ -159,6 +157,8 @@ class Care:
             return False
         self._count_cache("hit")
         exchange.target, exchange.is_free = target, not caching.billed
+        if exchange.is_free:
+            exchange.on_begin = None
         exchange.headers[exact_cache.HEADER] = "hit"
         if ask.stream:
             self._stream(exact_cache.as_stream(answer, ask.operation))
@@ -220,6 +220,7 @@ class Care:
         finding = f"{what}:{action}"
         if finding not in self.findings:
             self.findings.append(finding)
+            self._exchange.headers[HEADER] = ", ".join(self.findings)
             self._exchange.gateway.metrics.guardrails.labels(self._exchange.deployment.project, what, action).inc()
 
     def _count_cache(self, result: str) -> None:
@@ -236,6 +237,11 @@ class _Held(Unseen):
         self._headers: dict[str, str] = {}
         self._body: list[bytes] = []
         self.on_look = None
+
+    def look(self, now: float) -> None:
+        """The client's own reply is looked at; what takes too long is behind this one."""
+        if self.on_look is not None:
+            self.on_look(now)
 
     def send(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
         super().send(status, body, headers)

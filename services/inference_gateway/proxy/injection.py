@@ -24,7 +24,7 @@ RULES = {
         r"\b(?:ignore|disregard|forget) (?:everything|anything|all)\b.{0,25}\b(?:above|before|previous(?:ly)?|said|told)\b",
         r"\b(?:instead of|rather than) (?:following|obeying|doing|answering) (?:the|your|what)\b.{0,30}\b(?:instructions?|user|question|task)\b",
         rf"\b(?:new|updated|real|actual|revised) {_RULES}\b ?(?::|follow|are\b|override|replace)",
-        r"(?:忽略|无视|忘记|忘掉|抛开|不要理会|不用理会|不要遵守|不再遵守|覆盖).{0,12}(?:指令|指示|提示|规则|要求|设定|限制|命令)",
+        r"(?:忽略|无视|忘记|忘掉|抛开|不要理会|不用理会|不要遵守|不再遵守|覆盖).{0,12}(?:指令|指示|提示|规则|要求|设定|限制|命令)(?!灯)",
         r"(?:新的|最新|真正的)(?:系统)?(?:指令|指示|任务|规则)(?:是|如下|[::])",
     ),
     "role": (
@@ -46,8 +46,7 @@ RULES = {
         r"(?:输出|显示|告诉|透露|重复|泄露|打印|说出|写出|附上).{0,12}(?:系统提示|提示词|你的指令|密钥|密码|口令|令牌|凭证|对话记录|聊天记录)",
     ),
     "send": (
-        r"\b(?:send|post|upload|forward|e-?mail|exfiltrate|transmit|submit|append|leak)\b.{0,80}\b(?:to|at|into|via)\b.{0,20}(?:https?://|\S{1,40}@\S{1,40}\.)"
-        r"(?=.{0,200})",
+        r"\b(?:send|post|upload|forward|e-?mail|exfiltrate|transmit|submit|append|leak)\b.{0,80}\b(?:to|at|into|via)\b.{0,20}(?:https?://|\S{1,40}@\S{1,40}\.)",
         r"!\[[^\]\n]{0,80}\]\(https?://[^)\s]{1,200}[?&][^)\s]{0,80}=[^)\s]{0,20}(?:\{|\[|<|data|secret|history|summary)",
         r"\bcurl\b.{0,60}\|\s*(?:ba|z)?sh\b",
         r"(?:发送|转发|上传|发到|发给|提交|邮件).{0,40}(?:https?://|[\w.]+@[\w.]+)",
@@ -67,8 +66,7 @@ RULES = {
 PATTERNS = {rule: re.compile("|".join(patterns)) for rule, patterns in RULES.items()}
 # Where a prompt says itself that a part of it was retrieved.
 RETRIEVED = re.compile(
-    r"<(context|documents?|sources?|retrieved|passages?|search_results?|webpage|file)\b[^>]{0,200}>(.*?)</\1>",
-    re.S | re.I,
+    r"<(context|documents?|sources?|retrieved|passages?|search_results?|webpage|file)\b[^>]{0,200}>", re.IGNORECASE
 )
 UNSEEN = re.compile("[\u200b-\u200f\u2060-\u2064\ufeff\u00ad]")
 TAGS = re.compile("[\U000e0020-\U000e007e]+")  # letters that nobody sees and models read
@@ -96,9 +94,19 @@ def from_outside(messages: list[Any]) -> list[str]:
         said = _text(message.get("content"))
         if message.get("role") in ("tool", "function"):
             texts.append(said)
-        elif message.get("role") == "user" and "</" in said:
-            texts += [found[2] for found in RETRIEVED.finditer(said)]
+        elif message.get("role") == "user" and "<" in said:
+            texts += _retrieved(said)
     return texts
+
+
+def _retrieved(text: str) -> list[str]:
+    """What stands between such tags; one that is not closed holds all the rest."""
+    parts, lower, at = [], text.lower(), 0
+    while (begin := RETRIEVED.search(text, at)) is not None:
+        end = lower.find(f"</{begin[1].lower()}>", begin.end())
+        at = end if end >= 0 else len(text)
+        parts.append(text[begin.end() : at])
+    return parts
 
 
 def _text(content: Any) -> str:
