@@ -11,6 +11,7 @@ from services.inference_gateway.events import HANDLERS
 from services.inference_gateway.experiment_api import ExperimentApi
 from services.inference_gateway.experiment_reconcile import follow_experiments, note_sent_out
 from services.inference_gateway.front import serving_openai
+from services.inference_gateway.policy_api import PromptApi, TrafficPolicyApi
 from services.inference_gateway.reconcile import (
     attach_upstream,
     follow_aliases,
@@ -28,7 +29,17 @@ from services.inference_gateway.trace_api import TraceApi
 app = App(
     component="inference_gateway",
     settings=Settings(),
-    servicers=[DeploymentApi, ReplicaApi, CompletionApi, TraceApi, SpendingApi, ShadowApi, ExperimentApi],
+    servicers=[
+        DeploymentApi,
+        ReplicaApi,
+        CompletionApi,
+        TraceApi,
+        SpendingApi,
+        ShadowApi,
+        ExperimentApi,
+        TrafficPolicyApi,
+        PromptApi,
+    ],
     handlers=HANDLERS,
     reconcilers=[
         Reconciler(refresh_keys, every=30.0),
@@ -43,7 +54,8 @@ app = App(
     ],
     extras=[serving_openai],
     warm_up=warm_up,
-    roles=dict.fromkeys(("DeleteCompletion", "DeleteTrace", "DeleteSession"), Role.REVIEWER),
+    roles=dict.fromkeys(("DeleteCompletion", "DeleteTrace", "DeleteSession"), Role.REVIEWER)
+    | {"UpdateTrafficPolicy": Role.ADMIN},
 )
 
 if __name__ == "__main__":

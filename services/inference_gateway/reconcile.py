@@ -27,7 +27,7 @@ from gyre_kit.names import last, project_of
 from gyre_kit.reconcile import lease
 from gyre_kit.render import enum_name
 
-from services.inference_gateway import load, lookups, replicas, routes, service, store
+from services.inference_gateway import load, lookups, policies, policy_store, replicas, routes, service, store
 from services.inference_gateway.engines.base import Endpoint, Health, list_models
 from services.inference_gateway.engines.table import ENGINES
 from services.inference_gateway.models import (
@@ -39,6 +39,7 @@ from services.inference_gateway.models import (
     Target,
     TargetState,
 )
+from services.inference_gateway.prompts import NEWEST_SERVED
 from services.inference_gateway.proxy.processes import ProxyPool
 from services.inference_gateway.proxy.sessions import SessionLedger
 from services.inference_gateway.proxy.snapshot import Snapshot, write_snapshot
@@ -308,6 +309,8 @@ async def _publish(context: Context) -> None:
         target_ids = [target.id for _, targets in deployments for target in targets]
         rows = await store.replicas_of(session, target_ids)
         leaving = await store.leaving(session)
+        policy_rows = await policy_store.policies(session)
+        templates, versions = await policy_store.served(session, NEWEST_SERVED)
     context.state["scaler"].forget_others(target_ids)
     context.state["gauges"].show(replica for of_target in rows.values() for replica in of_target)
     context.state["watch"].forget_others(deployment.rollout for deployment, _ in deployments)
@@ -316,7 +319,8 @@ async def _publish(context: Context) -> None:
     own = routes.Own(
         settings.replica_input_price_microusd, settings.replica_output_price_microusd, settings.replica_parallel
     )
-    new = routes.make(revision, keys, projects, deployments, own, rows)
+    made = policies.make(policy_rows, templates, versions)
+    new = routes.make(revision, keys, projects, deployments, own, rows, made)
     old: Snapshot | None = context.state.get("snapshot")
     if old is None or replace(old, revision=revision) != new:
         write_snapshot(context.state["paths"].snapshot, new)

@@ -41,8 +41,7 @@ RULES = {
         r"(?:^|\n) ?[\[【]?系统(?:提示|消息|指令|通知)?[\]】]?[::]",
     ),
     "reveal": (
-        r"\b(?:reveal|print|repeat|show|output|leak|disclose|dump|recite|include|tell)\b.{0,30}"
-        r"\b(?:system prompt|(?:your|the) (?:hidden |initial |original |secret |system )?(?:instructions|prompt)|api keys?|passwords?|credentials|secrets?|access tokens?|environment variables|conversation(?: history)?|chat history)\b",
+        r"\b(?:reveal|print|repeat|show|output|leak|disclose|dump|recite|include|tell)\b.{0,30}\b(?:system prompt|(?:your|the) (?:hidden |initial |original |secret |system )?(?:instructions|prompt)|api keys?|passwords?|credentials|secrets?|access tokens?|environment variables|conversation(?: history)?|chat history)\b",
         r"(?:输出|显示|告诉|透露|重复|泄露|打印|说出|写出|附上).{0,12}(?:系统提示|提示词|你的指令|密钥|密码|口令|令牌|凭证|对话记录|聊天记录)",
     ),
     "send": (

@@ -107,7 +107,7 @@ async def test_a_mark_in_the_arguments_of_a_tool_comes_back_too_and_stays_json(s
         gateway = await guarded(start, engine, Guardrails(prompt_data="mark"))
         stream = await gateway.client().chat.completions.create(model="hotline", messages=MESSAGES, stream=True)
         told = [call async for each in stream if each.choices for call in each.choices[0].delta.tool_calls or ()]
-        assert json.loads("".join(str(call.function and call.function.arguments or "") for call in told)) == {
+        assert json.loads("".join(str((call.function and call.function.arguments) or "") for call in told)) == {
             "to": EMAIL
         }
 
