@@ -22,6 +22,7 @@ from services.api_gateway.rest import (
     models,
     problems,
     projects,
+    prompts,
     session,
     summary,
     training,
@@ -30,7 +31,7 @@ from services.api_gateway.rest import (
 )
 from services.api_gateway.rest.routing import build
 
-RESOURCES = (projects, datasets, training, models, evaluations, deployments, feedback, capacity)
+RESOURCES = (projects, datasets, training, models, evaluations, deployments, prompts, feedback, capacity)
 OTHERS = (session, summary, uploads, updates, logs, chat)
 SECURITY_HEADERS = {
     "content-security-policy": (

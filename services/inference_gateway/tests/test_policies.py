@@ -83,7 +83,9 @@ async def test_a_hook_outside_goes_by_where_prompts_may_go(session: Session) -> 
     made = await served(session)
     assert made is not None
     assert made.guardrails is not None
-    assert made.guardrails.hook == policy.Hook("http://127.0.0.1:9/judge", 1.0, fails_open=True, before=False, after=True)
+    assert made.guardrails.hook == policy.Hook(
+        "http://127.0.0.1:9/judge", 1.0, fails_open=True, before=False, after=True
+    )
 
 
 async def test_a_stranger_finds_neither_policy_nor_prompt(session: Session) -> None:
