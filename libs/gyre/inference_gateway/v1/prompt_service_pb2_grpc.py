@@ -87,7 +87,7 @@ class PromptServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetPromptVersion(self, request, context):
-        """NOT_FOUND (PROMPTVERSION_NOT_FOUND).
+        """NOT_FOUND (PROMPT_VERSION_NOT_FOUND).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -110,7 +110,7 @@ class PromptServiceServicer:
 
     def SetPromptLabel(self, request, context):
         """Moves a label to a version, or takes it away. INVALID_ARGUMENT (BAD_LABEL); NOT_FOUND (PROMPT_NOT_FOUND,
-        PROMPTVERSION_NOT_FOUND); ABORTED (ETAG_MISMATCH).
+        PROMPT_VERSION_NOT_FOUND); ABORTED (ETAG_MISMATCH).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

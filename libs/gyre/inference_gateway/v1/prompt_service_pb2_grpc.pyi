@@ -39,7 +39,7 @@ class PromptServiceStub:
     ListPrompts: _grpc.UnaryUnaryMultiCallable[_prompt_service_pb2.ListPromptsRequest, _prompt_service_pb2.ListPromptsResponse]
     """Newest first."""
     GetPromptVersion: _grpc.UnaryUnaryMultiCallable[_prompt_service_pb2.GetPromptVersionRequest, _prompt_pb2.PromptVersion]
-    """NOT_FOUND (PROMPTVERSION_NOT_FOUND)."""
+    """NOT_FOUND (PROMPT_VERSION_NOT_FOUND)."""
     ListPromptVersions: _grpc.UnaryUnaryMultiCallable[_prompt_service_pb2.ListPromptVersionsRequest, _prompt_service_pb2.ListPromptVersionsResponse]
     """Newest first."""
     CreatePromptVersion: _grpc.UnaryUnaryMultiCallable[_prompt_service_pb2.CreatePromptVersionRequest, _prompt_pb2.PromptVersion]
@@ -48,7 +48,7 @@ class PromptServiceStub:
     """
     SetPromptLabel: _grpc.UnaryUnaryMultiCallable[_prompt_service_pb2.SetPromptLabelRequest, _prompt_pb2.Prompt]
     """Moves a label to a version, or takes it away. INVALID_ARGUMENT (BAD_LABEL); NOT_FOUND (PROMPT_NOT_FOUND,
-    PROMPTVERSION_NOT_FOUND); ABORTED (ETAG_MISMATCH).
+    PROMPT_VERSION_NOT_FOUND); ABORTED (ETAG_MISMATCH).
     """
 
 @_typing.type_check_only
@@ -61,7 +61,7 @@ class PromptServiceAsyncStub(PromptServiceStub):
     ListPrompts: _aio.UnaryUnaryMultiCallable[_prompt_service_pb2.ListPromptsRequest, _prompt_service_pb2.ListPromptsResponse]  # type: ignore[assignment]
     """Newest first."""
     GetPromptVersion: _aio.UnaryUnaryMultiCallable[_prompt_service_pb2.GetPromptVersionRequest, _prompt_pb2.PromptVersion]  # type: ignore[assignment]
-    """NOT_FOUND (PROMPTVERSION_NOT_FOUND)."""
+    """NOT_FOUND (PROMPT_VERSION_NOT_FOUND)."""
     ListPromptVersions: _aio.UnaryUnaryMultiCallable[_prompt_service_pb2.ListPromptVersionsRequest, _prompt_service_pb2.ListPromptVersionsResponse]  # type: ignore[assignment]
     """Newest first."""
     CreatePromptVersion: _aio.UnaryUnaryMultiCallable[_prompt_service_pb2.CreatePromptVersionRequest, _prompt_pb2.PromptVersion]  # type: ignore[assignment]
@@ -70,7 +70,7 @@ class PromptServiceAsyncStub(PromptServiceStub):
     """
     SetPromptLabel: _aio.UnaryUnaryMultiCallable[_prompt_service_pb2.SetPromptLabelRequest, _prompt_pb2.Prompt]  # type: ignore[assignment]
     """Moves a label to a version, or takes it away. INVALID_ARGUMENT (BAD_LABEL); NOT_FOUND (PROMPT_NOT_FOUND,
-    PROMPTVERSION_NOT_FOUND); ABORTED (ETAG_MISMATCH).
+    PROMPT_VERSION_NOT_FOUND); ABORTED (ETAG_MISMATCH).
     """
 
 class PromptServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -98,7 +98,7 @@ class PromptServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _prompt_service_pb2.GetPromptVersionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_prompt_pb2.PromptVersion, _abc.Awaitable[_prompt_pb2.PromptVersion]]:
-        """NOT_FOUND (PROMPTVERSION_NOT_FOUND)."""
+        """NOT_FOUND (PROMPT_VERSION_NOT_FOUND)."""
 
     @_abc_1.abstractmethod
     def ListPromptVersions(
@@ -125,7 +125,7 @@ class PromptServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_prompt_pb2.Prompt, _abc.Awaitable[_prompt_pb2.Prompt]]:
         """Moves a label to a version, or takes it away. INVALID_ARGUMENT (BAD_LABEL); NOT_FOUND (PROMPT_NOT_FOUND,
-        PROMPTVERSION_NOT_FOUND); ABORTED (ETAG_MISMATCH).
+        PROMPT_VERSION_NOT_FOUND); ABORTED (ETAG_MISMATCH).
         """
 
 def add_PromptServiceServicer_to_server(servicer: PromptServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -240,6 +240,13 @@ export type StepKind =
   | "KIND_RETRIEVAL"
   | "KIND_OTHER";
 
+export type TrafficPolicyAction =
+  | "ACTION_UNSPECIFIED"
+  | "ACTION_ALLOW"
+  | "ACTION_MARK"
+  | "ACTION_FLAG"
+  | "ACTION_REFUSE";
+
 export type Term =
   | "TERM_UNSPECIFIED"
   | "TERM_NON_COMMERCIAL"
@@ -848,6 +855,9 @@ export interface Completion {
   cached_tokens: number;
   cost_microusd: number;
   rating: string;
+  prompt: string;
+  guardrails: string[];
+  cached: boolean;
 }
 
 export interface CompletionMessage {
@@ -960,6 +970,30 @@ export interface ExperimentPoint {
   difference: number;
   low: number;
   high: number;
+}
+
+export interface Prompt {
+  name: string;
+  display_name: string;
+  create_time?: string | null;
+  update_time?: string | null;
+  created_by: string;
+  etag: string;
+  newest_version: number;
+  labels: Record<string, number>;
+  history: PromptMove[];
+}
+
+export interface PromptVersion {
+  name: string;
+  number: number;
+  create_time?: string | null;
+  created_by: string;
+  comment: string;
+  messages: PromptVersionTurn[];
+  parameters_json: string;
+  variables: string[];
+  labels: string[];
 }
 
 export interface Scale {
@@ -1130,6 +1164,17 @@ export interface Step {
   input: string;
   output: string;
   attributes_json: string;
+}
+
+export interface TrafficPolicy {
+  name: string;
+  update_time?: string | null;
+  etag: string;
+  prompt_data: TrafficPolicyAction;
+  answer_data: TrafficPolicyAction;
+  injection: TrafficPolicyAction;
+  hook?: TrafficPolicyHook | null;
+  cache?: TrafficPolicyCache | null;
 }
 
 export interface Alias {
