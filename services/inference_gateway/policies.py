@@ -29,10 +29,8 @@ def make(
 
 def _guardrails(row: TrafficPolicy) -> policy.Guardrails | None:
     hook = policy.Hook(**row.hook) if row.hook else None
-    actions = [each.lower() for each in (row.prompt_data, row.answer_data, row.injection)]
-    if hook is None and set(actions) == {policy.ALLOW}:
-        return None
-    return policy.Guardrails(*actions, hook)
+    wanted = policy.Guardrails(row.prompt_data.lower(), row.answer_data.lower(), row.injection.lower(), hook)
+    return wanted if wanted != policy.Guardrails() else None
 
 
 def _caching(row: TrafficPolicy) -> policy.Caching | None:

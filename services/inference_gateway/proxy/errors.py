@@ -236,6 +236,11 @@ def not_supported(detail: str) -> ApiError:
     return bad_request("not_supported_by_model", message, "model")
 
 
+def counts_no_tokens(engine: str) -> ApiError:
+    message = f"An engine of the kind {engine} counts no tokens beforehand; those of llama.cpp and vLLM do."
+    return bad_request("not_supported_by_model", message, "model")
+
+
 def guardrail_refused(what: str, param: str | None) -> ApiError:
     return bad_request("guardrail_refused", f"{what} This project's guardrails do not let it pass.", param)
 

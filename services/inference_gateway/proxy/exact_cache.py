@@ -103,9 +103,11 @@ def as_stream(answer: bytes, operation: str) -> bytes:
     choice = fields["choices"][0]
     kind = "text_completion" if operation == TEXT else "chat.completion.chunk"
     base = {name: fields.get(name) for name in ("id", "created", "model")} | {"object": kind}
-    said, nothing = (
-        ({"text": choice["text"]}, {"text": ""}) if operation == TEXT else ({"delta": choice["message"]}, {"delta": {}})
-    )
+    if operation == TEXT:
+        said: Fields = {"text": choice["text"]}
+        nothing: Fields = {"text": ""}
+    else:
+        said, nothing = {"delta": choice["message"]}, {"delta": {}}
     pieces = [
         base | {"choices": [{"index": 0, **said, "finish_reason": None}]},
         base | {"choices": [{"index": 0, **nothing, "finish_reason": choice["finish_reason"]}]},

@@ -14,6 +14,7 @@ from urllib.parse import unquote
 from services.inference_gateway.proxy import (
     answering,
     asking,
+    counting,
     dialects,
     errors,
     exact_cache,
@@ -167,6 +168,15 @@ class Gateway:
 
     async def responses(self, request: Request, reply: Reply) -> None:
         await self._complete(dialects.RESPONSES, request, reply)
+
+    async def input_tokens(self, request: Request, reply: Reply) -> None:
+        """How many tokens a response's input would have."""
+        snapshot, project = self._routes(), self._counted(request)
+        ask = dialects.RESPONSES.parse(request.body)
+        if ask.template is not None:
+            templates.fill(ask, snapshot.policy_of(project), project)
+        deployment, wish = routing.resolve(snapshot, project, ask.model, request.headers)
+        await counting.answer(self, ask, deployment, wish, reply)
 
     async def feedback(self, request: Request, reply: Reply) -> None:
         """Handed to the control plane as it came, with who said it."""
@@ -328,6 +338,7 @@ ROUTES: dict[str, dict[str, Answerer]] = {
     "/v1/completions": {"POST": Gateway.text},
     "/v1/embeddings": {"POST": Gateway.embeddings},
     "/v1/responses": {"POST": Gateway.responses},
+    "/v1/responses/input_tokens": {"POST": Gateway.input_tokens},
     "/v1/feedback": {"POST": Gateway.feedback},
     "/v1/traces": {"POST": Gateway.spans},
     MODELS: {"GET": Gateway.models},

@@ -37,13 +37,14 @@ class Marks:
 
     def mark(self, kind: str, value: str) -> str:
         known = self._of.get((kind, value))
-        if known is None:
-            number = 1 + sum(1 for each, _ in self._of if each == kind)
-            while (known := f"[{kind}_{number}]") in self._text or known in self.values:
-                number += 1
-            self._of[kind, value] = known
-            self.values[known] = value
-        return known
+        if known is not None:
+            return known
+        number = 1 + sum(1 for each, _ in self._of if each == kind)
+        while (mark := f"[{kind}_{number}]") in self._text or mark in self.values:
+            number += 1
+        self._of[kind, value] = mark
+        self.values[mark] = value
+        return mark
 
     def replaced(self, fields: Fields) -> Fields:
         """A request without personal data in what it says."""
