@@ -103,7 +103,7 @@ class PromptApi(PromptServiceServicer):
 def policy_to_proto(row: TrafficPolicy) -> traffic_policy_pb2.TrafficPolicy:
     hook = cache = None
     if row.hook:
-        hook = traffic_policy_pb2.TrafficPolicy.Hook(
+        hook = traffic_policy_pb2.GuardrailHook(
             url=row.hook["url"],
             timeout=_duration(row.hook["seconds"]),
             fails_open=row.hook["fails_open"],
@@ -111,8 +111,8 @@ def policy_to_proto(row: TrafficPolicy) -> traffic_policy_pb2.TrafficPolicy:
             after=row.hook["after"],
         )
     if row.cache:
-        modes = traffic_policy_pb2.TrafficPolicy.Cache
-        cache = traffic_policy_pb2.TrafficPolicy.Cache(
+        modes = traffic_policy_pb2.AnswerCache
+        cache = traffic_policy_pb2.AnswerCache(
             mode=modes.MODE_ALWAYS if row.cache["always"] else modes.MODE_ON_REQUEST,
             ttl=_duration(row.cache["seconds"]),
             deployments=row.cache["deployments"],
@@ -135,8 +135,8 @@ def version_to_proto(row: PromptVersion, prompt: Prompt) -> prompt_pb2.PromptVer
     )
 
 
-def _move(move: dict[str, Any]) -> prompt_pb2.Prompt.Move:
-    moved = prompt_pb2.Prompt.Move(**{name: value for name, value in move.items() if name != "time"})
+def _move(move: dict[str, Any]) -> prompt_pb2.PromptMove:
+    moved = prompt_pb2.PromptMove(**{name: value for name, value in move.items() if name != "time"})
     moved.time.FromDatetime(datetime.fromisoformat(move["time"]))
     return moved
 

@@ -71,7 +71,7 @@ async def update(session: Session, given: traffic_policy_pb2.TrafficPolicy, fiel
     return policy
 
 
-def _hook(given: traffic_policy_pb2.TrafficPolicy.Hook, allowed: Sequence[str]) -> dict[str, Any]:
+def _hook(given: traffic_policy_pb2.GuardrailHook, allowed: Sequence[str]) -> dict[str, Any]:
     """Raises: BadTrafficPolicy; HookRefused; RegionRefused: what a hook sees are prompts that leave."""
     if not given.url:
         return {}
@@ -88,7 +88,7 @@ def _hook(given: traffic_policy_pb2.TrafficPolicy.Hook, allowed: Sequence[str]) 
     return {"url": given.url, "seconds": seconds} | asked
 
 
-def _cache(given: traffic_policy_pb2.TrafficPolicy.Cache) -> dict[str, Any]:
+def _cache(given: traffic_policy_pb2.AnswerCache) -> dict[str, Any]:
     mode = enum_name(given, "mode") or "OFF"
     if mode == "OFF":
         return {}

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from gyre.inference_gateway.v1.prompt_pb2 import Prompt, PromptVersion
+from gyre.inference_gateway.v1.prompt_pb2 import Prompt, PromptTurn, PromptVersion
 from gyre.inference_gateway.v1.prompt_service_pb2 import CreatePromptVersionRequest, SetPromptLabelRequest
 from gyre.inference_gateway.v1.traffic_policy_pb2 import TrafficPolicy
 
@@ -33,7 +33,7 @@ class Prompts(Collection[Prompt]):
         request = CreatePromptVersionRequest(
             display_name=display_name,
             comment=comment,
-            messages=[PromptVersion.Turn(**each) for each in messages],
+            messages=[PromptTurn(**each) for each in messages],
             parameters_json=json.dumps(parameters or {}, ensure_ascii=False),
             label=label,
         )

@@ -14,8 +14,7 @@ from services.inference_gateway.proxy import errors, exact_cache, hook, injectio
 from services.inference_gateway.proxy.asking import EMBEDDINGS, Asking
 from services.inference_gateway.proxy.guardrails import AnswerFilter, Marks
 from services.inference_gateway.proxy.policy import ALLOW, MARK, REFUSE, Caching, Guardrails, Hook, Policy
-from services.inference_gateway.proxy.reply import Reply
-from services.inference_gateway.proxy.shadow import Unseen
+from services.inference_gateway.proxy.reply import Held
 
 if TYPE_CHECKING:
     from services.inference_gateway.proxy.exchange import Exchange
@@ -112,7 +111,7 @@ class Care:
     async def _answer_after(self, asked: Hook) -> None:
         """Nothing goes out before the hook has seen all of it, and what is kept of it says what the hook said."""
         exchange, real, keep = self._exchange, self._exchange.reply, self._exchange.on_whole
-        held = exchange.reply = _Held()
+        held = exchange.reply = Held()
         exchange.on_whole, real.on_look = None, held.look
         try:
             await self._answer()
@@ -225,44 +224,3 @@ class Care:
 
     def _count_cache(self, result: str) -> None:
         self._exchange.gateway.metrics.cache.labels(self._exchange.deployment.project, result).inc()
-
-
-class _Held(Unseen):
-    """Keeps an answer until it may go out."""
-
-    __slots__ = ("_body", "_headers")
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._headers: dict[str, str] = {}
-        self._body: list[bytes] = []
-        self.on_look = None
-
-    def look(self, now: float) -> None:
-        """The client's own reply is looked at; what takes too long is behind this one."""
-        if self.on_look is not None:
-            self.on_look(now)
-
-    def send(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
-        super().send(status, body, headers)
-        self._headers, self._body = dict(headers or {}), [body]
-
-    def start(self, status: int, headers: dict[str, str]) -> None:
-        super().start(status, headers)
-        self._headers, self.chunked = headers, True
-
-    def write(self, data: bytes) -> None:
-        self._body.append(data)
-
-    def end(self, data: bytes = b"") -> None:
-        self._body.append(data)
-        super().end(data)
-
-    def play(self, reply: Reply) -> None:
-        """All of it, to the client."""
-        body = b"".join(self._body)
-        if self.chunked:
-            reply.start(self.status, self._headers)
-            reply.end(body)
-        else:
-            reply.send(self.status, body, self._headers)

@@ -50,4 +50,3 @@ def _verdict(said: Any) -> Verdict:
     if not isinstance(said, dict) or not isinstance(said.get("allow"), bool):
         raise ValueError("its answer has no `allow` that is true or false")
     return Verdict(said["allow"], str(said.get("reason") or "")[:LONGEST_REASON])
-

@@ -6,6 +6,8 @@ import json
 from typing import Any
 
 import pytest
+from gyre.inference_gateway.v1.traffic_policy_pb2 import AnswerCache as Cache
+from gyre.inference_gateway.v1.traffic_policy_pb2 import GuardrailHook as Hook
 from gyre.inference_gateway.v1.traffic_policy_pb2 import TrafficPolicy
 from gyre_kit.auth import Identity, Role, acting_as
 from gyre_kit.db import Session
@@ -22,7 +24,6 @@ NAME = f"projects/{PROJECT}/trafficPolicy"
 PROMPT = f"projects/{PROJECT}/prompts/triage"
 TURNS = [{"role": "system", "content": "You sort calls of {{company}}."}, {"role": "user", "content": "{{call}}"}]
 STRANGER = Identity(subject="keys/x", project="elsewhere", role=Role.ADMIN)
-Hook, Cache = TrafficPolicy.Hook, TrafficPolicy.Cache
 
 
 @pytest.fixture(autouse=True)

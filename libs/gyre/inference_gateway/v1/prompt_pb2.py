@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&gyre/inference_gateway/v1/prompt.proto\x12\x19gyre.inference_gateway.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xec\x03\n\x06Prompt\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12/\n\x0b\x63reate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\ncreated_by\x18\x05 \x01(\t\x12\x0c\n\x04\x65tag\x18\x06 \x01(\t\x12\x16\n\x0enewest_version\x18\x07 \x01(\x05\x12=\n\x06labels\x18\x08 \x03(\x0b\x32-.gyre.inference_gateway.v1.Prompt.LabelsEntry\x12\x37\n\x07history\x18\t \x03(\x0b\x32&.gyre.inference_gateway.v1.Prompt.Move\x1a{\n\x04Move\x12\r\n\x05label\x18\x01 \x01(\t\x12\x14\n\x0c\x66rom_version\x18\x02 \x01(\x05\x12\x12\n\nto_version\x18\x03 \x01(\x05\x12(\n\x04time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08moved_by\x18\x05 \x01(\t\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x05:\x02\x38\x01\"\xa7\x02\n\rPromptVersion\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\x05\x12/\n\x0b\x63reate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\ncreated_by\x18\x04 \x01(\t\x12\x0f\n\x07\x63omment\x18\x05 \x01(\t\x12?\n\x08messages\x18\x06 \x03(\x0b\x32-.gyre.inference_gateway.v1.PromptVersion.Turn\x12\x17\n\x0fparameters_json\x18\x07 \x01(\t\x12\x11\n\tvariables\x18\x08 \x03(\t\x12\x0e\n\x06labels\x18\t \x03(\t\x1a%\n\x04Turn\x12\x0c\n\x04role\x18\x01 \x01(\t\x12\x0f\n\x07\x63ontent\x18\x02 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&gyre/inference_gateway/v1/prompt.proto\x12\x19gyre.inference_gateway.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xee\x02\n\x06Prompt\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12/\n\x0b\x63reate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\ncreated_by\x18\x05 \x01(\t\x12\x0c\n\x04\x65tag\x18\x06 \x01(\t\x12\x16\n\x0enewest_version\x18\x07 \x01(\x05\x12=\n\x06labels\x18\x08 \x03(\x0b\x32-.gyre.inference_gateway.v1.Prompt.LabelsEntry\x12\x36\n\x07history\x18\t \x03(\x0b\x32%.gyre.inference_gateway.v1.PromptMove\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x05:\x02\x38\x01\"\xf8\x01\n\rPromptVersion\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\x05\x12/\n\x0b\x63reate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\ncreated_by\x18\x04 \x01(\t\x12\x0f\n\x07\x63omment\x18\x05 \x01(\t\x12\x37\n\x08messages\x18\x06 \x03(\x0b\x32%.gyre.inference_gateway.v1.PromptTurn\x12\x17\n\x0fparameters_json\x18\x07 \x01(\t\x12\x11\n\tvariables\x18\x08 \x03(\t\x12\x0e\n\x06labels\x18\t \x03(\t\"\x81\x01\n\nPromptMove\x12\r\n\x05label\x18\x01 \x01(\t\x12\x14\n\x0c\x66rom_version\x18\x02 \x01(\x05\x12\x12\n\nto_version\x18\x03 \x01(\x05\x12(\n\x04time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08moved_by\x18\x05 \x01(\t\"+\n\nPromptTurn\x12\x0c\n\x04role\x18\x01 \x01(\t\x12\x0f\n\x07\x63ontent\x18\x02 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,13 +35,13 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PROMPT_LABELSENTRY']._loaded_options = None
   _globals['_PROMPT_LABELSENTRY']._serialized_options = b'8\001'
   _globals['_PROMPT']._serialized_start=103
-  _globals['_PROMPT']._serialized_end=595
-  _globals['_PROMPT_MOVE']._serialized_start=425
-  _globals['_PROMPT_MOVE']._serialized_end=548
-  _globals['_PROMPT_LABELSENTRY']._serialized_start=550
-  _globals['_PROMPT_LABELSENTRY']._serialized_end=595
-  _globals['_PROMPTVERSION']._serialized_start=598
-  _globals['_PROMPTVERSION']._serialized_end=893
-  _globals['_PROMPTVERSION_TURN']._serialized_start=856
-  _globals['_PROMPTVERSION_TURN']._serialized_end=893
+  _globals['_PROMPT']._serialized_end=469
+  _globals['_PROMPT_LABELSENTRY']._serialized_start=424
+  _globals['_PROMPT_LABELSENTRY']._serialized_end=469
+  _globals['_PROMPTVERSION']._serialized_start=472
+  _globals['_PROMPTVERSION']._serialized_end=720
+  _globals['_PROMPTMOVE']._serialized_start=723
+  _globals['_PROMPTMOVE']._serialized_end=852
+  _globals['_PROMPTTURN']._serialized_start=854
+  _globals['_PROMPTTURN']._serialized_end=897
 # @@protoc_insertion_point(module_scope)

@@ -26,40 +26,6 @@ class Prompt(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     @_typing.final
-    class Move(_message.Message):
-        """A label now leads to another version."""
-
-        DESCRIPTOR: _descriptor.Descriptor
-
-        LABEL_FIELD_NUMBER: _builtins.int
-        FROM_VERSION_FIELD_NUMBER: _builtins.int
-        TO_VERSION_FIELD_NUMBER: _builtins.int
-        TIME_FIELD_NUMBER: _builtins.int
-        MOVED_BY_FIELD_NUMBER: _builtins.int
-        label: _builtins.str
-        from_version: _builtins.int
-        """0 where it was new."""
-        to_version: _builtins.int
-        """0 where it was taken away."""
-        moved_by: _builtins.str
-        @_builtins.property
-        def time(self) -> _timestamp_pb2.Timestamp: ...
-        def __init__(
-            self,
-            *,
-            label: _builtins.str = ...,
-            from_version: _builtins.int = ...,
-            to_version: _builtins.int = ...,
-            time: _timestamp_pb2.Timestamp | None = ...,
-            moved_by: _builtins.str = ...,
-        ) -> None: ...
-        _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
-        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["from_version", b"from_version", "label", b"label", "moved_by", b"moved_by", "time", b"time", "to_version", b"to_version"]  # noqa: Y015
-        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-        def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-    @_typing.final
     class LabelsEntry(_message.Message):
         DESCRIPTOR: _descriptor.Descriptor
 
@@ -103,7 +69,7 @@ class Prompt(_message.Message):
         """Label to version; `production` is what a request gets that names no version."""
 
     @_builtins.property
-    def history(self) -> _containers.RepeatedCompositeFieldContainer[Global___Prompt.Move]:
+    def history(self) -> _containers.RepeatedCompositeFieldContainer[Global___PromptMove]:
         """The last 100 moves of labels, newest first."""
 
     def __init__(
@@ -117,7 +83,7 @@ class Prompt(_message.Message):
         etag: _builtins.str = ...,
         newest_version: _builtins.int = ...,
         labels: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
-        history: _abc.Iterable[Global___Prompt.Move] | None = ...,
+        history: _abc.Iterable[Global___PromptMove] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
@@ -132,29 +98,6 @@ class PromptVersion(_message.Message):
     """One version of a prompt."""
 
     DESCRIPTOR: _descriptor.Descriptor
-
-    @_typing.final
-    class Turn(_message.Message):
-        """One turn. `{{name}}` in its content is a variable."""
-
-        DESCRIPTOR: _descriptor.Descriptor
-
-        ROLE_FIELD_NUMBER: _builtins.int
-        CONTENT_FIELD_NUMBER: _builtins.int
-        role: _builtins.str
-        """system, user or assistant."""
-        content: _builtins.str
-        def __init__(
-            self,
-            *,
-            role: _builtins.str = ...,
-            content: _builtins.str = ...,
-        ) -> None: ...
-        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "role", b"role"]  # noqa: Y015
-        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-        def WhichOneof(self, oneof_group: _Never) -> None: ...
 
     NAME_FIELD_NUMBER: _builtins.int
     NUMBER_FIELD_NUMBER: _builtins.int
@@ -178,7 +121,7 @@ class PromptVersion(_message.Message):
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
-    def messages(self) -> _containers.RepeatedCompositeFieldContainer[Global___PromptVersion.Turn]: ...
+    def messages(self) -> _containers.RepeatedCompositeFieldContainer[Global___PromptTurn]: ...
     @_builtins.property
     def variables(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Names of all variables."""
@@ -195,7 +138,7 @@ class PromptVersion(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         created_by: _builtins.str = ...,
         comment: _builtins.str = ...,
-        messages: _abc.Iterable[Global___PromptVersion.Turn] | None = ...,
+        messages: _abc.Iterable[Global___PromptTurn] | None = ...,
         parameters_json: _builtins.str = ...,
         variables: _abc.Iterable[_builtins.str] | None = ...,
         labels: _abc.Iterable[_builtins.str] | None = ...,
@@ -207,3 +150,64 @@ class PromptVersion(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PromptVersion: _TypeAlias = PromptVersion  # noqa: Y015
+
+@_typing.final
+class PromptMove(_message.Message):
+    """A label now leads to another version."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LABEL_FIELD_NUMBER: _builtins.int
+    FROM_VERSION_FIELD_NUMBER: _builtins.int
+    TO_VERSION_FIELD_NUMBER: _builtins.int
+    TIME_FIELD_NUMBER: _builtins.int
+    MOVED_BY_FIELD_NUMBER: _builtins.int
+    label: _builtins.str
+    from_version: _builtins.int
+    """0 where it was new."""
+    to_version: _builtins.int
+    """0 where it was taken away."""
+    moved_by: _builtins.str
+    @_builtins.property
+    def time(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        label: _builtins.str = ...,
+        from_version: _builtins.int = ...,
+        to_version: _builtins.int = ...,
+        time: _timestamp_pb2.Timestamp | None = ...,
+        moved_by: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["from_version", b"from_version", "label", b"label", "moved_by", b"moved_by", "time", b"time", "to_version", b"to_version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PromptMove: _TypeAlias = PromptMove  # noqa: Y015
+
+@_typing.final
+class PromptTurn(_message.Message):
+    """One turn. `{{name}}` in its content is a variable."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROLE_FIELD_NUMBER: _builtins.int
+    CONTENT_FIELD_NUMBER: _builtins.int
+    role: _builtins.str
+    """system, user or assistant."""
+    content: _builtins.str
+    def __init__(
+        self,
+        *,
+        role: _builtins.str = ...,
+        content: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "role", b"role"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PromptTurn: _TypeAlias = PromptTurn  # noqa: Y015

@@ -184,14 +184,14 @@ class CreatePromptVersionRequest(_message.Message):
     label: _builtins.str
     """Moved to the version at once; empty: none is."""
     @_builtins.property
-    def messages(self) -> _containers.RepeatedCompositeFieldContainer[_prompt_pb2.PromptVersion.Turn]: ...
+    def messages(self) -> _containers.RepeatedCompositeFieldContainer[_prompt_pb2.PromptTurn]: ...
     def __init__(
         self,
         *,
         parent: _builtins.str = ...,
         display_name: _builtins.str = ...,
         comment: _builtins.str = ...,
-        messages: _abc.Iterable[_prompt_pb2.PromptVersion.Turn] | None = ...,
+        messages: _abc.Iterable[_prompt_pb2.PromptTurn] | None = ...,
         parameters_json: _builtins.str = ...,
         label: _builtins.str = ...,
     ) -> None: ...

@@ -56,100 +56,6 @@ class TrafficPolicy(_message.Message):
     ACTION_REFUSE: TrafficPolicy.Action.ValueType  # 4
     """The client gets 400, guardrail_refused."""
 
-    @_typing.final
-    class Hook(_message.Message):
-        """A program of the project's own that is asked about prompts and answers."""
-
-        DESCRIPTOR: _descriptor.Descriptor
-
-        URL_FIELD_NUMBER: _builtins.int
-        TIMEOUT_FIELD_NUMBER: _builtins.int
-        FAILS_OPEN_FIELD_NUMBER: _builtins.int
-        BEFORE_FIELD_NUMBER: _builtins.int
-        AFTER_FIELD_NUMBER: _builtins.int
-        url: _builtins.str
-        """http or https, without a query; an address that rented engines may have, too. Empty: there is none."""
-        fails_open: _builtins.bool
-        """Whether everything passes while the hook does not answer, or nothing."""
-        before: _builtins.bool
-        """It is asked before a prompt goes to an engine."""
-        after: _builtins.bool
-        """It is asked before an answer goes to the client; a stream is held back until then."""
-        @_builtins.property
-        def timeout(self) -> _duration_pb2.Duration:
-            """At most 30 s; 0 means 1 s."""
-
-        def __init__(
-            self,
-            *,
-            url: _builtins.str = ...,
-            timeout: _duration_pb2.Duration | None = ...,
-            fails_open: _builtins.bool = ...,
-            before: _builtins.bool = ...,
-            after: _builtins.bool = ...,
-        ) -> None: ...
-        _HasFieldArgType: _TypeAlias = _typing.Literal["timeout", b"timeout"]  # noqa: Y015
-        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before", "fails_open", b"fails_open", "timeout", b"timeout", "url", b"url"]  # noqa: Y015
-        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-        def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-    @_typing.final
-    class Cache(_message.Message):
-        """Answers that are given again to the very same request, where an engine would say the same again."""
-
-        DESCRIPTOR: _descriptor.Descriptor
-
-        class _Mode:
-            ValueType = _typing.NewType("ValueType", _builtins.int)
-            V: _TypeAlias = ValueType  # noqa: Y015
-
-        class _ModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[TrafficPolicy.Cache._Mode.ValueType], _builtins.type):
-            DESCRIPTOR: _descriptor.EnumDescriptor
-            MODE_UNSPECIFIED: TrafficPolicy.Cache._Mode.ValueType  # 0
-            MODE_OFF: TrafficPolicy.Cache._Mode.ValueType  # 1
-            MODE_ON_REQUEST: TrafficPolicy.Cache._Mode.ValueType  # 2
-            """Where the request says `x-gyre-cache: on`."""
-            MODE_ALWAYS: TrafficPolicy.Cache._Mode.ValueType  # 3
-            """Unless the request says `x-gyre-cache: off`."""
-
-        class Mode(_Mode, metaclass=_ModeEnumTypeWrapper): ...
-        MODE_UNSPECIFIED: TrafficPolicy.Cache.Mode.ValueType  # 0
-        MODE_OFF: TrafficPolicy.Cache.Mode.ValueType  # 1
-        MODE_ON_REQUEST: TrafficPolicy.Cache.Mode.ValueType  # 2
-        """Where the request says `x-gyre-cache: on`."""
-        MODE_ALWAYS: TrafficPolicy.Cache.Mode.ValueType  # 3
-        """Unless the request says `x-gyre-cache: off`."""
-
-        MODE_FIELD_NUMBER: _builtins.int
-        TTL_FIELD_NUMBER: _builtins.int
-        DEPLOYMENTS_FIELD_NUMBER: _builtins.int
-        BILLED_FIELD_NUMBER: _builtins.int
-        mode: Global___TrafficPolicy.Cache.Mode.ValueType
-        billed: _builtins.bool
-        """Whether an answer from the cache costs what the engine's would; else it costs nothing."""
-        @_builtins.property
-        def ttl(self) -> _duration_pb2.Duration:
-            """How long an answer is given again; at most 30 days, 0 means an hour."""
-
-        @_builtins.property
-        def deployments(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-            """Ids; none means all of the project."""
-
-        def __init__(
-            self,
-            *,
-            mode: Global___TrafficPolicy.Cache.Mode.ValueType = ...,
-            ttl: _duration_pb2.Duration | None = ...,
-            deployments: _abc.Iterable[_builtins.str] | None = ...,
-            billed: _builtins.bool = ...,
-        ) -> None: ...
-        _HasFieldArgType: _TypeAlias = _typing.Literal["ttl", b"ttl"]  # noqa: Y015
-        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["billed", b"billed", "deployments", b"deployments", "mode", b"mode", "ttl", b"ttl"]  # noqa: Y015
-        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-        def WhichOneof(self, oneof_group: _Never) -> None: ...
-
     NAME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
@@ -170,9 +76,9 @@ class TrafficPolicy(_message.Message):
     @_builtins.property
     def update_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
-    def hook(self) -> Global___TrafficPolicy.Hook: ...
+    def hook(self) -> Global___GuardrailHook: ...
     @_builtins.property
-    def cache(self) -> Global___TrafficPolicy.Cache: ...
+    def cache(self) -> Global___AnswerCache: ...
     def __init__(
         self,
         *,
@@ -182,8 +88,8 @@ class TrafficPolicy(_message.Message):
         prompt_data: Global___TrafficPolicy.Action.ValueType = ...,
         answer_data: Global___TrafficPolicy.Action.ValueType = ...,
         injection: Global___TrafficPolicy.Action.ValueType = ...,
-        hook: Global___TrafficPolicy.Hook | None = ...,
-        cache: Global___TrafficPolicy.Cache | None = ...,
+        hook: Global___GuardrailHook | None = ...,
+        cache: Global___AnswerCache | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["cache", b"cache", "hook", b"hook", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
@@ -192,3 +98,101 @@ class TrafficPolicy(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___TrafficPolicy: _TypeAlias = TrafficPolicy  # noqa: Y015
+
+@_typing.final
+class GuardrailHook(_message.Message):
+    """A program of the project's own that is asked about prompts and answers."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    URL_FIELD_NUMBER: _builtins.int
+    TIMEOUT_FIELD_NUMBER: _builtins.int
+    FAILS_OPEN_FIELD_NUMBER: _builtins.int
+    BEFORE_FIELD_NUMBER: _builtins.int
+    AFTER_FIELD_NUMBER: _builtins.int
+    url: _builtins.str
+    """http or https, without a query; an address that rented engines may have, too. Empty: there is none."""
+    fails_open: _builtins.bool
+    """Whether everything passes while the hook does not answer, or nothing."""
+    before: _builtins.bool
+    """It is asked before a prompt goes to an engine."""
+    after: _builtins.bool
+    """It is asked before an answer goes to the client; a stream is held back until then."""
+    @_builtins.property
+    def timeout(self) -> _duration_pb2.Duration:
+        """At most 30 s; 0 means 1 s."""
+
+    def __init__(
+        self,
+        *,
+        url: _builtins.str = ...,
+        timeout: _duration_pb2.Duration | None = ...,
+        fails_open: _builtins.bool = ...,
+        before: _builtins.bool = ...,
+        after: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["timeout", b"timeout"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before", "fails_open", b"fails_open", "timeout", b"timeout", "url", b"url"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GuardrailHook: _TypeAlias = GuardrailHook  # noqa: Y015
+
+@_typing.final
+class AnswerCache(_message.Message):
+    """Answers that are given again to the very same request, where an engine would say the same again."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Mode:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _ModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[AnswerCache._Mode.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        MODE_UNSPECIFIED: AnswerCache._Mode.ValueType  # 0
+        MODE_OFF: AnswerCache._Mode.ValueType  # 1
+        MODE_ON_REQUEST: AnswerCache._Mode.ValueType  # 2
+        """Where the request says `x-gyre-cache: on`."""
+        MODE_ALWAYS: AnswerCache._Mode.ValueType  # 3
+        """Unless the request says `x-gyre-cache: off`."""
+
+    class Mode(_Mode, metaclass=_ModeEnumTypeWrapper): ...
+    MODE_UNSPECIFIED: AnswerCache.Mode.ValueType  # 0
+    MODE_OFF: AnswerCache.Mode.ValueType  # 1
+    MODE_ON_REQUEST: AnswerCache.Mode.ValueType  # 2
+    """Where the request says `x-gyre-cache: on`."""
+    MODE_ALWAYS: AnswerCache.Mode.ValueType  # 3
+    """Unless the request says `x-gyre-cache: off`."""
+
+    MODE_FIELD_NUMBER: _builtins.int
+    TTL_FIELD_NUMBER: _builtins.int
+    DEPLOYMENTS_FIELD_NUMBER: _builtins.int
+    BILLED_FIELD_NUMBER: _builtins.int
+    mode: Global___AnswerCache.Mode.ValueType
+    billed: _builtins.bool
+    """Whether an answer from the cache costs what the engine's would; else it costs nothing."""
+    @_builtins.property
+    def ttl(self) -> _duration_pb2.Duration:
+        """How long an answer is given again; at most 30 days, 0 means an hour."""
+
+    @_builtins.property
+    def deployments(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Ids; none means all of the project."""
+
+    def __init__(
+        self,
+        *,
+        mode: Global___AnswerCache.Mode.ValueType = ...,
+        ttl: _duration_pb2.Duration | None = ...,
+        deployments: _abc.Iterable[_builtins.str] | None = ...,
+        billed: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ttl", b"ttl"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["billed", b"billed", "deployments", b"deployments", "mode", b"mode", "ttl", b"ttl"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AnswerCache: _TypeAlias = AnswerCache  # noqa: Y015

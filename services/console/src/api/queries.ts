@@ -21,6 +21,7 @@ export const OWNER = {
   deployments: "inference_gateway",
   completions: "inference_gateway",
   traces: "inference_gateway",
+  "traffic-policy": "inference_gateway",
   spending: "inference_gateway",
   feedback: "feedback",
   "feedback-batches": "feedback",

@@ -247,6 +247,12 @@ export type TrafficPolicyAction =
   | "ACTION_FLAG"
   | "ACTION_REFUSE";
 
+export type AnswerCacheMode =
+  | "MODE_UNSPECIFIED"
+  | "MODE_OFF"
+  | "MODE_ON_REQUEST"
+  | "MODE_ALWAYS";
+
 export type Term =
   | "TERM_UNSPECIFIED"
   | "TERM_NON_COMMERCIAL"
@@ -990,10 +996,23 @@ export interface PromptVersion {
   create_time?: string | null;
   created_by: string;
   comment: string;
-  messages: PromptVersionTurn[];
+  messages: PromptTurn[];
   parameters_json: string;
   variables: string[];
   labels: string[];
+}
+
+export interface PromptMove {
+  label: string;
+  from_version: number;
+  to_version: number;
+  time?: string | null;
+  moved_by: string;
+}
+
+export interface PromptTurn {
+  role: string;
+  content: string;
 }
 
 export interface Scale {
@@ -1173,8 +1192,23 @@ export interface TrafficPolicy {
   prompt_data: TrafficPolicyAction;
   answer_data: TrafficPolicyAction;
   injection: TrafficPolicyAction;
-  hook?: TrafficPolicyHook | null;
-  cache?: TrafficPolicyCache | null;
+  hook?: GuardrailHook | null;
+  cache?: AnswerCache | null;
+}
+
+export interface GuardrailHook {
+  url: string;
+  timeout?: string | null;
+  fails_open: boolean;
+  before: boolean;
+  after: boolean;
+}
+
+export interface AnswerCache {
+  mode: AnswerCacheMode;
+  ttl?: string | null;
+  deployments: string[];
+  billed: boolean;
 }
 
 export interface Alias {

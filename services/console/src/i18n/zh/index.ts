@@ -1,6 +1,7 @@
 import { datasets } from "./datasets";
 import { evaluations } from "./evaluations";
 import { feedback } from "./feedback";
+import { guardrails } from "./guardrails";
 import { home } from "./home";
 import { models } from "./models";
 import { operate } from "./operate";
@@ -17,6 +18,7 @@ export const zh = {
   ...datasets,
   ...evaluations,
   ...feedback,
+  ...guardrails,
   ...home,
   ...models,
   ...operate,
