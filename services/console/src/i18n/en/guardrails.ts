@@ -33,4 +33,11 @@ export const guardrails = {
   "cacheMode.OFF": "Off",
   "cacheMode.ON_REQUEST": "Where a request asks for it",
   "cacheMode.ALWAYS": "Always",
+  "reason.BAD_LABEL": "A label is a word such as production; a prompt has at most 20",
+  "reason.BAD_PROMPT": "A prompt has turns of system, user and assistant, and parameters that no single request says for itself",
+  "reason.BAD_TRAFFIC_POLICY": "The guardrails or the cache cannot be set like that",
+  "reason.HOOK_REFUSED": "The gateway may not talk to the hook's address",
+  "reason.PROMPT_NOT_FOUND": "There is no such prompt",
+  "reason.PROMPT_VERSION_NOT_FOUND": "The prompt has no such version",
+  "reason.TOO_MANY_PROMPTS": "A project has at most 200 prompts",
 };
