@@ -34,7 +34,8 @@ export const guardrails = {
   "cacheMode.ON_REQUEST": "Where a request asks for it",
   "cacheMode.ALWAYS": "Always",
   "reason.BAD_LABEL": "A label is a word such as production; a prompt has at most 20",
-  "reason.BAD_PROMPT": "A prompt has turns of system, user and assistant, and parameters that no single request says for itself",
+  "reason.BAD_PROMPT":
+    "A prompt has turns of system, user and assistant, and parameters that no single request says for itself",
   "reason.BAD_TRAFFIC_POLICY": "The guardrails or the cache cannot be set like that",
   "reason.HOOK_REFUSED": "The gateway may not talk to the hook's address",
   "reason.PROMPT_NOT_FOUND": "There is no such prompt",
