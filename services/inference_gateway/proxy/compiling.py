@@ -20,8 +20,8 @@ FOLDER = ROOT / "build/proxy"
 # What runs for each request. Not `fairness` and `snapshot`: mypyc cannot make classes with slots of theirs.
 MODULES = (
     "allowance", "answering", "asking", "attempt", "balance", "bounds", "connection", "dialects", "errors", "exchange",
-    "gateway", "ledger", "limits", "metrics", "outcomes", "pool", "reply", "routing", "server", "turns", "ulid",
-    "upstream", "wire",
+    "gateway", "ledger", "limits", "metrics", "outcomes", "pool", "reply", "responses", "responses_stream", "routing",
+    "server", "turns", "ulid", "upstream", "wire",
 )  # fmt: skip
 
 

@@ -144,8 +144,8 @@ class Exchange:
             if target.state is TargetState.ASLEEP:
                 try:
                     await self.gateway.sleepers.wake(target, self.asking.model, self._awake)
-                except ApiError as error:
-                    return error, True
+                except ApiError as asleep:  # each has a name of its own: compiled, a name has one type
+                    return asleep, True
                 continue
             tried.append(target.id)
             self.target, self.answer, another = target, Answer(), True
@@ -154,8 +154,8 @@ class Exchange:
                 await self._ask(target)
                 self._succeeded(target)
                 return None, False
-            except UpstreamRefused as error:
-                failure = errors.upstream_misconfigured(str(error))
+            except UpstreamRefused as refused:
+                failure = errors.upstream_misconfigured(str(refused))
             except UpstreamError as error:
                 failure, another = self._judged(error, target)
                 if isinstance(error, TooSlow):  # asked again, the same model would take as long; another may not
