@@ -17,6 +17,7 @@ from gyre_sdk.resources.feedback import Batches, FeedbackItems
 from gyre_sdk.resources.identity import Keys, Projects
 from gyre_sdk.resources.licences import Licences
 from gyre_sdk.resources.models import Models
+from gyre_sdk.resources.prompts import Prompts, TrafficPolicies
 from gyre_sdk.resources.serving import Completions, Deployments
 from gyre_sdk.resources.traces import Traces
 from gyre_sdk.resources.traffic import Experiments, Shadows
@@ -51,6 +52,7 @@ class Gyre:
         self.shadows, self.experiments = Shadows(*of), Experiments(*of)
         self.traces = Traces(*of)
         self.inference_batches = InferenceBatches(*of)
+        self.prompts, self.traffic_policies = Prompts(*of), TrafficPolicies(*of)
         self.feedback, self.batches = FeedbackItems(*of), Batches(*of)
         self.queues, self.workloads, self.nodes = Queues(*of), Workloads(*of), Nodes(*of)
         self.projects, self.keys = Projects(*of), Keys(*of)

@@ -379,6 +379,9 @@ def _from_proto(given: completion_pb2.Completion) -> Completion:
         error=given.error,
         cached_tokens=given.cached_tokens,
         cost_microusd=given.cost_microusd,
+        prompt=given.prompt,
+        guardrails=list(given.guardrails),
+        cached=given.cached,
     )
 
 

@@ -64,6 +64,9 @@ def from_record(record: CompletionRecord) -> Completion:
         error=record.error,
         cached_tokens=record.cached_tokens,
         cost_microusd=record.cost_picousd / PICOUSD_PER_MICROUSD,
+        prompt=record.prompt,
+        guardrails=record.guardrails,
+        cached=record.cached,
     )
 
 

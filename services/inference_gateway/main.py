@@ -15,6 +15,7 @@ from services.inference_gateway.events import HANDLERS
 from services.inference_gateway.experiment_api import ExperimentApi
 from services.inference_gateway.experiment_reconcile import follow_experiments, note_sent_out
 from services.inference_gateway.front import serving_openai
+from services.inference_gateway.policy_api import PromptApi, TrafficPolicyApi
 from services.inference_gateway.reconcile import (
     attach_upstream,
     follow_aliases,
@@ -44,6 +45,8 @@ app = App(
         ShadowApi,
         ExperimentApi,
         InferenceBatchApi,
+        TrafficPolicyApi,
+        PromptApi,
     ],
     handlers=HANDLERS,
     reconcilers=[
@@ -63,7 +66,8 @@ app = App(
     ],
     extras=[serving_openai],
     warm_up=warm_up,
-    roles=dict.fromkeys(("DeleteCompletion", "DeleteTrace", "DeleteSession"), Role.REVIEWER),
+    roles=dict.fromkeys(("DeleteCompletion", "DeleteTrace", "DeleteSession"), Role.REVIEWER)
+    | {"UpdateTrafficPolicy": Role.ADMIN},
 )
 
 if __name__ == "__main__":

@@ -216,6 +216,9 @@ class Completion(Table, Resource, table=True):
         sa.Index(
             "ix_inference_gateway_completion_session", "project", "session", postgresql_where=sa.text("session <> ''")
         ),
+        sa.Index(
+            "ix_inference_gateway_completion_prompt", "project", "prompt", postgresql_where=sa.text("prompt <> ''")
+        ),
     )
 
     deployment: str = Field(index=True)
@@ -241,6 +244,9 @@ class Completion(Table, Resource, table=True):
     cached_tokens: int = 0
     cost_microusd: float = 0.0
     rating: str = ""
+    prompt: str = ""  # name of the version that was filled in
+    guardrails: list[str] = Field(default_factory=list, sa_type=sa.JSON)
+    cached: bool = False
 
 
 class Trace(Table, table=True):
@@ -474,3 +480,36 @@ class InferenceBatch(Table, Resource, Numbered, Leased, table=True):
     cancel_time: datetime | None = Field(default=None, sa_type=DateTime(timezone=True))
     end_time: datetime | None = Field(default=None, sa_type=DateTime(timezone=True))
     expire_time: datetime = Field(sa_type=DateTime(timezone=True))
+
+
+class TrafficPolicy(Table, Resource, table=True):
+    """A project's. Its name is `projects/{project}/trafficPolicy`; actions are names of the proto's enum, `hook` and
+    `cache` dicts as `proxy/policy.py` has them (empty: none)."""
+
+    prompt_data: str = "ALLOW"
+    answer_data: str = "ALLOW"
+    injection: str = "ALLOW"
+    hook: dict[str, Any] = Field(default_factory=dict, sa_type=sa.JSON)
+    cache: dict[str, Any] = Field(default_factory=dict, sa_type=sa.JSON)
+
+
+class Prompt(Table, Resource, table=True):
+    """Its name is `projects/{project}/prompts/{slug}`. `history`: moves of labels as the proto has them, newest first,
+    times in ISO 8601."""
+
+    newest_version: int = 0
+    labels: dict[str, int] = Field(default_factory=dict, sa_type=sa.JSON)
+    history: list[dict[str, Any]] = Field(default_factory=list, sa_type=sa.JSON)
+
+
+class PromptVersion(Table, Resource, table=True):
+    """Never changed. Its name is `{prompt}/versions/{number}`; `uses`: how often each variable stands in it."""
+
+    __table_args__ = (sa.UniqueConstraint("prompt", "number"),)
+
+    prompt: str = Field(index=True)
+    number: int
+    comment: str = ""
+    messages: list[dict[str, str]] = Field(default_factory=list, sa_type=sa.JSON)
+    parameters: dict[str, Any] = Field(default_factory=dict, sa_type=sa.JSON)
+    uses: dict[str, int] = Field(default_factory=dict, sa_type=sa.JSON)

@@ -33,6 +33,8 @@ from services.inference_gateway import (
     launching,
     load,
     lookups,
+    policies,
+    policy_store,
     replicas,
     routes,
     service,
@@ -51,6 +53,7 @@ from services.inference_gateway.models import (
     Target,
     TargetState,
 )
+from services.inference_gateway.prompts import NEWEST_SERVED
 from services.inference_gateway.proxy.allowance import Limits
 from services.inference_gateway.proxy.ledger import Ledger
 from services.inference_gateway.proxy.processes import ProxyPool
@@ -303,11 +306,14 @@ async def _publish(context: Context) -> None:
         rows = await store.replicas_of(session, target_ids)
         leaving = await store.leaving(session)
         asking = await batch_store.in_progress(session)
+        policy_rows = await policy_store.policies(session)
+        templates, versions = await policy_store.served(session, NEWEST_SERVED)
     context.state["scaler"].forget_others(target_ids)
     context.state["gauges"].show_replicas(replica for of_target in rows.values() for replica in of_target)
     context.state["watch"].forget_others(deployment.rollout for deployment, _ in deployments)
     revision = max(context.state.get("revision", 0) + 1, int(context.clock.now().timestamp() * 1000))
-    new = routes.make(revision, keys, projects, deployments, routes.own_of(context.settings), rows)
+    made = policies.make(policy_rows, templates, versions)
+    new = routes.make(revision, keys, projects, deployments, routes.own_of(context.settings), rows, made)
     if asking:
         own_keys = batch_keys.keys_of(asking, new.keys.values(), context.state["batch_secret"])
         new = replace(new, keys=MappingProxyType({**new.keys, **own_keys}))

@@ -19,6 +19,7 @@ from services.inference_gateway.models import (
 from services.inference_gateway.proxy import snapshot
 from services.inference_gateway.proxy.allowance import Limits, Period
 from services.inference_gateway.proxy.hardware import host_if_rented
+from services.inference_gateway.proxy.policy import Policy
 from services.inference_gateway.regions import is_allowed
 from services.inference_gateway.settings import Settings
 from services.inference_gateway.targets import short_version, wakes
@@ -36,6 +37,7 @@ REPLICA_STATES = {
 }
 TAKE_REQUESTS = (snapshot.TargetState.READY, snapshot.TargetState.STANDBY)
 NO_REPLICAS: Mapping[str, Sequence[Replica]] = MappingProxyType({})
+NO_POLICIES: Mapping[str, Policy] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -61,14 +63,15 @@ def make(
     deployments: Iterable[tuple[Deployment, Sequence[Target]]],
     own: Own = NOTHING_SAID,
     replicas: Mapping[str, Sequence[Replica]] = NO_REPLICAS,
+    policies: Mapping[str, Policy] = NO_POLICIES,
 ) -> snapshot.Snapshot:
-    """`replicas` by target id."""
+    """`replicas` by target id, `policies` by project."""
     active = {project.project: project for project in projects if project.active}
     made = [_deployment(each, targets, own, active.get(each.project), replicas) for each, targets in deployments]
     return snapshot.make_snapshot(
         revision=revision,
         keys={key.secret_sha256: _key(key) for key in keys if key.project in active},
-        projects={name: _project(row) for name, row in active.items()},
+        projects={name: _project(row, policies.get(name)) for name, row in active.items()},
         deployments=_with_prices_of_fallbacks(made),
     )
 
@@ -84,11 +87,12 @@ def _key(key: KnownKey) -> snapshot.Key:
     )
 
 
-def _project(project: KnownProject) -> snapshot.Project:
+def _project(project: KnownProject, policy: Policy | None) -> snapshot.Project:
     return snapshot.Project(
         keeps_completions=project.consent_to_keep,
         limits=limits_of(project),
         keeps_personal_data=project.keep_personal_data,
+        policy=policy,
     )
 
 

@@ -42,7 +42,7 @@ async def completion_page(session: Session, request: Any) -> pages.Page[Completi
     query = sa.select(Completion).where(Completion.project == project_of(request.parent))
     if "shadow_of" not in request.filter:
         query = query.where(Completion.shadow_of == "")
-    allowed = ("deployment", "model_version", "variant", "shadow_of")
+    allowed = ("deployment", "model_version", "variant", "shadow_of", "prompt")
     return await _page(session, Completion, query, request, allowed, ("messages", "answer"))
 
 

@@ -267,6 +267,9 @@ def _of_completions(request: Any) -> list[Any]:
             wanted.append(getattr(Completion, field) == value)
     if request.min_duration_ms:
         wanted.append(Completion.duration_ms >= request.min_duration_ms)
+    if request.prompt:
+        is_version = sa.func.starts_with(Completion.prompt, f"{request.prompt}/versions/")
+        wanted.append(sa.or_(Completion.prompt == request.prompt, is_version))
     if request.rating:
         wanted.append(Completion.rating == enum_name(request, "rating"))
     return wanted

@@ -45,6 +45,7 @@ def traces() -> None:
 @click.option("--errors", is_flag=True, help="Something went wrong.")
 @click.option("--over-ms", type=click.IntRange(1), help="An answer took at least so long.")
 @click.option("--over-tokens", type=click.IntRange(1), help="It used at least so many tokens.")
+@click.option("--prompt", metavar="PROMPT[@VERSION]", help="Made from this prompt.")
 @click.option("--rating", type=click.Choice(RATINGS, case_sensitive=False), help="What people said of an answer.")
 @click.option(
     "--order-by", help="For example 'total_tokens desc'; start_time, duration_ms, cost_microusd, error_count."
@@ -52,7 +53,7 @@ def traces() -> None:
 @click.option("-n", "--limit", default=50, show_default=True, type=click.IntRange(1, 500), help="At most so many.")
 def list_(
     since: datetime | None, until: datetime | None, deployment: str | None, version: str | None, errors: bool,
-    over_ms: int | None, over_tokens: int | None, rating: str | None, limit: int, **plain: Any,
+    over_ms: int | None, over_tokens: int | None, rating: str | None, prompt: str | None, limit: int, **plain: Any,
 ) -> None:  # fmt: skip
     """List traces, newest first. What is asked of an answer has to be true of one and the same.
 
@@ -73,6 +74,7 @@ def list_(
             "min_duration_ms": over_ms,
             "min_total_tokens": over_tokens,
             "rating": rating and f"RATING_{rating.upper()}",
+            "prompt": prompt and gyre.prompts.name(prompt.replace("@", "/versions/")),
         }
         page = gyre.traces.page(page_size=limit, **wanted, **plain)
     output.show_items("traces", page.items, made(COLUMNS), page.total_size)

@@ -24,6 +24,7 @@ from services.api_gateway.rest import (
     models,
     problems,
     projects,
+    prompts,
     rent_or_own,
     session,
     summary,
@@ -33,7 +34,7 @@ from services.api_gateway.rest import (
 )
 from services.api_gateway.rest.routing import build
 
-RESOURCES = (projects, datasets, training, models, evaluations, deployments, batches, feedback, capacity)
+RESOURCES = (projects, datasets, training, models, evaluations, deployments, batches, prompts, feedback, capacity)
 OTHERS = (session, summary, uploads, model_files, updates, logs, chat, rent_or_own)
 SECURITY_HEADERS = {
     "content-security-policy": (

@@ -35,6 +35,8 @@ class Asking:
     model: str
     stream: bool
     wants_usage: bool
+    template: Any = None  # what it says of a prompt that is kept here, until `templates.fill` made it whole
+    prompt: str = ""  # name of the version that was filled in
 
     @property
     def may_keep(self) -> bool:
@@ -96,8 +98,15 @@ class Asking:
 def parse_chat(body: bytes) -> Asking:
     """Raises: ApiError 400 that names the field."""
     fields = load(body)
-    _check_messages(fields.get("messages"))
-    return completion(CHAT, body, fields)
+    template = fields.get("prompt")
+    if not isinstance(template, dict):
+        _check_messages(fields.get("messages"))
+        return completion(CHAT, body, fields)
+    if fields.get("messages"):
+        _check_messages(fields["messages"])
+    asking = completion(CHAT, body, fields)
+    asking.template = template
+    return asking
 
 
 def parse_text(body: bytes) -> Asking:

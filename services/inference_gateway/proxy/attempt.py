@@ -31,7 +31,7 @@ class Attempt:
     """A sink for one response. Streamed pieces go straight to the client; all else is collected to its end."""
 
     __slots__ = (
-        "_clock", "_collected", "_connection", "_done", "_exchange", "_last_heard", "_rewriter", "_settings", "_size",
+        "_care", "_clock", "_collected", "_connection", "_done", "_exchange", "_last_heard", "_rewriter", "_settings", "_size",
         "_status",
     )  # fmt: skip
 
@@ -43,6 +43,7 @@ class Attempt:
         self._done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._status = 0
         self._rewriter: StreamRewriter | None = None
+        self._care = exchange.care
         self._collected: list[bytes] = []
         self._size = 0
         self._last_heard = self._clock()
@@ -103,7 +104,8 @@ class Attempt:
         self._last_heard = self._clock()
         if self._rewriter is not None:
             try:
-                self._forward(self._rewriter.feed(self._take()), self._rewriter.finished)
+                data = self._rewriter.feed(self._take() if self._care is None else self._care.feed(self._take()))
+                self._forward(data, self._rewriter.finished)
             except UpstreamError as error:
                 self.on_error(error)
 
@@ -125,7 +127,10 @@ class Attempt:
 
     def _complete(self) -> None:
         if self._rewriter is not None:
-            data = self._rewriter.feed(self._take()) + self._rewriter.end()
+            rest = self._take()
+            if self._care is not None:
+                rest = self._care.feed(rest) + self._care.end()
+            data = self._rewriter.feed(rest) + self._rewriter.end()
             self._exchange.whole()
             self._exchange.reply.end(self._begun(data))
         elif self._status == 200:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from services.inference_gateway.proxy import adapters, answering, tools, tracing
+from services.inference_gateway.proxy import adapters, answering, exact_cache, tools, tracing
+from services.inference_gateway.proxy.answering import Answer
 from services.inference_gateway.proxy.records import CompletionRecord
-from services.inference_gateway.proxy.snapshot import Key
+from services.inference_gateway.proxy.snapshot import Key, Target
 from services.inference_gateway.proxy.wire import Request
 
 if TYPE_CHECKING:
@@ -52,5 +53,12 @@ def record_of(exchange: Exchange, request: Request, key: Key, now: float, error:
         tool_calls=tools.merged(answer.calls) if answer.calls else [],
         error=error,
         cached_tokens=answer.cached_tokens,
-        cost_picousd=target.input_price * answer.prompt_tokens + target.output_price * answer.completion_tokens,
+        cost_picousd=0 if exchange.is_free else _cost(target, answer),
+        prompt=ask.prompt,
+        guardrails=list(exchange.care.findings) if exchange.care is not None else [],
+        cached=exchange.headers.get(exact_cache.HEADER) == "hit",
     )
+
+
+def _cost(target: Target, answer: Answer) -> int:
+    return target.input_price * answer.prompt_tokens + target.output_price * answer.completion_tokens

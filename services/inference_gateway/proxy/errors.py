@@ -248,6 +248,20 @@ def not_supported(detail: str) -> ApiError:
     return bad_request("not_supported_by_model", message, "model")
 
 
+def counts_no_tokens(engine: str) -> ApiError:
+    message = f"An engine of the kind {engine} counts no tokens beforehand; those of llama.cpp and vLLM do."
+    return bad_request("not_supported_by_model", message, "model")
+
+
+def guardrail_refused(what: str, param: str | None) -> ApiError:
+    return bad_request("guardrail_refused", f"{what} This project's guardrails do not let it pass.", param)
+
+
+def guardrail_unavailable() -> ApiError:
+    message = "The project's guardrail hook did not answer, and nothing passes without it. Try again soon."
+    return ApiError(503, "guardrail_unavailable", message, kind=SERVER)
+
+
 def internal() -> ApiError:
     return ApiError(500, "internal_error", "Something in the gateway broke; its log says what. Try again.", kind=SERVER)
 

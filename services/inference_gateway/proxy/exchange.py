@@ -27,6 +27,7 @@ from services.inference_gateway.proxy.turns import Busy
 from services.inference_gateway.proxy.upstream import ClosedEarly, ConnectFailed, Garbage, UpstreamError
 
 if TYPE_CHECKING:
+    from services.inference_gateway.proxy.care import Care
     from services.inference_gateway.proxy.gateway import Gateway
 
 JSON, STREAM = "application/json", "text/event-stream"
@@ -45,11 +46,13 @@ class Exchange:
         "aside",
         "asked",
         "asking",
+        "care",
         "deployment",
         "dialect",
         "gateway",
         "headers",
         "id",
+        "is_free",
         "on_begin",
         "on_whole",
         "place",
@@ -89,6 +92,8 @@ class Exchange:
         self.on_whole: Callable[[], None] | None = None
         self.work = 0
         self.aside = False  # it waits until nobody else does
+        self.care: Care | None = None  # what the project's policy does to the answer
+        self.is_free = False  # it came from the cache
         self.started = self.asked = gateway.clock()
         self._attempt: Attempt | None = None
         self._task: asyncio.Task[None] | None = None
@@ -160,7 +165,7 @@ class Exchange:
             if target.state is TargetState.ASLEEP:
                 try:
                     await self.gateway.sleepers.wake(target, self.asking.model, self._awake)
-                except ApiError as asleep:
+                except ApiError as asleep:  # each has a name of its own: compiled, a name has one type
                     return asleep, True
                 continue
             tried.append(target.id)
@@ -305,7 +310,9 @@ class Exchange:
 
     def begin_stream(self) -> None:
         self._begins()
-        if not self.gateway.shadows.plans:  # nobody is asked again: a long prompt need not wait for a long answer's end
+        if (
+            self.care is None and not self.gateway.shadows.plans
+        ):  # nobody is asked again: a long prompt need not wait for a long answer's end
             self.asking.raw = b""
         if self.on_begin is not None:
             self.on_begin()
@@ -318,6 +325,8 @@ class Exchange:
             self.id, self.asking, self.gateway.clock, self.gateway.settings.max_response_bytes
         )
         self.answer = self._rewriter.answer
+        if self.care is not None:
+            self.care.begin()
         return self._rewriter
 
     def whole(self) -> None:
@@ -328,6 +337,9 @@ class Exchange:
 
     def send_whole(self, raw: bytes) -> None:
         """Raises: Garbage."""
+        if self.care is not None:
+            self.care.begin()
+            raw = self.care.whole(raw)
         body, self.answer = self.dialect.whole(raw, self.id, self.asking)
         self.whole()
         self._begins()

@@ -15,20 +15,25 @@ from services.inference_gateway.proxy import (
     adapters,
     answering,
     asking,
+    counting,
     dialects,
     errors,
+    exact_cache,
     parts,
     redaction,
     routing,
     spans,
     stored,
+    templates,
     upstream_keys,
     wire,
 )
 from services.inference_gateway.proxy.capture import record_of
+from services.inference_gateway.proxy.care import Care
 from services.inference_gateway.proxy.control import ControlClient, ControlFailed
 from services.inference_gateway.proxy.dialects import Dialect
 from services.inference_gateway.proxy.errors import ApiError
+from services.inference_gateway.proxy.exact_cache import ExactCache
 from services.inference_gateway.proxy.exchange import Exchange
 from services.inference_gateway.proxy.hot_adapters import HotAdapters
 from services.inference_gateway.proxy.ledger import Ledger
@@ -85,6 +90,7 @@ class Gateway:
         self.turns = AllTurns(settings, clock)
         self.shadows = Shadows(self)
         self.sent_out = SentOut(metrics.sent_out)
+        self.cache = ExactCache(settings.cache_bytes, clock)
         self.snapshot: Snapshot | None = None
         self.draining = False
         self._records = records
@@ -106,7 +112,7 @@ class Gateway:
         self.router.forget_others(known)
         self.turns.forget_others(known)
         self.hot_adapters.forget_others(known)
-        self.pools.forget_others({(target.base_url, target.chosen_by_user) for target in targets})
+        self.pools.forget_others({(target.base_url, target.chosen_by_user) for target in targets} | snapshot.hooks())
         self.shadows.use(snapshot)
         self.router.outliers.use(snapshot)
         self.metrics.snapshot_revision.set(snapshot.revision)
@@ -179,6 +185,15 @@ class Gateway:
     async def responses(self, request: Request, reply: Reply) -> None:
         await self._complete(dialects.RESPONSES, request, reply)
 
+    async def input_tokens(self, request: Request, reply: Reply) -> None:
+        """How many tokens a response's input would have."""
+        snapshot, project = self._routes(), self._counted(request)
+        ask = dialects.RESPONSES.parse(request.body)
+        if ask.template is not None:
+            templates.fill(ask, snapshot.policy_of(project), project)
+        deployment, wish = routing.resolve(snapshot, project, ask.model, request.headers)
+        await counting.answer(self, ask, deployment, wish, reply)
+
     async def feedback(self, request: Request, reply: Reply) -> None:
         """Handed to the control plane as it came, with who said it."""
         key, project = _known(request), self._counted(request)
@@ -224,6 +239,9 @@ class Gateway:
             ask = dialect.parse(request.body)
             request.body = b""  # `ask` has it
             line = parts.line_of(request, ask.stream) if key.batch else 0
+            policy = snapshot.policy_of(project)
+            if ask.template is not None:
+                templates.fill(ask, policy, project)
             deployment, wish = routing.resolve(snapshot, project, ask.model, request.headers, key.name)
         except ApiError as error:  # what is wrong counts as well
             error.headers = error.headers | self.limiter.count_request(key, project, limits)
@@ -237,9 +255,11 @@ class Gateway:
             exchange.on_whole = lambda: self._record(exchange, request, key, "")
         if self._exporter is not None:
             self._exporter.begin(exchange, request)
+        if policy is not None:
+            exchange.care = Care(policy, exchange, request.headers.get(exact_cache.HEADER, ""))
         error_type = "cancelled"
         try:
-            await exchange.run()
+            await (exchange.run() if exchange.care is None else exchange.care.run())
             if isinstance(out, HeldReply):
                 await out.keep(self._parts, key.batch, line, exchange.target.model_version if exchange.target else "")
             error_type = answering.UPSTREAM_ERROR if exchange.answer.finish_reason == answering.UPSTREAM_ERROR else ""
@@ -252,7 +272,7 @@ class Gateway:
             raise
         finally:
             exchange.answer.settle()
-            bill = hold.settle(exchange.answer, exchange.target, out.started)
+            bill = hold.settle(exchange.answer, exchange.target, exchange.reply.started and not exchange.is_free)
             if bill.tokens and exchange.target:
                 self.usage.add(key.name, exchange.deployment, exchange.target, bill)
             self._note(exchange, request, project, error_type)
@@ -363,6 +383,7 @@ ROUTES: dict[str, dict[str, Answerer]] = {
     "/v1/completions": {"POST": Gateway.text},
     "/v1/embeddings": {"POST": Gateway.embeddings},
     "/v1/responses": {"POST": Gateway.responses},
+    "/v1/responses/input_tokens": {"POST": Gateway.input_tokens},
     "/v1/feedback": {"POST": Gateway.feedback},
     "/v1/traces": {"POST": Gateway.spans},
     MODELS: {"GET": Gateway.models},

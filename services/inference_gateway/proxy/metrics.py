@@ -235,6 +235,18 @@ class Metrics:
             ["target", "reason"],
             registry=registry,
         )
+        self.guardrails = Counter(
+            "gyre_gateway_guardrails",
+            "Requests and answers in which a guardrail found something, by what and by what was done.",
+            ["project", "finding", "action"],
+            registry=registry,
+        )
+        self.cache = Counter(
+            "gyre_gateway_cache_lookups",
+            "Requests that the exact cache could answer, by what it did: hit, miss or refresh.",
+            ["project", "result"],
+            registry=registry,
+        )
         self.sent_out = Counter(
             "gyre_gateway_prompts_sent_out",
             "Prompts that left own hardware, to rented engines.",

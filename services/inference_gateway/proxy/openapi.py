@@ -56,6 +56,7 @@ MESSAGE = _object("role", role=TEXT, content=_any(TEXT, _list(OPEN), {"type": "n
 USAGE = _object("total_tokens", prompt_tokens=COUNT, completion_tokens=COUNT, total_tokens=COUNT)
 COMPLETION = {"id": TEXT, "object": TEXT, "model": TEXT, "choices": _list(OPEN), "usage": _ref("Usage")}
 
+PROMPT = _object("id", id=TEXT, version=TEXT, variables=OPEN)
 SCHEMAS: dict[str, Schema] = {
     "ChatRequest": _object(
         "model messages",
@@ -67,6 +68,7 @@ SCHEMAS: dict[str, Schema] = {
         logprobs=FLAG,
         top_logprobs=COUNT,
         max_completion_tokens=TOKENS,
+        prompt=PROMPT,
     ),
     "TextRequest": _object(
         "model prompt", **SAMPLING, prompt=_any(TEXT, _list(TEXT), _list(COUNT), _list(_list(COUNT)))
@@ -93,6 +95,7 @@ SCHEMAS: dict[str, Schema] = {
         top_p={"type": "number"},
         tools=_list(_object("type name", type={"const": "function"}, name=TEXT, parameters=OPEN)),
         text={"type": "object", "properties": {"format": OPEN}},
+        prompt=PROMPT,
         store={**FLAG, "description": "No response can be asked for again. `false`: not kept for feedback either."},
     ),
     "FeedbackRequest": _object(
@@ -110,6 +113,7 @@ SCHEMAS: dict[str, Schema] = {
     "Embeddings": _object("model data", model=TEXT, data=_list(OPEN), usage=_ref("Usage")),
     "Response": _object("id object status output", id=TEXT, object={"const": "response"}, status=TEXT,
                         output=_list(OPEN)),
+    "InputTokens": _object("object input_tokens", object={"const": "response.input_tokens"}, input_tokens=COUNT),
     "Model": _object("id object created owned_by", id=TEXT, object={"const": "model"}, created=COUNT, owned_by=TEXT),
     "Models": _object("object data", object={"const": "list"}, data=_list(_ref("Model"))),
     "Health": _object("status snapshot_revision", status=TEXT, snapshot_revision=COUNT),
@@ -130,6 +134,7 @@ SAYS: dict[str, tuple[str, str, str, bool]] = {
     "/v1/completions": ("Continue a text.", "TextRequest", "Completion", True),
     "/v1/embeddings": ("Turn texts into vectors.", "EmbeddingsRequest", "Embeddings", False),
     "/v1/responses": ("Answer by the Responses API.", "ResponsesRequest", "Response", True),
+    "/v1/responses/input_tokens": ("Count the tokens of an input.", "ResponsesRequest", "InputTokens", False),
     "/v1/feedback": ("Say what you think of an answer.", "FeedbackRequest", "Feedback", False),
     "/v1/traces": ("Take an application's spans by OTLP, as JSON or protobuf.", "SpansRequest", "Spans", False),
     MODELS: ("List the deployments of the key's project.", "", "Models", False),

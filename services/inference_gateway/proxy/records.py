@@ -70,6 +70,9 @@ class CompletionRecord:
     error: str = ""
     cached_tokens: int = 0
     cost_picousd: int = 0
+    prompt: str = ""  # name of the version that was filled in
+    guardrails: list[str] = field(default_factory=list)  # what they found and did
+    cached: bool = False  # no engine was asked
 
     def line(self) -> bytes:
         """ASCII JSON. Characters that no database takes (NUL, halves of surrogate pairs) become U+FFFD."""

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import date
 from typing import Any
 
 from services.inference_gateway.proxy.records import CompletionRecord
+
+Mark = Callable[[str, str], str]  # of a kind and a value: what stands in its place
 
 EMAIL = re.compile(r"[A-Za-z0-9._%+-]{1,64}@(?:[A-Za-z0-9-]{1,63}\.){1,8}[A-Za-z]{2,24}(?![A-Za-z0-9])")
 IBAN = re.compile(r"[A-Z][A-Z][0-9][0-9][ A-Z0-9]{11,36}")
@@ -95,35 +97,44 @@ def redact_all(value: Any) -> Any:
 
 
 def redact(text: str) -> str:
+    return replaced(text, plain_mark)
+
+
+def plain_mark(kind: str, _: str) -> str:
+    return f"[{kind}]"
+
+
+def replaced(text: str, mark: Mark) -> str:
+    """`text` with `mark(kind, value)` in place of each piece of personal data."""
     if len(text) < 6:
         return text
     for letter, patterns in KEY_PATTERNS.items():
         if letter in text:
-            text = _without_keys(text, patterns)
+            text = _without_keys(text, patterns, mark)
     if "@" in text:
-        text = EMAIL.sub("[email]", text)
-    text = IBAN.sub(_iban, text)
+        text = EMAIL.sub(lambda found: mark("email", found[0]), text)
+    text = IBAN.sub(lambda found: _iban(found, mark), text)
     if ":" in text and ("::" in text or GROUPS.search(text)):
-        text = IPV6.sub(_ipv6, text)
-    return NUMBER.sub(_number, text)
+        text = IPV6.sub(lambda found: _ipv6(found, mark), text)
+    return NUMBER.sub(lambda found: _number(found, mark), text)
 
 
-def _without_keys(text: str, patterns: Mapping[str, re.Pattern[str]]) -> str:
+def _without_keys(text: str, patterns: Mapping[str, re.Pattern[str]], mark: Mark) -> str:
     for sign, pattern in patterns.items():
         if sign in text:
-            text = pattern.sub("[key]", text)
+            text = pattern.sub(lambda found: mark("key", found[0]), text)
     return text
 
 
-def _number(found: re.Match[str]) -> str:
+def _number(found: re.Match[str], mark: Mark) -> str:
     text = found[0]
     is_short = len(text.translate(SEPARATORS)) < FEWEST_DIGITS and text[0] != "+"
     if (is_short and text.count(".") != 3) or _within_a_word(found):  # a date, most often
         return text
-    text = ID.sub(lambda each: "[id]" if _is_id(each[0]) else each[0], text)
-    text = CARD.sub(lambda each: "[card]" if _is_card(each[0]) else each[0], text)
-    text = IP.sub(lambda each: "[ip]" if _is_ip(each[0]) else each[0], text)
-    return PHONES.sub("[phone]", text)
+    text = ID.sub(lambda each: mark("id", each[0]) if _is_id(each[0]) else each[0], text)
+    text = CARD.sub(lambda each: mark("card", each[0]) if _is_card(each[0]) else each[0], text)
+    text = IP.sub(lambda each: mark("ip", each[0]) if _is_ip(each[0]) else each[0], text)
+    return PHONES.sub(lambda each: mark("phone", each[0]), text)
 
 
 def _within_a_word(found: re.Match[str]) -> bool:
@@ -154,7 +165,7 @@ def _is_ip(text: str) -> bool:
     return is_address and not text.startswith(("0.", "127."))
 
 
-def _iban(found: re.Match[str]) -> str:
+def _iban(found: re.Match[str], mark: Mark) -> str:
     """The longest beginning of what was found that passes ISO 7064's MOD 97-10; groups of four may follow words."""
     text = found[0]
     before = found.string[found.start() - 1 : found.start()]
@@ -162,7 +173,7 @@ def _iban(found: re.Match[str]) -> str:
         return text
     for end in range(len(text), 14, -1):
         if text[end - 1] != " " and not text[end : end + 1].isalnum() and _is_iban(text[:end].replace(" ", "")):
-            return "[iban]" + text[end:]
+            return mark("iban", text[:end]) + text[end:]
     return text
 
 
@@ -172,7 +183,7 @@ def _is_iban(text: str) -> bool:
     return int("".join(str(int(each, 36)) for each in text[4:] + text[:4])) % 97 == 1
 
 
-def _ipv6(found: re.Match[str]) -> str:
+def _ipv6(found: re.Match[str], mark: Mark) -> str:
     """At least three groups: `::2` is a slice in Python as well."""
     text = found[0].rstrip(".:") if not found[0].endswith("::") else found[0]
     if _within_a_word(found) or sum(1 for group in text.split(":") if group) < 3:
@@ -181,4 +192,4 @@ def _ipv6(found: re.Match[str]) -> str:
         ipaddress.IPv6Address(text)
     except ValueError:
         return found[0]
-    return "[ip]" + found[0][len(text) :]
+    return mark("ip", text) + found[0][len(text) :]

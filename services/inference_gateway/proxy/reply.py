@@ -1,4 +1,4 @@
-"""The way back to a client."""
+"""The way back to a client, or to nobody. All forms of it are here: compiled, `Reply` has heirs in its own file only."""
 
 from __future__ import annotations
 
@@ -80,3 +80,73 @@ class Reply:
 
     def close_after(self) -> None:
         self._request.keep_alive = False
+
+
+class Unseen(Reply):
+    """Takes an answer that goes to nobody."""
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        self.status, self.started, self.ended, self.chunked = 0, False, False, False
+        self.on_pause = self.on_resume = None
+        self.on_look = None
+
+    @property
+    def paused(self) -> bool:
+        return False
+
+    def send(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
+        self.status, self.started, self.ended = status, True, True
+
+    def start(self, status: int, headers: dict[str, str]) -> None:
+        self.status, self.started = status, True
+
+    def write(self, data: bytes) -> None:
+        pass
+
+    def end(self, data: bytes = b"") -> None:
+        self.ended = True
+
+    def close_after(self) -> None:
+        pass
+
+
+class Held(Unseen):
+    """Keeps an answer until it may go out."""
+
+    __slots__ = ("_body", "_headers")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._headers: dict[str, str] = {}
+        self._body: list[bytes] = []
+
+    def look(self, now: float) -> None:
+        """The client's own reply is looked at; what takes too long is behind this one."""
+        if self.on_look is not None:
+            self.on_look(now)
+
+    def send(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
+        super().send(status, body, headers)
+        self._headers, self._body = dict(headers or {}), [body]
+
+    def start(self, status: int, headers: dict[str, str]) -> None:
+        super().start(status, headers)
+        self._headers, self.chunked = headers, True
+
+    def write(self, data: bytes) -> None:
+        self._body.append(data)
+
+    def end(self, data: bytes = b"") -> None:
+        self._body.append(data)
+        super().end(data)
+
+    def play(self, reply: Reply) -> None:
+        """All of it, to the client."""
+        body = b"".join(self._body)
+        if self.chunked:
+            reply.start(self.status, self._headers)
+            reply.end(body)
+        else:
+            reply.send(self.status, body, self._headers)

@@ -18,10 +18,10 @@ from services.inference_gateway.proxy.asking import CHAT, Asking
 from services.inference_gateway.proxy.errors import ApiError, bad_request
 from services.inference_gateway.proxy.upstream import Garbage
 
-NEED_STATE = ("previous_response_id", "conversation", "background", "prompt")
+NEED_STATE = ("previous_response_id", "conversation", "background")
 # Said to OpenAI's servers, or said otherwise in a chat completion; every other field goes on as it is.
 NOT_FOR_ENGINES = frozenset({
-    *NEED_STATE, "input", "instructions", "max_output_tokens", "text", "tools", "tool_choice", "reasoning", "include",
+    *NEED_STATE, "prompt", "input", "instructions", "max_output_tokens", "text", "tools", "tool_choice", "reasoning", "include",
     "store", "metadata", "truncation", "service_tier", "safety_identifier", "prompt_cache_key",
     "prompt_cache_retention", "max_tool_calls", "stream_options", "top_logprobs",
 })  # fmt: skip
@@ -60,7 +60,8 @@ def parse(body: bytes) -> Asking:
         if asked.get("tool_choice") is not None:
             chat["tool_choice"] = _tool_choice(asked["tool_choice"])
     plain = asking.completion(CHAT, json.dumps(chat, separators=(",", ":")).encode(), chat)
-    return ResponsesAsking(CHAT, plain.raw, chat, plain.model, plain.stream, False, asked)
+    template = _object(asked, "prompt") or None
+    return ResponsesAsking(CHAT, plain.raw, chat, plain.model, plain.stream, False, template, asked=asked)
 
 
 def rewrite_reply(raw: bytes, response_id: str, ask: Asking) -> tuple[bytes, Answer]:
@@ -189,6 +190,8 @@ def _messages(asked: Fields) -> list[Fields]:
     if asked.get("instructions"):
         messages.append({"role": "system", "content": asked["instructions"]})
     given = asked.get("input")
+    if not given and asked.get("prompt"):  # the prompt says it all
+        return messages
     if isinstance(given, str) and given:
         return [*messages, {"role": "user", "content": given}]
     if not isinstance(given, list) or not given:

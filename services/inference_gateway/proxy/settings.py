@@ -54,6 +54,10 @@ class ProxySettings(BaseSettings):
     allow_loopback: bool = Field(True, description="Upstream URLs may point to this machine.")
     allow_private: bool = Field(False, description="Upstream URLs may point into private networks.")
 
+    cache_bytes: int = Field(
+        64 * MIB, ge=0, description="Answers that a worker keeps for projects with an exact cache; 0: none."
+    )
+
     assumed_answer_tokens: int = Field(
         1024, ge=1, description="Reserved of a budget for an answer of whose length the request says nothing (tokens)."
     )

@@ -17,7 +17,7 @@ from services.inference_gateway.proxy import adapters, comparing
 from services.inference_gateway.proxy.asking import EMBEDDINGS
 from services.inference_gateway.proxy.exchange import Exchange
 from services.inference_gateway.proxy.records import CompletionRecord
-from services.inference_gateway.proxy.reply import Reply
+from services.inference_gateway.proxy.reply import Unseen
 from services.inference_gateway.proxy.snapshot import Key, Snapshot, Target, TargetState
 from services.inference_gateway.proxy.ssrf import UpstreamRefused
 from services.inference_gateway.proxy.upstream import UpstreamError
@@ -113,35 +113,6 @@ class Shadows:
         self._gateway.metrics.shadow_tokens.labels(target.id).inc(copy.answer.total_tokens)
         took = self._gateway.clock() - copy.asked
         self._gateway.keep(_record(self._gateway, live, copy, key, (seconds, took), failure))
-
-
-class Unseen(Reply):
-    """Takes an answer that goes to nobody."""
-
-    __slots__ = ()
-
-    def __init__(self) -> None:
-        self.status, self.started, self.ended, self.chunked = 0, False, False, False
-        self.on_pause = self.on_resume = None
-
-    @property
-    def paused(self) -> bool:
-        return False
-
-    def send(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
-        self.status, self.started, self.ended = status, True, True
-
-    def start(self, status: int, headers: dict[str, str]) -> None:
-        self.status, self.started = status, True
-
-    def write(self, data: bytes) -> None:
-        pass
-
-    def end(self, data: bytes = b"") -> None:
-        self.ended = True
-
-    def close_after(self) -> None:
-        pass
 
 
 def _is_chosen(live: Exchange, target: Target) -> bool:

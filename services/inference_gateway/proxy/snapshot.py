@@ -16,7 +16,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from services.inference_gateway.proxy import policy
 from services.inference_gateway.proxy.allowance import Limits, Period
+from services.inference_gateway.proxy.policy import Policy
 
 ALL_PROJECTS = "*"
 FORMAT = 1
@@ -51,11 +53,12 @@ class Key:
 @dataclass(frozen=True, slots=True)
 class Project:
     """`keeps_completions` is the project's consent to keep what is asked and answered, `keeps_personal_data` to keep it
-    without marks in place of personal data; `limits` are for all its keys together."""
+    without marks in place of personal data; `limits` are for all its keys together. Most have no `policy`."""
 
     keeps_completions: bool = False
     limits: Limits = NO_LIMITS
     keeps_personal_data: bool = False
+    policy: Policy | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +162,16 @@ class Snapshot:
         known = self.projects.get(project)
         return known.limits if known is not None else NO_LIMITS
 
+    def hooks(self) -> set[tuple[str, bool]]:
+        """Addresses of guardrail hooks, which people chose."""
+        policies = [each.policy for each in self.projects.values() if each.policy is not None]
+        guardrails = [each.guardrails for each in policies if each.guardrails is not None]
+        return {(each.hook.url, True) for each in guardrails if each.hook is not None}
+
+    def policy_of(self, project: str) -> Policy | None:
+        known = self.projects.get(project)
+        return known.policy if known is not None else None
+
     def keeps_completions(self, project: str) -> bool:
         known = self.projects.get(project)
         return known is not None and known.keeps_completions
@@ -205,7 +218,7 @@ def from_json(text: str | bytes) -> Snapshot:
         return make_snapshot(
             revision=int(raw["revision"]),
             keys={digest: Key(**_limited(fields)) for digest, fields in raw["keys"].items()},
-            projects={slug: Project(**_limited(fields)) for slug, fields in raw["projects"].items()},
+            projects={slug: _project(fields) for slug, fields in raw["projects"].items()},
             deployments=[_deployment(fields) for fields in raw["deployments"]],
         )
     except (KeyError, TypeError, AttributeError) as error:
@@ -257,6 +270,10 @@ def _fields(row: Any) -> dict[str, Any]:
     if fields.get("adapters"):
         fields["adapters"] = [asdict(each) for each in fields["adapters"]]
     return fields
+
+
+def _project(fields: dict[str, Any]) -> Project:
+    return Project(**(_limited(fields) | {"policy": policy.from_fields(fields.get("policy"))}))
 
 
 def _limited(fields: dict[str, Any]) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from gyre.inference_gateway.v1 import tool_call_pb2 as gyre_dot_inference__gateway_dot_v1_dot_tool__call__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*gyre/inference_gateway/v1/completion.proto\x12\x19gyre.inference_gateway.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a)gyre/inference_gateway/v1/tool_call.proto\"\xfc\x04\n\nCompletion\x12\x0c\n\x04name\x18\x01 \x01(\t\x12/\n\x0b\x63reate_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\ndeployment\x18\x03 \x01(\t\x12\x0e\n\x06target\x18\x04 \x01(\t\x12\x15\n\rmodel_version\x18\x05 \x01(\t\x12\x0f\n\x07variant\x18\x06 \x01(\t\x12\x38\n\x08messages\x18\x07 \x03(\x0b\x32&.gyre.inference_gateway.v1.ChatMessage\x12\x17\n\x0fparameters_json\x18\x08 \x01(\t\x12\x0e\n\x06\x61nswer\x18\t \x01(\t\x12\x15\n\rfinish_reason\x18\n \x01(\t\x12/\n\x05usage\x18\x0b \x01(\x0b\x32 .gyre.inference_gateway.v1.Usage\x12\x1e\n\x16time_to_first_token_ms\x18\x0c \x01(\x01\x12\x13\n\x0b\x64uration_ms\x18\r \x01(\x01\x12\x0f\n\x07\x61pi_key\x18\x0e \x01(\t\x12\x10\n\x08streamed\x18\x0f \x01(\x08\x12\x11\n\tshadow_of\x18\x1f \x01(\t\x12\x0f\n\x07session\x18( \x01(\t\x12\r\n\x05trace\x18) \x01(\t\x12\x0f\n\x07span_id\x18* \x01(\t\x12\x16\n\x0eparent_span_id\x18+ \x01(\t\x12\x37\n\ntool_calls\x18, \x03(\x0b\x32#.gyre.inference_gateway.v1.ToolCall\x12\r\n\x05\x65rror\x18- \x01(\t\x12\x15\n\rcached_tokens\x18. \x01(\x05\x12\x15\n\rcost_microusd\x18/ \x01(\x01\x12\x0e\n\x06rating\x18\x30 \x01(\t\"{\n\x0b\x43hatMessage\x12\x0c\n\x04role\x18\x01 \x01(\t\x12\x0f\n\x07\x63ontent\x18\x02 \x01(\t\x12\x37\n\ntool_calls\x18\n \x03(\x0b\x32#.gyre.inference_gateway.v1.ToolCall\x12\x14\n\x0ctool_call_id\x18\x0b \x01(\t\"O\n\x05Usage\x12\x15\n\rprompt_tokens\x18\x01 \x01(\x05\x12\x19\n\x11\x63ompletion_tokens\x18\x02 \x01(\x05\x12\x14\n\x0ctotal_tokens\x18\x03 \x01(\x05\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*gyre/inference_gateway/v1/completion.proto\x12\x19gyre.inference_gateway.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a)gyre/inference_gateway/v1/tool_call.proto\"\xb0\x05\n\nCompletion\x12\x0c\n\x04name\x18\x01 \x01(\t\x12/\n\x0b\x63reate_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\ndeployment\x18\x03 \x01(\t\x12\x0e\n\x06target\x18\x04 \x01(\t\x12\x15\n\rmodel_version\x18\x05 \x01(\t\x12\x0f\n\x07variant\x18\x06 \x01(\t\x12\x38\n\x08messages\x18\x07 \x03(\x0b\x32&.gyre.inference_gateway.v1.ChatMessage\x12\x17\n\x0fparameters_json\x18\x08 \x01(\t\x12\x0e\n\x06\x61nswer\x18\t \x01(\t\x12\x15\n\rfinish_reason\x18\n \x01(\t\x12/\n\x05usage\x18\x0b \x01(\x0b\x32 .gyre.inference_gateway.v1.Usage\x12\x1e\n\x16time_to_first_token_ms\x18\x0c \x01(\x01\x12\x13\n\x0b\x64uration_ms\x18\r \x01(\x01\x12\x0f\n\x07\x61pi_key\x18\x0e \x01(\t\x12\x10\n\x08streamed\x18\x0f \x01(\x08\x12\x11\n\tshadow_of\x18\x1f \x01(\t\x12\x0f\n\x07session\x18( \x01(\t\x12\r\n\x05trace\x18) \x01(\t\x12\x0f\n\x07span_id\x18* \x01(\t\x12\x16\n\x0eparent_span_id\x18+ \x01(\t\x12\x37\n\ntool_calls\x18, \x03(\x0b\x32#.gyre.inference_gateway.v1.ToolCall\x12\r\n\x05\x65rror\x18- \x01(\t\x12\x15\n\rcached_tokens\x18. \x01(\x05\x12\x15\n\rcost_microusd\x18/ \x01(\x01\x12\x0e\n\x06rating\x18\x30 \x01(\t\x12\x0e\n\x06prompt\x18< \x01(\t\x12\x12\n\nguardrails\x18= \x03(\t\x12\x0e\n\x06\x63\x61\x63hed\x18> \x01(\x08\"{\n\x0b\x43hatMessage\x12\x0c\n\x04role\x18\x01 \x01(\t\x12\x0f\n\x07\x63ontent\x18\x02 \x01(\t\x12\x37\n\ntool_calls\x18\n \x03(\x0b\x32#.gyre.inference_gateway.v1.ToolCall\x12\x14\n\x0ctool_call_id\x18\x0b \x01(\t\"O\n\x05Usage\x12\x15\n\rprompt_tokens\x18\x01 \x01(\x05\x12\x19\n\x11\x63ompletion_tokens\x18\x02 \x01(\x05\x12\x14\n\x0ctotal_tokens\x18\x03 \x01(\x05\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,9 +34,9 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'gyre.inference_gateway.v1.c
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_COMPLETION']._serialized_start=150
-  _globals['_COMPLETION']._serialized_end=786
-  _globals['_CHATMESSAGE']._serialized_start=788
-  _globals['_CHATMESSAGE']._serialized_end=911
-  _globals['_USAGE']._serialized_start=913
-  _globals['_USAGE']._serialized_end=992
+  _globals['_COMPLETION']._serialized_end=838
+  _globals['_CHATMESSAGE']._serialized_start=840
+  _globals['_CHATMESSAGE']._serialized_end=963
+  _globals['_USAGE']._serialized_start=965
+  _globals['_USAGE']._serialized_end=1044
 # @@protoc_insertion_point(module_scope)

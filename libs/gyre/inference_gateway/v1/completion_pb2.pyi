@@ -51,6 +51,9 @@ class Completion(_message.Message):
     CACHED_TOKENS_FIELD_NUMBER: _builtins.int
     COST_MICROUSD_FIELD_NUMBER: _builtins.int
     RATING_FIELD_NUMBER: _builtins.int
+    PROMPT_FIELD_NUMBER: _builtins.int
+    GUARDRAILS_FIELD_NUMBER: _builtins.int
+    CACHED_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`projects/{project}/completions/{id}`, id as the client got it (`chatcmpl-…`)."""
     deployment: _builtins.str
@@ -87,6 +90,10 @@ class Completion(_message.Message):
     """At the target's prices when it answered."""
     rating: _builtins.str
     """The newest thumb that somebody gave: THUMBS_UP, THUMBS_DOWN or empty."""
+    prompt: _builtins.str
+    """Version of a kept prompt that was filled in, `projects/{project}/prompts/{slug}/versions/{number}`."""
+    cached: _builtins.bool
+    """It came from the exact cache: no engine was asked."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When the answer ended."""
@@ -100,6 +107,10 @@ class Completion(_message.Message):
     @_builtins.property
     def tool_calls(self) -> _containers.RepeatedCompositeFieldContainer[_tool_call_pb2.ToolCall]:
         """Functions that the answer asks to be called."""
+
+    @_builtins.property
+    def guardrails(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What guardrails found and did, as `what:action`, for example `prompt.email:mark`."""
 
     def __init__(
         self,
@@ -129,10 +140,13 @@ class Completion(_message.Message):
         cached_tokens: _builtins.int = ...,
         cost_microusd: _builtins.float = ...,
         rating: _builtins.str = ...,
+        prompt: _builtins.str = ...,
+        guardrails: _abc.Iterable[_builtins.str] | None = ...,
+        cached: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "api_key", b"api_key", "cached_tokens", b"cached_tokens", "cost_microusd", b"cost_microusd", "create_time", b"create_time", "deployment", b"deployment", "duration_ms", b"duration_ms", "error", b"error", "finish_reason", b"finish_reason", "messages", b"messages", "model_version", b"model_version", "name", b"name", "parameters_json", b"parameters_json", "parent_span_id", b"parent_span_id", "rating", b"rating", "session", b"session", "shadow_of", b"shadow_of", "span_id", b"span_id", "streamed", b"streamed", "target", b"target", "time_to_first_token_ms", b"time_to_first_token_ms", "tool_calls", b"tool_calls", "trace", b"trace", "usage", b"usage", "variant", b"variant"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "api_key", b"api_key", "cached", b"cached", "cached_tokens", b"cached_tokens", "cost_microusd", b"cost_microusd", "create_time", b"create_time", "deployment", b"deployment", "duration_ms", b"duration_ms", "error", b"error", "finish_reason", b"finish_reason", "guardrails", b"guardrails", "messages", b"messages", "model_version", b"model_version", "name", b"name", "parameters_json", b"parameters_json", "parent_span_id", b"parent_span_id", "prompt", b"prompt", "rating", b"rating", "session", b"session", "shadow_of", b"shadow_of", "span_id", b"span_id", "streamed", b"streamed", "target", b"target", "time_to_first_token_ms", b"time_to_first_token_ms", "tool_calls", b"tool_calls", "trace", b"trace", "usage", b"usage", "variant", b"variant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

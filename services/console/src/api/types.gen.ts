@@ -251,6 +251,19 @@ export type StepKind =
   | "KIND_RETRIEVAL"
   | "KIND_OTHER";
 
+export type TrafficPolicyAction =
+  | "ACTION_UNSPECIFIED"
+  | "ACTION_ALLOW"
+  | "ACTION_MARK"
+  | "ACTION_FLAG"
+  | "ACTION_REFUSE";
+
+export type AnswerCacheMode =
+  | "MODE_UNSPECIFIED"
+  | "MODE_OFF"
+  | "MODE_ON_REQUEST"
+  | "MODE_ALWAYS";
+
 export type FitVerdict =
   | "VERDICT_UNSPECIFIED"
   | "VERDICT_FITS"
@@ -902,6 +915,9 @@ export interface Completion {
   cached_tokens: number;
   cost_microusd: number;
   rating: string;
+  prompt: string;
+  guardrails: string[];
+  cached: boolean;
 }
 
 export interface CompletionMessage {
@@ -1054,6 +1070,43 @@ export interface LineError {
   code: string;
   message: string;
   param: string;
+}
+
+export interface Prompt {
+  name: string;
+  display_name: string;
+  create_time?: string | null;
+  update_time?: string | null;
+  created_by: string;
+  etag: string;
+  newest_version: number;
+  labels: Record<string, number>;
+  history: PromptMove[];
+}
+
+export interface PromptVersion {
+  name: string;
+  number: number;
+  create_time?: string | null;
+  created_by: string;
+  comment: string;
+  messages: PromptTurn[];
+  parameters_json: string;
+  variables: string[];
+  labels: string[];
+}
+
+export interface PromptMove {
+  label: string;
+  from_version: number;
+  to_version: number;
+  time?: string | null;
+  moved_by: string;
+}
+
+export interface PromptTurn {
+  role: string;
+  content: string;
 }
 
 export interface Scale {
@@ -1226,6 +1279,32 @@ export interface Step {
   input: string;
   output: string;
   attributes_json: string;
+}
+
+export interface TrafficPolicy {
+  name: string;
+  update_time?: string | null;
+  etag: string;
+  prompt_data: TrafficPolicyAction;
+  answer_data: TrafficPolicyAction;
+  injection: TrafficPolicyAction;
+  hook?: GuardrailHook | null;
+  cache?: AnswerCache | null;
+}
+
+export interface GuardrailHook {
+  url: string;
+  timeout?: string | null;
+  fails_open: boolean;
+  before: boolean;
+  after: boolean;
+}
+
+export interface AnswerCache {
+  mode: AnswerCacheMode;
+  ttl?: string | null;
+  deployments: string[];
+  billed: boolean;
 }
 
 export interface UsageReport {

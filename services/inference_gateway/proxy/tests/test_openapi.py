@@ -23,6 +23,8 @@ async def any_engine(upstream, reader, writer, request):
     if json.loads(body).get("stream"):
         parts = [piece("fine", finish="stop"), b"data: [DONE]\n\n"]
         writer.write(STREAM_HEAD + b"".join(map(chunked, parts)) + b"0\r\n\r\n")
+    elif b"/apply-template" in path or b"/tokenize" in path:
+        writer.write(whole(200, {"prompt": "x", "tokens": [1, 2]}))
     elif b"/embeddings" in path.partition(b"\r\n")[0]:
         writer.write(whole(200, {"object": "list", "model": "m", "data": [], "usage": {"total_tokens": 1}}))
     else:

@@ -3,6 +3,7 @@ import { costs } from "./costs";
 import { datasets } from "./datasets";
 import { evaluations } from "./evaluations";
 import { feedback } from "./feedback";
+import { guardrails } from "./guardrails";
 import { home } from "./home";
 import { inference } from "./inference";
 import { models } from "./models";
@@ -23,6 +24,7 @@ export const en = {
   ...datasets,
   ...evaluations,
   ...feedback,
+  ...guardrails,
   ...home,
   ...inference,
   ...models,

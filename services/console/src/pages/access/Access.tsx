@@ -7,6 +7,7 @@ import { Page } from "@/ui/Page";
 import { Keys } from "./Keys";
 import { LicencePolicy } from "./LicencePolicy";
 import { ProjectSettings } from "./ProjectSettings";
+import { TrafficPolicy } from "./TrafficPolicy";
 
 export function Access() {
   const { t } = useI18n();
@@ -23,6 +24,7 @@ export function Access() {
         <Keys creating={creating} onClose={() => setCreating(false)} />
         <div className="stack">
           <ProjectSettings />
+          <TrafficPolicy />
           <LicencePolicy />
         </div>
       </div>

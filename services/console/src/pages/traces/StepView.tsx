@@ -48,6 +48,12 @@ function useFigures(): (completion: Completion) => FactRows {
     completion.cached_tokens > 0 && [t("traces.cached"), <Num value={completion.cached_tokens} />],
     [t("column.cost"), <Cost microusd={String(completion.cost_microusd)} />],
     [t("traces.finish"), <span className="mono">{completion.finish_reason || "–"}</span>],
+    completion.prompt !== "" && [t("guard.prompt"), <Ref name={completion.prompt} />],
+    completion.guardrails.length > 0 && [
+      t("guard.found"),
+      <span className="mono">{completion.guardrails.join(", ")}</span>,
+    ],
+    completion.cached && [t("guard.cached"), t("guard.yes")],
     completion.rating !== "" && [t("traces.rating"), word("rating", completion.rating)],
   ];
 }

@@ -1,0 +1,84 @@
+import { Button, Select, Skeleton } from "antd";
+import { useState } from "react";
+import { patch } from "@/api/client";
+import { bare } from "@/api/names";
+import { useChange, useGet, useMay, useProject } from "@/api/queries";
+import type { TrafficPolicy as Policy } from "@/api/types";
+import { useI18n } from "@/i18n";
+import { Facts, Panel } from "@/ui/Page";
+import { Trouble } from "@/ui/Trouble";
+import { useReport } from "@/ui/useConfirm";
+import { CacheDrawer, HookDrawer } from "./TrafficDrawers";
+
+type Field = "prompt_data" | "answer_data" | "injection";
+const ACTIONS: Record<Field, readonly string[]> = {
+  prompt_data: ["ACTION_ALLOW", "ACTION_MARK", "ACTION_REFUSE"],
+  answer_data: ["ACTION_ALLOW", "ACTION_MARK"],
+  injection: ["ACTION_ALLOW", "ACTION_FLAG", "ACTION_REFUSE"],
+};
+
+/** Guardrails and the exact cache: what becomes of what is found, who else is asked, what is given again. */
+export function TrafficPolicy() {
+  const { t } = useI18n();
+  const project = useProject();
+  const policy = useGet<Policy>(`/projects/${project}/traffic-policy`);
+  return (
+    <Panel title={t("guard.title")}>
+      {policy.isPending ? (
+        <Skeleton active title={false} />
+      ) : policy.isError ? (
+        <Trouble error={policy.error} retry={() => policy.refetch()} />
+      ) : (
+        <Settings policy={policy.data} path={`/projects/${project}/traffic-policy`} />
+      )}
+    </Panel>
+  );
+}
+
+function Settings({ policy, path }: { policy: Policy; path: string }) {
+  const { t, word } = useI18n();
+  const isAdmin = useMay("ADMIN");
+  const report = useReport();
+  const [open, setOpen] = useState<"hook" | "cache" | null>(null);
+  const change = useChange(["inference_gateway"], (changes: Partial<Policy>) =>
+    patch<Policy>(path, { ...changes, etag: policy.etag }),
+  );
+  const select = (field: Field) => (
+    <Select
+      aria-label={t(`guard.${field}`)}
+      style={{ minWidth: 160 }}
+      disabled={!isAdmin}
+      loading={change.isPending}
+      value={policy[field] as string}
+      onChange={(action) => change.mutate({ [field]: action } as Partial<Policy>, { onError: report })}
+      options={ACTIONS[field].map((action) => ({ value: action, label: word("guardAction", bare(action)) }))}
+    />
+  );
+  const edit = (what: "hook" | "cache", said: string) => (
+    <div className="row">
+      <span className="grow">{said}</span>
+      {isAdmin && (
+        <Button size="small" onClick={() => setOpen(what)}>
+          {t("fallback.change")}
+        </Button>
+      )}
+    </div>
+  );
+  return (
+    <div className="stack-s">
+      <p className="quiet">{t("guard.hint")}</p>
+      <Facts
+        list
+        rows={[
+          [t("guard.prompt_data"), select("prompt_data")],
+          [t("guard.answer_data"), select("answer_data")],
+          [t("guard.injection"), select("injection")],
+          [t("guard.hook"), edit("hook", policy.hook?.url || t("guard.none"))],
+          [t("guard.cache"), edit("cache", word("cacheMode", bare(policy.cache?.mode ?? "MODE_OFF")))],
+        ]}
+      />
+      <HookDrawer policy={policy} open={open === "hook"} onSave={change.mutateAsync} onClose={() => setOpen(null)} />
+      <CacheDrawer policy={policy} open={open === "cache"} onSave={change.mutateAsync} onClose={() => setOpen(null)} />
+    </div>
+  );
+}

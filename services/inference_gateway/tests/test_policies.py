@@ -1,0 +1,154 @@
+"""What a project wants done to its traffic, and its prompts: kept, checked, and told to the data plane."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from gyre.inference_gateway.v1.traffic_policy_pb2 import AnswerCache as Cache
+from gyre.inference_gateway.v1.traffic_policy_pb2 import GuardrailHook as Hook
+from gyre.inference_gateway.v1.traffic_policy_pb2 import TrafficPolicy
+from gyre_kit.auth import Identity, Role, acting_as
+from gyre_kit.db import Session
+from gyre_kit.errors import Invalid, NotFound
+from gyre_kit.resources import EtagMismatch
+from gyre_kit.testing import PROJECT
+
+from services.inference_gateway import policies, policy_api, policy_store, prompts, store, traffic_policies
+from services.inference_gateway.models import KnownProject
+from services.inference_gateway.proxy import policy
+from services.inference_gateway.regions import RegionRefused
+
+NAME = f"projects/{PROJECT}/trafficPolicy"
+PROMPT = f"projects/{PROJECT}/prompts/triage"
+TURNS = [{"role": "system", "content": "You sort calls of {{company}}."}, {"role": "user", "content": "{{call}}"}]
+STRANGER = Identity(subject="keys/x", project="elsewhere", role=Role.ADMIN)
+
+
+@pytest.fixture(autouse=True)
+async def project(session: Session) -> None:
+    await store.put_project(session, KnownProject(project=PROJECT, active=True, consent_to_keep=True))
+
+
+async def served(session: Session) -> policy.Policy | None:
+    """What the data plane is told of the project."""
+    rows, (found, versions) = await policy_store.policies(session), await policy_store.served(session, 2)
+    return policies.make(rows, found, versions).get(PROJECT)
+
+
+async def set_policy(session: Session, **fields: Any) -> Any:
+    given = TrafficPolicy(name=NAME, **fields)
+    return await traffic_policies.update(session, given, [name for name in fields if name != "etag"])
+
+
+async def test_a_project_that_set_nothing_has_no_policy_and_one_that_takes_all_back_has_none_again(
+    session: Session,
+) -> None:
+    assert policy_api.policy_to_proto(await traffic_policies.of_project(session, NAME)).prompt_data == 1
+    assert await served(session) is None
+    await set_policy(session, prompt_data="ACTION_MARK", cache=Cache(mode="MODE_ALWAYS", deployments=["hotline"]))
+    made = await served(session)
+    assert made is not None
+    assert made.guardrails == policy.Guardrails(prompt_data="mark")
+    assert made.caching == policy.Caching(always=True, seconds=3600.0, deployments=("hotline",))
+    row = await set_policy(session, prompt_data="ACTION_ALLOW", cache=Cache())
+    assert await served(session) is None
+    with pytest.raises(EtagMismatch):
+        await set_policy(session, injection="ACTION_FLAG", etag=str(row.revision + 7))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"prompt_data": "ACTION_FLAG"},
+        {"answer_data": "ACTION_REFUSE"},
+        {"injection": "ACTION_MARK"},
+        {"hook": Hook(url="http://127.0.0.1:1/")},
+        {"hook": Hook(url="ftp://127.0.0.1/", before=True)},
+        {"hook": Hook(url="http://169.254.169.254/", before=True)},
+        {"hook": Hook(url="http://127.0.0.1:1/", before=True, timeout={"seconds": 31})},
+        {"cache": Cache(mode="MODE_ALWAYS", ttl={"seconds": -1})},
+        {"update_time": {"seconds": 1}},
+    ],
+)
+async def test_what_makes_no_sense_or_may_not_be_asked_is_refused(session: Session, fields: dict[str, Any]) -> None:
+    with pytest.raises(Invalid):
+        await set_policy(session, **fields)
+
+
+async def test_a_hook_outside_goes_by_where_prompts_may_go(session: Session) -> None:
+    with pytest.raises(RegionRefused):
+        await set_policy(session, hook=Hook(url="https://judge.example.com", before=True))
+    await set_policy(session, hook=Hook(url="http://127.0.0.1:9/judge", after=True, fails_open=True))
+    made = await served(session)
+    assert made is not None
+    assert made.guardrails is not None
+    assert made.guardrails.hook == policy.Hook(
+        "http://127.0.0.1:9/judge", 1.0, fails_open=True, before=False, after=True
+    )
+
+
+async def test_a_stranger_finds_neither_policy_nor_prompt(session: Session) -> None:
+    await prompts.create_version(session, PROMPT, TURNS, "{}")
+    for name in ("projects/nowhere/trafficPolicy", f"projects/{PROJECT}/other"):
+        with pytest.raises(NotFound):
+            await traffic_policies.of_project(session, name)
+    with pytest.raises(NotFound), acting_as(STRANGER):
+        await prompts.create_version(session, "projects/nowhere/prompts/triage", TURNS, "{}")
+
+
+async def test_a_version_never_changes_and_the_same_content_is_the_same_version(session: Session) -> None:
+    parameters = json.dumps({"temperature": 0})
+    _, first = await prompts.create_version(session, PROMPT, TURNS, parameters, label="production")
+    _, again = await prompts.create_version(session, PROMPT, TURNS, parameters)
+    prompt, second = await prompts.create_version(session, PROMPT, TURNS, "{}", comment="warmer")
+    assert (first.number, again.number, second.number) == (1, 1, 2)
+    assert (first.parameters, prompt.labels, prompt.newest_version) == ({"temperature": 0}, {"production": 1}, 2)
+    shown = policy_api.version_to_proto(first, prompt)
+    assert (list(shown.variables), list(shown.labels)) == (["call", "company"], ["production"])
+    assert (await prompts.version(session, f"{PROMPT}/versions/2")).comment == "warmer"
+    for wrong in ("3", "x", "²"):
+        with pytest.raises(prompts.PromptVersionNotFound):
+            await prompts.version(session, f"{PROMPT}/versions/{wrong}")
+
+
+async def test_a_label_moves_with_its_history_and_the_data_plane_follows(session: Session) -> None:
+    for number in range(5):
+        await prompts.create_version(session, PROMPT, [*TURNS, {"role": "user", "content": str(number)}], "{}")
+    await prompts.set_label(session, PROMPT, "production", 1)
+    await prompts.set_label(session, PROMPT, "production", 2)
+    prompt = await prompts.set_label(session, PROMPT, "canary", 5)
+    moves = [(each.label, each.from_version, each.to_version) for each in policy_api.prompt_to_proto(prompt).history]
+    assert moves == [("canary", 0, 5), ("production", 1, 2), ("production", 0, 1)]
+    made = await served(session)
+    assert made is not None
+    triage = made.prompts["triage"]
+    assert triage.labels == {"production": "2", "canary": "5"}
+    assert list(triage.versions) == ["2", "4", "5"]
+    assert triage.versions["2"].body["messages"][2]["content"] == "1"
+    assert triage.versions["2"].uses == {"company": 1, "call": 1}
+    await prompts.set_label(session, PROMPT, "production", 0)
+    with pytest.raises(prompts.PromptVersionNotFound):
+        await prompts.set_label(session, PROMPT, "production", 9)
+    for label in ("7", "Prod", "a b", ""):
+        with pytest.raises(prompts.BadLabel):
+            await prompts.set_label(session, PROMPT, label, 1)
+
+
+@pytest.mark.parametrize(
+    ("turns", "parameters"),
+    [
+        ([], "{}"),
+        ([{"role": "tool", "content": "x"}], "{}"),
+        (TURNS, "[]"),
+        (TURNS, "{"),
+        (TURNS, '{"model": "x"}'),
+        (TURNS, '{"n": 3}'),
+        (TURNS, '{"response_format": ' + '{"a":' * 120 + "1" + "}" * 121),
+        ([{"role": "user", "content": "x" * prompts.MOST_BYTES}], "{}"),
+    ],
+)
+async def test_what_is_no_prompt_is_refused(session: Session, turns: Any, parameters: str) -> None:
+    with pytest.raises(prompts.BadPrompt):
+        await prompts.create_version(session, PROMPT, turns, parameters)
