@@ -18,7 +18,7 @@ from services.inference_gateway import sequences, store, traffic_store
 from services.inference_gateway.guard import ENOUGH, Count
 from services.inference_gateway.models import Deployment, Experiment, ExperimentState, Target, TargetState
 from services.inference_gateway.proxy.outcomes import EDGES, LENGTH_EDGES, quantile
-from services.inference_gateway.rollouts import ShiftInProgress, check_none_runs
+from services.inference_gateway.rollouts import check_none_runs, end_of_way
 from services.inference_gateway.targets import LEAVING, Wanted, wanted_again
 from services.inference_gateway.watching import News, Tally
 
@@ -64,9 +64,10 @@ async def create(
     if metric not in METRICS or not 0 < effect < 1 or not 0 < chance <= 0.5 or threshold < 0:
         raise BadExperiment(metric=metric, min_effect=f"{effect:g}", error_chance=f"{chance:g}")
     check_none_runs(deployment)
+    targets = await store.targets_of(session, deployment.name, lock=True)
     if deployment.rollout:
-        raise ShiftInProgress(name=deployment.name, rollout=deployment.rollout)
-    first, second = _arms(await store.targets_of(session, deployment.name), arms)
+        await end_of_way(session, deployment, targets)
+    first, second = _arms(targets, arms)
     number = await traffic_store.next_experiment_number(session, deployment.name)
     experiment = Experiment(
         name=f"{deployment.name}/experiments/{number}",

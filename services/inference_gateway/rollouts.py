@@ -114,7 +114,7 @@ async def begin(
     check_none_runs(deployment)
     known = await store.targets_of(session, deployment.name, lock=True)
     if deployment.rollout:
-        await _end_of_way(session, deployment, known)
+        await end_of_way(session, deployment, known)
     before = [share(target, target.weight_percent) for target in known if target.weight_percent]
     usable = {identity(target): target for target in known if target.state not in LEAVING}
     after = []
@@ -294,7 +294,7 @@ async def say_split(session: Session, deployment: Deployment, targets: Sequence[
     await emit(session, deployment.name, shifted)
 
 
-async def _end_of_way(session: Session, deployment: Deployment, targets: Sequence[Target]) -> None:
+async def end_of_way(session: Session, deployment: Deployment, targets: Sequence[Target]) -> None:
     """Another rollout may follow one whose last step is made, whether all workers heard of it or not.
 
     Raises: ShiftInProgress.

@@ -31,13 +31,14 @@ ASYNCAPI = yaml.safe_load((ROOT / "docs" / "asyncapi.yaml").read_text(encoding="
 
 # ARCHITECTURE.md's table, and what came since.
 EVENTS = {
-    "dataset": "VersionReady VersionFailed VersionDeleted",
+    "dataset": "VersionReady VersionFailed VersionDeleted VersionLicenceChanged",
     "training_scheduler": "RunQueued RunStarted RunCheckpointed RunSucceeded RunFailed RunCancelled PipelineFinished",
     "gpu_scheduler": "WorkloadQueued WorkloadAdmitted WorkloadStarted WorkloadPreempted WorkloadFinished "
     "WorkloadFailed WorkloadCancelled NodeJoined NodeLost",
     "evaluation": "EvaluationCompleted EvaluationFailed VerdictGiven ComparisonCompleted ComparisonFailed",
     "model_registry": "VersionRegistered VariantReady AliasMoved VersionDeleted",
-    "inference_gateway": "DeploymentReady DeploymentFailed TrafficShifted RolloutFinished CompletionRecorded",
+    "inference_gateway": "DeploymentReady DeploymentDeleted DeploymentFailed TrafficShifted RolloutFinished "
+    "CompletionRecorded ExperimentFinished InferenceBatchFinished",
     "feedback": "FeedbackSubmitted FeedbackDecided BatchReady",
     "api_gateway": "KeyChanged ProjectChanged AuditRecorded",
 }
@@ -69,7 +70,8 @@ def _fill(message: Any, field: FieldDescriptor) -> None:
     entry = field.message_type
     if entry and entry.GetOptions().map_entry:
         value = entry.fields_by_name["value"]
-        getattr(message, field.name)["loss"] = 0.5 if value.type == FieldDescriptor.TYPE_DOUBLE else "text"
+        kinds: dict[int, Any] = {FieldDescriptor.TYPE_DOUBLE: 0.5, FieldDescriptor.TYPE_INT32: 7}
+        getattr(message, field.name)["loss"] = kinds.get(value.type, "text")
     elif entry and entry.full_name == "google.protobuf.FieldMask":
         getattr(message, field.name).paths.append("display_name")
     elif entry and entry.full_name.startswith("google."):
