@@ -79,7 +79,7 @@ def test_a_list_is_a_table_for_people_and_json_for_programs(project: Running, gr
         titles, *rows = lines
         assert titles == titles.upper() and len(rows) == len(items)
     else:
-        assert lines == [f"No {LISTS[group]}."]
+        assert lines == [f"No {LISTS[group].replace('_', ' ')}."]
 
 
 def test_the_lists_above_are_those_of_all_groups() -> None:

@@ -1,3 +1,4 @@
+import { SearchOutlined } from "@ant-design/icons";
 import { Button, Input, Select } from "antd";
 import { useNavigate, useSearchParams } from "react-router";
 import { lastPart, shortName } from "@/api/names";
@@ -85,6 +86,7 @@ export function Traces() {
               ]}
             />
             <Input.Search
+              enterButton={<SearchOutlined aria-label={t("table.search")} />}
               allowClear
               key={value("session")}
               defaultValue={value("session")}
