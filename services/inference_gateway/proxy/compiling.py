@@ -20,9 +20,9 @@ FOLDER = ROOT / "build/proxy"
 # What runs for each request, and what inherits from it. Not `fairness` and `snapshot`: mypyc cannot make generic classes
 # with slots of theirs.
 MODULES = (
-    "allowance", "answering", "asking", "attempt", "balance", "bounds", "connection", "dialects", "errors", "exchange",
-    "gateway", "ledger", "limits", "metrics", "outcomes", "parts", "pool", "reply", "responses", "responses_stream",
-    "routing", "server", "shadow", "turns", "ulid", "upstream", "wire",
+    "allowance", "answering", "asking", "attempt", "balance", "bounds", "connection", "dialects", "errors",
+    "exchange", "gateway", "hot_adapters", "ledger", "limits", "metrics", "outcomes", "parts", "pool", "reply",
+    "responses", "responses_stream", "routing", "server", "shadow", "turns", "ulid", "upstream", "wire",
 )  # fmt: skip
 
 
