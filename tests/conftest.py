@@ -19,6 +19,7 @@ from gyre_sdk.client import Gyre
 from gyre_sdk.config import Config
 
 GYRE = Path(sys.executable).with_name("gyre")
+STARTED: list[Running] = []
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,20 @@ def stop(running: Running) -> None:
 @pytest.fixture(scope="session")
 def running() -> Iterator[Running]:
     platform = start()
+    STARTED.append(platform)
     try:
         yield platform
     finally:
+        STARTED.clear()
         stop(platform)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def room_for_the_next() -> Iterator[None]:
+    """What the tests of a file deployed is taken away at its end: those of the next one want the cores."""
+    yield
+    for platform in STARTED:
+        for project in platform.client().projects.page().items:
+            gyre = platform.client(project.name.rpartition("/")[2])
+            for deployment in gyre.deployments.page().items:
+                gyre.deployments.delete(deployment.name)

@@ -7,6 +7,7 @@ from typing import Any
 from gyre.inference_gateway.v1 import adapter_service_pb2, deployment_pb2
 from gyre.inference_gateway.v1.adapter_service_pb2_grpc import AdapterServiceServicer
 from gyre_kit.app import Context
+from gyre_kit.auth import SYSTEM, acting_as
 from gyre_kit.names import project_of
 
 from services.inference_gateway import adapter_lookups, adapters, reconcile
@@ -24,7 +25,8 @@ class AdapterApi(AdapterServiceServicer):
             bound = [key for each in request.adapters for key in each.keys]
             is_new = await adapters.has_unknown(session, project_of(request.name), bound)
         if is_new:  # made a moment ago, and no event told of it yet
-            await reconcile.refresh_keys(self.context)
+            with acting_as(SYSTEM):  # hashes of keys are for services
+                await reconcile.refresh_keys(self.context)
         clients = self.context.clients
         found = [await adapter_lookups.look_up(clients, each, base, request.name) for each in request.adapters]
         async with self.db.transaction() as session:

@@ -54,7 +54,10 @@ def test_an_enum_is_known_by_its_bare_name(given: str) -> None:
     assert messages.enum_name(Dataset(type=Dataset.TYPE_SFT), "type") == "SFT"
 
 
-def test_a_deployment_is_shown_with_its_points_in_time_and_its_durations(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_deployment_is_shown_with_its_points_in_time_and_its_durations(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(output.OPTIONS, "json", False)  # another test may have asked for it
     deployment = Deployment(name="projects/p/deployments/d", scale=scale(0, 3, 900))
     deployment.create_time.FromDatetime(datetime.now(UTC))
     output.show_item(deployment)

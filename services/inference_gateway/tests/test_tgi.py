@@ -40,7 +40,8 @@ async def test_it_is_ready_when_it_answers_and_says_how_busy_it_is(tgi: str) -> 
     assert (load.running, load.waiting) == (4, 7)
 
 
-def test_hugging_face_s_client_takes_the_stand_in_for_one(tgi: str) -> None:
+def test_hugging_face_s_client_takes_the_stand_in_for_one(tgi: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)  # the stand-in is no hub
     client = InferenceClient(base_url=tgi)
     answer = client.chat_completion([{"role": "user", "content": "Hi"}], model="tgi", max_tokens=1)
     assert answer.choices[0].message.content == "I am tgi"
