@@ -15,7 +15,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -107,7 +107,14 @@ class Platform:
 
 @pytest.fixture(scope="session")
 def platform() -> Iterator[Platform]:
-    """Started once a session, in a folder of its own, on ports of its own."""
+    """Started once a session."""
+    with new_platform() as started:
+        yield started
+
+
+@contextmanager
+def new_platform() -> Iterator[Platform]:
+    """In a folder of its own, on ports of its own; the environment names it as long as it is there."""
     home = Path(tempfile.mkdtemp(prefix="gyre-test-"))
     offset = free_port_offset()
     settings = RuntimeSettings(home=home, port_offset=offset)
@@ -127,10 +134,16 @@ def platform() -> Iterator[Platform]:
         "GYRE_PORT_OFFSET": str(offset),
         "GYRE_DATABASE_URL": database.url_template,
     }
+    before = {name: os.environ.get(name) for name in environment}
     os.environ.update(environment)
     try:
         yield Platform(home, offset, environment)
     finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
         for process in processes:
             process.send_signal(signal.SIGINT)
             process.wait(timeout=20)

@@ -11,7 +11,7 @@ import shutil
 import signal
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,7 +24,7 @@ import pytest
 import sqlalchemy as sa
 from aiohttp import web
 from gyre_kit import migrate
-from gyre_kit.testing import Platform, eventually
+from gyre_kit.testing import Platform, eventually, new_platform
 from gyre_sdk import Gyre as Sdk
 from gyre_sdk.cli.base import Exit
 from gyre_sdk.cli.root import run
@@ -106,7 +106,9 @@ class Gyre:
         await eventually(self.serves, seconds=60)
 
     async def serves(self) -> bool:
-        assert self.process is not None and self.process.returncode is None
+        assert self.process is not None
+        log = self.platform.home / "logs" / "gateway.log"
+        assert self.process.returncode is None, log.read_text()[-2000:]
         try:
             async with httpx.AsyncClient() as http:
                 url = f"http://127.0.0.1:{self.platform.settings().openai_port}/health"
@@ -165,6 +167,13 @@ class Gyre:
 def line(custom_id: str, prompt: str, **body: Any) -> bytes:
     fields = {"model": "mock", "messages": [{"role": "user", "content": prompt}]} | body
     return (json.dumps({"custom_id": custom_id, "method": "POST", "url": ENDPOINT, "body": fields}) + "\n").encode()
+
+
+@pytest.fixture(scope="module")
+def platform() -> Iterator[Platform]:
+    """Of its own: a gateway that is a process of its own shares neither ports nor rows with other tests."""
+    with new_platform() as started:
+        yield started
 
 
 @pytest.fixture(scope="module")
