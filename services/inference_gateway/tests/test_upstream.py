@@ -30,7 +30,7 @@ from services.feedback.settings import Settings as FeedbackSettings
 from services.inference_gateway import main
 from services.inference_gateway.settings import Settings
 
-SECRET = "the planted secret number is 4711"
+SECRET = "the planted secret number is Zwetschge"
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +106,7 @@ async def test_an_answer_is_kept_and_feedback_on_it_waits_for_review(endpoint: t
     said = await client.post(
         "/feedback",
         cast_to=httpx.Response,
-        body={"completion_id": answer.id, "rating": "thumbs_down", "correction": "4711"},
+        body={"completion_id": answer.id, "rating": "thumbs_down", "correction": "Zwetschge"},
     )
     assert said.json()["state"] == "STATE_SUBMITTED"
     shown = (await rest.get(f"/{said.json()['name']}")).json()
@@ -177,7 +177,7 @@ async def test_no_event_carries_what_was_said(endpoint: tuple[Any, Any], platfor
             bodies += [record.value.decode() for record in records]
     await consumer.stop()
     assert {"gyre.inference_gateway.v1.CompletionRecorded", "gyre.feedback.v1.FeedbackSubmitted"} <= types
-    assert not any("4711" in body for body in bodies)
+    assert not any("Zwetschge" in body for body in bodies)
 
 
 async def test_a_wrong_key_is_refused(endpoint: tuple[Any, Any]) -> None:
