@@ -214,9 +214,11 @@ def test_three_models_answer_side_by_side_and_the_better_one_is_picked(page: Pag
     gyre.deployments.create("broken", [target(upstream_url="http://127.0.0.1:9/v1", upstream_model="nobody")])
     models = "deployment=talker&deployment=talker%401&deployment=broken"
     page.goto(f"{page.url.split('/p/')[0]}/p/{PROJECT}/playground?{models}&temperature=2&max_tokens=24")
-    page.get_by_role("textbox", name="Question").fill(QUESTION)
-    page.keyboard.press("Enter")
+    expect(page.get_by_text("talker@1").first).to_be_visible()
     cards = page.locator(".answer-card")
+    page.get_by_role("textbox", name="Question").fill(QUESTION)
+    page.get_by_role("textbox", name="Question").press("Enter")
+    expect(cards).to_have_count(3)
     expect(cards.locator(".exchange-figures")).to_have_count(2)
     expect(cards.nth(2).get_by_role("alert")).to_be_visible()
     page.keyboard.press("Alt+1")
