@@ -73,68 +73,9 @@ class Metrics:
 
     def __init__(self) -> None:
         registry = self.registry = CollectorRegistry()
-        self.request_seconds = Histogram(
-            "gen_ai_server_request_duration_seconds",
-            "From the whole request to the end of its answer; error_type is empty for a good one.",
-            [*MODEL, "error_type"],
-            buckets=DURATION,
-            registry=registry,
-        )
-        self.first_token_seconds = Histogram(
-            "gen_ai_server_time_to_first_token_seconds",
-            "From the whole request to the first token of a streamed answer.",
-            MODEL,
-            buckets=FIRST_TOKEN,
-            registry=registry,
-        )
-        self.output_token_seconds = Histogram(
-            "gen_ai_server_time_per_output_token_seconds",
-            "Time for each token after the first of a streamed answer.",
-            MODEL,
-            buckets=OUTPUT_TOKEN,
-            registry=registry,
-        )
-        self.tokens = Histogram(
-            "gen_ai_client_token_usage",
-            "Tokens of one request, as the engine counted them.",
-            [*MODEL, "gen_ai_token_type"],
-            buckets=TOKENS,
-            registry=registry,
-        )
-        self.cached = Counter(
-            "gyre_gateway_cached_prompt_tokens",
-            "Tokens of prompts that the engine had in its cache, where it tells.",
-            MODEL,
-            registry=registry,
-        )
-        self.requests = Counter(
-            "gyre_gateway_requests",
-            "Requests by path and status; 499: the client left.",
-            ["route", "status"],
-            registry=registry,
-        )
-        self.attempts = Counter(
-            "gyre_gateway_upstream_failures",
-            "Attempts at an engine that failed, by how.",
-            ["target", "reason"],
-            registry=registry,
-        )
-        self.records = Counter(
-            "gyre_gateway_records",
-            "Completions of projects that consented, by what became of them.",
-            ["outcome"],
-            registry=registry,
-        )
+        self._histograms(registry)
+        self._counters(registry)
         self._traffic(registry)
-        self.snapshot_failures = Counter(
-            "gyre_gateway_snapshot_failures", "Snapshots that could not be read.", registry=registry
-        )
-        self.woken_seconds = Histogram(
-            "gyre_gateway_wake_seconds",
-            "How long requests waited for a deployment that slept; those that gave up are not here.",
-            buckets=DURATION,
-            registry=registry,
-        )
         self._gauges(registry)
         self._tallies: list[Tally] = []
         self._series: dict[tuple[str, ...], Series] = {}
@@ -171,6 +112,71 @@ class Metrics:
         for labels, value in values.items():
             gauge.labels(*labels).set(value)
         self._shown[gauge] = set(values)
+
+    def _histograms(self, registry: CollectorRegistry) -> None:
+        self.request_seconds = Histogram(
+            "gen_ai_server_request_duration_seconds",
+            "From the whole request to the end of its answer; error_type is empty for a good one.",
+            [*MODEL, "error_type"],
+            buckets=DURATION,
+            registry=registry,
+        )
+        self.first_token_seconds = Histogram(
+            "gen_ai_server_time_to_first_token_seconds",
+            "From the whole request to the first token of a streamed answer.",
+            MODEL,
+            buckets=FIRST_TOKEN,
+            registry=registry,
+        )
+        self.output_token_seconds = Histogram(
+            "gen_ai_server_time_per_output_token_seconds",
+            "Time for each token after the first of a streamed answer.",
+            MODEL,
+            buckets=OUTPUT_TOKEN,
+            registry=registry,
+        )
+        self.tokens = Histogram(
+            "gen_ai_client_token_usage",
+            "Tokens of one request, as the engine counted them.",
+            [*MODEL, "gen_ai_token_type"],
+            buckets=TOKENS,
+            registry=registry,
+        )
+        self.woken_seconds = Histogram(
+            "gyre_gateway_wake_seconds",
+            "How long requests waited for a deployment that slept; those that gave up are not here.",
+            buckets=DURATION,
+            registry=registry,
+        )
+
+    def _counters(self, registry: CollectorRegistry) -> None:
+        self.cached = Counter(
+            "gyre_gateway_cached_prompt_tokens",
+            "Tokens of prompts that the engine had in its cache, where it tells.",
+            MODEL,
+            registry=registry,
+        )
+        self.requests = Counter(
+            "gyre_gateway_requests",
+            "Requests by path and status; 499: the client left.",
+            ["route", "status"],
+            registry=registry,
+        )
+        self.attempts = Counter(
+            "gyre_gateway_upstream_failures",
+            "Attempts at an engine that failed, by how.",
+            ["target", "reason"],
+            registry=registry,
+        )
+        self.records = Counter(
+            "gyre_gateway_records",
+            "Completions of projects that consented, by what became of them.",
+            ["outcome"],
+            registry=registry,
+        )
+        self.snapshot_failures = Counter(
+            "gyre_gateway_snapshot_failures", "Snapshots that could not be read.", registry=registry
+        )
 
     def _gauges(self, registry: CollectorRegistry) -> None:
         self.in_flight = Gauge(

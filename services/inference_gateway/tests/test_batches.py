@@ -116,6 +116,14 @@ class Gyre:
         except httpx.TransportError:
             return False
 
+    async def waiting(self, count: int) -> bool:
+        """Whether so many requests wait for a place at the engine, as the gateway's own metrics have it."""
+        async with httpx.AsyncClient() as http:
+            port = self.platform.settings().metrics_port("inference_gateway")
+            shown = (await http.get(f"http://127.0.0.1:{port}/metrics")).text
+        lines = [each for each in shown.splitlines() if each.startswith("gyre_gateway_requests_waiting{")]
+        return sum(float(each.rsplit(" ", 1)[1]) for each in lines) == count
+
     async def kill(self, *, control_plane: bool) -> None:
         """With SIGKILL: the control plane, with whom its workers go, or a worker alone."""
         assert self.process is not None
@@ -313,7 +321,7 @@ async def test_a_batch_waits_while_people_do(gyre: Gyre) -> None:
     await eventually(lambda: ready(len(gyre.engine.order) == 2))
     hello = [{"role": "user", "content": "a person"}]
     asking = [asyncio.create_task(gyre.client.chat.completions.create(model="mock", messages=hello)) for _ in range(3)]
-    await asyncio.sleep(0.3)  # they are in the queue by now; nothing tells
+    await eventually(lambda: gyre.waiting(5))  # three people, and two of the batch's four
     gyre.engine.go.set()
     await asyncio.gather(*asking)
     assert (await gyre.ended(batch)).status == "completed"
