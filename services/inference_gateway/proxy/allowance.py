@@ -26,7 +26,7 @@ class Period(StrEnum):
     TOTAL = "TOTAL"
 
 
-PERIODS = tuple(Period)  # a record holds the position, for it has no room for text
+_POSITIONS = {period: position for position, period in enumerate(Period)}  # a record has no room for text
 FOR_EVER = 2**62
 
 
@@ -52,29 +52,32 @@ class Limits:
         )
 
 
-@dataclass(frozen=True, slots=True)
 class Cost:
     """Of one request, as estimated or as used."""
 
-    tokens: int = 0
-    picousd: int = 0
+    __slots__ = ("picousd", "tokens")
+
+    def __init__(self, tokens: int = 0, picousd: int = 0) -> None:
+        self.tokens = tokens
+        self.picousd = picousd
 
 
-@dataclass(slots=True)
 class Account:
-    """One record, in the order in which the ledger packs it. `due`s are theoretical arrival times."""
+    """One record. `due`s are theoretical arrival times; `position`: where the ledger has it."""
 
-    id: bytes
-    period: int = 0
-    period_end: int = 0
-    requests_due: int = 0
-    tokens_due: int = 0
-    running: int = 0
-    requests: int = 0
-    spent_tokens: int = 0
-    spent_picousd: int = 0
-    reserved_tokens: int = 0
-    reserved_picousd: int = 0
+    __slots__ = (
+        "id", "period", "period_end", "position", "requests", "requests_due", "reserved_picousd", "reserved_tokens",
+        "running", "spent_picousd", "spent_tokens", "tokens_due",
+    )  # fmt: skip
+
+    def __init__(self, id: bytes, position: int = 0) -> None:
+        self.id = id
+        self.position = position
+        self.period = self.period_end = 0
+        self.requests_due = self.tokens_due = 0
+        self.running = self.requests = 0
+        self.spent_tokens = self.spent_picousd = 0
+        self.reserved_tokens = self.reserved_picousd = 0
 
 
 class Reason(StrEnum):
@@ -98,7 +101,7 @@ class Refusal:
 
 def begin_period(account: Account, limits: Limits, now: int) -> None:
     """A new day or month counts from nothing, and so does an account whose kind of period was changed."""
-    kind = PERIODS.index(limits.budget_period)
+    kind = _POSITIONS[limits.budget_period]
     if account.period_end and kind == account.period and now < account.period_end:
         return
     account.period, account.period_end = kind, _end_of(limits.budget_period, now)

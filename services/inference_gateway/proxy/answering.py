@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from services.inference_gateway.proxy import errors
-from services.inference_gateway.proxy.asking import ID, MODEL, quoted, string_spans, swap
+from services.inference_gateway.proxy import errors, jsons
+from services.inference_gateway.proxy.asking import ID, MODEL, quoted, string_spans, swap, swap_only
 from services.inference_gateway.proxy.upstream import Garbage
 
 DONE = b"[DONE]"
@@ -22,7 +21,6 @@ UPSTREAM_ERROR = "upstream_error"
 CLIENT_CLOSED = "client_closed"
 
 
-@dataclass(slots=True)
 class Answer:
     """What is known of an answer: the text of its first choice, why it ended, tokens, and when the first one came.
 
@@ -30,14 +28,17 @@ class Answer:
     said of tools to call, as the engine wrote it (`tools.merged` reads it).
     """
 
-    pieces: list[str] = field(default_factory=list)
-    finish_reason: str = ""
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    total_tokens: int = 0
-    cached_tokens: int = 0
-    first_token: float = 0.0
-    calls: list[Any] = field(default_factory=list)
+    __slots__ = (
+        "cached_tokens", "calls", "completion_tokens", "finish_reason", "first_token", "pieces", "prompt_tokens",
+        "total_tokens",
+    )  # fmt: skip
+
+    def __init__(self, finish_reason: str = "") -> None:
+        self.pieces: list[str] = []
+        self.finish_reason = finish_reason
+        self.prompt_tokens = self.completion_tokens = self.total_tokens = self.cached_tokens = 0
+        self.first_token = 0.0
+        self.calls: list[Any] = []
 
     @property
     def text(self) -> str:
@@ -275,16 +276,21 @@ def _learn(payload: bytes, completion_id: str, model: str) -> list[tuple[bytes, 
 def _renamed(raw: bytes, fields: dict[str, Any], completion_id: str, model: str) -> bytes:
     old_id, old_model = fields.get("id"), fields.get("model")
     if isinstance(old_id, str) and isinstance(old_model, str):
-        patched = swap(raw, string_spans(raw, ID), old_id, b'"%b"' % completion_id.encode())
-        patched = swap(patched, string_spans(patched, MODEL), old_model, quoted(model)) if patched is not None else None
+        patched = _swapped(raw, ID, old_id, b'"%b"' % completion_id.encode())
+        patched = _swapped(patched, MODEL, old_model, quoted(model)) if patched is not None else None
         if patched is not None:
             return patched
     return json.dumps(fields | {"id": completion_id, "model": model}, separators=(",", ":")).encode()
 
 
+def _swapped(raw: bytes, key: bytes, old: str, new: bytes) -> bytes | None:
+    plainly = swap_only(raw, key, old, new)
+    return plainly if plainly is not None else swap(raw, string_spans(raw, key), old, new)
+
+
 def _object(raw: bytes) -> dict[str, Any]:
     try:
-        fields = json.loads(raw.decode())  # decoded here: json would first guess at UTF-16 and UTF-32
+        fields = jsons.answered(raw)
     except (ValueError, RecursionError) as error:
         raise Garbage("its reply is not valid JSON") from error
     if not isinstance(fields, dict):

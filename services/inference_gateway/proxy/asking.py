@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, NoReturn
+from typing import Any
 
-from services.inference_gateway.proxy import bounds, tools
+from services.inference_gateway.proxy import bounds, jsons, tools
 from services.inference_gateway.proxy.errors import bad_request, invalid_json
 
 # `gen_ai.operation.name` of OpenTelemetry; `engines/wire.py` has the path of each.
@@ -25,18 +24,21 @@ ESCAPED_LETTER = re.compile(rb"\\u00[67]")
 USAGE_OPTION = b'"stream_options":{"include_usage":true},'
 
 
-@dataclass(slots=True)
 class Asking:
-    """What one request asks of an engine. `model` still has its `@version`, if the client gave one."""
+    """What one request asks of an engine. `model` still has its `@version`, if the client gave one. `template` is what
+    it says of a prompt that is kept here, until `templates.fill` made it whole; `prompt` then names the version."""
 
-    operation: str
-    raw: bytes
-    fields: dict[str, Any]
-    model: str
-    stream: bool
-    wants_usage: bool
-    template: Any = None  # what it says of a prompt that is kept here, until `templates.fill` made it whole
-    prompt: str = ""  # name of the version that was filled in
+    def __init__(
+        self, operation: str, raw: bytes, fields: dict[str, Any], model: str, stream: bool, wants_usage: bool
+    ) -> None:
+        self.operation = operation
+        self.raw = raw
+        self.fields = fields
+        self.model = model
+        self.stream = stream
+        self.wants_usage = wants_usage
+        self.template: Any = None
+        self.prompt = ""
 
     @property
     def may_keep(self) -> bool:
@@ -48,12 +50,18 @@ class Asking:
         whatever the client itself says of them.
         """
         force = self.stream and stream_usage and not self.wants_usage
+        if upstream_model == self.model and not force and lora is None and self._says_model_once():
+            return self.raw
         body = _swapped(self.raw, self.model, upstream_model) if self._patchable(force, lora is not None) else None
         if body is None:
             return self._written_anew(upstream_model, force, lora)
         if lora is not None:
             body = body.replace(b"{", b'{"lora":%b,' % json.dumps(lora).encode(), 1)
         return body.replace(b"{", b"{" + USAGE_OPTION, 1) if force else body
+
+    def _says_model_once(self) -> bool:
+        """Nobody who reads it can take it for another model's: the key is there once, and not spelt with escapes."""
+        return self.raw.count(MODEL) == 1 and b"\\u00" not in self.raw
 
     def _patchable(self, force: bool, adapted: bool) -> bool:
         return (
@@ -176,7 +184,7 @@ def load(body: bytes) -> dict[str, Any]:
     if not body:
         raise invalid_json("it is empty")
     try:
-        fields = _DECODER.decode(body.decode("utf-8", "surrogatepass"))
+        fields = jsons.asked(body)
     except json.JSONDecodeError as wrong:
         raise invalid_json(f"{wrong.msg} at line {wrong.lineno}, column {wrong.colno}") from wrong
     except UnicodeDecodeError as other:
@@ -187,13 +195,6 @@ def load(body: bytes) -> dict[str, Any]:
         raise invalid_json("it is not an object")
     bounds.check_depth(body, fields)
     return fields
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number in JSON")
-
-
-_DECODER = json.JSONDecoder(parse_constant=_no_constant)  # `json.loads` would make one for every body
 
 
 def _message(message: dict[str, Any]) -> dict[str, Any]:
@@ -219,6 +220,7 @@ def _swapped(raw: bytes, old: str, new: str) -> bytes | None:
 MODEL = b'"model"'
 ID = b'"id"'
 _VALUE = re.compile(rb'\s*:\s*("(?:[^"\\]|\\.)*")')
+GAPS = (b": ", b":")
 Span = tuple[int, int]
 PREFIX_CHARACTERS = 1024
 
@@ -233,6 +235,20 @@ def string_spans(raw: bytes, key: bytes) -> list[Span]:
             spans.append(value.span(1))
         at = raw.find(key, at + len(key))
     return spans
+
+
+def swap_only(raw: bytes, key: bytes, old: str, new: bytes) -> bytes | None:
+    """`raw` with the value `old` under `key` replaced, where that key stands there once and plainly; else None."""
+    at = raw.find(key)
+    if at < 0 or raw.find(key, at + len(key)) >= 0:
+        return None
+    plain = b'"%b"' % old.encode("utf-8", "surrogatepass")
+    at += len(key)
+    for gap in GAPS:
+        start = at + len(gap)
+        if raw.startswith(gap, at) and raw.startswith(plain, start):
+            return raw[:start] + new + raw[start + len(plain) :]
+    return None
 
 
 def swap(raw: bytes, spans: list[Span], old: str, new: bytes) -> bytes | None:

@@ -17,12 +17,13 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[3]
 PACKAGE = Path("services/inference_gateway/proxy")
 FOLDER = ROOT / "build/proxy"
-# What runs for each request, and what inherits from it. Not `fairness` and `snapshot`: mypyc cannot make generic classes
-# with slots of theirs.
+# What runs for each request, and what inherits from it. A dataclass gets an `__init__` that is not compiled: what is made
+# for each request has one that is written out.
 MODULES = (
     "allowance", "answering", "asking", "attempt", "balance", "bounds", "connection", "dialects", "errors",
-    "exchange", "gateway", "hot_adapters", "ledger", "limits", "metrics", "outcomes", "parts", "pool", "reply",
-    "responses", "responses_stream", "routing", "server", "shadow", "turns", "ulid", "upstream", "wire",
+    "exchange", "fairness", "gateway", "hot_adapters", "jsons", "ledger", "limits", "metrics", "outcomes", "parts",
+    "pool", "reply", "responses", "responses_stream", "routing", "server", "shadow", "snapshot", "turns", "ulid",
+    "upstream", "usage", "wire",
 )  # fmt: skip
 
 

@@ -104,7 +104,9 @@ class Exchange:
         self._task = asyncio.current_task()
         self.reply.on_look = self._look
         try:
-            await self._until_one_answers()
+            failure = await self._answered()
+            if failure is not None:
+                self._broken(failure)
         except asyncio.CancelledError:
             if not self._late or self._task is None or self._task.uncancel():
                 raise
@@ -128,14 +130,12 @@ class Exchange:
         with self.gateway.router.running(target):
             await self._ask_on(target)
 
-    async def _until_one_answers(self) -> None:
-        """Its own targets first; where none of them can answer, those of its fallbacks."""
-        if not self.deployment.fallbacks or self.wish.version:
-            failure, _ = await self._ask_targets()
-        else:
-            failure = await fallbacks.ask(self)
-        if failure is not None:
-            self._broken(failure)
+    async def _answered(self) -> ApiError | None:
+        """By its own targets, or where none of them can, by those of its fallbacks. Returns why nobody did."""
+        if self.deployment.fallbacks and not self.wish.version:
+            return await fallbacks.ask(self)
+        failure, _ = await self._ask_targets()
+        return failure
 
     async def ask_patiently(self, seconds: float) -> tuple[ApiError | None, bool]:
         """As `_ask_targets`, but the first byte comes within `seconds` (0: whenever it comes)."""
@@ -210,48 +210,44 @@ class Exchange:
         return not any(each.id == target for each in self.deployment.targets)
 
     async def _ask(self, target: Target) -> None:
-        """Asks one target; a kept connection that died in the meantime is no fault of it, and is replaced once."""
         hot = bool(self.wish.adapter) and target.engine in hot_adapters.ENGINES
         if hot:
             await self.gateway.hot_adapters.ready(target, self.wish.adapter)
-        turn = self.gateway.turns.of(target).turn(self.deployment.project, self.work, self._used_work, self.aside)
+        turn = self.gateway.turns.of(target).turn(self.deployment.project, self.work, self.aside)
         if self.gateway.shadows.running:
             self.gateway.shadows.give_way(target)
         with self.gateway.router.running(target):
-            async with turn:
-                try:
-                    await self._ask_on(target)
-                except Refusal as refusal:
-                    if not hot or refusal.status != 404:
-                        raise
-                    await self.gateway.hot_adapters.again(target, self.wish.adapter)
-                    await self._ask_on(target)
+            if not turn.begins():
+                await turn.comes()
+            try:
+                await self._ask_on(target)
+            except Refusal as refusal:
+                if not hot or refusal.status != 404:
+                    raise
+                await self.gateway.hot_adapters.again(target, self.wish.adapter)
+                await self._ask_on(target)
+            finally:
+                turn.ends(fairness.work(self.answer.prompt_tokens, self.answer.completion_tokens) or self.work)
 
     async def _ask_on(self, target: Target) -> None:
+        """A kept connection may have died in the meantime, which is no fault of the engine: a new one is tried."""
         pool, base_path = self.gateway.pools.of(target.base_url, target.chosen_by_user)
-        try:
-            await self._ask_by(target, pool, base_path, fresh=False)
-        except _Stale:
-            await self._ask_by(target, pool, base_path, fresh=True)
-
-    def _used_work(self) -> int:
-        return fairness.work(self.answer.prompt_tokens, self.answer.completion_tokens) or self.work
-
-    async def _ask_by(self, target: Target, pool: Pool, base_path: str, fresh: bool) -> None:
-        connection = await pool.acquire(fresh)
-        if target.sent_to:
-            self.gateway.sent_out.count(self.deployment.project, target)
-        attempt = self._attempt = Attempt(self, connection)
-        used_before = connection.requests > 0
-        try:
-            await attempt.run(self._request(target, pool, base_path))
-        except ClosedEarly as error:
-            if used_before and not attempt.heard:
-                raise _Stale from error
-            raise
-        finally:
-            pool.release(connection)
-            self._attempt = self.reply.on_pause = self.reply.on_resume = None
+        connection = pool.at_once() or await pool.acquire()
+        while True:
+            if target.sent_to:
+                self.gateway.sent_out.count(self.deployment.project, target)
+            attempt = self._attempt = Attempt(self, connection)
+            was_kept = connection.requests > 0
+            try:
+                await attempt.run(self._request(target, pool, base_path))
+                return
+            except ClosedEarly:
+                if not was_kept or attempt.heard:
+                    raise
+            finally:
+                pool.release(connection)
+                self._attempt = self.reply.on_pause = self.reply.on_resume = None
+            connection = await pool.acquire(fresh=True)
 
     def _request(self, target: Target, pool: Pool, base_path: str) -> bytes:
         """The bytes for one engine: our own headers, for the client's key and cookies are none of its business."""
@@ -355,10 +351,3 @@ class Exchange:
         version = self.target.version if self.target else ""
         told = self.headers | {VERSION_HEADER: version} if version else self.headers
         return told | {adapters.HEADER: self.wish.adapter} if self.wish.adapter else told
-
-
-class _Stale(UpstreamError):
-    """A kept connection was closed by the engine just as it was used again."""
-
-    def __init__(self) -> None:
-        super().__init__("the kept connection was closed")

@@ -8,7 +8,6 @@ gains nothing by asking for less than it takes. Pure: no clock, no coroutine.
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -19,13 +18,13 @@ def work(prompt_tokens: int, answer_tokens: int) -> int:
     return prompt_tokens + ANSWER_WEIGHT * answer_tokens
 
 
-@dataclass(slots=True)
 class _Line(Generic[T]):
     """One project's requests, first come first served. `start` is the virtual time at which its first one is due."""
 
-    start: float = 0.0
-    waiting: deque[tuple[int, T]] = field(default_factory=deque)
-    work: int = 0
+    def __init__(self, start: float) -> None:
+        self.start = start
+        self.waiting: deque[tuple[int, T]] = deque()
+        self.work = 0
 
 
 class FairQueue(Generic[T]):

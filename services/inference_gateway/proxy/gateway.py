@@ -173,17 +173,17 @@ class Gateway:
         deployment, _ = routing.resolve(self._routes(), self._project(request), name, {}, _known(request).name)
         reply.send(200, json.dumps(_model(deployment) | {"id": name}).encode(), wire.request_id())
 
-    async def chat(self, request: Request, reply: Reply) -> None:
-        await self._complete(dialects.CHAT, request, reply)
+    def chat(self, request: Request, reply: Reply) -> Awaitable[None]:
+        return self._complete(dialects.CHAT, request, reply)
 
-    async def text(self, request: Request, reply: Reply) -> None:
-        await self._complete(dialects.TEXT, request, reply)
+    def text(self, request: Request, reply: Reply) -> Awaitable[None]:
+        return self._complete(dialects.TEXT, request, reply)
 
-    async def embeddings(self, request: Request, reply: Reply) -> None:
-        await self._complete(dialects.EMBEDDINGS, request, reply)
+    def embeddings(self, request: Request, reply: Reply) -> Awaitable[None]:
+        return self._complete(dialects.EMBEDDINGS, request, reply)
 
-    async def responses(self, request: Request, reply: Reply) -> None:
-        await self._complete(dialects.RESPONSES, request, reply)
+    def responses(self, request: Request, reply: Reply) -> Awaitable[None]:
+        return self._complete(dialects.RESPONSES, request, reply)
 
     async def input_tokens(self, request: Request, reply: Reply) -> None:
         """How many tokens a response's input would have."""

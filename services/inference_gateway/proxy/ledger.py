@@ -16,11 +16,11 @@ import mmap
 import os
 import struct
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from services.inference_gateway.proxy import allowance
 from services.inference_gateway.proxy.allowance import Account, Cost, Limits, Refusal
@@ -42,6 +42,7 @@ NOBODY = bytes(16)
 _COUNT_AT = 8  # changes in the redo log; 0: none is under way
 
 FREE, SENT, ANSWERED = range(3)
+NOTHING_HELD = _RESERVATION.pack(FREE, 0, 0, 0, 0)
 NO_LIMITS = Limits()
 
 
@@ -96,7 +97,7 @@ class Ledger:
         return next((position for position in self._places(id_) if self.read(position).id == id_), None)
 
     def read(self, position: int) -> Account:
-        return Account(*_ACCOUNT.unpack_from(self._map, ACCOUNTS_AT + position * ACCOUNT_BYTES))
+        return _unpacked(_ACCOUNT.unpack_from(self._map, ACCOUNTS_AT + position * ACCOUNT_BYTES), position)
 
     def now(self) -> int:
         return self._clock()
@@ -114,18 +115,14 @@ class Ledger:
     def __exit__(self, *_: object) -> None:
         fcntl.flock(self._file, fcntl.LOCK_UN)
 
-    def commit(self, accounts: Sequence[tuple[int, Account]], reservation: tuple[int, bytes] | None = None) -> None:
-        """All of these changes or none. Only while locked."""
+    def commit(self, accounts: list[Account], place: int = 0, reservation: bytes = b"") -> None:
+        """All of these changes or none. Only while locked. `place` 0: no reservation changes."""
         map_ = self._map
-        writes = [(ACCOUNTS_AT + position * ACCOUNT_BYTES, _packed(account)) for position, account in accounts]
-        if reservation is not None:
-            writes.append(reservation)
-        at = LOG_AT
-        for where, data in writes:
-            _LOGGED.pack_into(map_, at, where, len(data))
-            at += _LOGGED.size
-            map_[at : at + len(data)] = data
-            at += len(data)
+        writes = [(ACCOUNTS_AT + each.position * ACCOUNT_BYTES, _packed(each)) for each in accounts]
+        if place:
+            writes.append((place, reservation))
+        log = b"".join([_LOGGED.pack(where, len(data)) + data for where, data in writes])
+        map_[LOG_AT : LOG_AT + len(log)] = log
         _NUMBER.pack_into(map_, _COUNT_AT, len(writes))  # from here on it will happen
         for where, data in writes:
             map_[where : where + len(data)] = data
@@ -178,17 +175,14 @@ class Ledger:
         """Takes `cost` from both parties or from neither; their accounts thereafter. Raises: Refused."""
         with self.locked():
             now = self._clock()
-            accounts = self.read(parties[0].account), self.read(parties[1].account)
-            for number, (account, party) in enumerate(zip(accounts, parties, strict=True)):
-                allowance.begin_period(account, party.limits, now)
-                if refusal := allowance.refusal(account, party.limits, cost, now):
-                    raise Refused(number, refusal)
-            for account, party in zip(accounts, parties, strict=True):
-                allowance.reserve(account, party.limits, cost, now)
-            first, second = parties[0].account, parties[1].account
-            held = _RESERVATION.pack(SENT, first, second, cost.tokens, cost.picousd)
-            self.commit(((first, accounts[0]), (second, accounts[1])), (place, held))
-        return accounts
+            first, second = self.read(parties[0].account), self.read(parties[1].account)
+            _check(0, first, parties[0].limits, cost, now)
+            _check(1, second, parties[1].limits, cost, now)
+            allowance.reserve(first, parties[0].limits, cost, now)
+            allowance.reserve(second, parties[1].limits, cost, now)
+            held = _RESERVATION.pack(SENT, first.position, second.position, cost.tokens, cost.picousd)
+            self.commit([first, second], place, held)
+        return first, second
 
     def mark_answered(self, place: int) -> None:
         """From now on the worker's death does not give the reservation back."""
@@ -198,24 +192,23 @@ class Ledger:
         """Once; a second time nothing is open. `used` None: nobody knows, so all that was reserved if it was answered,
         and nothing if not."""
         with self.locked():
-            state, first, second, tokens, picousd = _RESERVATION.unpack_from(self._map, place)
+            state, key, project, tokens, picousd = _RESERVATION.unpack_from(self._map, place)
             if state == FREE:
                 return
             reserved = Cost(tokens, picousd)
             if used is None:
                 used = reserved if state == ANSWERED else Cost()
-            accounts = self.read(first), self.read(second)
-            for account, each in zip(accounts, limits, strict=True):
-                allowance.settle(account, each, reserved, used)
-            free = _RESERVATION.pack(FREE, 0, 0, 0, 0)
-            self.commit(((first, accounts[0]), (second, accounts[1])), (place, free))
+            first, second = self.read(key), self.read(project)
+            allowance.settle(first, limits[0], reserved, used)
+            allowance.settle(second, limits[1], reserved, used)
+            self.commit([first, second], place, NOTHING_HELD)
 
     def note(self, accounts: tuple[int, int], requests: int, used: Cost) -> None:
         """Adds up what was used without a reservation, for accounts of which nothing is limited."""
         with self.locked():
             now = self._clock()
-            changed = [(position, self.read(position)) for position in accounts]
-            for _, account in changed:
+            changed = [self.read(position) for position in accounts]
+            for account in changed:
                 allowance.begin_period(account, NO_LIMITS, now)
                 account.requests += requests
                 account.spent_tokens = min(account.spent_tokens + used.tokens, allowance.MOST)
@@ -232,7 +225,7 @@ class Ledger:
                 if per_minute and (wait := allowance.wait_ns(account.requests_due, 1, per_minute, now)):
                     raise Refused(number, Refusal(allowance.Reason.REQUESTS, wait / allowance.SECOND_NS))
                 account.requests_due = allowance.taken(account.requests_due, 1, per_minute, now)
-            self.commit([(party.account, account) for party, account in zip(parties, accounts, strict=True)])
+            self.commit(list(accounts))
 
     # -- below -------------------------------------------------------------------------------------------------------
 
@@ -261,7 +254,7 @@ class Ledger:
         for position in self._places(id_):
             held = self.read(position).id
             if held == NOBODY:
-                self.commit([(position, Account(id_))])
+                self.commit([Account(id_, position)])
             if held in (id_, NOBODY):
                 return position
         raise LedgerFull(f"the ledger has {ACCOUNTS} accounts, and no room for more")
@@ -312,6 +305,24 @@ class Seat:
 
 def _id(name: str) -> bytes:
     return blake2b(name.encode(), digest_size=16).digest()
+
+
+def _check(party: int, account: Account, limits: Limits, cost: Cost, now: int) -> None:
+    """Raises: Refused."""
+    allowance.begin_period(account, limits, now)
+    refusal = allowance.refusal(account, limits, cost, now)
+    if refusal is not None:
+        raise Refused(party, refusal)
+
+
+def _unpacked(fields: tuple[Any, ...], position: int) -> Account:
+    account = Account(fields[0], position)
+    account.period, account.period_end = fields[1], fields[2]
+    account.requests_due, account.tokens_due = fields[3], fields[4]
+    account.running, account.requests = fields[5], fields[6]
+    account.spent_tokens, account.spent_picousd = fields[7], fields[8]
+    account.reserved_tokens, account.reserved_picousd = fields[9], fields[10]
+    return account
 
 
 def _packed(account: Account) -> bytes:

@@ -9,7 +9,6 @@ second. A `kill -9` loses the last `NOTE_SECONDS` of that sum, which nobody is r
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from services.inference_gateway.proxy import allowance, errors, fairness
@@ -24,24 +23,36 @@ from services.inference_gateway.proxy.usage import Bill
 BYTES_PER_TOKEN = 4  # of an English text; the engine's own count replaces it in the end
 MOST_TOKENS = 10**9
 NOTE_SECONDS = 0.1
+TENTH_NS = SECOND_NS // 10
 WHO = ("This key", "The project of this key")
 REQUEST_HEADERS = ("x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests")
 TOKEN_HEADERS = ("x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens")
 Dues = tuple[tuple[int, int], tuple[int, int]]  # of key and project: when it is due, and how much a minute
 
 
-@dataclass(slots=True)
 class Hold:
-    """What one request holds until it is settled. `headers` are OpenAI's x-ratelimit-*; `work` is what it may be for an
-    engine."""
+    """What one request holds until it is settled. `place` 0: nothing is reserved; `work` is what it may be for an engine;
+    `headers` are OpenAI's x-ratelimit-*."""
 
-    limiter: Limiter
-    place: int  # 0: nothing is reserved
-    accounts: tuple[int, int]
-    limits: tuple[Limits, Limits]
-    prompt_tokens: int
-    work: int
-    headers: dict[str, str]
+    __slots__ = ("accounts", "headers", "limiter", "limits", "place", "prompt_tokens", "work")
+
+    def __init__(
+        self,
+        limiter: Limiter,
+        place: int,
+        accounts: tuple[int, int],
+        limits: tuple[Limits, Limits],
+        prompt_tokens: int,
+        work: int,
+        headers: dict[str, str],
+    ) -> None:
+        self.limiter = limiter
+        self.place = place
+        self.accounts = accounts
+        self.limits = limits
+        self.prompt_tokens = prompt_tokens
+        self.work = work
+        self.headers = headers
 
     def answered(self) -> None:
         """Something went out to the client: it will be billed, come what may."""
@@ -198,7 +209,13 @@ def _render(who: str, limits: Limits, refusal: allowance.Refusal) -> ApiError:
 
 
 def _add_rate(headers: dict[str, str], names: tuple[str, str, str], dues: Dues, now: int) -> None:
-    left, limit, due = min([(allowance.remaining(due, limit, now), limit, due) for due, limit in dues if limit])
+    """Of two, the one that has less left."""
+    (due, limit), (other_due, other_limit) = dues
+    left = allowance.remaining(due, limit, now) if limit else allowance.MOST
+    other_left = allowance.remaining(other_due, other_limit, now) if other_limit else allowance.MOST
+    if other_left < left:
+        due, limit, left = other_due, other_limit, other_left
+    tenths = max(0, due - now + TENTH_NS // 2) // TENTH_NS
     headers[names[0]] = str(limit)
     headers[names[1]] = str(left)
-    headers[names[2]] = f"{max(0, due - now) / SECOND_NS:.1f}s"
+    headers[names[2]] = f"{tenths // 10}.{tenths % 10}s"

@@ -54,37 +54,46 @@ class Pool:
         self._clock = clock
         self._tls = tls if origin.scheme == "https" else None
         self._policy = Policy(settings.allow_loopback, settings.allow_private)
-        self._slots = asyncio.Semaphore(settings.upstream_connections)
         self._idle: deque[UpstreamConnection] = deque()
-        self.waiting = 0
+        self._line: deque[asyncio.Future[None]] = deque()  # of those that wait for a free place
         self.busy = 0
 
     @property
     def idle(self) -> int:
         return len(self._idle)
 
+    @property
+    def waiting(self) -> int:
+        return len(self._line)
+
+    def at_once(self) -> UpstreamConnection | None:
+        """A kept connection for one request, if there is one; to be given back by `release`."""
+        if self._is_full():
+            return None
+        connection = self._reuse()
+        if connection is not None:
+            self.busy += 1
+        return connection
+
     async def acquire(self, fresh: bool = False) -> UpstreamConnection:
-        """A connection for one request, to be given back by `release`. `fresh`: not one that was used before.
+        """As `at_once`, but makes one, or waits for a place. `fresh`: not one that was used before.
 
         Raises: PoolFull; ConnectFailed; UpstreamRefused.
         """
-        if self._slots.locked():
-            await self._wait_for_slot()
+        if self._is_full():
+            await self._place()
         else:
-            await self._slots.acquire()
-        self.busy += 1
+            self.busy += 1
         try:
             connection = None if fresh else self._reuse()
             return connection if connection is not None else await self._connect()
         except BaseException:
-            self.busy -= 1
-            self._slots.release()
+            self._leave()
             raise
 
     def release(self, connection: UpstreamConnection) -> None:
         """Keeps it for the next request, or closes it where its answer did not come to its end."""
-        self.busy -= 1
-        self._slots.release()
+        self._leave()
         if connection.reusable:
             connection.idle_since = self._clock()
             self._idle.append(connection)
@@ -100,14 +109,32 @@ class Pool:
         while self._idle:
             self._idle.pop().close()
 
-    async def _wait_for_slot(self) -> None:
+    def _is_full(self) -> bool:
+        """Nobody overtakes those that wait."""
+        return bool(self._line) or self.busy >= self._settings.upstream_connections
+
+    async def _place(self) -> None:
+        """First come, first served; the place of one that leaves becomes the next one's. Raises: PoolFull."""
         if self.waiting >= self._settings.upstream_waiting:
             raise PoolFull(f"{self.waiting} requests wait for it already")
-        self.waiting += 1
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._line.append(turn)
         try:
-            await self._slots.acquire()
-        finally:
-            self.waiting -= 1
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self._leave()  # its turn came just as its client left
+            elif turn in self._line:
+                self._line.remove(turn)
+            raise
+
+    def _leave(self) -> None:
+        while self._line:
+            turn = self._line.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self.busy -= 1
 
     def _reuse(self) -> UpstreamConnection | None:
         while self._idle:

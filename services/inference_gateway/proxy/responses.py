@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass, field
 from typing import Any
 
 from services.inference_gateway.proxy import answering, asking, ulid
@@ -32,11 +31,12 @@ INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
 Fields = dict[str, Any]
 
 
-@dataclass(slots=True)
 class ResponsesAsking(Asking):
     """The chat completion that is asked for, and in `asked` what the client said."""
 
-    asked: Fields = field(default_factory=dict)
+    def __init__(self, chat: Asking, asked: Fields) -> None:
+        super().__init__(CHAT, chat.raw, chat.fields, chat.model, chat.stream, wants_usage=False)
+        self.asked = asked
 
     @property
     def may_keep(self) -> bool:
@@ -60,8 +60,9 @@ def parse(body: bytes) -> Asking:
         if asked.get("tool_choice") is not None:
             chat["tool_choice"] = _tool_choice(asked["tool_choice"])
     plain = asking.completion(CHAT, json.dumps(chat, separators=(",", ":")).encode(), chat)
-    template = _object(asked, "prompt") or None
-    return ResponsesAsking(CHAT, plain.raw, chat, plain.model, plain.stream, False, template, asked=asked)
+    ask = ResponsesAsking(plain, asked)
+    ask.template = _object(asked, "prompt") or None
+    return ask
 
 
 def rewrite_reply(raw: bytes, response_id: str, ask: Asking) -> tuple[bytes, Answer]:

@@ -33,14 +33,20 @@ class _Failures:
     probing: bool = False
 
 
-@dataclass(slots=True)
+@dataclass(init=False, slots=True)
 class Wish:
     """What a request says about who is to answer it. `began`: its session has seen no answer before this one."""
 
-    version: str = ""
-    session: Session | None = None
-    began: bool = False
-    adapter: str = ""
+    version: str
+    session: Session | None
+    began: bool
+    adapter: str
+
+    def __init__(self, version: str = "", session: Session | None = None, adapter: str = "") -> None:
+        self.version = version
+        self.session = session
+        self.began = False
+        self.adapter = adapter
 
 
 def resolve(

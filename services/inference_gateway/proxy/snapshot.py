@@ -11,6 +11,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from dataclasses import fields as dataclass_fields
 from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType
@@ -266,7 +267,8 @@ class SnapshotFile:
 
 
 def _fields(row: Any) -> dict[str, Any]:
-    fields = {name: getattr(row, name) for name in row.__slots__}
+    names = [each.name for each in dataclass_fields(row)]  # compiled, there are no slots to ask
+    fields = {name: getattr(row, name) for name in names}
     if fields.get("adapters"):
         fields["adapters"] = [asdict(each) for each in fields["adapters"]]
     return fields

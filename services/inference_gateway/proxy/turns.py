@@ -81,18 +81,21 @@ class Turns:
     def idle(self) -> bool:
         return not self._running and not self._queue and not self._aside
 
-    def turn(self, project: str, cost: int, used: Callable[[], int], aside: bool = False) -> Turn:
-        """`async with` it, a request waits for a place and holds it. `cost` is estimated work, `used` tells at the end
-        what it was. `aside`: it waits until nobody else does.
-        """
-        return Turn(self, self._aside if aside else self._queue, project, cost, used)
+    def turn(self, project: str, cost: int, aside: bool = False) -> Turn:
+        """One request's place. `cost` is estimated work. `aside`: it waits until nobody else does."""
+        return Turn(self, self._aside if aside else self._queue, project, cost)
 
-    async def enter(self, queue: Queue, project: str, cost: int) -> None:
-        if self._running < self.places and not self._queue and not queue:
-            self._look(0)
-            self._running += 1
-            queue.ran(project, cost)
-            return
+    def enters(self, queue: Queue, project: str, cost: int) -> bool:
+        """True if there is a place now; it is taken then."""
+        if self._running >= self.places or self._queue or queue:
+            return False
+        self._look(0)
+        self._running += 1
+        queue.ran(project, cost)
+        return True
+
+    async def wait(self, queue: Queue, project: str, cost: int) -> None:
+        """Returns when a place was given. Raises: Busy."""
         if queue is self._queue:
             self._check(project, cost)
         turn = asyncio.get_running_loop().create_future()
@@ -141,26 +144,33 @@ class Turns:
 
 
 class Turn:
-    """One request's. Entering raises Busy."""
+    """One request's: `begins` or else `comes`, and then `ends`."""
 
-    __slots__ = ("_cost", "_holds", "_project", "_queue", "_turns", "_used")
+    __slots__ = ("_cost", "_holds", "_project", "_queue", "_turns")
 
-    def __init__(self, turns: Turns, queue: Queue, project: str, cost: int, used: Callable[[], int]) -> None:
+    def __init__(self, turns: Turns, queue: Queue, project: str, cost: int) -> None:
         self._turns = turns
         self._queue = queue
         self._project = project
         self._cost = cost
-        self._used = used
         self._holds = False
 
-    async def __aenter__(self) -> None:
-        if self._turns.places:
-            await self._turns.enter(self._queue, self._project, self._cost)
-            self._holds = True
+    def begins(self) -> bool:
+        """True if nobody needs to wait: there is a place, or places are not counted."""
+        if not self._turns.places:
+            return True
+        self._holds = self._turns.enters(self._queue, self._project, self._cost)
+        return self._holds
 
-    async def __aexit__(self, *_: object) -> None:
+    async def comes(self) -> None:
+        """Raises: Busy."""
+        await self._turns.wait(self._queue, self._project, self._cost)
+        self._holds = True
+
+    def ends(self, used: int) -> None:
+        """`used`: the work that it was."""
         if self._holds:
-            self._turns.leave(self._queue, self._project, self._cost, self._used())
+            self._turns.leave(self._queue, self._project, self._cost, used)
 
 
 class AllTurns:

@@ -27,13 +27,15 @@ FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 30.0
 
 
-@dataclass(frozen=True, slots=True)
 class Bill:
     """Of one answer. 1 picodollar is a millionth of a microdollar."""
 
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    picousd: int = 0
+    __slots__ = ("completion_tokens", "picousd", "prompt_tokens")
+
+    def __init__(self, prompt_tokens: int = 0, completion_tokens: int = 0, picousd: int = 0) -> None:
+        self.prompt_tokens = prompt_tokens
+        self.completion_tokens = completion_tokens
+        self.picousd = picousd
 
     @property
     def tokens(self) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
@@ -25,21 +24,27 @@ _COMMON = (
 NAMES = {form.encode(): name.lower() for name in _COMMON for form in (name, name.lower())}
 
 
-@dataclass(slots=True)
 class Request:
     """One request. Header names are lower case; of a repeated header the last value counts. `caller` is set when its
     key was found good; `received` is when its last byte came, on the server's clock; `spool` has the body of an upload."""
 
-    method: str
-    path: str
-    headers: dict[str, str] = field(default_factory=dict)
-    body: bytes = b""
-    keep_alive: bool = True
-    http_1_0: bool = False
-    received: float = 0.0
-    caller: Key | None = None
-    query: str = ""
-    spool: Spool | None = None
+    __slots__ = (
+        "body", "caller", "headers", "http_1_0", "keep_alive", "method", "path", "query", "received", "spool"
+    )  # fmt: skip
+
+    def __init__(
+        self, method: str, path: str, headers: dict[str, str], keep_alive: bool, http_1_0: bool, query: str
+    ) -> None:
+        self.method = method
+        self.path = path
+        self.headers = headers
+        self.body = b""
+        self.keep_alive = keep_alive
+        self.http_1_0 = http_1_0
+        self.received = 0.0
+        self.caller: Key | None = None
+        self.query = query
+        self.spool: Spool | None = None
 
     def bearer(self) -> str:
         """The API key: `Authorization: Bearer`, or `api-key`, as Azure's clients send it."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 
@@ -103,9 +105,9 @@ async def test_a_wait_that_would_be_too_long_is_refused_with_the_time_until_it_i
     clock = Clock()
     subject = turns(clock, queue_seconds=10)
     for _ in range(5):  # ten units of work a second
-        async with subject.turn("p", 100, lambda: 100):
+        async with place(subject, "p", 100):
             clock.now += 10
-    async with subject.turn("p", 100, lambda: 100):
+    async with place(subject, "p", 100):
         waiting = asyncio.create_task(_take(subject, "p", 60))
         await eventually(lambda: subject.waiting)
         with pytest.raises(Busy) as caught:
@@ -119,7 +121,7 @@ async def test_a_wait_that_would_be_too_long_is_refused_with_the_time_until_it_i
 
 async def test_a_client_that_leaves_while_it_waits_or_just_then_takes_no_place_with_it():
     subject = turns(Clock())
-    async with subject.turn("p", 1, lambda: 1):
+    async with place(subject, "p", 1):
         leavers = [asyncio.create_task(_take(subject, "p", 1)) for _ in range(2)]
         await eventually(lambda: subject.waiting == 2)
         leavers[0].cancel()
@@ -136,20 +138,31 @@ async def test_what_stands_aside_goes_last_and_is_sent_away_after_a_while():
     order: list[str] = []
 
     async def take(name: str, aside: bool) -> None:
-        async with subject.turn("p", 1, lambda: 1, aside):
+        async with place(subject, "p", 1, aside):
             order.append(name)
 
-    async with subject.turn("p", 1, lambda: 1):
+    async with place(subject, "p", 1):
         waiting = [asyncio.create_task(take("batch", True)), asyncio.create_task(take("person", False))]
         await eventually(lambda: subject.waiting == 2)
     await asyncio.gather(*waiting)
     assert order == ["person", "batch"]
-    async with subject.turn("p", 1, lambda: 1):
+    async with place(subject, "p", 1):
         with pytest.raises(Busy):
             await take("batch", True)
     assert subject.idle
 
 
 async def _take(subject: Turns, project: str, cost: int) -> None:
-    async with subject.turn(project, cost, lambda: cost):
+    async with place(subject, project, cost):
         pass
+
+
+@asynccontextmanager
+async def place(subject: Turns, project: str, cost: int, aside: bool = False) -> AsyncIterator[None]:
+    turn = subject.turn(project, cost, aside)
+    if not turn.begins():
+        await turn.comes()
+    try:
+        yield
+    finally:
+        turn.ends(cost)
