@@ -34,25 +34,21 @@ from gyre_kit.names import last, project_of
 from gyre_kit.periods import period_of
 from gyre_kit.render import render
 
-from services.inference_gateway import (
-    completions,
-    guard,
-    lookups,
-    reconcile,
-    routes,
-    service,
-    spending,
-    store,
-    traces,
-    traffic_store,
-    usage,
-)
-from services.inference_gateway.models import Completion, Deployment, Replica, ReplicaState, Rollout, Target
+from services.inference_gateway import lookups, reconcile, routes, service, store
+from services.inference_gateway.comparing import store as traffic_store
+from services.inference_gateway.models.deployments import Deployment, Replica, ReplicaState, Target
+from services.inference_gateway.models.rollouts import Rollout
+from services.inference_gateway.models.traces import Completion
 from services.inference_gateway.proxy import tracing
 from services.inference_gateway.proxy.allowance import Limits
-from services.inference_gateway.rollouts import AT_ONCE, Plan
-from services.inference_gateway.scaling import ONE, Bounds
-from services.inference_gateway.watching import MEASURES
+from services.inference_gateway.replicas.scaling import ONE, Bounds
+from services.inference_gateway.rollouts import guard
+from services.inference_gateway.rollouts.service import AT_ONCE, Plan
+from services.inference_gateway.rollouts.watching import MEASURES
+from services.inference_gateway.traces import completions
+from services.inference_gateway.traces import service as traces
+from services.inference_gateway.usage import service as usage
+from services.inference_gateway.usage import spending
 
 LARGEST_BATCH = 500
 

@@ -27,44 +27,31 @@ from gyre_kit.names import last, project_of
 from gyre_kit.reconcile import lease
 from gyre_kit.render import enum_name
 
-from services.inference_gateway import (
-    batch_keys,
-    batch_store,
-    launching,
-    load,
-    lookups,
-    policies,
-    policy_store,
-    replicas,
-    routes,
-    service,
-    spending,
-    store,
-)
+from services.inference_gateway import lookups, routes, service, store
+from services.inference_gateway.batches import keys as batch_keys
+from services.inference_gateway.batches import store as batch_store
 from services.inference_gateway.engines.base import Endpoint, Health, list_models
 from services.inference_gateway.engines.table import ENGINES
 from services.inference_gateway.gauges import Gauges
-from services.inference_gateway.models import (
-    Deployment,
-    KnownKey,
-    KnownProject,
-    Replica,
-    ReplicaState,
-    Target,
-    TargetState,
-)
-from services.inference_gateway.prompts import NEWEST_SERVED
+from services.inference_gateway.models.deployments import Deployment, Replica, ReplicaState, Target, TargetState
+from services.inference_gateway.models.projects import KnownKey, KnownProject
+from services.inference_gateway.policies import snapshot as policies
+from services.inference_gateway.policies import store as policy_store
+from services.inference_gateway.policies.prompts import NEWEST_SERVED
+from services.inference_gateway.policies.regions import RegionRefused
 from services.inference_gateway.proxy.allowance import Limits
 from services.inference_gateway.proxy.ledger import Ledger
 from services.inference_gateway.proxy.processes import ProxyPool
 from services.inference_gateway.proxy.sessions import SessionLedger
 from services.inference_gateway.proxy.snapshot import Snapshot, write_snapshot
 from services.inference_gateway.proxy.upstream_keys import upstream_key
-from services.inference_gateway.regions import RegionRefused
-from services.inference_gateway.returning import Returning
-from services.inference_gateway.rollouts import NO_NEWS
+from services.inference_gateway.replicas import launching, load
+from services.inference_gateway.replicas import service as replicas
+from services.inference_gateway.replicas.returning import Returning
+from services.inference_gateway.rollouts.service import NO_NEWS
+from services.inference_gateway.rollouts.watching import Watch
 from services.inference_gateway.targets import Sighting
-from services.inference_gateway.watching import Watch
+from services.inference_gateway.usage import spending
 
 log = logging.getLogger(__name__)
 HURRYING, RESTING = 0.3, 2.0  # seconds between two looks at a deployment that changes, and at one that does not

@@ -14,21 +14,18 @@ from gyre_kit.names import project_of
 from gyre_kit.periods import Period
 from sqlalchemy.dialects.postgresql import insert
 
-from services.inference_gateway.models import (
-    Completion,
+from services.inference_gateway.models.deployments import (
     Deployment,
     DeploymentState,
-    KnownKey,
-    KnownProject,
     Replica,
     ReplicaState,
-    Rollout,
-    RolloutState,
     Target,
     TargetState,
-    Usage,
-    UsageSegment,
 )
+from services.inference_gateway.models.projects import KnownKey, KnownProject
+from services.inference_gateway.models.rollouts import Rollout, RolloutState
+from services.inference_gateway.models.traces import Completion
+from services.inference_gateway.models.usage import Usage, UsageSegment
 
 
 async def deployment_page(session: Session, request: Any) -> pages.Page[Deployment]:

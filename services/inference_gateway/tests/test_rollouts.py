@@ -8,12 +8,14 @@ import pytest
 from gyre_kit.db import Session
 from gyre_kit.testing import PROJECT, outbox_of
 
-from services.inference_gateway import rollouts, service, store
-from services.inference_gateway.models import Deployment, Rollout, RolloutState, Target, TargetState
+from services.inference_gateway import service, store
+from services.inference_gateway.models.deployments import Deployment, Target, TargetState
+from services.inference_gateway.models.rollouts import Rollout, RolloutState
 from services.inference_gateway.proxy.outcomes import BUCKETS, Outcomes
-from services.inference_gateway.rollouts import Plan, between
+from services.inference_gateway.rollouts import service as rollouts
+from services.inference_gateway.rollouts.service import Plan, between
+from services.inference_gateway.rollouts.watching import News, Tally, Watch
 from services.inference_gateway.targets import Sighting, Wanted, short_version
-from services.inference_gateway.watching import News, Tally, Watch
 
 Split = dict[str, int]
 
