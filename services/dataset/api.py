@@ -16,7 +16,7 @@ from gyre_kit.auth import caller
 from gyre_kit.names import last, project_of
 from gyre_kit.render import enum_name, render
 
-from services.dataset import service, store, uploads, viewer
+from services.dataset import creation, service, store, uploads, viewer
 from services.dataset.models import Dataset, Version
 
 
@@ -81,7 +81,7 @@ class VersionApi(VersionServiceServicer):
         self.db = context.db
 
     async def CreateVersion(self, request: versions_pb2.CreateVersionRequest, _: Any) -> version_pb2.Version:
-        new = service.NewVersion(
+        new = creation.NewVersion(
             dataset=request.parent,
             source_uri=request.source_uri,
             display_name=request.display_name,
@@ -95,7 +95,7 @@ class VersionApi(VersionServiceServicer):
             request_id=request.request_id,
         )
         async with self.db.transaction() as session:
-            version = await service.create_version(session, new, by=caller())
+            version = await creation.create_version(session, new, by=caller())
         self.context.wake()
         return version_to_proto(version)
 

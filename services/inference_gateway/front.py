@@ -26,6 +26,7 @@ from services.inference_gateway.adapters import hot as hot_adapters
 from services.inference_gateway.batches import stored_api
 from services.inference_gateway.comparing import shadows
 from services.inference_gateway.gauges import Gauges
+from services.inference_gateway.projects import refresh_keys
 from services.inference_gateway.proxy.control import FeedbackCall, SpansCall
 from services.inference_gateway.proxy.ledger import Ledger
 from services.inference_gateway.proxy.processes import ProxyPool
@@ -34,7 +35,6 @@ from services.inference_gateway.proxy.sessions import SessionLedger
 from services.inference_gateway.proxy.settings import Paths, ProxySettings
 from services.inference_gateway.proxy.shipper import RecordsRefused
 from services.inference_gateway.proxy.usage import UsageLine
-from services.inference_gateway.reconcile import refresh_keys
 from services.inference_gateway.replicas import service as replicas
 from services.inference_gateway.replicas.returning import returning
 from services.inference_gateway.replicas.scaling import Scaler

@@ -23,7 +23,8 @@ from services.inference_gateway.policies import regions
 from services.inference_gateway.replicas import service as replicas
 from services.inference_gateway.replicas.scaling import ONE, Bounds, check_scale
 from services.inference_gateway.rollouts import service as rollouts
-from services.inference_gateway.rollouts.service import AT_ONCE, Plan
+from services.inference_gateway.rollouts import splits
+from services.inference_gateway.rollouts.plan import AT_ONCE, Plan
 from services.inference_gateway.rollouts.watching import News
 from services.inference_gateway.targets import (
     Sighting,
@@ -123,7 +124,7 @@ async def update(session: Session, given: deployment_pb2.Deployment, fields: Seq
         deployment.fallback_seconds = seconds
     await session.flush()
     if follows_another:
-        await rollouts.say_split(session, deployment, await store.targets_of(session, deployment.name))
+        await splits.say_split(session, deployment, await store.targets_of(session, deployment.name))
     return deployment
 
 
@@ -287,7 +288,7 @@ def _state_event(
 ) -> events_pb2.DeploymentReady | events_pb2.DeploymentFailed | None:
     if state == DeploymentState.READY:
         event = events_pb2.DeploymentReady(
-            name=deployment.name, shares=rollouts.event_shares(ready), alias=deployment.alias
+            name=deployment.name, shares=splits.event_shares(ready), alias=deployment.alias
         )
         event.ready_time.FromDatetime(session.clock.now())
         return event

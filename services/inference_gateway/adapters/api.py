@@ -10,10 +10,11 @@ from gyre_kit.app import Context
 from gyre_kit.auth import SYSTEM, acting_as
 from gyre_kit.names import project_of
 
-from services.inference_gateway import reconcile
+from services.inference_gateway import publishing
 from services.inference_gateway.adapters import lookups as adapter_lookups
 from services.inference_gateway.adapters import service as adapters
 from services.inference_gateway.api import shown
+from services.inference_gateway.projects import refresh_keys
 
 
 class AdapterApi(AdapterServiceServicer):
@@ -28,11 +29,11 @@ class AdapterApi(AdapterServiceServicer):
             is_new = await adapters.has_unknown(session, project_of(request.name), bound)
         if is_new:  # made a moment ago, and no event told of it yet
             with acting_as(SYSTEM):  # hashes of keys are for services
-                await reconcile.refresh_keys(self.context)
+                await refresh_keys(self.context)
         clients = self.context.clients
         found = [await adapter_lookups.look_up(clients, each, base, request.name) for each in request.adapters]
         async with self.db.transaction() as session:
             deployment = await adapters.set_all(session, request.name, base, found, etag=request.etag)
         self.context.wake()
-        await reconcile.workers_know(self.context)  # who may use which is in force when this returns
+        await publishing.workers_know(self.context)  # who may use which is in force when this returns
         return await shown(self.context, deployment)

@@ -15,7 +15,7 @@ import aiohttp
 from gyre_kit.app import Context
 from gyre_kit.reconcile import Claim, lease
 
-from services.inference_gateway import reconcile
+from services.inference_gateway import publishing
 from services.inference_gateway.batches import keys as batch_keys
 from services.inference_gateway.batches import scratch as batch_files
 from services.inference_gateway.batches import service as batches
@@ -42,7 +42,7 @@ async def answer_batches(context: Context) -> bool:
         if claim is None:
             return False
         await claim.extend(context.db, FETCH_SECONDS)
-        await reconcile.workers_know(context)  # the batch's key
+        await publishing.workers_know(context)  # the batch's key
         async with batch_files.scratch(context) as folder:
             path = await batch_files.fetch_input(context, claim.row, folder)
             run = BatchRun(context, claim, path)

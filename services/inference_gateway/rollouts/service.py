@@ -7,24 +7,21 @@ by step; a target that breaks on the way calls it off. What it leaves out stands
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from itertools import pairwise
 from types import MappingProxyType
-from typing import Any
 
-from gyre.inference_gateway.v1 import deployment_pb2, events_pb2, rollout_pb2
+from gyre.inference_gateway.v1 import events_pb2, rollout_pb2
 from gyre_kit.db import Session
 from gyre_kit.errors import Invalid, Precondition
-from gyre_kit.outbox import emit
 from gyre_kit.render import enum_number
 from gyre_kit.states import transition
 
 from services.inference_gateway import store
 from services.inference_gateway.models.deployments import Deployment, Target, TargetState
 from services.inference_gateway.models.rollouts import Rollout, RolloutState
-from services.inference_gateway.rollouts import guard, watching
+from services.inference_gateway.rollouts import guard, splits, watching
 from services.inference_gateway.rollouts.guard import Evidence
+from services.inference_gateway.rollouts.plan import AT_ONCE, Plan
 from services.inference_gateway.rollouts.watching import News
 from services.inference_gateway.targets import (
     LEAVING,
@@ -41,18 +38,8 @@ from services.inference_gateway.targets import (
     wanted_again,
 )
 
-LONGEST_STEP = timedelta(days=7)
 LONGEST_MESSAGE = 500  # characters
 NO_NEWS: Mapping[str, News] = MappingProxyType({})
-Weights = Mapping[str, int]
-
-
-class BadSteps(Invalid):
-    """Steps are per cents of the way to the new split: 1 to 100, rising, the last one 100; held for at most a week."""
-
-
-class BadGuard(Invalid):
-    """The chance of a false alarm is over 0 and at most 0.5."""
 
 
 class ShiftInProgress(Precondition):
@@ -69,35 +56,6 @@ class MessageTooLong(Invalid):
 
 class NothingToRollBack(Precondition):
     """No rollout of this deployment can be taken back: it has served nothing else."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How fast: per cents of the way, and how long each but the last is held; and what is watched meanwhile."""
-
-    steps: Sequence[int] = field(default=(100,))
-    step_time: timedelta = timedelta()
-    watched: Sequence[str] = watching.MEASURES
-    false_alarm: float = guard.FALSE_ALARM
-
-    def check(self) -> None:
-        """Raises: BadSteps; BadGuard."""
-        steps = list(self.steps)
-        rising = all(first < second for first, second in pairwise(steps))
-        if not steps or not rising or steps[0] < 1 or steps[-1] != 100:
-            raise BadSteps(field="steps", given=",".join(map(str, steps))[:80])
-        if not timedelta() <= self.step_time <= LONGEST_STEP:
-            raise BadSteps(field="step_time", given=f"{self.step_time.total_seconds():g} s")
-        if not 0 < self.false_alarm <= 0.5:
-            raise BadGuard(field="guard.false_alarm", given=f"{self.false_alarm:g}")
-
-    @property
-    def guard(self) -> dict[str, Any]:
-        """As a rollout keeps it."""
-        return {measure: measure in self.watched for measure in watching.MEASURES} | {"false_alarm": self.false_alarm}
-
-
-AT_ONCE = Plan()
 
 
 async def begin(
@@ -185,7 +143,7 @@ async def advance(
     `in_force`: the data plane goes by the split of now; only then is a rollout over.
     """
     rollout = await store.rollout(session, deployment.rollout)
-    new = _of(targets, rollout.after)
+    new = splits.those_of(targets, rollout.after)
     broken = next((target for target in new if target.state == TargetState.FAILED), None)
     if broken is not None:
         message = f"{broken.failure_reason}: {broken.failure_message}"
@@ -208,8 +166,11 @@ async def advance(
         return
     percent = rollout.steps[len(rollout.step_times)]
     rollout.step_times = [*rollout.step_times, session.clock.now().isoformat()]
-    await _put_in_force(
-        session, deployment, targets, between(_weights(rollout.before), _weights(rollout.after), percent)
+    await splits.put_in_force(
+        session,
+        deployment,
+        targets,
+        splits.between(splits.weights_of(rollout.before), splits.weights_of(rollout.after), percent),
     )
 
 
@@ -251,22 +212,6 @@ def check_none_runs(deployment: Deployment) -> None:
         raise ExperimentRunning(name=deployment.name, experiment=deployment.experiment)
 
 
-def between(before: Weights, after: Weights, percent: int) -> dict[str, int]:
-    """Weights `percent` of the way from one split to another: whole numbers that sum as the splits do.
-
-    Largest remainders get what rounding left over; at 100 it is `after`.
-    """
-    if not before or percent == 100:
-        return dict(after)
-    names = [*before, *(name for name in after if name not in before)]
-    exact = {name: before.get(name, 0) * (100 - percent) + after.get(name, 0) * percent for name in names}
-    weights = {name: value // 100 for name, value in exact.items()}
-    left = sum(exact.values()) // 100 - sum(weights.values())
-    for name in sorted(names, key=lambda name: exact[name] % 100, reverse=True)[:left]:
-        weights[name] += 1
-    return weights
-
-
 def _worse(rollout: Rollout, news: Mapping[str, News]) -> Evidence | None:
     """The measure by which the new version is worse than it may be, if there is one; notes what was seen."""
     evidences = watching.weigh(rollout, news)
@@ -279,21 +224,6 @@ def _is_due(rollout: Rollout, now: datetime) -> bool:
         return True
     since = datetime.fromisoformat(rollout.step_times[-1])
     return now - since >= timedelta(seconds=rollout.step_seconds)
-
-
-async def _put_in_force(session: Session, deployment: Deployment, targets: Sequence[Target], weights: Weights) -> None:
-    for target in targets:
-        target.weight_percent = weights.get(target.id, 0)
-    await session.flush()
-    await say_split(session, deployment, targets)
-
-
-async def say_split(session: Session, deployment: Deployment, targets: Sequence[Target]) -> None:
-    """Tells others which split is in force, and which alias it follows."""
-    serving = [target for target in targets if target.weight_percent]
-    shifted = events_pb2.TrafficShifted(name=deployment.name, shares=event_shares(serving), alias=deployment.alias)
-    shifted.shift_time.FromDatetime(session.clock.now())
-    await emit(session, deployment.name, shifted)
 
 
 async def end_of_way(session: Session, deployment: Deployment, targets: Sequence[Target]) -> None:
@@ -315,7 +245,7 @@ async def _succeed(session: Session, deployment: Deployment, rollout: Rollout, t
 async def _leave_behind(session: Session, rollout: Rollout, targets: Sequence[Target]) -> None:
     """What was replaced stands by; what was rolled back is not wanted any more, and goes with its sessions."""
     kept = {each["target"] for each in rollout.after}
-    for target in _of(targets, rollout.before):
+    for target in splits.those_of(targets, rollout.before):
         if target.id not in kept:
             await (drain if rollout.reverts else stand_by)(session, target)
 
@@ -325,9 +255,9 @@ async def _back_to_before(
 ) -> None:
     """The split before, at once; a target that failed stays to be seen, other new ones drain."""
     if rollout.step_times:
-        await _put_in_force(session, deployment, targets, _weights(rollout.before))
+        await splits.put_in_force(session, deployment, targets, splits.weights_of(rollout.before))
     kept = {each["target"] for each in rollout.before}
-    for target in _of(targets, rollout.after):
+    for target in splits.those_of(targets, rollout.after):
         if target.id not in kept and target.state != TargetState.FAILED:
             await drain(session, target)
 
@@ -373,25 +303,3 @@ def _refuse_alias(deployment: Deployment, rollout: Rollout) -> None:
 async def _as_before(session: Session, rollout: Rollout) -> list[Wanted]:
     rows = await store.targets_by_id(session, [each["target"] for each in rollout.before])
     return [wanted_again(rows[each["target"]], each["weight_percent"]) for each in rollout.before]
-
-
-def _of(targets: Sequence[Target], shares: Sequence[Mapping[str, Any]]) -> list[Target]:
-    names = {each["target"] for each in shares}
-    return [target for target in targets if target.id in names]
-
-
-def _weights(shares: Sequence[Mapping[str, Any]]) -> dict[str, int]:
-    return {each["target"]: each["weight_percent"] for each in shares}
-
-
-def event_shares(targets: Sequence[Target]) -> list[events_pb2.TrafficShare]:
-    return [
-        events_pb2.TrafficShare(
-            target=target.id,
-            engine=enum_number(deployment_pb2.Engine.DESCRIPTOR, target.engine),
-            model_version=target.model_version,
-            variant=target.variant,
-            weight_percent=target.weight_percent,
-        )
-        for target in targets
-    ]
