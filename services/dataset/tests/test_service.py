@@ -4,6 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from gyre.dataset.v1 import version_service_pb2 as versions_pb2
 from gyre_kit import migrate
 from gyre_kit.auth import Identity, Role
 from gyre_kit.db import Session, enter_project
@@ -255,16 +256,7 @@ async def test_deleted_things_are_listed_only_when_asked_for(session: Session, h
     await service.delete_version(session, gone.name)
 
     async def listed(filter: str) -> list[str]:
-        page = await store.version_page(
-            session,
-            dataset=hotline.name,
-            project=PROJECT,
-            filter=filter,
-            query="",
-            page_size=0,
-            page_token="",
-            order_by="",
-        )
+        page = await store.version_page(session, PROJECT, hotline.name, versions_pb2.ListVersionsRequest(filter=filter))
         return [row.name for row in page.rows]
 
     assert await listed("") == [kept.name]

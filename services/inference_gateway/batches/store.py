@@ -55,22 +55,9 @@ async def reads(session: Session, project: str, file_id: str) -> bool:
 
 
 async def batch_page(session: Session, request: Any) -> pages.Page[InferenceBatch]:
-    query = resources.filtered(
-        sa.select(InferenceBatch).where(InferenceBatch.project == project_of(request.parent)),
-        InferenceBatch,
-        filter=request.filter,
-        text=request.query,
-        allowed=("state", "source_version", "model"),
-        text_in=("display_name", "model", "source_version", "number"),
-    )
-    return await pages.page(
-        session,
-        query,
-        table=InferenceBatch,
-        page_size=request.page_size,
-        page_token=request.page_token,
-        order_by=request.order_by,
-    )
+    query = sa.select(InferenceBatch).where(InferenceBatch.project == project_of(request.parent))
+    allowed, text_in = ("state", "source_version", "model"), ("display_name", "model", "source_version", "number")
+    return await resources.listed(session, query, InferenceBatch, request, allowed=allowed, text_in=text_in)
 
 
 async def in_progress(session: Session) -> Sequence[InferenceBatch]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import sqlalchemy as sa
-from gyre_kit import pages
+from gyre_kit import pages, resources
 from gyre_kit.db import Session
 from gyre_kit.names import project_of
 from sqlalchemy.dialects.postgresql import insert
@@ -75,14 +75,7 @@ async def pair_page(session: Session, request: Any) -> pages.Page[ShadowPair]:
     query = sa.select(ShadowPair).where(ShadowPair.shadow == request.parent)
     if request.only_differing:
         query = query.where(~ShadowPair.agrees)
-    return await pages.page(
-        session,
-        query,
-        table=ShadowPair,
-        page_size=request.page_size,
-        page_token=request.page_token,
-        order_by="create_time desc",
-    )
+    return await resources.listed(session, query, ShadowPair, request, order_by="create_time desc")
 
 
 async def texts(session: Session, pairs: Sequence[ShadowPair]) -> dict[str, Completion]:
@@ -111,9 +104,7 @@ async def experiment_page(session: Session, request: Any) -> pages.Page[Experime
     query = sa.select(Experiment).where(
         Experiment.project == project_of(project) if of_all else Experiment.deployment == request.parent
     )
-    return await pages.page(
-        session, query, table=Experiment, page_size=request.page_size, page_token=request.page_token
-    )
+    return await resources.listed(session, query, Experiment, request, order_by="")
 
 
 async def forget(session: Session, deployment: str) -> None:
