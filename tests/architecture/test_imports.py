@@ -58,11 +58,14 @@ def test_a_service_process_never_imports_what_is_heavy(service: Path) -> None:
 
 @pytest.mark.parametrize("service", SERVICES, ids=lambda path: path.name)
 def test_imports_run_one_way_through_the_layers(service: Path) -> None:
-    for index, layer in enumerate(LAYERS):
-        above = {f"services.{service.name}.{name}" for name in LAYERS[:index]}
-        for path in (service / f"{layer}.py", *sorted((service / layer).glob("*.py"))):
-            wrong = imports(path) & above if path.exists() else set()
-            assert not wrong, f"{path.relative_to(ROOT)} imports {sorted(wrong)}"
+    """Of the service, and of each package of it that is laid out like one (`batches/store.py`)."""
+    for folder in (service, *sorted(path for path in service.iterdir() if path.is_dir())):
+        package = ".".join(folder.relative_to(ROOT).parts)
+        for index, layer in enumerate(LAYERS):
+            above = {f"{package}.{name}" for name in LAYERS[:index]}
+            for path in (folder / f"{layer}.py", *sorted((folder / layer).glob("*.py"))):
+                wrong = imports(path) & above if path.exists() else set()
+                assert not wrong, f"{path.relative_to(ROOT)} imports {sorted(wrong)}"
 
 
 def test_only_the_kit_commits() -> None:
