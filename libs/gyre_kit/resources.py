@@ -11,6 +11,7 @@ from sqlalchemy import DateTime, event
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import Field, SQLModel
 
+from gyre_kit import pages
 from gyre_kit.auth import caller
 from gyre_kit.clock import SystemClock
 from gyre_kit.errors import Conflict, Invalid, NotFound
@@ -81,6 +82,34 @@ def check_etag(row: Resource, etag: str) -> None:
     """Raises: EtagMismatch, if one was given and the row has moved on."""
     if etag and etag != row.etag:
         raise EtagMismatch(name=row.name, given=etag, current=row.etag)
+
+
+async def listed(
+    session: AsyncSession,
+    query: sa.Select[Any],
+    table: type[Any],
+    request: Any,
+    *,
+    allowed: tuple[str, ...] = (),
+    text_in: tuple[str, ...] = (),
+    order_by: str | None = None,
+) -> pages.Page[Any]:
+    """The page of `query` that a List request asks for: by its filter, where fields are `allowed` in one; by its search,
+    where there are columns to look in; in its order, unless `order_by` says which.
+
+    Raises: BadFilter; BadOrder; BadPageToken.
+    """
+    if allowed or text_in:
+        text = request.query if text_in else ""
+        query = filtered(query, table, filter=request.filter, text=text, allowed=allowed, text_in=text_in)
+    return await pages.page(
+        session,
+        query,
+        table=table,
+        page_size=request.page_size,
+        page_token=request.page_token,
+        order_by=request.order_by if order_by is None else order_by,
+    )
 
 
 def filtered(

@@ -17,34 +17,20 @@ async def project_page(session: Session, only: str, request: Any) -> pages.Page[
     query = sa.select(Project)
     if only != "*":
         query = query.where(Project.project == only)
-    found = resources.filtered(
-        query, Project, filter=request.filter, text=request.query, allowed=("state",), text_in=("name", "display_name")
-    )
-    return await _page(session, found, Project, request)
+    text_in = ("name", "display_name")
+    return await resources.listed(session, query, Project, request, allowed=("state",), text_in=text_in)
 
 
 async def key_page(session: Session, project: str, request: Any) -> pages.Page[ApiKey]:
-    found = resources.filtered(
-        sa.select(ApiKey).where(ApiKey.project == project, ApiKey.hidden.is_(False)),
-        ApiKey,
-        filter=request.filter,
-        text=request.query,
-        allowed=("state", "role"),
-        text_in=("display_name", "prefix"),
-    )
-    return await _page(session, found, ApiKey, request)
+    query = sa.select(ApiKey).where(ApiKey.project == project, ApiKey.hidden.is_(False))
+    allowed, text_in = ("state", "role"), ("display_name", "prefix")
+    return await resources.listed(session, query, ApiKey, request, allowed=allowed, text_in=text_in)
 
 
 async def audit_page(session: Session, project: str, request: Any) -> pages.Page[AuditEntry]:
-    found = resources.filtered(
-        sa.select(AuditEntry).where(AuditEntry.project == project),
-        AuditEntry,
-        filter=request.filter,
-        text=request.query,
-        allowed=("actor", "action", "outcome"),
-        text_in=("action", "resource"),
-    )
-    return await _page(session, found, AuditEntry, request)
+    query = sa.select(AuditEntry).where(AuditEntry.project == project)
+    allowed, text_in = ("actor", "action", "outcome"), ("action", "resource")
+    return await resources.listed(session, query, AuditEntry, request, allowed=allowed, text_in=text_in)
 
 
 async def key_by_hash(session: Session, digest: str) -> ApiKey | None:
@@ -62,14 +48,3 @@ async def active_admin_keys(session: Session, project: str) -> int:
 async def hashes_after(session: Session, name: str, limit: int) -> Sequence[ApiKey]:
     query = sa.select(ApiKey).where(ApiKey.name > name).order_by(ApiKey.name).limit(limit)
     return (await session.scalars(query)).all()
-
-
-async def _page(session: Session, query: Any, table: type[Any], request: Any) -> pages.Page[Any]:
-    return await pages.page(
-        session,
-        query,
-        table=table,
-        page_size=request.page_size,
-        page_token=request.page_token,
-        order_by=request.order_by,
-    )

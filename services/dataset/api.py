@@ -16,7 +16,7 @@ from gyre_kit.auth import caller
 from gyre_kit.names import last, project_of
 from gyre_kit.render import enum_name, render
 
-from services.dataset import service, store, uploads, viewer
+from services.dataset import creation, service, store, uploads, viewer
 from services.dataset.models import Dataset, Version
 
 
@@ -47,7 +47,7 @@ class DatasetApi(DatasetServiceServicer):
         self, request: dataset_service_pb2.ListDatasetsRequest, _: Any
     ) -> dataset_service_pb2.ListDatasetsResponse:
         async with self.db.transaction() as session:
-            found = await store.dataset_page(session, project=project_of(request.parent), **_question(request))
+            found = await store.dataset_page(session, project_of(request.parent), request)
         return dataset_service_pb2.ListDatasetsResponse(
             datasets=[dataset_to_proto(row) for row in found.rows],
             next_page_token=found.next_page_token,
@@ -81,7 +81,7 @@ class VersionApi(VersionServiceServicer):
         self.db = context.db
 
     async def CreateVersion(self, request: versions_pb2.CreateVersionRequest, _: Any) -> version_pb2.Version:
-        new = service.NewVersion(
+        new = creation.NewVersion(
             dataset=request.parent,
             source_uri=request.source_uri,
             display_name=request.display_name,
@@ -95,7 +95,7 @@ class VersionApi(VersionServiceServicer):
             request_id=request.request_id,
         )
         async with self.db.transaction() as session:
-            version = await service.create_version(session, new, by=caller())
+            version = await creation.create_version(session, new, by=caller())
         self.context.wake()
         return version_to_proto(version)
 
@@ -112,7 +112,7 @@ class VersionApi(VersionServiceServicer):
             if dataset:
                 await service.get_dataset(session, dataset)
             project = project_of(request.parent)
-            found = await store.version_page(session, dataset=dataset, project=project, **_question(request))
+            found = await store.version_page(session, project, dataset, request)
             pins = await store.pins_of(session, [row.name for row in found.rows])
         return versions_pb2.ListVersionsResponse(
             versions=[version_to_proto(row, [pin for pin in pins if pin.version == row.name]) for row in found.rows],
@@ -185,10 +185,6 @@ def _row_to_proto(row: dict[str, Any]) -> version_pb2.Row:
         meta_json=row["meta"],
         **turns,
     )
-
-
-def _question(request: Any) -> dict[str, Any]:
-    return {field: getattr(request, field) for field in ("filter", "query", "page_size", "page_token", "order_by")}
 
 
 def _split_settings(given: version_pb2.SplitSettings) -> dict[str, Any]:

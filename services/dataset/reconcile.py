@@ -20,7 +20,7 @@ from gyre_kit.reconcile import Claim, lease
 from gyre_kit.storage import digest_of_file, key_of, uri_of
 from ulid import ULID
 
-from services.dataset import service, store
+from services.dataset import creation, service, store
 from services.dataset.models import Version, VersionState
 from services.dataset.uploads import PREFIX as UPLOADS
 
@@ -159,9 +159,9 @@ async def _finish(context: Context, claim: Claim[Version], facts: dict[str, Any]
         if version.state != VersionState.IMPORTING:
             return  # deleted meanwhile; the files go with the tombstone
         if facts.get("failure_reason"):
-            await service.fail_version(session, version, facts)
+            await creation.fail_version(session, version, facts)
         else:
-            await service.finish_version(session, version, facts)
+            await creation.finish_version(session, version, facts)
 
 
 async def _note_crash(context: Context, claim: Claim[Version], crash: Crashed) -> None:
@@ -175,7 +175,7 @@ async def _note_crash(context: Context, claim: Claim[Version], crash: Crashed) -
                 f"The import crashed {version.crashes} times, most likely for want of memory. Split the file; the log "
                 "of the dataset service has the details."
             )
-            await service.fail_version(
+            await creation.fail_version(
                 session, version, {"failure_reason": "IMPORT_CRASHED", "failure_message": message}
             )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 from gyre_kit import pages, resources
@@ -15,35 +16,24 @@ DATASET_FILTERS = ("state", "type", "licence", "origin", "language", "latest_ver
 VERSION_FILTERS = ("state", "dataset", "row_format", "file_type", "type", "failure_reason", "digest")
 
 
-async def dataset_page(
-    session: Session, *, project: str, filter: str, query: str, page_size: int, page_token: str, order_by: str
-) -> pages.Page[Dataset]:
+async def dataset_page(session: Session, project: str, request: Any) -> pages.Page[Dataset]:
     """Data sets that are not deleted, unless the filter asks for a state."""
-    found = sa.select(Dataset).where(Dataset.project == project)
-    if not _asks_for_state(filter):
-        found = found.where(Dataset.state == DatasetState.ACTIVE)
+    query = sa.select(Dataset).where(Dataset.project == project)
+    if not _asks_for_state(request.filter):
+        query = query.where(Dataset.state == DatasetState.ACTIVE)
     text_in = ("name", "display_name", "description")
-    found = resources.filtered(found, Dataset, filter=filter, text=query, allowed=DATASET_FILTERS, text_in=text_in)
-    return await pages.page(
-        session, found, table=Dataset, page_size=page_size, page_token=page_token, order_by=order_by
-    )
+    return await resources.listed(session, query, Dataset, request, allowed=DATASET_FILTERS, text_in=text_in)
 
 
-async def version_page(
-    session: Session, *, dataset: str, project: str, filter: str, query: str, page_size: int, page_token: str,
-    order_by: str,
-) -> pages.Page[Version]:  # fmt: skip
+async def version_page(session: Session, project: str, dataset: str, request: Any) -> pages.Page[Version]:
     """Versions of `dataset`, or of every data set of the project if it is empty; not the deleted ones unless asked."""
-    found = sa.select(Version).where(Version.project == project)
+    query = sa.select(Version).where(Version.project == project)
     if dataset:
-        found = found.where(Version.dataset == dataset)
-    if not _asks_for_state(filter):
-        found = found.where(Version.state != VersionState.DELETED)
+        query = query.where(Version.dataset == dataset)
+    if not _asks_for_state(request.filter):
+        query = query.where(Version.state != VersionState.DELETED)
     text_in = ("name", "display_name", "source_filename", "source_uri")
-    found = resources.filtered(found, Version, filter=filter, text=query, allowed=VERSION_FILTERS, text_in=text_in)
-    return await pages.page(
-        session, found, table=Version, page_size=page_size, page_token=page_token, order_by=order_by
-    )
+    return await resources.listed(session, query, Version, request, allowed=VERSION_FILTERS, text_in=text_in)
 
 
 async def upload_of(session: Session, uri: str) -> Upload | None:

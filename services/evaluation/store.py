@@ -16,40 +16,30 @@ async def suite_page(session: Session, request: Any) -> pages.Page[Suite]:
     query = sa.select(Suite).where(Suite.project == project_of(request.parent))
     if "state" not in request.filter:
         query = query.where(Suite.state == SuiteState.ACTIVE)
-    return await _page(session, Suite, query, request, ("state",), ("name", "display_name"))
+    return await resources.listed(session, query, Suite, request, allowed=("state",), text_in=("name", "display_name"))
 
 
 async def evaluation_page(session: Session, request: Any) -> pages.Page[Evaluation]:
     query = sa.select(Evaluation).where(Evaluation.project == project_of(request.parent))
     allowed = ("state", "suite", "variant", "pipeline")
-    return await _page(session, Evaluation, query, request, allowed, ("display_name", "variant", "suite", "number"))
+    return await resources.listed(
+        session, query, Evaluation, request, allowed=allowed, text_in=("display_name", "variant", "suite", "number")
+    )
 
 
 async def verdict_page(session: Session, request: Any) -> pages.Page[Verdict]:
     query = sa.select(Verdict).where(Verdict.project == project_of(request.parent))
     allowed = ("state", "candidate", "candidate_variant")
-    return await _page(session, Verdict, query, request, allowed, ("display_name", "candidate_variant", "number"))
+    return await resources.listed(
+        session, query, Verdict, request, allowed=allowed, text_in=("display_name", "candidate_variant", "number")
+    )
 
 
 async def comparison_page(session: Session, request: Any) -> pages.Page[Comparison]:
     query = sa.select(Comparison).where(Comparison.project == project_of(request.parent))
     allowed = ("state", "version", "suite")
-    return await _page(session, Comparison, query, request, allowed, ("display_name", "version", "number"))
-
-
-async def _page(
-    session: Session, table: type[Any], query: Any, request: Any, allowed: tuple[str, ...], text_in: tuple[str, ...]
-) -> pages.Page[Any]:
-    found = resources.filtered(
-        query, table, filter=request.filter, text=request.query, allowed=allowed, text_in=text_in
-    )
-    return await pages.page(
-        session,
-        found,
-        table=table,
-        page_size=request.page_size,
-        page_token=request.page_token,
-        order_by=request.order_by,
+    return await resources.listed(
+        session, query, Comparison, request, allowed=allowed, text_in=("display_name", "version", "number")
     )
 
 

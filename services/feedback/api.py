@@ -53,14 +53,7 @@ class FeedbackApi(FeedbackServiceServicer):
         self, request: feedback_service_pb2.ListFeedbackRequest, _: Any
     ) -> feedback_service_pb2.ListFeedbackResponse:
         async with self.db.transaction() as session:
-            found = await store.feedback_page(
-                session,
-                filter=request.filter,
-                query=request.query,
-                page_size=request.page_size,
-                page_token=request.page_token,
-                order_by=request.order_by,
-            )
+            found = await store.feedback_page(session, request)
         return feedback_service_pb2.ListFeedbackResponse(
             feedback=[to_proto(row) for row in found.rows],
             next_page_token=found.next_page_token,
@@ -125,14 +118,7 @@ class BatchApi(BatchServiceServicer):
         self, request: batch_service_pb2.ListBatchesRequest, _: Any
     ) -> batch_service_pb2.ListBatchesResponse:
         async with self.db.transaction() as session:
-            found = await store.batch_page(
-                session,
-                filter=request.filter,
-                query=request.query,
-                page_size=request.page_size,
-                page_token=request.page_token,
-                order_by=request.order_by,
-            )
+            found = await store.batch_page(session, request)
         return batch_service_pb2.ListBatchesResponse(
             batches=[render(row, batch_pb2.Batch) for row in found.rows],
             next_page_token=found.next_page_token,

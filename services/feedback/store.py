@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import sqlalchemy as sa
 from gyre_kit import pages, resources
@@ -13,34 +14,14 @@ from services.feedback.models import Batch, Feedback, FeedbackState
 FILTERS = ("state", "rating", "slice", "reviewer", "batch", "completion")
 
 
-async def feedback_page(
-    session: Session, *, filter: str, query: str, page_size: int, page_token: str, order_by: str
-) -> pages.Page[Feedback]:
-    found = resources.filtered(
-        sa.select(Feedback),
-        Feedback,
-        filter=filter,
-        text=query,
-        allowed=FILTERS,
-        text_in=("messages", "answer", "correction", "number"),
-    )
-    return await pages.page(
-        session, found, table=Feedback, page_size=page_size, page_token=page_token, order_by=order_by
-    )
+async def feedback_page(session: Session, request: Any) -> pages.Page[Feedback]:
+    text_in = ("messages", "answer", "correction", "number")
+    return await resources.listed(session, sa.select(Feedback), Feedback, request, allowed=FILTERS, text_in=text_in)
 
 
-async def batch_page(
-    session: Session, *, filter: str, query: str, page_size: int, page_token: str, order_by: str
-) -> pages.Page[Batch]:
-    found = resources.filtered(
-        sa.select(Batch),
-        Batch,
-        filter=filter,
-        text=query,
-        allowed=("state",),
-        text_in=("display_name", "dataset", "number"),
-    )
-    return await pages.page(session, found, table=Batch, page_size=page_size, page_token=page_token, order_by=order_by)
+async def batch_page(session: Session, request: Any) -> pages.Page[Batch]:
+    text_in = ("display_name", "dataset", "number")
+    return await resources.listed(session, sa.select(Batch), Batch, request, allowed=("state",), text_in=text_in)
 
 
 async def pending_for(session: Session, completion: str) -> Sequence[Feedback]:

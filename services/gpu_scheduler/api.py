@@ -69,7 +69,7 @@ class WorkloadApi(WorkloadServiceServicer):
         self, request: workload_service.ListWorkloadsRequest, _: Any
     ) -> workload_service.ListWorkloadsResponse:
         async with self.db.transaction() as session:
-            found = await store.workload_page(session, project_of(request.parent), **_listing(request))
+            found = await store.workload_page(session, project_of(request.parent), request)
             attempts = await store.attempts_of(session, [row.name for row in found.rows])
             now = session.clock.now()
         return workload_service.ListWorkloadsResponse(
@@ -164,7 +164,7 @@ class QueueApi(QueueServiceServicer):
         async with self.db.transaction() as session:
             project = project_of(request.parent)
             await queues.default_queue(session, project)
-            found = await store.queue_page(session, project, **_listing(request))
+            found = await store.queue_page(session, project, request)
         return queue_service_pb2.ListQueuesResponse(
             queues=await self._rendered(found.rows), next_page_token=found.next_page_token, total_size=found.total
         )
@@ -219,7 +219,7 @@ class NodeApi(NodeServiceServicer):
 
     async def ListNodes(self, request: node_service_pb2.ListNodesRequest, _: Any) -> node_service_pb2.ListNodesResponse:
         async with self.db.transaction() as session:
-            found = await store.node_page(session, **_listing(request))
+            found = await store.node_page(session, request)
         return node_service_pb2.ListNodesResponse(
             nodes=await self._rendered(found.rows), next_page_token=found.next_page_token, total_size=found.total
         )
@@ -228,7 +228,7 @@ class NodeApi(NodeServiceServicer):
         self, request: node_service_pb2.ListFlavorsRequest, _: Any
     ) -> node_service_pb2.ListFlavorsResponse:
         async with self.db.transaction() as session:
-            found = await store.flavor_page(session, page_size=request.page_size, page_token=request.page_token)
+            found = await store.flavor_page(session, request)
         return node_service_pb2.ListFlavorsResponse(
             flavors=[render(row, node_pb2.Flavor) for row in found.rows],
             next_page_token=found.next_page_token,
@@ -269,10 +269,6 @@ class NodeApi(NodeServiceServicer):
 def to_proto(workload: Workload, usage: workload_pb2.Usage) -> workload_pb2.Workload:
     spec = render(workload, workload_pb2.WorkloadSpec, requests=facts.resources(workload))
     return render(workload, workload_pb2.Workload, spec=spec, usage=usage)
-
-
-def _listing(request: Any) -> dict[str, Any]:
-    return {name: getattr(request, name) for name in ("filter", "query", "page_size", "page_token", "order_by")}
 
 
 def _amount(given: node_pb2.Resources) -> Amount:

@@ -40,57 +40,27 @@ async def make_due(session: Session, workload: str) -> bool:
 EVERY_PROJECT = "-"  # that the caller may see
 
 
-async def workload_page(
-    session: Session, project: str, *, filter: str, query: str, page_size: int, page_token: str, order_by: str
-) -> pages.Page[Workload]:
+async def workload_page(session: Session, project: str, request: Any) -> pages.Page[Workload]:
     workloads = sa.select(Workload)
     if project != EVERY_PROJECT:
         workloads = workloads.where(col(Workload.project) == project)
-    found = resources.filtered(
-        workloads,
-        Workload,
-        filter=filter,
-        text=query,
-        allowed=FILTERS,
-        text_in=("display_name", "owner", "number"),
-    )
-    return await pages.page(
-        session, found, table=Workload, page_size=page_size, page_token=page_token, order_by=order_by
-    )
+    text_in = ("display_name", "owner", "number")
+    return await resources.listed(session, workloads, Workload, request, allowed=FILTERS, text_in=text_in)
 
 
-async def queue_page(
-    session: Session, project: str, *, filter: str, query: str, page_size: int, page_token: str, order_by: str
-) -> pages.Page[Queue]:
-    found = resources.filtered(
-        sa.select(Queue).where(col(Queue.project) == project),
-        Queue,
-        filter=filter,
-        text=query,
-        allowed=("state", "cluster_queue"),
-        text_in=("name", "display_name"),
-    )
-    return await pages.page(session, found, table=Queue, page_size=page_size, page_token=page_token, order_by=order_by)
+async def queue_page(session: Session, project: str, request: Any) -> pages.Page[Queue]:
+    query = sa.select(Queue).where(col(Queue.project) == project)
+    allowed, text_in = ("state", "cluster_queue"), ("name", "display_name")
+    return await resources.listed(session, query, Queue, request, allowed=allowed, text_in=text_in)
 
 
-async def node_page(
-    session: Session, *, filter: str, query: str, page_size: int, page_token: str, order_by: str
-) -> pages.Page[Node]:
-    found = resources.filtered(
-        sa.select(Node),
-        Node,
-        filter=filter,
-        text=query,
-        allowed=("state", "flavor", "hostname", "simulated"),
-        text_in=("name", "hostname"),
-    )
-    return await pages.page(session, found, table=Node, page_size=page_size, page_token=page_token, order_by=order_by)
+async def node_page(session: Session, request: Any) -> pages.Page[Node]:
+    allowed, text_in = ("state", "flavor", "hostname", "simulated"), ("name", "hostname")
+    return await resources.listed(session, sa.select(Node), Node, request, allowed=allowed, text_in=text_in)
 
 
-async def flavor_page(session: Session, *, page_size: int, page_token: str) -> pages.Page[Flavor]:
-    return await pages.page(
-        session, sa.select(Flavor), table=Flavor, page_size=page_size, page_token=page_token, order_by="name"
-    )
+async def flavor_page(session: Session, request: Any) -> pages.Page[Flavor]:
+    return await resources.listed(session, sa.select(Flavor), Flavor, request, order_by="name")
 
 
 async def serialise(session: Session, what: str) -> None:

@@ -3,66 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, timedelta
+from datetime import timedelta
 from typing import Any
 
-from google.protobuf import duration_pb2, empty_pb2
+from google.protobuf import duration_pb2
 from gyre.inference_gateway.v1 import (
-    completion_pb2,
-    completion_service_pb2,
     deployment_pb2,
     deployment_service_pb2,
     replica_pb2,
-    replica_service_pb2,
     rollout_pb2,
-    spending_pb2,
-    spending_service_pb2,
-    tool_call_pb2,
-    usage_pb2,
-    usage_service_pb2,
 )
-from gyre.inference_gateway.v1.completion_service_pb2_grpc import CompletionServiceServicer
 from gyre.inference_gateway.v1.deployment_service_pb2_grpc import DeploymentServiceServicer
-from gyre.inference_gateway.v1.replica_service_pb2_grpc import ReplicaServiceServicer
-from gyre.inference_gateway.v1.spending_service_pb2_grpc import SpendingServiceServicer
-from gyre.inference_gateway.v1.usage_service_pb2_grpc import UsageServiceServicer
 from gyre_kit import resources
 from gyre_kit.app import Context
-from gyre_kit.auth import ALL_PROJECTS, caller
-from gyre_kit.errors import Denied, Invalid
-from gyre_kit.names import last, project_of
-from gyre_kit.periods import period_of
+from gyre_kit.names import project_of
 from gyre_kit.render import render
 
-from services.inference_gateway import (
-    completions,
-    guard,
-    lookups,
-    reconcile,
-    routes,
-    service,
-    spending,
-    store,
-    traces,
-    traffic_store,
-    usage,
-)
-from services.inference_gateway.models import Completion, Deployment, Replica, ReplicaState, Rollout, Target
-from services.inference_gateway.proxy import tracing
-from services.inference_gateway.proxy.allowance import Limits
-from services.inference_gateway.rollouts import AT_ONCE, Plan
-from services.inference_gateway.scaling import ONE, Bounds
-from services.inference_gateway.watching import MEASURES
-
-LARGEST_BATCH = 500
-
-
-class BatchTooLarge(Invalid):
-    """At most 500 completions are recorded at a time."""
-
-
-class ProxyOnly(Denied):
-    """Completions are recorded by the gateway's data plane."""
+from services.inference_gateway import lookups, publishing, routes, service, store
+from services.inference_gateway.models.deployments import Deployment, Replica, ReplicaState, Target
+from services.inference_gateway.models.rollouts import Rollout
+from services.inference_gateway.replicas.scaling import ONE, Bounds
+from services.inference_gateway.rollouts import guard
+from services.inference_gateway.rollouts.plan import AT_ONCE, Plan
+from services.inference_gateway.rollouts.watching import MEASURES
 
 
 class DeploymentApi(DeploymentServiceServicer):
@@ -88,7 +51,7 @@ class DeploymentApi(DeploymentServiceServicer):
                 display_name=request.display_name,
                 alias=request.alias,
                 queue=request.queue,
-                scale=_bounds(request.scale) if request.HasField("scale") else ONE,
+                scale=bounds_of(request.scale) if request.HasField("scale") else ONE,
                 request_id=request.request_id,
             )
         return await self._reply(deployment)
@@ -150,7 +113,7 @@ class DeploymentApi(DeploymentServiceServicer):
                 etag=request.etag,
                 request_id=request.request_id,
             )
-        await reconcile.workers_know(self.context)
+        await publishing.workers_know(self.context)
         return await self._reply(deployment)
 
     async def GetRollout(self, request: deployment_service_pb2.GetRolloutRequest, _: Any) -> rollout_pb2.Rollout:
@@ -171,111 +134,6 @@ class DeploymentApi(DeploymentServiceServicer):
     async def _reply(self, deployment: Deployment) -> deployment_pb2.Deployment:
         self.context.wake()
         return await shown(self.context, deployment)
-
-
-class ReplicaApi(ReplicaServiceServicer):
-    def __init__(self, context: Context) -> None:
-        self.context = context
-        self.db = context.db
-
-    async def ScaleDeployment(
-        self, request: replica_service_pb2.ScaleDeploymentRequest, _: Any
-    ) -> deployment_pb2.Deployment:
-        async with self.db.transaction() as session:
-            deployment = await service.scale(session, request.name, _bounds(request.scale), etag=request.etag)
-        self.context.wake()
-        return await shown(self.context, deployment)
-
-    async def GetReplica(self, request: replica_service_pb2.GetReplicaRequest, _: Any) -> replica_pb2.Replica:
-        async with self.db.transaction() as session:
-            replica = await resources.get(session, Replica, request.name)
-        return self._rendered(replica)
-
-    async def ListReplicas(
-        self, request: replica_service_pb2.ListReplicasRequest, _: Any
-    ) -> replica_service_pb2.ListReplicasResponse:
-        async with self.db.transaction() as session:
-            found = await store.replica_page(session, request)
-        return replica_service_pb2.ListReplicasResponse(
-            replicas=[self._rendered(row) for row in found.rows],
-            next_page_token=found.next_page_token,
-            total_size=found.total,
-        )
-
-    def _rendered(self, replica: Replica) -> replica_pb2.Replica:
-        requests = self.context.state["pool"].in_flight(replica.id)
-        return render(replica, replica_pb2.Replica, requests=requests)
-
-
-class CompletionApi(CompletionServiceServicer):
-    def __init__(self, context: Context) -> None:
-        self.db = context.db
-
-    async def RecordCompletions(
-        self, request: completion_service_pb2.RecordCompletionsRequest, _: Any
-    ) -> completion_service_pb2.RecordCompletionsResponse:
-        if caller().project != ALL_PROJECTS or not caller().subject.startswith("services/"):
-            raise ProxyOnly()
-        if len(request.completions) > LARGEST_BATCH:
-            raise BatchTooLarge(count=len(request.completions))
-        async with self.db.transaction() as session:
-            rows = [_from_proto(each) for each in request.completions]
-            stored, known, refused = await completions.keep(session, rows)
-        return completion_service_pb2.RecordCompletionsResponse(
-            stored_count=stored, duplicate_count=known, refused_count=refused
-        )
-
-    async def GetCompletion(
-        self, request: completion_service_pb2.GetCompletionRequest, _: Any
-    ) -> completion_pb2.Completion:
-        async with self.db.transaction() as session:
-            return render(await resources.get(session, Completion, request.name), completion_pb2.Completion)
-
-    async def ListCompletions(
-        self, request: completion_service_pb2.ListCompletionsRequest, _: Any
-    ) -> completion_service_pb2.ListCompletionsResponse:
-        async with self.db.transaction() as session:
-            found = await store.completion_page(session, request)
-        return completion_service_pb2.ListCompletionsResponse(
-            completions=[render(row, completion_pb2.Completion) for row in found.rows],
-            next_page_token=found.next_page_token,
-            total_size=found.total,
-        )
-
-    async def DeleteCompletion(
-        self, request: completion_service_pb2.DeleteCompletionRequest, _: Any
-    ) -> empty_pb2.Empty:
-        async with self.db.transaction() as session:
-            await traces.delete_completion(session, request.name)
-        return empty_pb2.Empty()
-
-
-class SpendingApi(SpendingServiceServicer):
-    def __init__(self, context: Context) -> None:
-        self.context = context
-        self.db = context.db
-
-    async def GetSpending(
-        self, request: spending_service_pb2.GetSpendingRequest, _: Any
-    ) -> spending_pb2.ProjectSpending:
-        project = project_of(request.name)
-        async with self.db.transaction() as session:
-            keys = await store.keys_of(session, project)
-            known = await store.project(session, project)
-            sent_out = await traffic_store.sent_out(session, project)
-        limits = routes.limits_of(known) if known else Limits()
-        by_key = {key.name: routes.limits_of(key) for key in keys}
-        return spending.of_project(self.context.state["ledger"], project, limits, by_key, sent_out)
-
-
-class UsageApi(UsageServiceServicer):
-    def __init__(self, context: Context) -> None:
-        self.db = context.db
-
-    async def GetUsage(self, request: usage_service_pb2.GetUsageRequest, _: Any) -> usage_pb2.UsageReport:
-        async with self.db.transaction() as session:
-            period = period_of(request, session.clock.now())
-            return await usage.report(session, request.name, period, request.group_by)
 
 
 async def shown(context: Context, deployment: Deployment) -> deployment_pb2.Deployment:
@@ -331,7 +189,7 @@ def _evidence(evidence: guard.Evidence, alarm_at: float) -> dict[str, Any]:
     return counts | {"measure": evidence.measure, "e_value": evidence.e_value, "alarm_at": alarm_at}
 
 
-def _bounds(scale: replica_pb2.Scale) -> Bounds:
+def bounds_of(scale: replica_pb2.Scale) -> Bounds:
     """What is left out is as the proto says. Raises: BadScale."""
     idle = scale.idle_time.ToTimedelta().total_seconds() if scale.HasField("idle_time") else ONE.idle_seconds
     return Bounds(scale.min_replicas, scale.max_replicas or max(1, scale.min_replicas), idle)
@@ -344,53 +202,3 @@ def _plan(request: deployment_service_pb2.ShiftTrafficRequest) -> Plan:
         return Plan(steps, step_time)
     watched = [measure for measure in MEASURES if getattr(request.guard, measure)]
     return Plan(steps, step_time, watched, request.guard.false_alarm or guard.FALSE_ALARM)
-
-
-def _from_proto(given: completion_pb2.Completion) -> Completion:
-    ended = given.create_time.ToDatetime(tzinfo=UTC)
-    return Completion(
-        name=given.name,
-        project=project_of(given.name),
-        created_by=given.api_key,
-        create_time=ended,
-        update_time=ended,
-        deployment=given.deployment,
-        target=given.target,
-        model_version=given.model_version,
-        variant=given.variant,
-        messages=[_turn(each) for each in given.messages],
-        parameters_json=given.parameters_json,
-        answer=given.answer,
-        finish_reason=given.finish_reason,
-        usage={
-            "prompt_tokens": given.usage.prompt_tokens,
-            "completion_tokens": given.usage.completion_tokens,
-            "total_tokens": given.usage.total_tokens,
-        },
-        time_to_first_token_ms=given.time_to_first_token_ms,
-        duration_ms=given.duration_ms,
-        api_key=given.api_key,
-        streamed=given.streamed,
-        session=given.session,
-        trace=given.trace or f"projects/{project_of(given.name)}/traces/{tracing.own_trace_id(last(given.name))}",
-        span_id=given.span_id or tracing.span_id_of(last(given.name)),
-        parent_span_id=given.parent_span_id,
-        tool_calls=[_call(each) for each in given.tool_calls],
-        error=given.error,
-        cached_tokens=given.cached_tokens,
-        cost_microusd=given.cost_microusd,
-        prompt=given.prompt,
-        guardrails=list(given.guardrails),
-        cached=given.cached,
-    )
-
-
-def _turn(given: completion_pb2.ChatMessage) -> dict[str, Any]:
-    turn: dict[str, Any] = {"role": given.role, "content": given.content}
-    if given.tool_calls:
-        turn["tool_calls"] = [_call(each) for each in given.tool_calls]
-    return turn | ({"tool_call_id": given.tool_call_id} if given.tool_call_id else {})
-
-
-def _call(given: tool_call_pb2.ToolCall) -> dict[str, str]:
-    return {"id": given.id, "name": given.name, "arguments": given.arguments}

@@ -15,8 +15,9 @@ from gyre_kit.inbox import Handler
 from gyre_kit.names import last, project_of
 from gyre_kit.render import enum_name
 
-from services.inference_gateway import store, trace_store
-from services.inference_gateway.models import KnownKey, KnownProject
+from services.inference_gateway import store
+from services.inference_gateway.models.projects import KnownKey, KnownProject
+from services.inference_gateway.traces import store as trace_store
 
 
 async def know_key(session: Session, event: KeyChanged) -> None:

@@ -21,18 +21,12 @@ from gyre_kit.errors import from_rpc
 from gyre_kit.render import enum_number
 from sqlalchemy.exc import DataError, IntegrityError
 
-from services.inference_gateway import (
-    completions,
-    hot_adapters,
-    otlp,
-    replicas,
-    shadows,
-    store,
-    stored_api,
-    traces,
-    usage,
-)
+from services.inference_gateway import store
+from services.inference_gateway.adapters import hot as hot_adapters
+from services.inference_gateway.batches import stored_api
+from services.inference_gateway.comparing import shadows
 from services.inference_gateway.gauges import Gauges
+from services.inference_gateway.projects import refresh_keys
 from services.inference_gateway.proxy.control import FeedbackCall, SpansCall
 from services.inference_gateway.proxy.ledger import Ledger
 from services.inference_gateway.proxy.processes import ProxyPool
@@ -41,10 +35,13 @@ from services.inference_gateway.proxy.sessions import SessionLedger
 from services.inference_gateway.proxy.settings import Paths, ProxySettings
 from services.inference_gateway.proxy.shipper import RecordsRefused
 from services.inference_gateway.proxy.usage import UsageLine
-from services.inference_gateway.reconcile import refresh_keys
-from services.inference_gateway.returning import returning
-from services.inference_gateway.scaling import Scaler
-from services.inference_gateway.watching import Watch
+from services.inference_gateway.replicas import service as replicas
+from services.inference_gateway.replicas.returning import returning
+from services.inference_gateway.replicas.scaling import Scaler
+from services.inference_gateway.rollouts.watching import Watch
+from services.inference_gateway.traces import completions, otlp
+from services.inference_gateway.traces import service as traces
+from services.inference_gateway.usage import service as usage
 
 RATINGS = {"thumbs_up": "THUMBS_UP", "up": "THUMBS_UP", "thumbs_down": "THUMBS_DOWN", "down": "THUMBS_DOWN"}
 FIELDS = ("completion_id", "rating", "correction", "comment", "slice", "user", "request_id")

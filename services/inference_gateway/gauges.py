@@ -11,7 +11,8 @@ from typing import Any
 from gyre.inference_gateway.v1.spending_pb2 import ProjectSpending
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from services.inference_gateway.models import Replica, ReplicaState, RolloutState
+from services.inference_gateway.models.deployments import Replica, ReplicaState
+from services.inference_gateway.models.rollouts import RolloutState
 from services.inference_gateway.proxy.allowance import PICO_IN_MICRO
 from services.inference_gateway.proxy.snapshot import Snapshot, TargetState
 from services.inference_gateway.proxy.usage import UsageLine

@@ -22,10 +22,10 @@ from gyre_kit.names import parent_of
 from gyre_kit.render import enum_name
 from gyre_kit.rpc import Clients
 
-from services.inference_gateway.fitting import check_fits
 from services.inference_gateway.proxy.settings import ProxySettings
 from services.inference_gateway.proxy.ssrf import Policy, check_url
 from services.inference_gateway.proxy.ssrf import UpstreamRefused as Refused
+from services.inference_gateway.replicas.fitting import check_fits
 from services.inference_gateway.settings import Settings
 from services.inference_gateway.targets import Wanted
 

@@ -6,30 +6,32 @@ from gyre_kit.app import App, run
 from gyre_kit.auth import Role
 from gyre_kit.reconcile import Reconciler
 
-from services.inference_gateway.adapter_api import AdapterApi
-from services.inference_gateway.api import CompletionApi, DeploymentApi, ReplicaApi, SpendingApi, UsageApi
-from services.inference_gateway.batch_api import InferenceBatchApi
-from services.inference_gateway.batch_run import answer_batches
-from services.inference_gateway.batch_steps import advance_batches
+from services.inference_gateway.adapters.api import AdapterApi
+from services.inference_gateway.api import DeploymentApi
+from services.inference_gateway.batches.answering import answer_batches
+from services.inference_gateway.batches.api import InferenceBatchApi
+from services.inference_gateway.batches.steps import advance_batches
+from services.inference_gateway.comparing.experiment_api import ExperimentApi
+from services.inference_gateway.comparing.reconcile import follow_experiments, note_sent_out
+from services.inference_gateway.comparing.shadow_api import ShadowApi
 from services.inference_gateway.events import HANDLERS
-from services.inference_gateway.experiment_api import ExperimentApi
-from services.inference_gateway.experiment_reconcile import follow_experiments, note_sent_out
 from services.inference_gateway.front import serving_openai
-from services.inference_gateway.policy_api import PromptApi, TrafficPolicyApi
+from services.inference_gateway.policies.api import PromptApi, TrafficPolicyApi
+from services.inference_gateway.projects import refresh_keys
+from services.inference_gateway.publishing import publish_routes, warm_up
 from services.inference_gateway.reconcile import (
     attach_upstream,
     follow_aliases,
     follow_deployments,
     forget_stopped_replicas,
-    publish_routes,
-    refresh_keys,
     show_gauges,
-    warm_up,
 )
-from services.inference_gateway.retention import forget_old
+from services.inference_gateway.replicas.api import ReplicaApi
 from services.inference_gateway.settings import Settings
-from services.inference_gateway.shadow_api import ShadowApi
-from services.inference_gateway.trace_api import TraceApi
+from services.inference_gateway.traces.api import TraceApi
+from services.inference_gateway.traces.completion_api import CompletionApi
+from services.inference_gateway.traces.retention import forget_old
+from services.inference_gateway.usage.api import SpendingApi, UsageApi
 
 app = App(
     component="inference_gateway",

@@ -7,20 +7,13 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
-from services.inference_gateway.models import (
-    Deployment,
-    KnownKey,
-    KnownProject,
-    Replica,
-    ReplicaState,
-    Target,
-    TargetState,
-)
+from services.inference_gateway.models.deployments import Deployment, Replica, ReplicaState, Target, TargetState
+from services.inference_gateway.models.projects import KnownKey, KnownProject
+from services.inference_gateway.policies.regions import is_allowed
 from services.inference_gateway.proxy import snapshot
 from services.inference_gateway.proxy.allowance import Limits, Period
 from services.inference_gateway.proxy.hardware import host_if_rented
 from services.inference_gateway.proxy.policy import Policy
-from services.inference_gateway.regions import is_allowed
 from services.inference_gateway.settings import Settings
 from services.inference_gateway.targets import short_version, wakes
 

@@ -1,5 +1,5 @@
-"""Use cases: deployments, and what becomes of them. How their split changes is in rollouts.py, what was asked and
-answered in completions.py.
+"""Use cases: deployments, and what becomes of them. How their split changes is in rollouts/, what was asked and
+answered in traces/.
 """
 
 from __future__ import annotations
@@ -14,10 +14,18 @@ from gyre_kit.errors import AlreadyExists, Invalid, NotFound, Precondition
 from gyre_kit.names import slug
 from gyre_kit.states import transition
 
-from services.inference_gateway import experiments, regions, replicas, rollouts, store, traffic_store
-from services.inference_gateway.models import Deployment, DeploymentState, Rollout, Target, TargetState
-from services.inference_gateway.rollouts import AT_ONCE, Plan
-from services.inference_gateway.scaling import ONE, Bounds, check_scale
+from services.inference_gateway import store
+from services.inference_gateway.comparing import experiments
+from services.inference_gateway.comparing import store as traffic_store
+from services.inference_gateway.models.deployments import Deployment, DeploymentState, Target, TargetState
+from services.inference_gateway.models.rollouts import Rollout
+from services.inference_gateway.policies import regions
+from services.inference_gateway.replicas import service as replicas
+from services.inference_gateway.replicas.scaling import ONE, Bounds, check_scale
+from services.inference_gateway.rollouts import service as rollouts
+from services.inference_gateway.rollouts import splits
+from services.inference_gateway.rollouts.plan import AT_ONCE, Plan
+from services.inference_gateway.rollouts.watching import News
 from services.inference_gateway.targets import (
     Sighting,
     Wanted,
@@ -28,7 +36,6 @@ from services.inference_gateway.targets import (
     see,
     takes_requests,
 )
-from services.inference_gateway.watching import News
 
 COMING = (TargetState.PENDING, TargetState.STARTING)
 MOST_FALLBACKS, LONGEST_PATIENCE = 5, 600.0  # deployments, seconds
@@ -117,7 +124,7 @@ async def update(session: Session, given: deployment_pb2.Deployment, fields: Seq
         deployment.fallback_seconds = seconds
     await session.flush()
     if follows_another:
-        await rollouts.say_split(session, deployment, await store.targets_of(session, deployment.name))
+        await splits.say_split(session, deployment, await store.targets_of(session, deployment.name))
     return deployment
 
 
@@ -281,7 +288,7 @@ def _state_event(
 ) -> events_pb2.DeploymentReady | events_pb2.DeploymentFailed | None:
     if state == DeploymentState.READY:
         event = events_pb2.DeploymentReady(
-            name=deployment.name, shares=rollouts.event_shares(ready), alias=deployment.alias
+            name=deployment.name, shares=splits.event_shares(ready), alias=deployment.alias
         )
         event.ready_time.FromDatetime(session.clock.now())
         return event

@@ -14,28 +14,27 @@ from gyre_kit.names import project_of
 from gyre_kit.periods import Period
 from sqlalchemy.dialects.postgresql import insert
 
-from services.inference_gateway.models import (
-    Completion,
+from services.inference_gateway.models.deployments import (
     Deployment,
     DeploymentState,
-    KnownKey,
-    KnownProject,
     Replica,
     ReplicaState,
-    Rollout,
-    RolloutState,
     Target,
     TargetState,
-    Usage,
-    UsageSegment,
 )
+from services.inference_gateway.models.projects import KnownKey, KnownProject
+from services.inference_gateway.models.rollouts import Rollout, RolloutState
+from services.inference_gateway.models.traces import Completion
+from services.inference_gateway.models.usage import Usage, UsageSegment
 
 
 async def deployment_page(session: Session, request: Any) -> pages.Page[Deployment]:
     query = sa.select(Deployment).where(Deployment.project == project_of(request.parent))
     if "state" not in request.filter:
         query = query.where(Deployment.state != DeploymentState.DELETED)
-    return await _page(session, Deployment, query, request, ("state",), ("name", "display_name"))
+    return await resources.listed(
+        session, query, Deployment, request, allowed=("state",), text_in=("name", "display_name")
+    )
 
 
 async def completion_page(session: Session, request: Any) -> pages.Page[Completion]:
@@ -43,7 +42,7 @@ async def completion_page(session: Session, request: Any) -> pages.Page[Completi
     if "shadow_of" not in request.filter:
         query = query.where(Completion.shadow_of == "")
     allowed = ("deployment", "model_version", "variant", "shadow_of", "prompt")
-    return await _page(session, Completion, query, request, allowed, ("messages", "answer"))
+    return await resources.listed(session, query, Completion, request, allowed=allowed, text_in=("messages", "answer"))
 
 
 async def existing_deployments(session: Session, names: Sequence[str]) -> set[str]:
@@ -124,14 +123,7 @@ async def forget_stopped_replicas(session: Session, before: datetime) -> None:
 
 async def replica_page(session: Session, request: Any) -> pages.Page[Replica]:
     query = sa.select(Replica).where(Replica.deployment == request.parent, Replica.state != ReplicaState.STOPPED)
-    return await pages.page(
-        session,
-        query,
-        table=Replica,
-        page_size=request.page_size,
-        page_token=request.page_token,
-        order_by="create_time",
-    )
+    return await resources.listed(session, query, Replica, request, order_by="create_time")
 
 
 async def targets_by_id(session: Session, ids: Sequence[str]) -> dict[str, Target]:
@@ -198,7 +190,7 @@ async def newest_rollouts(session: Session, deployments: Sequence[str]) -> dict[
 
 async def rollout_page(session: Session, request: Any) -> pages.Page[Rollout]:
     query = sa.select(Rollout).where(Rollout.deployment == request.parent)
-    return await pages.page(session, query, table=Rollout, page_size=request.page_size, page_token=request.page_token)
+    return await resources.listed(session, query, Rollout, request, order_by="")
 
 
 async def forget_rollouts(session: Session, deployment: str) -> None:
@@ -340,19 +332,3 @@ async def _put(session: Session, row: Any, key: list[str]) -> None:
     statement = insert(type(row)).values(**row.model_dump())
     changed = {name: statement.excluded[name] for name in row.model_dump() if name not in key}
     await session.execute(statement.on_conflict_do_update(index_elements=key, set_=changed))
-
-
-async def _page(
-    session: Session, table: type[Any], query: Any, request: Any, allowed: tuple[str, ...], text_in: tuple[str, ...]
-) -> pages.Page[Any]:
-    found = resources.filtered(
-        query, table, filter=request.filter, text=request.query, allowed=allowed, text_in=text_in
-    )
-    return await pages.page(
-        session,
-        found,
-        table=table,
-        page_size=request.page_size,
-        page_token=request.page_token,
-        order_by=request.order_by,
-    )

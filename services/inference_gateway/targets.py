@@ -12,8 +12,8 @@ from gyre_kit.errors import Invalid
 from gyre_kit.names import last, new_id
 from gyre_kit.states import transition
 
-from services.inference_gateway.models import Deployment, Target, TargetState
-from services.inference_gateway.scaling import Bounds
+from services.inference_gateway.models.deployments import Deployment, Target, TargetState
+from services.inference_gateway.replicas.scaling import Bounds
 
 NEVER = datetime.min.replace(tzinfo=UTC)
 LEAVING = (TargetState.DRAINING, TargetState.STOPPED)

@@ -25,7 +25,7 @@ from services.model_registry.licences import Policy, Refusal, Stated, Term, Term
 from services.model_registry.models import KnownData, LicencePolicy, Variant, Version
 
 MOST_ANCESTORS = 10_000
-DATA, WEIGHTS, VARIANTS = "datasets/versions", "models/versions", "models/versions/variants"
+DATA, WEIGHTS = "datasets/versions", "models/versions"
 # By which a work goes on in another. A verdict, an alias, a deployment or a pipeline brings no terms.
 CARRYING = [
     "trained_on",

@@ -31,10 +31,8 @@ async def model_page(session: Session, project: str, request: Any) -> pages.Page
     query = sa.select(Model).where(Model.project == project)
     if "state" not in request.filter:
         query = query.where(Model.state == ModelState.ACTIVE)
-    found = resources.filtered(
-        query, Model, filter=request.filter, text=request.query, allowed=("state",), text_in=("name", "display_name")
-    )
-    return await _page(session, found, Model, request, request.order_by)
+    text_in = ("name", "display_name")
+    return await resources.listed(session, query, Model, request, allowed=("state",), text_in=text_in)
 
 
 async def version_page(session: Session, parent: str, request: Any) -> pages.Page[Version]:
@@ -42,31 +40,24 @@ async def version_page(session: Session, parent: str, request: Any) -> pages.Pag
     query = sa.select(Version).where(Version.state != VersionState.DELETED)
     if not parent.endswith("/-"):
         query = query.where(Version.model == parent)
-    found = resources.filtered(
-        query,
-        Version,
-        filter=request.filter,
-        text=request.query,
-        allowed=("state", "run"),
-        text_in=("name", "display_name", "source"),
-    )
-    return await _page(session, found, Version, request, request.order_by)
+    allowed, text_in = ("state", "run"), ("name", "display_name", "source")
+    return await resources.listed(session, query, Version, request, allowed=allowed, text_in=text_in)
 
 
 async def variant_page(session: Session, version: str, request: Any) -> pages.Page[Variant]:
     query = sa.select(Variant).where(Variant.version == version, Variant.state != VariantState.DELETED)
-    found = resources.filtered(
-        query, Variant, filter=request.filter, text="", allowed=("state", "format", "quantisation"), text_in=("name",)
-    )
-    return await _page(session, found, Variant, request, "format desc")
+    allowed = ("state", "format", "quantisation")
+    return await resources.listed(session, query, Variant, request, allowed=allowed, order_by="format desc")
 
 
 async def alias_page(session: Session, model: str, request: Any) -> pages.Page[Alias]:
-    return await _page(session, sa.select(Alias).where(Alias.model == model), Alias, request, "name")
+    query = sa.select(Alias).where(Alias.model == model)
+    return await resources.listed(session, query, Alias, request, order_by="name")
 
 
 async def move_page(session: Session, alias: str, request: Any) -> pages.Page[AliasMove]:
-    return await _page(session, sa.select(AliasMove).where(AliasMove.alias == alias), AliasMove, request, "number desc")
+    query = sa.select(AliasMove).where(AliasMove.alias == alias)
+    return await resources.listed(session, query, AliasMove, request, order_by="number desc")
 
 
 async def next_version_number(session: Session, model: str) -> int:
@@ -184,10 +175,7 @@ async def variant_uris(session: Session, version: str) -> Sequence[str]:
 
 async def upload_page(session: Session, project: str, request: Any) -> pages.Page[ModelUpload]:
     query = sa.select(ModelUpload).where(ModelUpload.project == project)
-    found = resources.filtered(
-        query, ModelUpload, filter=request.filter, text="", allowed=("state", "kind"), text_in=("name",)
-    )
-    return await _page(session, found, ModelUpload, request, "")
+    return await resources.listed(session, query, ModelUpload, request, allowed=("state", "kind"), order_by="")
 
 
 async def upload_of(session: Session, upload_id: str) -> ModelUpload | None:
@@ -235,9 +223,3 @@ async def known_uploads(session: Session, ids: Collection[str]) -> set[str]:
     """Those of `ids` that an upload has."""
     names = await session.scalars(sa.select(ModelUpload.name))
     return {name.rsplit("/", 1)[-1] for name in names} & set(ids)
-
-
-async def _page(session: Session, query: Any, table: type[Any], request: Any, order_by: str) -> pages.Page[Any]:
-    return await pages.page(
-        session, query, table=table, page_size=request.page_size, page_token=request.page_token, order_by=order_by
-    )

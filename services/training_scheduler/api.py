@@ -49,14 +49,7 @@ class RunApi(RunServiceServicer):
 
     async def ListRuns(self, request: run_service_pb2.ListRunsRequest, _: Any) -> run_service_pb2.ListRunsResponse:
         async with self.db.transaction() as session:
-            found = await store.run_page(
-                session,
-                filter=request.filter,
-                query=request.query,
-                page_size=request.page_size,
-                page_token=request.page_token,
-                order_by=request.order_by,
-            )
+            found = await store.run_page(session, request)
         return run_service_pb2.ListRunsResponse(
             runs=[self._render(row) for row in found.rows],
             next_page_token=found.next_page_token,

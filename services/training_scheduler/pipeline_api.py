@@ -45,14 +45,7 @@ class PipelineApi(PipelineServiceServicer):
         self, request: pipeline_service_pb2.ListPipelinesRequest, _: Any
     ) -> pipeline_service_pb2.ListPipelinesResponse:
         async with self.db.transaction() as session:
-            found = await store.pipeline_page(
-                session,
-                filter=request.filter,
-                query=request.query,
-                page_size=request.page_size,
-                page_token=request.page_token,
-                order_by=request.order_by,
-            )
+            found = await store.pipeline_page(session, request)
         return pipeline_service_pb2.ListPipelinesResponse(
             pipelines=[to_proto(row) for row in found.rows],
             next_page_token=found.next_page_token,

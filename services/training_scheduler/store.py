@@ -17,34 +17,14 @@ from services.training_scheduler.models import PIPELINE_ENDED, RUN_ENDED, Checkp
 DEFAULT_POINTS, MOST_POINTS = 1000, 5000
 
 
-async def run_page(
-    session: Session, *, filter: str, query: str, page_size: int, page_token: str, order_by: str
-) -> pages.Page[Run]:
-    found = resources.filtered(
-        sa.select(Run),
-        Run,
-        filter=filter,
-        text=query,
-        allowed=("state", "method", "pipeline", "base"),
-        text_in=("display_name", "base", "number"),
-    )
-    return await pages.page(session, found, table=Run, page_size=page_size, page_token=page_token, order_by=order_by)
+async def run_page(session: Session, request: Any) -> pages.Page[Run]:
+    allowed, text_in = ("state", "method", "pipeline", "base"), ("display_name", "base", "number")
+    return await resources.listed(session, sa.select(Run), Run, request, allowed=allowed, text_in=text_in)
 
 
-async def pipeline_page(
-    session: Session, *, filter: str, query: str, page_size: int, page_token: str, order_by: str
-) -> pages.Page[Pipeline]:
-    found = resources.filtered(
-        sa.select(Pipeline),
-        Pipeline,
-        filter=filter,
-        text=query,
-        allowed=("state", "base", "feedback_batch"),
-        text_in=("display_name", "base", "number"),
-    )
-    return await pages.page(
-        session, found, table=Pipeline, page_size=page_size, page_token=page_token, order_by=order_by
-    )
+async def pipeline_page(session: Session, request: Any) -> pages.Page[Pipeline]:
+    allowed, text_in = ("state", "base", "feedback_batch"), ("display_name", "base", "number")
+    return await resources.listed(session, sa.select(Pipeline), Pipeline, request, allowed=allowed, text_in=text_in)
 
 
 async def save_points(session: Session, run: Run, points: Sequence[tuple[int, datetime, dict[str, float]]]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -57,13 +58,14 @@ def test_a_service_process_never_imports_what_is_heavy(service: Path) -> None:
 
 @pytest.mark.parametrize("service", SERVICES, ids=lambda path: path.name)
 def test_imports_run_one_way_through_the_layers(service: Path) -> None:
-    for index, layer in enumerate(LAYERS):
-        path = service / f"{layer}.py"
-        if not path.exists():
-            continue
-        above = {f"services.{service.name}.{name}" for name in LAYERS[:index]}
-        wrong = imports(path) & above
-        assert not wrong, f"{path.relative_to(ROOT)} imports {sorted(wrong)}"
+    """Of the service, and of each package of it that is laid out like one (`batches/store.py`)."""
+    for folder in (service, *sorted(path for path in service.iterdir() if path.is_dir())):
+        package = ".".join(folder.relative_to(ROOT).parts)
+        for index, layer in enumerate(LAYERS):
+            above = {f"{package}.{name}" for name in LAYERS[:index]}
+            for path in (folder / f"{layer}.py", *sorted((folder / layer).glob("*.py"))):
+                wrong = imports(path) & above if path.exists() else set()
+                assert not wrong, f"{path.relative_to(ROOT)} imports {sorted(wrong)}"
 
 
 def test_only_the_kit_commits() -> None:
@@ -80,8 +82,9 @@ def test_the_kit_knows_no_service() -> None:
 
 @pytest.mark.parametrize("service", SERVICES, ids=lambda path: path.name)
 def test_every_service_has_the_rooms_that_a_reader_expects(service: Path) -> None:
-    for name in ("main.py", "settings.py", "api.py", "service.py", "models.py", "store.py", "migrations", "tests"):
+    for name in ("main.py", "settings.py", "api.py", "service.py", "store.py", "migrations", "tests"):
         assert (service / name).exists(), f"{service.name} has no {name}"
+    assert find_spec(f"services.{service.name}.models"), f"{service.name} has no models"  # a module, or a package
 
 
 def test_nothing_is_unpickled_and_no_shell_is_asked() -> None:

@@ -44,12 +44,15 @@ from gyre_kit.db import Database
 from prometheus_client import CollectorRegistry
 
 from deploy.local import postgres
-from services.inference_gateway import completions, store, trace_store
-from services.inference_gateway.models import Completion, KnownProject, Trace
+from services.inference_gateway import store
+from services.inference_gateway.models.projects import KnownProject
+from services.inference_gateway.models.traces import Completion, Trace
 from services.inference_gateway.proxy import redaction, ulid
 from services.inference_gateway.proxy.records import CompletionRecord, Spool
 from services.inference_gateway.proxy.settings import ProxySettings
 from services.inference_gateway.proxy.shipper import Shipper
+from services.inference_gateway.traces import completions
+from services.inference_gateway.traces import store as trace_store
 
 BYTES = 8 * 1024
 WORDS = [

@@ -50,7 +50,6 @@ def first_lap(story: Story) -> None:
         for update in story.gyre.runs.watch(run.name):
             watching(update.run)
     run = story.gyre.runs.wait(run.name)
-    story.lap1_run = run
     with show.watching(by_state) as watching:
         version = story.gyre.models.wait_version(_version_of_run(story, run.name), on_update=watching)
     story.lap1_version = version.name

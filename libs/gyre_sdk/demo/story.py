@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from gyre.dataset.v1.version_pb2 import Row
 from gyre.evaluation.v1.evaluation_pb2 import Evaluation
 from gyre.training_scheduler.v1.pipeline_pb2 import Pipeline
-from gyre.training_scheduler.v1.run_pb2 import Run
 
 from gyre_sdk.client import Gyre
 from gyre_sdk.demo.plan import Plan
@@ -37,7 +36,6 @@ class Story:
     to_ask: list[Row] = field(default_factory=list)
     base_version: str = ""
     base_variants: dict[str, str] = field(default_factory=dict)
-    lap1_run: Run | None = None
     lap1_version: str = ""
     lap1_variants: dict[str, str] = field(default_factory=dict)
     evaluations: dict[str, list[Evaluation]] = field(default_factory=dict)

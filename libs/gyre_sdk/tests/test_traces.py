@@ -26,7 +26,7 @@ from gyre_sdk.tests.conftest import rest_url
 from services.api_gateway import main as gateway_main
 from services.api_gateway.settings import Settings as GatewaySettings
 from services.inference_gateway import main as inference_main
-from services.inference_gateway.reconcile import workers_know
+from services.inference_gateway.publishing import workers_know
 from services.inference_gateway.settings import Settings as InferenceSettings
 
 SERVED = ((gateway_main, GatewaySettings), (inference_main, InferenceSettings))

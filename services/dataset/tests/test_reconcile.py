@@ -20,7 +20,7 @@ from gyre_kit.storage import key_of
 from gyre_kit.testing import ENGINEER, PROJECT, ManualClock, Platform
 from ulid import ULID
 
-from services.dataset import main, reconcile, service
+from services.dataset import creation, main, reconcile, service
 from services.dataset.models import Upload, Version, VersionState
 from services.dataset.settings import Settings
 from services.dataset.tests.samples import hotline, jsonl
@@ -52,7 +52,7 @@ async def importing(context: Context, content: bytes, number: int = 1) -> str:
             dataset = await service.create_dataset(
                 session, service.NewDataset(PROJECT, "hotline", "SFT", request_id="hotline")
             )
-            version = await service.create_version(session, service.NewVersion(dataset.name, uri), by=ENGINEER)
+            version = await creation.create_version(session, creation.NewVersion(dataset.name, uri), by=ENGINEER)
     return version.name
 
 

@@ -4,13 +4,14 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from gyre.dataset.v1 import version_service_pb2 as versions_pb2
 from gyre_kit import migrate
 from gyre_kit.auth import Identity, Role
 from gyre_kit.db import Session, enter_project
 from gyre_kit.resources import EtagMismatch
 from gyre_kit.testing import ENGINEER, PROJECT, ManualClock, Platform, outbox_of
 
-from services.dataset import service, store
+from services.dataset import creation, service, store
 from services.dataset.models import Dataset, DatasetState, Upload, Version, VersionState
 
 SERVICE = Identity(subject="services/feedback", project=PROJECT, role=Role.ADMIN, service="feedback")
@@ -30,8 +31,8 @@ async def uploaded(session: Session, uri: str = UPLOADED) -> str:
 
 
 async def version(session: Session, of: Dataset, by: Identity = ENGINEER, **fields: Any) -> Version:
-    new = service.NewVersion(of.name, **({"source_uri": UPLOADED} | fields))
-    return await service.create_version(session, new, by=by)
+    new = creation.NewVersion(of.name, **({"source_uri": UPLOADED} | fields))
+    return await creation.create_version(session, new, by=by)
 
 
 @pytest.fixture
@@ -42,7 +43,7 @@ async def hotline(session: Session) -> Dataset:
 
 async def ready(session: Session, of: Dataset, **fields: Any) -> Version:
     made = await version(session, of, **fields)
-    await service.finish_version(session, made, FACTS)
+    await creation.finish_version(session, made, FACTS)
     return made
 
 
@@ -111,15 +112,15 @@ async def test_versions_count_from_one_and_inherit_origin_and_licence(session: S
 
 
 async def test_a_version_needs_a_source_that_is_there(session: Session, hotline: Dataset) -> None:
-    with pytest.raises(service.SourceRequired):
+    with pytest.raises(creation.SourceRequired):
         await version(session, hotline, source_uri="")
-    with pytest.raises(service.SourceNotFound):
+    with pytest.raises(creation.SourceNotFound):
         await version(session, hotline, source_uri="gyre://dataset/uploads/none")
 
 
 async def test_people_import_their_uploads_and_services_any_object(session: Session, hotline: Dataset) -> None:
     batch = "gyre://feedback/batches/1.jsonl"
-    with pytest.raises(service.SourceNotFound):
+    with pytest.raises(creation.SourceNotFound):
         await version(session, hotline, source_uri=batch)
     made = await version(session, hotline, by=SERVICE, source_uri=batch)
     assert made.source_filename == "1.jsonl"
@@ -128,7 +129,7 @@ async def test_people_import_their_uploads_and_services_any_object(session: Sess
 async def test_an_upload_of_another_project_cannot_be_imported(session: Session, hotline: Dataset) -> None:
     await enter_project(session, "other")
     theirs = await service.create_dataset(session, service.NewDataset("other", "theirs", "SFT"))
-    with pytest.raises(service.SourceNotFound):
+    with pytest.raises(creation.SourceNotFound):
         await version(session, theirs)
 
 
@@ -143,7 +144,7 @@ async def test_an_upload_of_another_project_cannot_be_imported(session: Session,
     ],
 )
 async def test_a_split_that_cannot_be_is_refused(session: Session, hotline: Dataset, settings: dict[str, Any]) -> None:
-    with pytest.raises(service.BadSplit):
+    with pytest.raises(creation.BadSplit):
         await version(session, hotline, split_settings=settings)
 
 
@@ -173,7 +174,7 @@ async def test_ready_versions_of_the_same_type_can_be_mixed_in(session: Session,
     )
     assert mixed.derived_from == [first.name, "projects/acme/batches/1"]
     pairs = await dataset(session, "pairs", type="PREFERENCE")
-    with pytest.raises(service.TypeMismatch):
+    with pytest.raises(creation.TypeMismatch):
         await version(session, pairs, mix_in=[{"version": first.name}])
     with pytest.raises(service.VersionNotReady):
         await version(session, hotline, mix_in=[{"version": mixed.name}])
@@ -190,7 +191,7 @@ async def test_a_finished_import_says_so_and_sums_up_in_its_data_set(session: Se
 
 async def test_a_failed_import_says_why_and_leaves_the_newest_ready_version(session: Session, hotline: Dataset) -> None:
     good, bad = await ready(session, hotline), await version(session, hotline)
-    await service.fail_version(session, bad, {"failure_reason": "EMPTY_FILE", "failure_message": "Line 1: empty."})
+    await creation.fail_version(session, bad, {"failure_reason": "EMPTY_FILE", "failure_message": "Line 1: empty."})
     assert (hotline.latest_version, hotline.latest_version_state) == (good.name, "FAILED")
     assert (await outbox_of(session))[-1] == ("VersionFailed", bad.name)
 
@@ -255,16 +256,7 @@ async def test_deleted_things_are_listed_only_when_asked_for(session: Session, h
     await service.delete_version(session, gone.name)
 
     async def listed(filter: str) -> list[str]:
-        page = await store.version_page(
-            session,
-            dataset=hotline.name,
-            project=PROJECT,
-            filter=filter,
-            query="",
-            page_size=0,
-            page_token="",
-            order_by="",
-        )
+        page = await store.version_page(session, PROJECT, hotline.name, versions_pb2.ListVersionsRequest(filter=filter))
         return [row.name for row in page.rows]
 
     assert await listed("") == [kept.name]

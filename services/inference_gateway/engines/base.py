@@ -45,14 +45,6 @@ class Health:
     seconds: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Load:
-    """Requests that an engine computes and that wait in it."""
-
-    running: int
-    waiting: int
-
-
 class Engine(Protocol):
     """Required of every engine."""
 
@@ -60,20 +52,6 @@ class Engine(Protocol):
     wire: Wire
 
     async def health(self, http: aiohttp.ClientSession, endpoint: Endpoint) -> Health: ...
-
-
-@runtime_checkable
-class ReportsLoad(Protocol):
-    """Ability: says how busy it is. Raises: aiohttp.ClientError."""
-
-    async def load(self, http: aiohttp.ClientSession, endpoint: Endpoint) -> Load: ...
-
-
-@runtime_checkable
-class CountsTokens(Protocol):
-    """Ability: counts tokens as it does for usage. Raises: aiohttp.ClientError."""
-
-    async def count_tokens(self, http: aiohttp.ClientSession, endpoint: Endpoint, text: str) -> int: ...
 
 
 @runtime_checkable
@@ -139,9 +117,3 @@ def metric_sum(text: str, name: str) -> float:
         if line.startswith(name) and line[len(name) : len(name) + 1] in ("{", " "):
             total += float(line.rsplit(" ", 1)[1])
     return total
-
-
-async def read_metrics(http: aiohttp.ClientSession, endpoint: Endpoint) -> str:
-    async with asyncio.timeout(HEALTH_SECONDS):
-        async with http.get(f"{endpoint.root_url}/metrics", raise_for_status=True, headers=endpoint.headers()) as reply:
-            return await reply.text()

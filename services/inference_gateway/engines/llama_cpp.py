@@ -7,11 +7,8 @@ import aiohttp
 from services.inference_gateway.engines.base import (
     Endpoint,
     Health,
-    Load,
     ask_one_token,
     ask_one_vector,
-    metric_sum,
-    read_metrics,
 )
 from services.inference_gateway.engines.wire import WIRES
 
@@ -33,12 +30,3 @@ class LlamaCpp:
             return Health(False, f"it cannot be reached: {error or 'no answer'}")
         vector = await ask_one_vector(http, endpoint)  # a chat model refuses it (501) before it computes anything
         return vector if vector.ready else await ask_one_token(http, endpoint)
-
-    async def load(self, http: aiohttp.ClientSession, endpoint: Endpoint) -> Load:
-        text = await read_metrics(http, endpoint)
-        running = metric_sum(text, "llamacpp:requests_processing")
-        return Load(int(running), int(metric_sum(text, "llamacpp:requests_deferred")))
-
-    async def count_tokens(self, http: aiohttp.ClientSession, endpoint: Endpoint, text: str) -> int:
-        async with http.post(f"{endpoint.root_url}/tokenize", json={"content": text}, raise_for_status=True) as reply:
-            return len((await reply.json())["tokens"])

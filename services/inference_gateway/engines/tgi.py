@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import aiohttp
 
-from services.inference_gateway.engines.base import Endpoint, Health, Load, ask_one_token, metric_sum, read_metrics
+from services.inference_gateway.engines.base import Endpoint, Health, ask_one_token
 from services.inference_gateway.engines.wire import WIRES
 
 
@@ -16,7 +16,3 @@ class Tgi:
 
     async def health(self, http: aiohttp.ClientSession, endpoint: Endpoint) -> Health:
         return await ask_one_token(http, endpoint)
-
-    async def load(self, http: aiohttp.ClientSession, endpoint: Endpoint) -> Load:
-        text = await read_metrics(http, endpoint)
-        return Load(int(metric_sum(text, "tgi_batch_current_size")), int(metric_sum(text, "tgi_queue_size")))

@@ -7,11 +7,8 @@ import aiohttp
 from services.inference_gateway.engines.base import (
     Endpoint,
     Health,
-    Load,
     ask_one_token,
     list_models,
-    metric_sum,
-    read_metrics,
 )
 from services.inference_gateway.engines.wire import WIRES
 
@@ -24,17 +21,6 @@ class Vllm:
 
     async def health(self, http: aiohttp.ClientSession, endpoint: Endpoint) -> Health:
         return await ask_one_token(http, endpoint)
-
-    async def load(self, http: aiohttp.ClientSession, endpoint: Endpoint) -> Load:
-        text = await read_metrics(http, endpoint)
-        running = metric_sum(text, "vllm:num_requests_running")
-        return Load(int(running), int(metric_sum(text, "vllm:num_requests_waiting")))
-
-    async def count_tokens(self, http: aiohttp.ClientSession, endpoint: Endpoint, text: str) -> int:
-        body = {"model": endpoint.model, "prompt": text, "add_special_tokens": False}
-        url = f"{endpoint.root_url}/tokenize"
-        async with http.post(url, json=body, headers=endpoint.headers(), raise_for_status=True) as reply:
-            return int((await reply.json())["count"])
 
     async def load_adapter(self, http: aiohttp.ClientSession, endpoint: Endpoint, name: str, path: str) -> None:
         await self._post(

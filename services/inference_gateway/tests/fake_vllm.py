@@ -17,14 +17,13 @@ METRICS = 'vllm:num_requests_running{engine="0",model_name="m"} 0.0\nvllm:num_re
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     base = ""
-    metrics = METRICS
     adapters: ClassVar[dict[str, str]] = {}
 
     def do_GET(self) -> None:
         if self.path == "/health":
             self._send(200, b"")
         elif self.path == "/metrics":
-            self._send(200, self.metrics.encode())
+            self._send(200, METRICS.encode())
         elif self.path == "/v1/models":
             listed = [{"id": name, "object": "model"} for name in (self.base, *self.adapters)]
             self._json(200, {"object": "list", "data": listed})
@@ -35,7 +34,6 @@ class Handler(BaseHTTPRequestHandler):
         asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
         answer = {
             "/v1/chat/completions": self._chat,
-            "/tokenize": self._tokenize,
             "/v1/load_lora_adapter": self._load,
             "/v1/unload_lora_adapter": self._unload,
         }[self.path]
@@ -50,10 +48,6 @@ class Handler(BaseHTTPRequestHandler):
         usage = {"prompt_tokens": 1, "completion_tokens": 3, "total_tokens": 4}
         fields = {"id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": asked["model"]}
         self._json(200, fields | {"choices": [choice], "usage": usage})
-
-    def _tokenize(self, asked: dict[str, Any]) -> None:
-        tokens = asked["prompt"].split()
-        self._json(200, {"count": len(tokens), "max_model_len": 512, "tokens": list(range(len(tokens)))})
 
     def _load(self, asked: dict[str, Any]) -> None:
         name, path = asked["lora_name"], asked["lora_path"]

@@ -10,8 +10,10 @@ from gyre_kit.db import Session
 from gyre_kit.errors import NotFound
 from gyre_kit.testing import PROJECT
 
-from services.inference_gateway import adapters, routes, service, store
-from services.inference_gateway.models import Deployment, KnownKey, Target, TargetState
+from services.inference_gateway import routes, service, store
+from services.inference_gateway.adapters import service as adapters
+from services.inference_gateway.models.deployments import Deployment, Target, TargetState
+from services.inference_gateway.models.projects import KnownKey
 from services.inference_gateway.targets import Adapter, Sighting, Wanted, adapters_of
 
 MODEL = f"projects/{PROJECT}/models/base"

@@ -15,7 +15,8 @@ from gyre_kit.testing import PROJECT
 
 from services.inference_gateway import routes, service, store
 from services.inference_gateway.main import app
-from services.inference_gateway.models import Completion, Deployment
+from services.inference_gateway.models.deployments import Deployment
+from services.inference_gateway.models.traces import Completion
 from services.inference_gateway.targets import Wanted
 
 ALIAS = f"projects/{PROJECT}/models/hotline/aliases/champion"

@@ -6,12 +6,15 @@ import pytest
 from gyre_kit.db import Session
 from gyre_kit.testing import outbox_of
 
-from services.inference_gateway import experiments, rollouts, service, store
-from services.inference_gateway.experiment_api import to_proto
-from services.inference_gateway.models import Deployment, Experiment, ExperimentState, Target, TargetState
+from services.inference_gateway import service, store
+from services.inference_gateway.comparing import experiments
+from services.inference_gateway.comparing.experiment_api import to_proto
+from services.inference_gateway.models.comparing import Experiment, ExperimentState
+from services.inference_gateway.models.deployments import Deployment, Target, TargetState
 from services.inference_gateway.proxy.outcomes import BUCKETS, LENGTHS, Outcomes
+from services.inference_gateway.rollouts import service as rollouts
+from services.inference_gateway.rollouts.watching import News, Tally
 from services.inference_gateway.tests.test_rollouts import see, serving, split, targets, variant
-from services.inference_gateway.watching import News, Tally
 
 
 async def halves(session: Session) -> Deployment:

@@ -9,7 +9,7 @@ from gyre_kit.db import Session
 from gyre_kit.testing import PROJECT
 
 from services.inference_gateway import routes, service, store
-from services.inference_gateway.models import KnownProject
+from services.inference_gateway.models.projects import KnownProject
 from services.inference_gateway.targets import Wanted
 
 HOTLINE = f"projects/{PROJECT}/deployments/hotline"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from services.inference_gateway.guard import MARGINS, Count, Evidence, add, alarm, from_json, sentence, to_json
+from services.inference_gateway.rollouts.guard import MARGINS, Count, Evidence, add, alarm, from_json, sentence, to_json
 
 ALPHA = 0.05
 

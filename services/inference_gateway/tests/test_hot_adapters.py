@@ -15,9 +15,9 @@ import aiohttp
 import pytest
 from gyre_kit.storage import ObjectStore
 
-from services.inference_gateway import hot_adapters
+from services.inference_gateway.adapters import hot as hot_adapters
 from services.inference_gateway.engines.vllm import Vllm
-from services.inference_gateway.models import Replica, Target
+from services.inference_gateway.models.deployments import Replica, Target
 from services.inference_gateway.targets import Adapter
 from services.inference_gateway.tests.fake_vllm import Handler
 

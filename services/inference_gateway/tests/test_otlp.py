@@ -10,9 +10,9 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 
-from services.inference_gateway import otlp
-from services.inference_gateway.models import Span
+from services.inference_gateway.models.traces import Span
 from services.inference_gateway.proxy.tracing import session_hash
+from services.inference_gateway.traces import otlp
 
 TRACE, SPAN, PARENT = "5b8efff798038103d269b633813fc60c", "eee19b7ec3c1b174", "eee19b7ec3c1b173"
 START = 1_544_712_660_000_000_000  # 2018-12-13T14:51:00Z

@@ -15,10 +15,14 @@ from gyre_kit.errors import Invalid, NotFound
 from gyre_kit.resources import EtagMismatch
 from gyre_kit.testing import PROJECT
 
-from services.inference_gateway import policies, policy_api, policy_store, prompts, store, traffic_policies
-from services.inference_gateway.models import KnownProject
+from services.inference_gateway import store
+from services.inference_gateway.models.projects import KnownProject
+from services.inference_gateway.policies import api as policy_api
+from services.inference_gateway.policies import prompts, traffic_policies
+from services.inference_gateway.policies import snapshot as policies
+from services.inference_gateway.policies import store as policy_store
+from services.inference_gateway.policies.regions import RegionRefused
 from services.inference_gateway.proxy import policy
-from services.inference_gateway.regions import RegionRefused
 
 NAME = f"projects/{PROJECT}/trafficPolicy"
 PROMPT = f"projects/{PROJECT}/prompts/triage"

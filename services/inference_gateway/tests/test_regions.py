@@ -8,13 +8,16 @@ import pytest
 from gyre_kit.db import Session
 from gyre_kit.testing import PROJECT
 
-from services.inference_gateway import routes, service, spending, store, traffic_store
-from services.inference_gateway.models import KnownProject, TargetState
+from services.inference_gateway import routes, service, store
+from services.inference_gateway.comparing import store as traffic_store
+from services.inference_gateway.models.deployments import TargetState
+from services.inference_gateway.models.projects import KnownProject
+from services.inference_gateway.policies.regions import RegionRefused, is_allowed
 from services.inference_gateway.proxy.allowance import Limits
 from services.inference_gateway.proxy.hardware import host_if_rented
 from services.inference_gateway.proxy.ledger import Ledger
-from services.inference_gateway.regions import RegionRefused, is_allowed
 from services.inference_gateway.targets import Sighting, Wanted
+from services.inference_gateway.usage import spending
 
 RENTED = "https://api.example.com/v1"
 

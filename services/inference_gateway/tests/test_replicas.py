@@ -11,11 +11,19 @@ from gyre_kit.db import Session
 from gyre_kit.errors import NotFound
 from gyre_kit.testing import PROJECT
 
-from services.inference_gateway import replicas, routes, service, store
-from services.inference_gateway.models import Deployment, DeploymentState, Replica, ReplicaState, Target, TargetState
+from services.inference_gateway import routes, service, store
+from services.inference_gateway.models.deployments import (
+    Deployment,
+    DeploymentState,
+    Replica,
+    ReplicaState,
+    Target,
+    TargetState,
+)
 from services.inference_gateway.proxy import snapshot
-from services.inference_gateway.replicas import Look, Seen
-from services.inference_gateway.scaling import Bounds
+from services.inference_gateway.replicas import service as replicas
+from services.inference_gateway.replicas.scaling import Bounds
+from services.inference_gateway.replicas.service import Look, Seen
 from services.inference_gateway.targets import Wanted
 
 READY = Seen(ReplicaState.READY, "127.0.0.1:9000")

@@ -8,9 +8,9 @@ from gyre_kit.db import Session
 from gyre_kit.testing import PROJECT
 
 from services.inference_gateway import service, store
-from services.inference_gateway.models import ReplicaState
-from services.inference_gateway.replicas import Look, Seen
-from services.inference_gateway.returning import Returning
+from services.inference_gateway.models.deployments import ReplicaState
+from services.inference_gateway.replicas.returning import Returning
+from services.inference_gateway.replicas.service import Look, Seen
 from services.inference_gateway.targets import Wanted
 
 VERSION = f"projects/{PROJECT}/models/returning/versions/1"

@@ -8,12 +8,15 @@ import pytest
 from gyre_kit.db import Session
 from gyre_kit.testing import PROJECT, outbox_of
 
-from services.inference_gateway import rollouts, service, store
-from services.inference_gateway.models import Deployment, Rollout, RolloutState, Target, TargetState
+from services.inference_gateway import service, store
+from services.inference_gateway.models.deployments import Deployment, Target, TargetState
+from services.inference_gateway.models.rollouts import Rollout, RolloutState
 from services.inference_gateway.proxy.outcomes import BUCKETS, Outcomes
-from services.inference_gateway.rollouts import Plan, between
+from services.inference_gateway.rollouts import service as rollouts
+from services.inference_gateway.rollouts.plan import BadSteps, Plan
+from services.inference_gateway.rollouts.splits import between
+from services.inference_gateway.rollouts.watching import News, Tally, Watch
 from services.inference_gateway.targets import Sighting, Wanted, short_version
-from services.inference_gateway.watching import News, Tally, Watch
 
 Split = dict[str, int]
 
@@ -111,7 +114,7 @@ async def test_one_shift_at_a_time_but_the_same_one_may_be_asked_for_again(sessi
 @pytest.mark.parametrize("steps", [(), (0, 100), (50, 50, 100), (50, 20, 100), (10, 50), (101,)])
 async def test_steps_that_make_no_sense_are_refused(session: Session, steps: tuple[int, ...]) -> None:
     deployment = await serving(session, 1)
-    with pytest.raises(rollouts.BadSteps):
+    with pytest.raises(BadSteps):
         await service.shift(session, deployment.name, [variant(2, 100)], Plan(steps))
 
 

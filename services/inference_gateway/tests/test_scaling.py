@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.inference_gateway.proxy.outcomes import BUCKETS, Outcomes
-from services.inference_gateway.scaling import (
+from services.inference_gateway.replicas.scaling import (
     DOWN_SECONDS,
     SLOW_BUCKET,
     UP_SECONDS,

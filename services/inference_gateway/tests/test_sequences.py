@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from services.inference_gateway.experiments import decide
-from services.inference_gateway.guard import Count
-from services.inference_gateway.sequences import excludes, interval
+from services.inference_gateway.comparing.experiments import decide
+from services.inference_gateway.comparing.sequences import excludes, interval
+from services.inference_gateway.rollouts.guard import Count
 
 ALPHA = 0.05
 RUNS, LOOKS, BLOCK = 120, 60, 25

@@ -7,7 +7,7 @@ from gyre_kit.testing import PROJECT, outbox_of
 
 from services.inference_gateway import service, store
 from services.inference_gateway.lookups import LicenceRefused
-from services.inference_gateway.models import Deployment, DeploymentState, Target, TargetState
+from services.inference_gateway.models.deployments import Deployment, DeploymentState, Target, TargetState
 from services.inference_gateway.targets import BadWeights, Sighting, Wanted, short_version
 
 

@@ -9,8 +9,10 @@ from gyre_kit.db import Session
 from gyre_kit.errors import NotFound
 from gyre_kit.testing import PROJECT
 
-from services.inference_gateway import routes, service, shadows, store
-from services.inference_gateway.models import DeploymentState, KnownProject, Replica, ReplicaState, Target, TargetState
+from services.inference_gateway import routes, service, store
+from services.inference_gateway.comparing import shadows
+from services.inference_gateway.models.deployments import DeploymentState, Replica, ReplicaState, Target, TargetState
+from services.inference_gateway.models.projects import KnownProject
 from services.inference_gateway.proxy.records import CompletionRecord
 from services.inference_gateway.tests.test_rollouts import see, serving, split, targets, variant
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from services.inference_gateway import multipart
-from services.inference_gateway.batch_lines import Bounds, check
-from services.inference_gateway.batch_run import _is_final
+from services.inference_gateway.batches import multipart
+from services.inference_gateway.batches.answering import _is_final
+from services.inference_gateway.batches.lines import Bounds, check
 from services.inference_gateway.proxy.parts import PartWriter, answer_record, failure_record, read_parts
 from services.inference_gateway.proxy.stored import template_of
 

@@ -10,34 +10,27 @@ import aiohttp
 import pytest
 from huggingface_hub import InferenceClient
 
-from services.inference_gateway.engines.base import Endpoint, ReportsLoad
+from services.inference_gateway.engines.base import Endpoint
 from services.inference_gateway.engines.table import ENGINES
 from services.inference_gateway.tests import fake_vllm
-
-METRICS = (
-    "# TYPE tgi_queue_size gauge\ntgi_queue_size 7\n# TYPE tgi_batch_current_size gauge\ntgi_batch_current_size 4\n"
-)
 
 
 @pytest.fixture
 def tgi() -> Iterator[str]:
     """Where one answers that calls its model `tgi`, as all do."""
-    fields = {"base": "tgi", "adapters": {}, "metrics": METRICS, "log_message": lambda *_: None}
+    fields = {"base": "tgi", "adapters": {}, "log_message": lambda *_: None}
     with ThreadingHTTPServer(("127.0.0.1", 0), type("Tgi", (fake_vllm.Handler,), fields)) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_address[1]}"
         server.shutdown()
 
 
-async def test_it_is_ready_when_it_answers_and_says_how_busy_it_is(tgi: str) -> None:
+async def test_it_is_ready_when_it_answers(tgi: str) -> None:
     engine = ENGINES["tgi"]
-    assert isinstance(engine, ReportsLoad)
     async with aiohttp.ClientSession() as http:
         assert (await engine.health(http, Endpoint(f"{tgi}/v1", "tgi"))).ready
         unknown = await engine.health(http, Endpoint(f"{tgi}/v1", "other"))
         assert not unknown.ready and "404" in unknown.detail
-        load = await engine.load(http, Endpoint(f"{tgi}/v1", "tgi"))
-    assert (load.running, load.waiting) == (4, 7)
 
 
 def test_hugging_face_s_client_takes_the_stand_in_for_one(tgi: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,11 +17,14 @@ from gyre_kit.auth import ALL_PROJECTS, Identity, Role, acting_as
 from gyre_kit.db import Database, Session
 from gyre_kit.testing import ENGINEER, PROJECT, STRANGER, ManualClock, Platform
 
-from services.inference_gateway import store, trace_store, traces
+from services.inference_gateway import store
 from services.inference_gateway.main import app
-from services.inference_gateway.models import Completion, KnownProject, Span
+from services.inference_gateway.models.projects import KnownProject
+from services.inference_gateway.models.traces import Completion, Span
 from services.inference_gateway.proxy.tracing import session_hash
-from services.inference_gateway.retention import forget_old
+from services.inference_gateway.traces import service as traces
+from services.inference_gateway.traces import store as trace_store
+from services.inference_gateway.traces.retention import forget_old
 
 EVERYBODY = Identity(subject="services/inference_gateway", project=ALL_PROJECTS, role=Role.ADMIN)
 NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)

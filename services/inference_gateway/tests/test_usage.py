@@ -10,9 +10,9 @@ from gyre_kit.db import Session
 from gyre_kit.periods import Period
 from gyre_kit.testing import PROJECT
 
-from services.inference_gateway import usage
 from services.inference_gateway.proxy.snapshot import Deployment, Target
 from services.inference_gateway.proxy.usage import Bill, UsageLine, UsageMeter
+from services.inference_gateway.usage import service as usage
 
 MONDAY = datetime(2026, 11, 2, tzinfo=UTC)
 MICRO = 1_000_000

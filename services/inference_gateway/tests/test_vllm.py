@@ -19,7 +19,7 @@ from gyre_kit.storage import ObjectStore
 from gyre_kit.testing import eventually
 from gyre_trainers.testing import tiny_llama, tiny_lora
 
-from services.inference_gateway.engines.base import CountsTokens, Endpoint, HotAdapters, ReportsLoad
+from services.inference_gateway.engines.base import Endpoint, HotAdapters
 from services.inference_gateway.engines.table import ENGINES
 from services.inference_gateway.proxy.tests.support import free_port
 from services.inference_gateway.tests import fake_vllm
@@ -111,14 +111,10 @@ async def say(http: aiohttp.ClientSession, endpoint: Endpoint, model: str) -> tu
     return reply.status, answer["choices"][0]["message"]["content"] if reply.status == 200 else answer["error"]["type"]
 
 
-async def test_it_answers_says_how_busy_it_is_and_counts_tokens(served: Served) -> None:
+async def test_it_answers_and_says_how_busy_it_is(served: Served) -> None:
     engine = ENGINES["vllm"]
     async with aiohttp.ClientSession() as http:
         assert (await engine.health(http, served.endpoint)).ready
-        assert isinstance(engine, ReportsLoad) and isinstance(engine, CountsTokens)
-        load = await engine.load(http, served.endpoint)
-        assert (load.running, load.waiting) == (0, 0)
-        assert await engine.count_tokens(http, served.endpoint, "the bus") >= 2
         async with http.get(f"{served.endpoint.root_url}/metrics") as reply:
             names = await reply.text()
     assert all(f"vllm:num_requests_{state}" in names for state in ("running", "waiting"))

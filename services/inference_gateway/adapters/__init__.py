@@ -1,0 +1,1 @@
+"""Adapters that a deployment serves on its base."""

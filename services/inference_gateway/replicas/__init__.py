@@ -1,0 +1,1 @@
+"""The replicas of a target: launched, looked after, scaled, put to sleep and woken."""

@@ -1,0 +1,1 @@
+"""How a deployment's split changes: in steps, watched, and back."""
