@@ -105,7 +105,9 @@ def check_fits(adapter: Path, base: Path) -> None:
         if rank != own_rank or not (config.get("rank_pattern") or rank == config["r"]):
             ranks = " and ".join(str(each) for each in sorted({rank, own_rank}))
             raise BadInput(
-                "source", f"{module} has rank {ranks}, adapter_config.json says {config['r']}", "save the adapter by PEFT"
+                "source",
+                f"{module} has rank {ranks}, adapter_config.json says {config['r']}",
+                "save the adapter by PEFT",
             )
         _check_weight(module, _weight_of(weights, module), [out, width], bool(config.get("fan_in_fan_out")))
 
@@ -123,4 +125,6 @@ def _check_weight(module: str, weight: dict[str, Any] | None, update: list[int],
     shape = weight["shape"][::-1] if is_turned else weight["shape"]
     if shape != update:
         sizes = " × ".join(map(str, update)), " × ".join(map(str, shape))
-        raise BadInput("base", f"the adapter changes {module} as a matrix of {sizes[0]}, the base has {sizes[1]}", remedy)
+        raise BadInput(
+            "base", f"the adapter changes {module} as a matrix of {sizes[0]}, the base has {sizes[1]}", remedy
+        )
