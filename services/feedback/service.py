@@ -139,6 +139,8 @@ async def attach(session: Session, feedback: Feedback, completion: KnownCompleti
 
 
 async def expire(session: Session, feedback: Feedback) -> None:
+    if feedback.state != FeedbackState.PENDING:
+        return
     await transition(session, feedback, FeedbackState.EXPIRED)
 
 
