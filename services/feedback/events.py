@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from gyre.inference_gateway.v1.events_pb2 import CompletionDeleted, CompletionRecorded
 from gyre_kit.db import Session
+from gyre_kit.inbox import Handler
 
 from services.feedback import forgetting, store
 
@@ -20,4 +23,4 @@ async def forget_texts(session: Session, event: CompletionDeleted) -> None:
     await forgetting.completion_deleted(session, event.name, asked=asked)
 
 
-HANDLERS = {CompletionRecorded: look_again_now, CompletionDeleted: forget_texts}
+HANDLERS: dict[Any, Handler] = {CompletionRecorded: look_again_now, CompletionDeleted: forget_texts}

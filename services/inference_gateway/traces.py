@@ -19,8 +19,9 @@ from services.inference_gateway.trace_store import Part
 
 OPENING_CHARACTERS = 160
 BATCH = 500
-Cause = events_pb2.CompletionDeleted.Cause
-REQUEST, RETENTION = Cause.CAUSE_REQUEST, Cause.CAUSE_RETENTION
+Cause = events_pb2.CompletionDeleted.Cause.ValueType
+REQUEST = events_pb2.CompletionDeleted.CAUSE_REQUEST
+RETENTION = events_pb2.CompletionDeleted.CAUSE_RETENTION
 
 
 class TraceNotFound(NotFound):
