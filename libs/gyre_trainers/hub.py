@@ -31,6 +31,7 @@ WANTED: Final = (
     "chat_template*",
     "LICENSE*",
     "README.md",  # its front matter names the licence
+    "adapter_config.json",  # tells that it is no model
 )
 ADAPTER: Final = ("adapter_config.json", "adapter_model.safetensors", "LICENSE*", "README.md")
 HUGGING_FACE: Final = os.environ.get("HF_ENDPOINT", "https://huggingface.co")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeAlias
 
 from gyre.inference_gateway.v1 import events_pb2
 from gyre_kit import resources
@@ -19,7 +19,7 @@ from services.inference_gateway.trace_store import Part
 
 OPENING_CHARACTERS = 160
 BATCH = 500
-Cause = events_pb2.CompletionDeleted.Cause.ValueType
+Cause: TypeAlias = events_pb2.CompletionDeleted.Cause.ValueType
 REQUEST = events_pb2.CompletionDeleted.CAUSE_REQUEST
 RETENTION = events_pb2.CompletionDeleted.CAUSE_RETENTION
 

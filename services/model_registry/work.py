@@ -159,6 +159,9 @@ async def _calibrate(store: ObjectStore, spec: dict[str, Any], folder: Path, ful
 
 def _about_folder(folder: Path) -> dict[str, Any]:
     """Raises: BadInput."""
+    if (folder / "adapter_config.json").is_file() and not (folder / "config.json").is_file():
+        remedy = "import it with its base: gyre models import FOLDER --base MODEL@VERSION"
+        raise BadInput("source", "this is a LoRA adapter and no model", remedy)
     config = base.check_folder(folder, "source")
     _check_architecture(config)
     return {"architecture": config["architectures"][0], "parameters": count_parameters(folder)}

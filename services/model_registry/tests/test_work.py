@@ -107,6 +107,7 @@ async def test_the_adapter_of_a_version_becomes_one_file_and_a_version_without_o
         ({"../config.json": b"{}"}, "leads out"),
         ({"config.json": b'{"architectures": ["BertModel"]}', "model.safetensors": b""}, "no language model"),
         ({"readme.txt": b"hello"}, "config.json cannot be read"),
+        ({"adapter_config.json": b"{}", "adapter_model.safetensors": b"x"}, "is a LoRA adapter and no model"),
     ],
 )
 async def test_what_must_not_be_loaded_is_refused_with_a_reason(
