@@ -98,7 +98,8 @@ async def import_adapter(store: ObjectStore, spec: dict[str, Any], scratch: Path
     paths = sorted(path for path in folder.iterdir() if path.is_file())
     stored = [{"path": path.name, **await intake.put_blob(store, path)} for path in paths]
     manifest = await intake.write_manifest(store, stored, facts)
-    note = f"LoRA of rank {facts['rank']} on {', '.join(facts['target_modules'])}"
+    kinds = sorted({module.rpartition(".")[2] for module in facts["target_modules"]})
+    note = f"LoRA of rank {facts['rank']} on {', '.join(kinds)}"
     return {"uri": manifest.uri, "digest": manifest.digest, "size_bytes": manifest.size_bytes, "note": note[:300]}
 
 
