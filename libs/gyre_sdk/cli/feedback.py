@@ -67,7 +67,7 @@ def forgotten() -> None:
         found = list(gyre.feedback.list(filter="completion_deleted=true"))
     output.show_items("feedback", found, made(FORGOTTEN_COLUMNS))
     versions = {name for item in found for name in item.dataset_versions}
-    click.echo(f"{len(versions)} data set versions hold rows of them.", err=True)
+    click.echo(f"Data set versions that hold rows of them: {len(versions)}.", err=True)
 
 
 @feedback.command()
