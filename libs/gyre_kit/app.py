@@ -127,7 +127,7 @@ async def _context(app: App, stack: AsyncExitStack, clock: Clock) -> Context:
         signer=signer,
         verifier=Verifier(settings.keys_folder),
         metrics=Metrics(app.component),
-        broker=Broker(settings.kafka_address, f"gyre.{app.component}"),
+        broker=Broker(settings.kafka_address, f"gyre.{app.component}", timedelta(hours=settings.event_retention_hours)),
         clock=clock,
     )
     for part in (context.db, context.clients, context.broker):

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Collection, Coroutine
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from typing import Any, TypeVar
 
@@ -69,8 +70,10 @@ class Layout:
 class Broker:
     """One admin connection, made at first use and made again after an error."""
 
-    def __init__(self, bootstrap: str, client_id: str) -> None:
+    def __init__(self, bootstrap: str, client_id: str, retention: timedelta) -> None:
+        """`retention`: how long the topics that it makes keep an event, as long as outboxes can send it again."""
         self.bootstrap = bootstrap
+        self._retention = retention
         self._client_id = client_id
         self._admin: AIOKafkaAdminClient | None = None
         self._lock = asyncio.Lock()
@@ -158,7 +161,8 @@ class Broker:
     async def _create(self, topics: list[str]) -> None:
         assert self._admin is not None
         try:
-            new = [NewTopic(name, num_partitions=PARTITIONS, replication_factor=1) for name in topics]
+            kept = {"retention.ms": str(self._retention // timedelta(milliseconds=1))}
+            new = [NewTopic(name, PARTITIONS, replication_factor=1, topic_configs=kept) for name in topics]
             await patiently(self._admin.create_topics(new))
         except TopicAlreadyExistsError:
             return  # another process of this service was faster

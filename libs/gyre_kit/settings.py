@@ -37,7 +37,7 @@ class KitSettings(BaseSettings):
     otlp_endpoint: str = Field("", description="OTLP collector (gRPC) for traces, http://host:port. Empty: no export.")
     log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR.")
     event_retention_hours: int = Field(
-        168, ge=1, description="How long an outbox keeps what it sent, for a new broker."
+        168, ge=1, description="How long an outbox keeps what it sent, for a new broker, and a new topic its events."
     )
     max_upload_bytes: int = Field(134_217_728, gt=0, description="Largest data file that may be uploaded (128 MiB).")
     max_model_upload_bytes: int = Field(21_474_836_480, gt=0, description="Largest archive of weights (20 GiB).")

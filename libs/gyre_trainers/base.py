@@ -28,12 +28,16 @@ async def obtain(store: ObjectStore, artifact: Artifact, folder: Path, field: st
     elif artifact.uri.startswith(("hf://", "ms://")):
         found = hub.download(artifact.uri, folder)
     else:
-        found = await _from_store(store, artifact, folder, field)
+        found = _model_folder(await put_together(store, artifact, folder, field))
     check_folder(found, field)
     return found
 
 
-async def _from_store(store: ObjectStore, artifact: Artifact, folder: Path, field: str) -> Path:
+async def put_together(store: ObjectStore, artifact: Artifact, folder: Path, field: str) -> Path:
+    """A local folder with the files of a manifest in the object store, whatever they are; `folder` where one must be made.
+
+    Raises: BadInput if it is not there, or does not have the pinned digest.
+    """
     try:
         key = key_of(artifact.uri)
     except BadKey as error:
@@ -47,9 +51,9 @@ async def _from_store(store: ObjectStore, artifact: Artifact, folder: Path, fiel
         return await store.fetch_folder(key, folder)
     _check_digest(content, artifact, field)
     if listing != key and (local := store.local_path(key)) is not None:
-        return _model_folder(local)
+        return local
     await _assemble(store, json.loads(content)["files"], listing.rpartition("/")[0], folder, field)
-    return _model_folder(folder)
+    return folder
 
 
 def _check_digest(content: bytes, artifact: Artifact, field: str) -> None:

@@ -4,13 +4,15 @@ llama.cpp stores some weights in another order than Hugging Face does, so an ada
 what that does to a whole update must be what it does to the update's left factor, and this is checked for each module.
 
 Format: `llama-adapter.cpp` of ggml-org/llama.cpp (keys `adapter.type`, `adapter.lora.alpha`; tensors `*.lora_a`,
-`*.lora_b`, which it scales by alpha / rank).
+`*.lora_b`, which it scales by alpha / rank). Where PEFT scales otherwise, the left factor makes up for it.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,6 +44,7 @@ def lora_to_gguf(adapter: Path, folder: Path, target: Path) -> int:
     writer.add_float32("adapter.lora.alpha", float(config["lora_alpha"]))
     try:
         for name, left, right in _factors(adapter):
+            left = left * _correction(config, name.removesuffix(".weight"), left.shape[1])
             for new_name, rows in _reordered(converter, name, left, right):
                 writer.add_tensor(f"{new_name}.lora_a", right.numpy())
                 writer.add_tensor(f"{new_name}.lora_b", rows.contiguous().numpy())
@@ -69,6 +72,22 @@ def _factors(adapter: Path) -> Iterator[tuple[str, Tensor, Tensor]]:
             yield f"{module}.weight", left.float(), found[key].float()
         elif factor != "B.weight":
             raise BadInput("adapter", f"{key} is no low-rank factor of a linear layer", REMEDY)
+
+
+def _correction(config: dict[str, Any], module: str, rank: int) -> float:
+    """PEFT's scale of a module's update, divided by llama.cpp's; 1 but for rsLoRA and for an alpha of its own.
+
+    Raises: BadInput.
+    """
+    from peft.utils.other import get_pattern_key
+
+    patterns = config.get("alpha_pattern") or {}
+    try:
+        alpha = float(patterns.get(get_pattern_key(patterns.keys(), module), config["lora_alpha"]))
+        own = alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
+        return own / (float(config["lora_alpha"]) / rank)
+    except (re.error, TypeError, ValueError, ZeroDivisionError, AttributeError) as error:
+        raise BadInput("adapter", f"the scale of {module} cannot be told ({error})", REMEDY) from error
 
 
 def _reordered(converter: Any, name: str, left: Tensor, right: Tensor) -> list[tuple[str, Tensor]]:

@@ -12,6 +12,7 @@ import os
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,15 +31,20 @@ WANTED: Final = (
     "chat_template*",
     "LICENSE*",
     "README.md",  # its front matter names the licence
+    "adapter_config.json",  # tells that it is no model
 )
+ADAPTER: Final = ("adapter_config.json", "adapter_model.safetensors", "LICENSE*", "README.md")
 HUGGING_FACE: Final = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
 MODELSCOPE: Final = "https://www.modelscope.cn"
 SECONDS: Final = 60
 CHUNK: Final = 1024 * 1024
 
 
-def download(uri: str, folder: Path) -> Path:
-    """Fetches the model named by `uri` into `folder`. Raises: BadInput if there is none or it cannot be reached."""
+def download(uri: str, folder: Path, files: Sequence[str] = WANTED) -> Path:
+    """Fetches the model named by `uri` into `folder`; `files` are patterns of names.
+
+    Raises: BadInput if there is none or it cannot be reached.
+    """
     scheme, rest = uri.split("://", 1)
     model, _, revision = rest.partition("@")
     if model.count("/") != 1:
@@ -46,13 +52,13 @@ def download(uri: str, folder: Path) -> Path:
     fetch = {"hf": from_hugging_face, "ms": from_modelscope}[scheme]
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        fetch(model, revision, folder)
+        fetch(model, revision, folder, files)
     except OSError as error:  # urllib's, requests' and httpx's errors among them, and the hub's own
         raise BadInput("base.uri", f"{uri} cannot be fetched ({error})", "check name, revision and network") from error
     return folder
 
 
-def from_hugging_face(model: str, revision: str, folder: Path) -> None:
+def from_hugging_face(model: str, revision: str, folder: Path, files: Sequence[str] = WANTED) -> None:
     """HF_ENDPOINT names a mirror, HF_TOKEN opens gated models."""
     import httpx
     from huggingface_hub import snapshot_download
@@ -62,14 +68,14 @@ def from_hugging_face(model: str, revision: str, folder: Path) -> None:
             model,
             revision=revision or None,
             local_dir=folder,
-            allow_patterns=list(WANTED),
+            allow_patterns=list(files),
             endpoint=HUGGING_FACE,
         )
     except httpx.HTTPError as error:
         raise OSError(str(error)) from error
 
 
-def from_modelscope(model: str, revision: str, folder: Path) -> None:
+def from_modelscope(model: str, revision: str, folder: Path, files: Sequence[str] = WANTED) -> None:
     """By ModelScope's HTTP API, so that its large client is not needed. GYRE_MODELSCOPE_ENDPOINT names a mirror."""
     root = f"{os.environ.get('GYRE_MODELSCOPE_ENDPOINT', MODELSCOPE)}/api/v1/models/{model}/repo"
     revision = revision or "master"
@@ -78,15 +84,15 @@ def from_modelscope(model: str, revision: str, folder: Path) -> None:
         raise OSError(str(listing.get("Message") or "no such model"))
     for entry in listing["Data"]["Files"]:
         path = str(entry["Path"])
-        if entry.get("Type") == "tree" or not wanted(path):
+        if entry.get("Type") == "tree" or not wanted(path, files):
             continue
         query = urllib.parse.urlencode({"Revision": revision, "FilePath": path})
         _get_file(f"{root}?{query}", folder / path, str(entry.get("Sha256") or ""))
 
 
-def wanted(path: str) -> bool:
+def wanted(path: str, files: Sequence[str] = WANTED) -> bool:
     """Top-level files of the kinds above; never a path that leads elsewhere."""
-    return "/" not in path and "\\" not in path and any(fnmatch.fnmatch(path, pattern) for pattern in WANTED)
+    return "/" not in path and "\\" not in path and any(fnmatch.fnmatch(path, pattern) for pattern in files)
 
 
 def _get_json(url: str) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -42,15 +43,16 @@ def tiny_llama(folder: Path, texts: Iterable[str], *, vocabulary: int = 1024, hi
     return folder
 
 
-def tiny_lora(folder: Path, model: Path, *, seed: int, merged: Path | None = None) -> Path:
+def tiny_lora(folder: Path, model: Path, *, seed: int, merged: Path | None = None, **config: Any) -> Path:
     """Writes a random LoRA adapter of the Llama in `model`, as PEFT saves one, strong enough to change every answer;
-    with it added into the weights also to `merged`, in f32.
+    with it added into the weights also to `merged`, in f32. `config` is for PEFT's LoraConfig.
     """
     from peft import LoraConfig, get_peft_model
 
     torch.manual_seed(seed)
     llama = LlamaForCausalLM.from_pretrained(model, dtype=torch.float32)
-    adapted = get_peft_model(llama, LoraConfig(r=4, lora_alpha=8, target_modules="all-linear", task_type="CAUSAL_LM"))
+    wanted = {"r": 4, "lora_alpha": 8, "target_modules": "all-linear"} | config
+    adapted = get_peft_model(llama, LoraConfig(task_type="CAUSAL_LM", **wanted))
     for name, weight in adapted.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(weight, std=0.5)

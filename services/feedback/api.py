@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from gyre.feedback.v1 import batch_pb2, batch_service_pb2, feedback_pb2, feedback_service_pb2
@@ -13,7 +15,7 @@ from gyre_kit.auth import caller
 from gyre_kit.names import project_of
 from gyre_kit.render import enum_name, render
 
-from services.feedback import service, store
+from services.feedback import forgetting, service, store
 from services.feedback.completions import find_completion
 from services.feedback.models import Batch, Feedback
 
@@ -47,15 +49,17 @@ class FeedbackApi(FeedbackServiceServicer):
 
     async def GetFeedback(self, request: feedback_service_pb2.GetFeedbackRequest, _: Any) -> feedback_pb2.Feedback:
         async with self.db.transaction() as session:
-            return to_proto(await resources.get(session, Feedback, request.name))
+            feedback = await resources.get(session, Feedback, request.name)
+            return to_proto(feedback, await store.batches_of(session, [feedback]))
 
     async def ListFeedback(
         self, request: feedback_service_pb2.ListFeedbackRequest, _: Any
     ) -> feedback_service_pb2.ListFeedbackResponse:
         async with self.db.transaction() as session:
             found = await store.feedback_page(session, request)
+            batches = await store.batches_of(session, found.rows)
         return feedback_service_pb2.ListFeedbackResponse(
-            feedback=[to_proto(row) for row in found.rows],
+            feedback=[to_proto(row, batches) for row in found.rows],
             next_page_token=found.next_page_token,
             total_size=found.total,
         )
@@ -131,5 +135,6 @@ class BatchApi(BatchServiceServicer):
         return render(batch, batch_pb2.Batch, feedback=members)
 
 
-def to_proto(feedback: Feedback) -> feedback_pb2.Feedback:
-    return render(feedback, feedback_pb2.Feedback)
+def to_proto(feedback: Feedback, batches: Mapping[str, Batch] = MappingProxyType({})) -> feedback_pb2.Feedback:
+    """`batches`: by name; what was just said or decided is in none."""
+    return render(feedback, feedback_pb2.Feedback, dataset_versions=forgetting.dataset_versions(feedback, batches))

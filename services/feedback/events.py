@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from gyre.inference_gateway.v1.events_pb2 import CompletionRecorded
-from gyre_kit.db import Session
+from typing import Any
 
-from services.feedback import store
+from gyre.inference_gateway.v1.events_pb2 import CompletionDeleted, CompletionRecorded
+from gyre_kit.db import Session
+from gyre_kit.inbox import Handler
+
+from services.feedback import forgetting, store
 
 
 async def look_again_now(session: Session, event: CompletionRecorded) -> None:
@@ -14,4 +17,10 @@ async def look_again_now(session: Session, event: CompletionRecorded) -> None:
         feedback.due = None
 
 
-HANDLERS = {CompletionRecorded: look_again_now}
+async def forget_texts(session: Session, event: CompletionDeleted) -> None:
+    """The completion is kept no longer: no more are the texts that feedback copied."""
+    asked = event.cause == CompletionDeleted.CAUSE_REQUEST
+    await forgetting.completion_deleted(session, event.name, asked=asked)
+
+
+HANDLERS: dict[Any, Handler] = {CompletionRecorded: look_again_now, CompletionDeleted: forget_texts}

@@ -28,6 +28,7 @@ class FeedbackState(StrEnum):
     APPROVED = "APPROVED"
     REJECTED = "REJECTED"
     EXPIRED = "EXPIRED"
+    FORGOTTEN = "FORGOTTEN"
 
 
 class Feedback(Table, Resource, Numbered, Leased, table=True):
@@ -35,12 +36,15 @@ class Feedback(Table, Resource, Numbered, Leased, table=True):
 
     State: ClassVar[type[FeedbackState]] = FeedbackState
     TRANSITIONS: ClassVar[Mapping[FeedbackState, frozenset[FeedbackState]]] = {
-        FeedbackState.PENDING: frozenset({FeedbackState.SUBMITTED, FeedbackState.EXPIRED}),
-        FeedbackState.SUBMITTED: frozenset({FeedbackState.IN_REVIEW}),
-        FeedbackState.IN_REVIEW: frozenset({FeedbackState.APPROVED, FeedbackState.REJECTED, FeedbackState.SUBMITTED}),
-        FeedbackState.APPROVED: frozenset({FeedbackState.SUBMITTED}),
-        FeedbackState.REJECTED: frozenset({FeedbackState.SUBMITTED}),
-        FeedbackState.EXPIRED: frozenset(),
+        FeedbackState.PENDING: frozenset({FeedbackState.SUBMITTED, FeedbackState.EXPIRED, FeedbackState.FORGOTTEN}),
+        FeedbackState.SUBMITTED: frozenset({FeedbackState.IN_REVIEW, FeedbackState.FORGOTTEN}),
+        FeedbackState.IN_REVIEW: frozenset(
+            {FeedbackState.APPROVED, FeedbackState.REJECTED, FeedbackState.SUBMITTED, FeedbackState.FORGOTTEN}
+        ),
+        FeedbackState.APPROVED: frozenset({FeedbackState.SUBMITTED, FeedbackState.FORGOTTEN}),
+        FeedbackState.REJECTED: frozenset({FeedbackState.SUBMITTED, FeedbackState.FORGOTTEN}),
+        FeedbackState.EXPIRED: frozenset({FeedbackState.FORGOTTEN}),
+        FeedbackState.FORGOTTEN: frozenset(),
     }
     __table_args__ = (
         sa.UniqueConstraint("project", "number"),
@@ -66,6 +70,7 @@ class Feedback(Table, Resource, Numbered, Leased, table=True):
     reject_reason: str = ""
     edited: bool = False
     batch: str = Field(default="", index=True)
+    completion_deleted: bool = False
 
 
 class BatchState(StrEnum):

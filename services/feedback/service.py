@@ -15,7 +15,7 @@ from gyre_kit.names import new_id, slug
 from gyre_kit.render import enum_number
 from gyre_kit.states import transition
 
-from services.feedback import store
+from services.feedback import forgetting, store
 from services.feedback.models import Batch, BatchState, Feedback, FeedbackState
 
 LONGEST_TEXT = 32_000  # characters
@@ -120,7 +120,9 @@ async def submit(session: Session, said: Submission, completion: KnownCompletion
 
 
 async def attach(session: Session, feedback: Feedback, completion: KnownCompletion) -> None:
-    """Puts the conversation beside what was said about it, and lets reviewers see it."""
+    """Puts the conversation beside what was said about it, and lets reviewers see it; nothing where it waits no more."""
+    if feedback.state != FeedbackState.PENDING:
+        return
     feedback.messages, feedback.answer = completion.messages, completion.answer
     feedback.deployment, feedback.variant = completion.deployment, completion.variant
     feedback.model_version = completion.model_version
@@ -137,6 +139,8 @@ async def attach(session: Session, feedback: Feedback, completion: KnownCompleti
 
 
 async def expire(session: Session, feedback: Feedback) -> None:
+    if feedback.state != FeedbackState.PENDING:
+        return
     await transition(session, feedback, FeedbackState.EXPIRED)
 
 
@@ -247,7 +251,7 @@ async def finish_batch(session: Session, batch: Batch) -> None:
 
 async def fail_batch(session: Session, batch: Batch, reason: str, message: str) -> None:
     batch.failure_reason, batch.failure_message = reason, message
-    await store.release(session, batch.name)
+    await forgetting.released(session, batch.name)
     await transition(session, batch, BatchState.FAILED)
 
 

@@ -11,7 +11,7 @@ from gyre_kit.db import Session
 
 from services.feedback.models import Batch, Feedback, FeedbackState
 
-FILTERS = ("state", "rating", "slice", "reviewer", "batch", "completion")
+FILTERS = ("state", "rating", "slice", "reviewer", "batch", "completion", "completion_deleted")
 
 
 async def feedback_page(session: Session, request: Any) -> pages.Page[Feedback]:
@@ -28,6 +28,20 @@ async def pending_for(session: Session, completion: str) -> Sequence[Feedback]:
     """Feedback that waits for exactly this completion."""
     query = sa.select(Feedback).where(Feedback.state == FeedbackState.PENDING, Feedback.completion == completion)
     return (await session.scalars(query.with_for_update(key_share=True))).all()
+
+
+async def about(session: Session, completion: str) -> Sequence[Feedback]:
+    """All feedback on a completion, locked."""
+    query = sa.select(Feedback).where(Feedback.completion == completion).order_by(Feedback.name)
+    return (await session.scalars(query.with_for_update(key_share=True))).all()
+
+
+async def batches_of(session: Session, feedback: Sequence[Feedback]) -> dict[str, Batch]:
+    """By name."""
+    names = {each.batch for each in feedback if each.batch}
+    if not names:
+        return {}
+    return {batch.name: batch for batch in await session.scalars(sa.select(Batch).where(Batch.name.in_(names)))}
 
 
 async def approved_and_free(session: Session, project: str, names: Sequence[str]) -> Sequence[Feedback]:
@@ -48,8 +62,3 @@ async def answering_versions(session: Session, batch: str) -> Sequence[str]:
     """Registry versions whose answers the batch is about."""
     query = sa.select(Feedback.model_version).where(Feedback.batch == batch, Feedback.model_version != "")
     return (await session.scalars(query.distinct().order_by(Feedback.model_version))).all()
-
-
-async def release(session: Session, batch: str) -> None:
-    """Lets go of a failed batch's feedback."""
-    await session.execute(sa.update(Feedback).where(Feedback.batch == batch).values(batch=""))

@@ -64,7 +64,8 @@ async def _publish(context: Context) -> None:
     context.state["gauges"].show_replicas(replica for of_target in rows.values() for replica in of_target)
     context.state["watch"].forget_others(deployment.rollout for deployment, _ in deployments)
     revision = max(context.state.get("revision", 0) + 1, int(context.clock.now().timestamp() * 1000))
-    made = policies.make(policy_rows, templates, versions)
+    regions = {project.project: project.regions for project in projects}
+    made = policies.make(policy_rows, templates, versions, regions)
     new = routes.make(revision, keys, projects, deployments, routes.own_of(context.settings), rows, made)
     if asking:
         own_keys = batch_keys.keys_of(asking, new.keys.values(), context.state["batch_secret"])

@@ -25,8 +25,8 @@ class BadWeights(Invalid):
 
 @dataclass(frozen=True)
 class Adapter:
-    """What is served on a base under `id`: to all, or to `keys` alone. `uri` is of the GGUF, `version_uri` of the
-    version's manifest, which has the adapter as it was trained.
+    """What is served on a base under `id`: to all, or to `keys` alone. `uri` is of the GGUF, `version_uri` of a
+    manifest that has the adapter as PEFT saved it: the version's, or that of what was imported.
     """
 
     id: str

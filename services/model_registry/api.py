@@ -170,7 +170,7 @@ class VariantApi(VariantServiceServicer):
         calibration = await self._calibration(request) if request.calibration else None
         async with self.db.transaction() as session:
             if request.format == variant_pb2.Variant.FORMAT_GGUF_ADAPTER:
-                variant = await adapters.create_adapter(session, request.parent)
+                variant = await adapters.create_adapter(session, request.parent, request.variant_id)
             else:
                 variant = await variants.create_variant(session, request.parent, request.quantisation, calibration)
         self.context.wake()
@@ -193,10 +193,16 @@ class VariantApi(VariantServiceServicer):
         )
 
     async def _create_adapter(self, request: variant_service_pb2.CreateVariantRequest) -> variant_pb2.Variant:
-        upload = await uploads.listing_of(self.context, request.source, adapter=True)
+        is_sent = not request.source.startswith(service.HUBS)
+        upload = await uploads.listing_of(self.context, request.source, adapter=True) if is_sent else ""
+        named = await uploads.base_named_by(self.context, upload) if upload else ""
         async with self.db.transaction() as session:
-            variant = await variants.create_adapter(session, request.parent, request.variant_id, request.source)
-            await uploads.use(session, upload, variant.name)
+            parent = request.parent
+            if parent.endswith(adapters.ANY_VERSION):
+                parent = await adapters.base_named(session, project_of(parent), named)
+            variant = await adapters.create_sent(session, parent, request.variant_id, request.source)
+            if upload:
+                await uploads.use(session, upload, variant.name)
         self.context.wake()
         return render(variant, variant_pb2.Variant)
 

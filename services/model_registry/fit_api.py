@@ -62,10 +62,10 @@ class FitApi(FitServiceServicer):
 
 
 def _weights(version: Version, variant: Variant | None) -> int:
-    """An adapter is loaded beside its base."""
+    """An adapter that was imported is loaded beside its base, whose version it is of."""
     if variant is None:
         return version.size_bytes
-    return variant.size_bytes + (version.size_bytes if variant.format == "ADAPTER" else 0)
+    return variant.size_bytes + (version.size_bytes if variant.source else 0)
 
 
 def _flavor(flavor: fit.Flavor, demand: fit.Demand) -> fit_pb2.FlavorFit:

@@ -103,7 +103,8 @@ async def _follow_conversion(context: Context, claim: Any) -> bool:
     variant: Variant = claim.row
     async with context.db.transaction() as session:
         version = await resources.get(session, Version, variant.version)
-    spec = {"task": "import_adapter", "source": variant.source} if variant.source else _conversion(variant, version)
+        sent = await resources.get(session, Variant, variant.source) if _is_of_sent(variant) else None
+    spec = _conversion(variant, version, sent)
     workload = await _follow_job(context, claim, spec, f"{variant.display_name} of {variant.version}")
     if workload is None or workload.state not in (*ENDED, workload_pb2.Workload.STATE_FINISHED):
         return workload is None
@@ -117,11 +118,20 @@ async def _follow_conversion(context: Context, claim: Any) -> bool:
     return True
 
 
-def _conversion(variant: Variant, version: Version) -> dict[str, Any]:
+def _is_of_sent(variant: Variant) -> bool:
+    return variant.format == adapters.FORMAT and bool(variant.source)
+
+
+def _conversion(variant: Variant, version: Version, sent: Variant | None) -> dict[str, Any]:
+    """`sent`: the adapter that the variant is another form of."""
+    weights = {"manifest": version.uri, "digest": version.digest}
+    if variant.format == adapters.SENT:
+        return {"task": "import_adapter", "source": variant.source, **weights}
+    if variant.format == adapters.FORMAT:
+        return {"task": "adapter", **weights} | ({"adapter": sent.uri, "adapter_digest": sent.digest} if sent else {})
     return {
-        "task": "adapter" if variant.format == adapters.FORMAT else "quantise",
-        "manifest": version.uri,
-        "digest": version.digest,
+        "task": "quantise",
+        **weights,
         "quantisation": variant.quantisation,
         "calibration": variant.calibration_uri,
         "calibration_digest": variant.calibration_digest,

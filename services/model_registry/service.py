@@ -29,7 +29,8 @@ from services.model_registry.models import (
 
 UPLOADS = "gyre://dataset/uploads/"
 BUNDLED = "bundled://smollm2"
-SOURCES = ("hf://", "ms://", UPLOADS, files.UPLOADS)
+HUBS = ("hf://", "ms://")
+SOURCES = (*HUBS, UPLOADS, files.UPLOADS)
 LONGEST_PIN = timedelta(days=30)
 
 

@@ -84,6 +84,13 @@ async def versions_of(session: Session, model: str) -> Sequence[Version]:
     return (await session.scalars(query.order_by(Version.number))).all()
 
 
+async def ready_versions(session: Session, project: str) -> Sequence[Version]:
+    """Those with safetensors, newest first."""
+    has_weights = sa.exists().where(Variant.version == Version.name, Variant.format == "HF")
+    query = sa.select(Version).where(Version.project == project, Version.state == VersionState.READY, has_weights)
+    return (await session.scalars(query.order_by(Version.create_time.desc(), Version.name))).all()
+
+
 async def variants_of(session: Session, version: str) -> Sequence[Variant]:
     query = sa.select(Variant).where(Variant.version == version, Variant.state != VariantState.DELETED)
     return (await session.scalars(query.order_by(Variant.format.desc(), Variant.name))).all()

@@ -24,6 +24,7 @@ from services.model_registry.models import ModelUpload, ModelUploadState, Upload
 PREFIX = "registry/uploads"
 PART_BYTES = 8 * 1024 * 1024  # fits one message of gRPC
 MOST_FILES = 500
+CONFIG, MOST_CONFIG_BYTES = "adapter_config.json", 1024 * 1024
 
 
 class UploadTooLarge(Invalid):
@@ -152,6 +153,20 @@ async def listing_of(context: Context, uri: str, *, adapter: bool) -> str:
         f"{PREFIX}/{last(upload.name)}/{files.LISTING}", json.dumps({"kind": upload.kind, "files": listed}).encode()
     )
     return upload.name
+
+
+async def base_named_by(context: Context, name: str) -> str:
+    """What an adapter's configuration calls its base; empty where it says nothing, or cannot be read: its import tells."""
+    async with context.db.transaction() as session:
+        upload = await resources.get(session, ModelUpload, name)
+        parts = [part for part in await store.parts_of(session, name) if part.path == CONFIG]
+    if sum(part.size_bytes for part in parts) > MOST_CONFIG_BYTES:
+        return ""
+    content = b"".join([await context.store.get(_key(upload, part)) for part in parts])
+    try:
+        return str(json.loads(content).get("base_model_name_or_path") or "")
+    except (ValueError, AttributeError):
+        return ""
 
 
 async def use(session: Session, name: str, by: str) -> None:

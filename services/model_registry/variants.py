@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 from gyre.model_registry.v1 import events_pb2, variant_pb2
 from gyre_kit.db import Session
-from gyre_kit.errors import AlreadyExists, Invalid, Precondition
-from gyre_kit.names import last, slug
+from gyre_kit.errors import Invalid
+from gyre_kit.names import last
 from gyre_kit.render import enum_number
 from gyre_kit.states import transition
 
-from services.model_registry import history, store
+from services.model_registry import adapters, history
 from services.model_registry.models import Variant, VariantState
 from services.model_registry.service import ready_version
 
@@ -25,14 +25,6 @@ class QuantisationUnknown(Invalid):
 
 class CalibrationWithoutEffect(Invalid):
     """F16 and Q8_0 round every weight alike; ask for Q6_K, Q5_K_M or Q4_K_M, or leave the calibration out."""
-
-
-class WeightsMissing(Precondition):
-    """The version came as a GGUF file and has no safetensors to work on; import those as a version."""
-
-
-class VariantExists(AlreadyExists):
-    """There is a variant of that name already; choose another name."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +62,7 @@ async def create_variant(
     version = await ready_version(session, version_name)
     variant: Variant | None = await session.get(Variant, name, with_for_update=True)
     if variant is None:
-        await _check_weights(session, version_name)
+        await adapters.check_weights(session, version_name)
         variant = Variant(
             name=name,
             project=version.project,
@@ -85,54 +77,16 @@ async def create_variant(
             variant.calibration_uri, variant.calibration_digest = calibration.uri, calibration.digest
         session.add(variant)
     elif variant.state == VariantState.FAILED:
-        variant.workload = variant.failure_reason = variant.failure_message = ""
-        await transition(session, variant, VariantState.CREATING)
+        await adapters.try_again(session, variant)
     await session.flush()
     return variant
-
-
-async def create_adapter(session: Session, version_name: str, variant_id: str, source: str) -> Variant:
-    """A variant that a job will fill from an upload; a failed one is tried again with the new upload.
-
-    Raises: BadName; NotFound; VersionNotReady; WeightsMissing; VariantExists.
-    """
-    name = f"{version_name}/variants/{slug(variant_id or 'adapter')}"
-    version = await ready_version(session, version_name)
-    variant: Variant | None = await session.get(Variant, name, with_for_update=True)
-    if variant is None:
-        await _check_weights(session, version_name)
-        variant = Variant(
-            name=name,
-            project=version.project,
-            display_name=last(name),
-            state=VariantState.CREATING,
-            version=version_name,
-            format="ADAPTER",
-            source=source,
-        )
-        session.add(variant)
-    elif variant.state == VariantState.FAILED and variant.format == "ADAPTER":
-        variant.workload = variant.failure_reason = variant.failure_message = ""
-        variant.source = source
-        await transition(session, variant, VariantState.CREATING)
-    elif variant.source != source:
-        raise VariantExists(name=name)
-    await session.flush()
-    return variant
-
-
-async def _check_weights(session: Session, version: str) -> None:
-    """Raises: WeightsMissing."""
-    if not any(variant.format == "HF" for variant in await store.variants_of(session, version)):
-        raise WeightsMissing(version=version)
 
 
 async def finish_variant(
     session: Session, variant: Variant, *, uri: str, digest: str, size_bytes: int, note: str
 ) -> None:
     variant.uri, variant.digest, variant.size_bytes, variant.note = uri, digest, size_bytes, note
-    relation = "adapted_to" if variant.format == "ADAPTER" else "converted_to"
-    edges = [(variant.version, variant.name, relation), (variant.calibration, variant.name, "calibrated_on")]
+    edges = [_made_of(variant), (variant.calibration, variant.name, "calibrated_on")]
     await history.add_edges(session, variant.project, edges)
     ready = events_pb2.VariantReady(
         name=variant.name,
@@ -145,6 +99,14 @@ async def finish_variant(
     )
     ready.ready_time.FromDatetime(session.clock.now())
     await transition(session, variant, VariantState.READY, ready)
+    if variant.format == adapters.SENT:
+        await adapters.convert(session, variant)
+
+
+def _made_of(variant: Variant) -> tuple[str, str, str]:
+    if variant.format == adapters.SENT:
+        return variant.version, variant.name, "adapted_to"
+    return variant.source or variant.version, variant.name, "converted_to"
 
 
 async def fail_variant(session: Session, variant: Variant, reason: str, message: str) -> None:

@@ -1,9 +1,9 @@
 """Heavy work of the registry, launched as a job: `python -m services.model_registry.work SPEC`.
 
-SPEC is {"task": "import", "source", "revision"}, {"task": "import_adapter", "source"}, {"task": "adapter", "manifest",
-"digest"} or {"task": "quantise", "manifest", "digest", "quantisation"}, the last with {"calibration",
-"calibration_digest"} where an importance matrix is wanted, and the launcher's `object_store`. The result goes to
-result.json beside the spec, last.
+SPEC is {"task": "import", "source", "revision"}, {"task": "import_adapter", "source", "manifest", "digest"}, {"task":
+"adapter", "manifest", "digest"}, with {"adapter", "adapter_digest"} where it was imported, or {"task": "quantise",
+"manifest", "digest", "quantisation"}, with {"calibration", "calibration_digest"} where an importance matrix is wanted;
+`manifest` is of a version. The launcher adds `object_store`. The result goes to result.json beside the spec, last.
 """
 
 from __future__ import annotations
@@ -86,13 +86,20 @@ async def import_weights(store: ObjectStore, spec: dict[str, Any], scratch: Path
 
 
 async def import_adapter(store: ObjectStore, spec: dict[str, Any], scratch: Path) -> dict[str, Any]:
-    """A LoRA of an upload, checked, stored by content. Raises: BadInput."""
-    folder = await arrived.assemble(store, str(spec["source"]), scratch / "adapter")
+    """A LoRA of an upload or a hub, checked against the version that it is for, stored by content. Raises: BadInput."""
+    source = str(spec["source"])
+    if source.startswith(files.UPLOADS):
+        folder = await arrived.assemble(store, source, scratch / "adapter")
+    else:
+        folder = hub.download(source, scratch / "adapter", hub.ADAPTER)
     facts = arrived.about_adapter(folder)
-    paths = sorted(folder.iterdir())
+    version = Artifact(uri=spec["manifest"], digest=spec["digest"])
+    arrived.check_fits(folder, await base.obtain(store, version, scratch / "hf", "manifest"))
+    paths = sorted(path for path in folder.iterdir() if path.is_file())
     stored = [{"path": path.name, **await intake.put_blob(store, path)} for path in paths]
     manifest = await intake.write_manifest(store, stored, facts)
-    note = f"LoRA of rank {facts['rank']} on {', '.join(facts['target_modules'])}"
+    kinds = sorted({module.rpartition(".")[2] for module in facts["target_modules"]})
+    note = f"LoRA of rank {facts['rank']} on {', '.join(kinds)}"
     return {"uri": manifest.uri, "digest": manifest.digest, "size_bytes": manifest.size_bytes, "note": note[:300]}
 
 
@@ -119,14 +126,21 @@ async def make_variant(store: ObjectStore, spec: dict[str, Any], scratch: Path) 
 
 
 async def make_adapter(store: ObjectStore, spec: dict[str, Any], scratch: Path) -> dict[str, Any]:
-    """One GGUF file of a version's adapter. Raises: BadInput where it has none, or llama.cpp cannot add it."""
+    """One GGUF file of what a run added to its base, or of an adapter that was imported for this version.
+
+    Raises: BadInput where there is none, or llama.cpp cannot add it.
+    """
     artifact = Artifact(uri=spec["manifest"], digest=spec["digest"])
     folder = await base.obtain(store, artifact, scratch / "hf", "manifest")
-    if not (folder / "adapter" / "adapter_config.json").is_file():
+    adapter = folder / "adapter"
+    if spec.get("adapter"):
+        sent = Artifact(uri=spec["adapter"], digest=spec["adapter_digest"])
+        adapter = await base.put_together(store, sent, scratch / "sent", "adapter")
+    elif not (adapter / "adapter_config.json").is_file():
         remedy = "serve the version itself, or train it with a rank above 0"
         raise BadInput("manifest", "all weights of this version were trained, so it has no adapter", remedy)
     made = scratch / "adapter.gguf"
-    lora_to_gguf(folder / "adapter", folder, made)
+    lora_to_gguf(adapter, folder, made)
     stored = await intake.put_blob(store, made)
     uri, digest = intake.blob_uri(stored["sha256"]), f"sha256:{stored['sha256']}"
     return {"uri": uri, "digest": digest, "size_bytes": stored["size"], "note": ""}
@@ -146,6 +160,9 @@ async def _calibrate(store: ObjectStore, spec: dict[str, Any], folder: Path, ful
 
 def _about_folder(folder: Path) -> dict[str, Any]:
     """Raises: BadInput."""
+    if (folder / "adapter_config.json").is_file() and not (folder / "config.json").is_file():
+        remedy = "import it with its base: gyre models import FOLDER --base MODEL@VERSION"
+        raise BadInput("source", "this is a LoRA adapter and no model", remedy)
     config = base.check_folder(folder, "source")
     _check_architecture(config)
     return {"architecture": config["architectures"][0], "parameters": count_parameters(folder)}

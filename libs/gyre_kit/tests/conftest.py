@@ -8,6 +8,7 @@ import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from subprocess import DEVNULL, Popen
 
@@ -24,6 +25,7 @@ from deploy.local.postgres import EmbeddedPostgres
 from deploy.local.settings import RuntimeSettings
 
 COMPONENT, TOPIC = "feedback", "gyre.feedback"
+RETENTION = timedelta(hours=1)
 
 
 @dataclass
@@ -45,7 +47,7 @@ class Kafka:
             self.process = None
 
     def client(self) -> Broker:
-        return Broker(self.address, "test")
+        return Broker(self.address, "test", RETENTION)
 
     async def read(self, count: int, topic: str = TOPIC) -> list[ConsumerRecord]:
         """The first `count` messages of the topic, as a reader who is no service of ours sees them."""

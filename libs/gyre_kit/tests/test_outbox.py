@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from gyre.feedback.v1.events_pb2 import FeedbackSubmitted
 from gyre_kit import outbox
 from gyre_kit.db import Database
@@ -65,6 +67,21 @@ async def test_events_go_out_in_the_order_in_which_they_were_written(db: Databas
     headers = {name: value.decode() for name, value in records[0].headers}
     assert headers["ce_type"] == "gyre.feedback.v1.FeedbackSubmitted"
     assert headers["ce_subject"] == records[0].key.decode() == "projects/acme/feedback/1"
+
+
+async def test_topics_are_made_with_the_retention_of_the_outbox(kafka: Any) -> None:
+    client = kafka.client()
+    await client.ensure_topics("feedback")
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka.address)
+    await admin.start()
+    try:
+        asked = [ConfigResource(ConfigResourceType.TOPIC, f"gyre.feedback{kind}") for kind in ("", ".dead")]
+        (answer,) = await admin.describe_configs(asked)
+        found = [dict(entry[:2] for entry in resource[4]) for resource in answer.resources]
+    finally:
+        await admin.close()
+        await client.close()
+    assert [each.get("retention.ms") for each in found] == ["3600000", "3600000"]
 
 
 async def test_a_commit_wakes_the_relay(db: Database, kafka: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gyre_sdk.cli.base import OPTIONS, GyreGroup, complete, connect
-from gyre_sdk.cli.commands import Columns, listing, showing
+from gyre_sdk.cli.commands import Columns, listing, made, showing
 
 if TYPE_CHECKING:
     from gyre.feedback.v1.feedback_pb2 import Feedback
@@ -23,6 +23,13 @@ COLUMNS: Columns = [
     ("FROM", lambda o: o.text("submitter")),
     ("MODEL", lambda o: o.short("model_version")),
     ("CREATED", lambda o: o.age()),
+    ("ID", lambda o: o.short()),
+]
+FORGOTTEN_COLUMNS: Columns = [
+    ("#", lambda o: o.text("number")),
+    ("STATE", lambda o: o.state()),
+    ("COMPLETION", lambda o: o.short("completion")),
+    ("DATA SETS", lambda o: lambda item: " ".join(o.names.short(name) for name in item.dataset_versions) or "none"),
     ("ID", lambda o: o.short()),
 ]
 BATCH_COLUMNS: Columns = [
@@ -46,6 +53,21 @@ feedback.add_command(
     showing("FEEDBACK", lambda gyre: gyre.feedback, "feedback", "Show one piece, with its conversation.")
 )
 feedback.add_command(listing("batches", lambda gyre: gyre.batches, BATCH_COLUMNS, "List the batches.", "batches"))
+
+
+@feedback.command()
+def forgotten() -> None:
+    """List the feedback whose completion was deleted, and the data set versions that hold rows of it still.
+
+    Those versions do not change: delete them, or make new ones without the rows, where a person asked to be forgotten.
+    """
+    from gyre_sdk.cli import output
+
+    with connect() as gyre:
+        found = list(gyre.feedback.list(filter="completion_deleted=true"))
+    output.show_items("feedback", found, made(FORGOTTEN_COLUMNS))
+    versions = {name for item in found for name in item.dataset_versions}
+    click.echo(f"Data set versions that hold rows of them: {len(versions)}.", err=True)
 
 
 @feedback.command()

@@ -183,7 +183,7 @@ def spending() -> None:
 
 @keys.command("sent-out")
 def sent_out() -> None:
-    """How many prompts left own hardware, to which rented engine and region."""
+    """How many prompts left own hardware, to which rented engine or guardrail hook, and region."""
     from gyre_sdk.cli import output
 
     with connect() as gyre:

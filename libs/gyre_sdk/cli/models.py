@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 import click
@@ -14,14 +12,13 @@ from gyre_sdk.cli.commands import Columns, listing, made
 from gyre_sdk.cli.compare import compare, comparisons
 from gyre_sdk.cli.fit import fit
 from gyre_sdk.cli.fitting import memory, show
+from gyre_sdk.cli.importing import import_
 from gyre_sdk.cli.syncing import sync
 from gyre_sdk.cli.transfer import export, upload
 from gyre_sdk.cli.when import When
 
 if TYPE_CHECKING:
     from gyre.model_registry.v1.lineage_pb2 import Lineage
-
-    from gyre_sdk.client import Gyre
 
 COLUMNS: Columns = [
     ("NAME", lambda o: o.short()),
@@ -66,64 +63,8 @@ models.add_command(listing("models", lambda gyre: gyre.models, COLUMNS, "List th
 models.add_command(compare)
 models.add_command(comparisons)
 models.add_command(fit)
-for command in (show, upload, export, memory, sync):
+for command in (import_, show, upload, export, memory, sync):
     models.add_command(command)
-
-
-@models.command("import")
-@click.argument("source", required=False)
-@click.option("--from", "hub", metavar="HUB:ORG/NAME", help="Of a hub: modelscope:ORG/NAME or huggingface:ORG/NAME.")
-@click.option("--name", help="Model; its next version is made. [default: from the source]")
-@click.option("--origin", default="", help="Where the weights come from.")
-@click.option("--licence", default="", help="SPDX identifier or the name of the terms.")
-@click.option("--revision", default="", help="Commit or tag of the hub's repository.")
-@click.option("--wait/--no-wait", default=True, show_default=True)
-def import_(
-    source: str | None, hub: str | None, name: str | None, origin: str, licence: str, revision: str, wait: bool
-) -> None:
-    """Import weights: bundled://smollm2, hf://ID, ms://ID (ModelScope), or your own zip or tar. Never runs their code.
-
-    A folder or a GGUF file of yours goes by `gyre models upload`, which goes on where it broke off.
-
-    Examples:
-    gyre models import bundled://smollm2
-    gyre models import hf://Qwen/Qwen3-0.6B --name qwen
-    gyre models import --from modelscope:Qwen/Qwen3-0.6B
-    gyre models import ./model.zip --name mine --licence Apache-2.0
-    """
-    from gyre_sdk.cli import output, progress
-
-    if (source is None) == (hub is None):
-        raise click.UsageError("Name one source, or a hub by --from.")
-    source = source or _at_hub(str(hub))
-    model_id = name or re.sub(r"[^a-z0-9]+", "-", Path(source.rsplit("/", 1)[-1]).stem.lower()).strip("-")[:63]
-    with connect() as gyre:
-        if "://" not in source:
-            source = _upload(gyre, Path(source))
-        version = gyre.models.import_as(model_id, source, origin=origin, licence=licence, revision=revision)
-        if wait:
-            with progress.Watching(progress.by_state) as watching:
-                version = gyre.models.wait_version(version.name, on_update=watching)
-    output.show_item(version)
-
-
-def _at_hub(given: str) -> str:
-    """`ms://ORG/NAME` of `modelscope:ORG/NAME`."""
-    hub, _, model = given.partition(":")
-    scheme = {"modelscope": "ms", "huggingface": "hf"}.get(hub)
-    if scheme is None or model.count("/") != 1:
-        raise click.UsageError(f"{given} is neither modelscope:ORG/NAME nor huggingface:ORG/NAME.")
-    return f"{scheme}://{model}"
-
-
-def _upload(gyre: Gyre, file: Path) -> str:
-    from gyre_sdk.cli import progress
-
-    if not file.is_file():
-        raise click.UsageError(f"{file} is neither a file nor a source such as bundled://smollm2 or hf://ID.")
-    with progress.uploading(file) as show:
-        uri: str = gyre.datasets.upload(file, show).uri
-        return uri
 
 
 @models.command()
@@ -175,9 +116,12 @@ def quantise(version: str, quantisation: str, calibrate: str, wait: bool) -> Non
 
 @models.command()
 @click.argument("version", metavar="MODEL[@VERSION]", shell_complete=complete("models"))
+@click.option("--of", "variant", default="", metavar="VARIANT", help="An imported adapter, if making it failed before.")
 @click.option("--wait/--no-wait", default=True, show_default=True)
-def adapter(version: str, wait: bool) -> None:
+def adapter(version: str, variant: str, wait: bool) -> None:
     """Make a variant of what a LoRA run added to its base, so that one base can serve many of them.
+
+    An imported adapter (`gyre models import`) gets it by itself.
 
     Examples:
     gyre models adapter hotline-maria@1
@@ -186,11 +130,11 @@ def adapter(version: str, wait: bool) -> None:
     from gyre_sdk.cli import output, progress
 
     with connect() as gyre:
-        variant = gyre.models.create_adapter(version)
+        made_ = gyre.models.create_adapter(version, variant)
         if wait:
             with progress.Watching(progress.by_state) as watching:
-                variant = gyre.models.wait_variant(variant.name, on_update=watching)
-    output.show_item(variant)
+                made_ = gyre.models.wait_variant(made_.name, on_update=watching)
+    output.show_item(made_)
 
 
 @models.command()

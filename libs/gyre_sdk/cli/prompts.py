@@ -139,13 +139,14 @@ def show_policy() -> None:
 @click.option("--hook-when", type=click.Choice(["before", "after", "both"]), default="before", show_default=True)
 @click.option("--hook-seconds", type=click.FloatRange(0.01, 30), default=1.0, show_default=True)
 @click.option("--hook-fails", type=click.Choice(["open", "closed"]), default="closed", show_default=True)
+@click.option("--hook-region", default="", help="Where a hook computes that is not own hardware, for example eu.")
 @click.option("--cache", type=click.Choice(list(MODES)), help="Give the same answer again to the very same request.")
 @click.option("--cache-seconds", type=click.IntRange(1), default=3600, show_default=True)
 @click.option("--cache-for", multiple=True, metavar="DEPLOYMENT", help="Only of these; without it, of all.")
 @click.option("--cache-billed", is_flag=True, help="Answers from the cache cost what the engine's would.")
 def set_policy(
-    hook: str | None, hook_when: str, hook_seconds: float, hook_fails: str, cache: str | None, cache_seconds: int,
-    cache_for: tuple[str, ...], cache_billed: bool, **actions: str | None,
+    hook: str | None, hook_when: str, hook_seconds: float, hook_fails: str, hook_region: str, cache: str | None,
+    cache_seconds: int, cache_for: tuple[str, ...], cache_billed: bool, **actions: str | None,
 ) -> None:  # fmt: skip
     """Change what the project wants done to its traffic; what is not named stays. For administrators.
 
@@ -160,6 +161,7 @@ def set_policy(
             "url": hook,
             "timeout": f"{hook_seconds:g}s",
             "fails_open": hook_fails == "open",
+            "region": hook_region,
             "before": hook_when != "after",
             "after": hook_when != "before",
         }
@@ -240,7 +242,8 @@ def _show_policy(found: TrafficPolicy) -> None:
     when = " and ".join(name for name in ("before", "after") if getattr(hook, name))
     fails = "open" if hook.fails_open else "closed"
     seconds = hook.timeout.ToTimedelta().total_seconds()
-    said.append(("hook", f"{hook.url} {when}, {seconds:g} s, fails {fails}" if hook.url else "none"))
+    where = f" in {hook.region}" if hook.region else ""
+    said.append(("hook", f"{hook.url}{where} {when}, {seconds:g} s, fails {fails}" if hook.url else "none"))
     mode = messages.enum_name(cache, "mode").lower().replace("_", "-") if found.HasField("cache") else "off"
     of = ", ".join(cache.deployments) or "all deployments"
     said.append(("cache", f"{mode}, {cache.ttl.seconds} s, {of}" if found.HasField("cache") else mode))

@@ -123,7 +123,7 @@ def delete(trace: str | None, session: str | None, yes: bool) -> None:
             output.show_item(gone)
             return
         gyre.traces.delete(trace or "")
-    click.echo("Forgotten.", err=True)
+    click.echo("Forgotten. What data sets hold of it: gyre feedback forgotten", err=True)
 
 
 def tree(trace: Trace) -> Iterator[tuple[int, Step]]:

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 def upload(name: str, path: Path, variant: str, origin: str, licence: str, wait: bool) -> None:
     """Send a *.gguf file, or a folder with config.json, tokenizer and *.safetensors, as the model's next version.
 
-    A folder with adapter_config.json and adapter_model.safetensors becomes an adapter of the version that is named.
+    A folder with adapter_config.json and adapter_model.safetensors becomes an adapter of the version that is named, and a
+    variant beside it what engines add to that.
     Broken off, the same command goes on with the parts that are missing.
 
     Examples:
@@ -48,7 +49,7 @@ def upload(name: str, path: Path, variant: str, origin: str, licence: str, wait:
         if wait:
             with progress.Watching(progress.by_state) as watching:
                 if isinstance(made, Variant):
-                    made = gyre.models.wait_variant(made.name, on_update=watching)
+                    made = gyre.models.wait_adapter(made.name, on_update=watching)
                 else:
                     made = gyre.models.wait_version(made.name, on_update=watching)
     output.show_item(made)

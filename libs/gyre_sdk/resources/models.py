@@ -107,15 +107,23 @@ class Models(Collection[Model]):
         return self._post(Variant, f"{self.version_name(version)}/variants", request)
 
     def import_adapter(self, version: str, source: str, variant_id: str = "") -> Variant:
-        """A LoRA for `version`, from the `uri` of a finished upload. Returns it CREATING."""
+        """A LoRA for `version`, from the `uri` of a finished upload, or `hf://ID` or `ms://ID`. Returns it CREATING.
+
+        An empty `version` means the one that an upload's adapter_config.json names as its base.
+        """
         request = CreateVariantRequest(
             format=Variant.FORMAT_ADAPTER, source=source, variant_id=variant_id, request_id=request_id()
         )
-        return self._post(Variant, f"{self.version_name(version)}/variants", request)
+        parent = self.version_name(version) if version else f"{self.parent}/models/-/versions/-"
+        return self._post(Variant, f"{parent}/variants", request)
 
-    def create_adapter(self, version: str) -> Variant:
-        """The adapter that a LoRA run trained, as one file. Returns it CREATING, or the one that is there."""
-        request = CreateVariantRequest(format=Variant.FORMAT_GGUF_ADAPTER, request_id=request_id())
+    def create_adapter(self, version: str, variant_id: str = "") -> Variant:
+        """The adapter that a LoRA run trained, or the imported one `variant_id`, as one file. Returns it CREATING, or the
+        one that is there.
+        """
+        request = CreateVariantRequest(
+            format=Variant.FORMAT_GGUF_ADAPTER, variant_id=variant_id, request_id=request_id()
+        )
         return self._post(Variant, f"{self.version_name(version)}/variants", request)
 
     def variant(self, reference: str) -> Variant:
@@ -213,3 +221,13 @@ class Models(Collection[Model]):
         """Until it is READY. Raises: GyreError if converting FAILED."""
         get = lambda: self._get(Variant, name)
         return self._wait(get, ("READY",), timeout, on_update, check=True)
+
+    def wait_adapter(
+        self, name: str, timeout: float | None = None, on_update: Callable[[Variant], None] | None = None
+    ) -> Variant:
+        """Until the imported adapter `name` is READY, and the form that engines add to its base, which is returned.
+
+        Raises: GyreError if it does not fit its base, or llama.cpp cannot add it.
+        """
+        self.wait_variant(name, timeout, on_update)
+        return self.wait_variant(f"{name}-gguf", timeout, on_update)

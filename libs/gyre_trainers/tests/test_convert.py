@@ -10,9 +10,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from gguf import GGUFReader
 from gyre_trainers import base, bundled, convert, quantize, testing
+from gyre_trainers.convert_lora import lora_to_gguf
 from gyre_trainers.exits import BadInput
+from safetensors.torch import load_file
 
 TEXTS = ["the bus was late, 3 33 333", "a crew will come today"] * 20
 ENGINE = """
@@ -119,3 +123,22 @@ def test_an_unknown_pre_tokenizer_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(BadInput, match="no pre-tokenizer `Metaspace`"):
         convert.pre_tokenizer_name(tmp_path)
+
+
+def test_an_adapter_is_scaled_as_peft_scales_it(narrow: Path, tmp_path: Path) -> None:
+    scaled = {"use_rslora": True, "alpha_pattern": {"mlp.down_proj": 3}, "rank_pattern": {"mlp.up_proj": 2}}
+    adapter = testing.tiny_lora(tmp_path / "adapter", narrow, seed=1, **scaled)
+    lora_to_gguf(adapter, narrow, tmp_path / "adapter.gguf")
+    given = load_file(adapter / "adapter_model.safetensors")
+    reader = GGUFReader(tmp_path / "adapter.gguf")
+    made = {tensor.name: tensor.data for tensor in reader.tensors}
+    alpha = reader.fields["adapter.lora.alpha"].contents()
+    for short, name, scale in (
+        ("ffn_down", "down_proj", 3 / 2),
+        ("ffn_up", "up_proj", 8 / 2**0.5),
+        ("ffn_gate", "gate_proj", 4),
+    ):
+        key = f"base_model.model.model.layers.0.mlp.{name}"
+        update = given[f"{key}.lora_B.weight"] @ given[f"{key}.lora_A.weight"] * scale
+        left, right = made[f"blk.0.{short}.weight.lora_b"], made[f"blk.0.{short}.weight.lora_a"]
+        np.testing.assert_allclose(left @ right * alpha / right.shape[0], update.numpy(), rtol=1e-4, atol=1e-6)

@@ -117,6 +117,15 @@ async def test_a_model_is_fetched_without_pickles_and_code(
     assert (found / "model.safetensors").read_bytes() == (model / "model.safetensors").read_bytes()
 
 
+@pytest.mark.parametrize("uri", ["hf://acme/tiny", "ms://acme/tiny"])
+def test_of_an_adapter_only_its_own_files_are_fetched(uri: str, endpoint: str, model: Path, tmp_path: Path) -> None:
+    for name in ("adapter_config.json", "adapter_model.safetensors", "adapter_model.bin"):
+        (model / name).write_bytes(name.encode())
+    fetched = hub.download(uri, tmp_path / "fetched", hub.ADAPTER)
+    names = {path.name for path in fetched.iterdir() if path.is_file()}
+    assert names == {"adapter_config.json", "adapter_model.safetensors"}
+
+
 @pytest.mark.peers
 def test_modelscopes_own_client_finds_the_hub_of_these_tests_as_it_expects(
     endpoint: str, model: Path, tmp_path: Path

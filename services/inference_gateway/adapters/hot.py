@@ -11,6 +11,7 @@ import logging
 import os
 from collections import OrderedDict, defaultdict
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 from gyre_kit.app import Context
@@ -88,10 +89,9 @@ async def _folder(objects: ObjectStore, adapter: Adapter, home: Path) -> Path:
     """The adapter as PEFT saved it, made once. Raises: FileNotFoundError; KeyError, ValueError for a bad manifest."""
     folder = home / checked(adapter.digest.removeprefix("sha256:"))
     manifest = json.loads(await objects.get(key_of(adapter.version_uri)))
-    for entry in manifest["files"]:
-        path = str(entry["path"])
-        if not path.startswith(FOLDER):
-            continue
+    entries = {str(entry["path"]): entry for entry in manifest["files"]}
+    beside_weights = {path: entry for path, entry in entries.items() if path.startswith(FOLDER)}
+    for path, entry in (beside_weights or _alone(entries)).items():
         target = folder / checked(path.removeprefix(FOLDER))
         if target.is_symlink():
             continue
@@ -99,3 +99,8 @@ async def _folder(objects: ObjectStore, adapter: Adapter, home: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         os.symlink(source, target)
     return folder
+
+
+def _alone(entries: dict[str, Any]) -> dict[str, Any]:
+    """The files of an adapter that was imported; none of a version that has no adapter."""
+    return entries if "adapter_config.json" in entries else {}

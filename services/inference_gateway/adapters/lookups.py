@@ -24,14 +24,16 @@ class AdapterOfAnotherBase(Precondition):
 
 async def look_up(clients: Clients, given: adapter_pb2.Adapter, base: Base, holder: str) -> Adapter:
     """Raises: VariantNotReady; NoAdapterVariant; AdapterOfAnotherBase; LicenceRefused; what the registry answers."""
-    request = variant_service_pb2.GetVariantRequest(name=given.variant)
-    variant = await clients.stub(VariantServiceStub).GetVariant(request)
+    variant = await _variant(clients, given.variant)
     if variant.state != variant_pb2.Variant.STATE_READY:
         raise lookups.VariantNotReady(variant=variant.name)
     if variant.format != variant_pb2.Variant.FORMAT_GGUF_ADAPTER:
         raise NoAdapterVariant(variant=variant.name)
     version = await _version(clients, variant.version)
-    await _check_base(clients, version, base.model_version)
+    # One that was imported belongs to its base's version; one that a run trained, to what the run made.
+    trained_on = variant.version if variant.source else version.parents.base_version.partition("/variants/")[0]
+    await _check_base(clients, version, trained_on, base.model_version)
+    peft_uri = (await _variant(clients, variant.source)).uri if variant.source else version.uri
     await lookups.check_licence(clients, variant.name)
     await lookups.pin(clients, variant.version, holder)
     return Adapter(
@@ -40,19 +42,25 @@ async def look_up(clients: Clients, given: adapter_pb2.Adapter, base: Base, hold
         model_version=variant.version,
         uri=variant.uri,
         digest=variant.digest,
-        version_uri=version.uri,
+        version_uri=peft_uri,
         keys=tuple(given.keys),
     )
 
 
-async def _check_base(clients: Clients, version: version_pb2.Version, base: str) -> None:
+async def _check_base(clients: Clients, version: version_pb2.Version, trained_on: str, base: str) -> None:
     """The very version, or one of the same bytes. Raises: AdapterOfAnotherBase."""
-    trained_on = version.parents.base_version.partition("/variants/")[0]
     if trained_on == base:
         return
     same = trained_on and (await _version(clients, trained_on)).digest == (await _version(clients, base)).digest
     if not same:
         raise AdapterOfAnotherBase(version=version.name, trained_on=trained_on, served=base)
+
+
+async def _variant(clients: Clients, name: str) -> variant_pb2.Variant:
+    variant: variant_pb2.Variant = await clients.stub(VariantServiceStub).GetVariant(
+        variant_service_pb2.GetVariantRequest(name=name)
+    )
+    return variant
 
 
 async def _version(clients: Clients, name: str) -> version_pb2.Version:

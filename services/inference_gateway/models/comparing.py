@@ -20,9 +20,11 @@ class ShadowPair(Table, Resource, table=True):
     is `{deployment}/shadows/{target}/pairs/{id of the live completion}`.
     """
 
+    __table_args__ = (sa.Index("ix_inference_gateway_shadowpair_project_time", "project", "create_time"),)
+
     shadow: str = Field(index=True)  # `{deployment}/shadows/{target}`
-    completion: str = ""
-    shadow_completion: str = ""
+    completion: str = Field(default="", index=True)
+    shadow_completion: str = Field(default="", index=True)
     agrees: bool = False
     similarity: float = 0.0
     length: int = 0  # characters

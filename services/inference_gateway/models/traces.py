@@ -24,6 +24,7 @@ class Completion(Table, Resource, table=True):
         sa.Index(
             "ix_inference_gateway_completion_prompt", "project", "prompt", postgresql_where=sa.text("prompt <> ''")
         ),
+        sa.Index("ix_inference_gateway_completion_shadow_of", "shadow_of", postgresql_where=sa.text("shadow_of <> ''")),
     )
 
     deployment: str = Field(index=True)

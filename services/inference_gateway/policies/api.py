@@ -110,6 +110,7 @@ def policy_to_proto(row: TrafficPolicy) -> traffic_policy_pb2.TrafficPolicy:
             fails_open=row.hook["fails_open"],
             before=row.hook["before"],
             after=row.hook["after"],
+            region=row.hook.get("region", ""),
         )
     if row.cache:
         modes = traffic_policy_pb2.AnswerCache

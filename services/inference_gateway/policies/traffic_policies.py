@@ -82,12 +82,13 @@ def _hook(given: traffic_policy_pb2.GuardrailHook, allowed: Sequence[str]) -> di
         check_url(given.url, Policy(settings.allow_loopback, settings.allow_private))
     except UpstreamRefused as error:
         raise HookRefused(str(error), field="hook.url") from error
-    regions.check(given.url, "", allowed)
+    region = given.region.strip().lower()
+    regions.check(given.url, region, allowed)
     if not (given.before or given.after):
         raise BadTrafficPolicy(field="hook", given="neither before nor after")
     seconds = _seconds(given.timeout, HOOK_SECONDS, MOST_HOOK_SECONDS, "hook.timeout")
     asked = {"fails_open": given.fails_open, "before": given.before, "after": given.after}
-    return {"url": given.url, "seconds": seconds} | asked
+    return {"url": given.url, "seconds": seconds, "region": region} | asked
 
 
 def _cache(given: traffic_policy_pb2.AnswerCache) -> dict[str, Any]:

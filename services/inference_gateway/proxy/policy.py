@@ -14,13 +14,17 @@ ALLOW, MARK, FLAG, REFUSE = "allow", "mark", "flag", "refuse"
 @dataclass(frozen=True, slots=True)
 class Hook:
     """A program of the project's own that is asked about prompts (`before`) and answers (`after`), within `seconds`.
-    One that does not answer in time lets everything pass (`fails_open`) or nothing."""
+    One that does not answer in time lets everything pass (`fails_open`) or nothing. `sent_to` is its host if that is not
+    own hardware: what it is told leaves, unless the project's regions rule its `region` out (`is_allowed`)."""
 
     url: str
     seconds: float = 1.0
     fails_open: bool = False
     before: bool = True
     after: bool = False
+    region: str = ""
+    sent_to: str = ""
+    is_allowed: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 from typing import Any
 
 from services.inference_gateway.proxy.pool import Pool
 from services.inference_gateway.proxy.upstream import ClosedEarly, Garbage, UpstreamError
 
 
-async def post(pool: Pool, path: str, body: dict[str, Any], most_bytes: int, key: str = "") -> Any:
-    """A kept connection that died in the meantime is replaced once. Raises: UpstreamError; UpstreamRefused."""
+async def post(
+    pool: Pool,
+    path: str,
+    body: dict[str, Any],
+    most_bytes: int,
+    key: str = "",
+    on_sent: Callable[[], None] | None = None,
+) -> Any:
+    """A kept connection that died in the meantime is replaced once. `on_sent` hears of each time that `body` leaves.
+
+    Raises: UpstreamError; UpstreamRefused.
+    """
     content = json.dumps(body, separators=(",", ":")).encode()
     head = (
         f"POST {path} HTTP/1.1\r\nhost: {pool.authority}\r\ncontent-type: application/json\r\n"
@@ -20,17 +31,19 @@ async def post(pool: Pool, path: str, body: dict[str, Any], most_bytes: int, key
     head += f"authorization: Bearer {key}\r\n" if key else ""
     data = f"{head}\r\n".encode("latin-1", "replace") + content
     try:
-        raw = await _sent(pool, data, most_bytes, fresh=False)
+        raw = await _sent(pool, data, most_bytes, on_sent, fresh=False)
     except ClosedEarly:
-        raw = await _sent(pool, data, most_bytes, fresh=True)
+        raw = await _sent(pool, data, most_bytes, on_sent, fresh=True)
     try:
         return json.loads(raw)
     except (ValueError, RecursionError) as error:
         raise Garbage("its answer is not JSON") from error
 
 
-async def _sent(pool: Pool, data: bytes, most_bytes: int, fresh: bool) -> bytes:
+async def _sent(pool: Pool, data: bytes, most_bytes: int, on_sent: Callable[[], None] | None, fresh: bool) -> bytes:
     connection = await pool.acquire(fresh)
+    if on_sent is not None:
+        on_sent()
     collecting = _Collecting(most_bytes)
     try:
         connection.send(data, collecting)

@@ -1,4 +1,5 @@
-"""Prompts that leave own hardware: how many of each project went to which rented engine, since this worker began."""
+"""Prompts that leave own hardware: how many of each project went to which rented engine, or external guardrail hook, since
+this worker began."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ from prometheus_client import Counter as Metric
 
 from services.inference_gateway.proxy.snapshot import Target
 
-Place = tuple[str, str, str]  # project, host of the engine, region
+Place = tuple[str, str, str]  # project, host of the engine or hook, region
 
 
 class SentOut:
@@ -19,7 +20,9 @@ class SentOut:
         self._counts: Counter[Place] = Counter()
 
     def count(self, project: str, target: Target) -> None:
-        place = (project, target.sent_to, target.region)
+        self.count_at((project, target.sent_to, target.region))
+
+    def count_at(self, place: Place) -> None:
         self._counts[place] += 1
         self._metric.labels(*place).inc()
 

@@ -90,3 +90,17 @@ async def test_an_adapter_that_is_not_there_is_said_so(context: Any, engine: tup
     with pytest.raises(aiohttp.ClientResponseError, match="Not Found"):
         await hot_adapters._load(context, Vllm(), replica, target, missing, "otto")
     assert set(held) == {"maria"}
+
+
+async def test_an_adapter_that_was_imported_lies_alone_in_its_manifest(
+    context: Any, engine: tuple[str, dict[str, str]]
+) -> None:
+    store, files = context.store, []
+    for path in ("adapter_config.json", "adapter_model.safetensors"):
+        digest = sha256(path.encode()).hexdigest()
+        await store.put(f"registry/blobs/sha256/{digest}", path.encode())
+        files.append({"path": path, "size": len(path), "sha256": digest})
+    uri = await store.put("registry/manifests/sent.json", json.dumps({"files": files}).encode())
+    sent = Adapter("polite", "v/polite-gguf", "m/base", "gyre://polite", "sha256:polite", uri)
+    folder = await hot_adapters._folder(store, sent, context.settings.resolved_home / "adapters")
+    assert {path.name: path.read_text() for path in folder.iterdir()} == {file["path"]: file["path"] for file in files}

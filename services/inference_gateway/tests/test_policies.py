@@ -38,7 +38,8 @@ async def project(session: Session) -> None:
 async def served(session: Session) -> policy.Policy | None:
     """What the data plane is told of the project."""
     rows, (found, versions) = await policy_store.policies(session), await policy_store.served(session, 2)
-    return policies.make(rows, found, versions).get(PROJECT)
+    regions = {PROJECT: await store.regions_of(session, PROJECT)}
+    return policies.make(rows, found, versions, regions).get(PROJECT)
 
 
 async def set_policy(session: Session, **fields: Any) -> Any:
@@ -91,6 +92,22 @@ async def test_a_hook_outside_goes_by_where_prompts_may_go(session: Session) -> 
     assert made.guardrails.hook == policy.Hook(
         "http://127.0.0.1:9/judge", 1.0, fails_open=True, before=False, after=True
     )
+
+
+async def test_a_hook_outside_is_asked_in_its_region_and_no_longer_when_that_is_ruled_out(session: Session) -> None:
+    project = KnownProject(project=PROJECT, active=True, consent_to_keep=True, regions=["eu"])
+    await store.put_project(session, project)
+    with pytest.raises(RegionRefused):
+        await set_policy(session, hook=Hook(url="https://judge.example.com", before=True, region="us"))
+    row = await set_policy(session, hook=Hook(url="https://judge.example.com", before=True, region="EU "))
+    assert policy_api.policy_to_proto(row).hook.region == "eu"
+    made = await served(session)
+    assert made is not None and made.guardrails is not None and made.guardrails.hook is not None
+    assert (made.guardrails.hook.sent_to, made.guardrails.hook.is_allowed) == ("judge.example.com", True)
+    await store.put_project(session, KnownProject(project=PROJECT, active=True, consent_to_keep=True, regions=["us"]))
+    made = await served(session)
+    assert made is not None and made.guardrails is not None and made.guardrails.hook is not None
+    assert not made.guardrails.hook.is_allowed
 
 
 async def test_a_stranger_finds_neither_policy_nor_prompt(session: Session) -> None:

@@ -15,10 +15,12 @@ from gyre.inference_gateway.v1.trace_service_pb2 import ListTracesRequest
 from gyre_kit import migrate, pages
 from gyre_kit.auth import ALL_PROJECTS, Identity, Role, acting_as
 from gyre_kit.db import Database, Session
-from gyre_kit.testing import ENGINEER, PROJECT, STRANGER, ManualClock, Platform
+from gyre_kit.testing import ENGINEER, PROJECT, STRANGER, ManualClock, Platform, outbox_of
 
 from services.inference_gateway import store
+from services.inference_gateway.comparing import store as traffic_store
 from services.inference_gateway.main import app
+from services.inference_gateway.models.comparing import ShadowPair
 from services.inference_gateway.models.projects import KnownProject
 from services.inference_gateway.models.traces import Completion, Span
 from services.inference_gateway.proxy.tracing import session_hash
@@ -185,6 +187,51 @@ async def test_what_is_too_old_goes_in_batches(session: Session, monkeypatch: py
     assert await traces.delete_older(session, PROJECT, limit)
     assert not await traces.delete_older(session, PROJECT, limit)
     assert await found(session) == ["a", "4"]
+
+
+def pair(number: int, shadow: str = "") -> ShadowPair:
+    """What a shadow made of completion `number`; `shadow` is the name of its completion."""
+    of = f"projects/{PROJECT}/deployments/hotline/shadows/t1"
+    ended = NOON + timedelta(minutes=number)
+    return ShadowPair(
+        name=f"{of}/pairs/chatcmpl-{number}", project=PROJECT, shadow=of, created_by="k", create_time=ended,
+        update_time=ended, completion=completion(number).name, shadow_completion=shadow,
+    )  # fmt: skip
+
+
+async def left(session: Session) -> tuple[list[str], list[str]]:
+    """Ids of completions and of pairs."""
+    rows = [(await session.scalars(sa.select(table.name))).all() for table in (Completion, ShadowPair)]
+    return sorted(each.rpartition("-")[2] for each in rows[0]), sorted(each.rpartition("-")[2] for each in rows[1])
+
+
+@pytest.mark.parametrize("way", ["completion", "trace", "session"])
+async def test_what_shadows_were_asked_and_answered_goes_with_the_completion_that_they_copied(
+    session: Session, way: str
+) -> None:
+    hashed = session_hash(PROJECT, "mrs-smith")
+    copy = own(8, shadow_of=completion(1).name)
+    await traces.add(session, [own(1, session=hashed), own(2), copy])
+    await traffic_store.add_pairs(session, [pair(1, copy.name), pair(2)])
+    if way == "completion":
+        await traces.delete_completion(session, completion(1).name)
+    elif way == "trace":
+        await traces.delete(session, own(1).trace)
+    else:
+        await traces.delete_session(session, PROJECT, "mrs-smith")
+    assert await left(session) == (["2"], ["2"])
+    assert await found(session) == ["2"]
+    assert await outbox_of(session) == [("CompletionDeleted", completion(1).name)]
+
+
+async def test_retention_forgets_what_was_compared_also_where_no_text_of_it_was_kept(session: Session) -> None:
+    copy = own(8, shadow_of=completion(1).name)
+    await traces.add(session, [own(1), copy])
+    await traffic_store.add_pairs(session, [pair(1, copy.name), pair(2), pair(5)])
+    await traces.delete_older(session, PROJECT, NOON + timedelta(minutes=3))
+    assert await left(session) == ([], ["5"])
+    cause = await session.scalar(sa.text("SELECT payload FROM outbox"))
+    assert "CAUSE_RETENTION" in str(cause)
 
 
 async def test_a_stranger_finds_no_trace_and_deletes_none(platform: Platform, clock: ManualClock) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeAlias
 
+from gyre.inference_gateway.v1 import events_pb2
 from gyre_kit import resources
 from gyre_kit.db import Session
 from gyre_kit.errors import NotFound
+from gyre_kit.outbox import emit_all
 
 from services.inference_gateway.models.traces import Completion, Span, Trace
 from services.inference_gateway.traces import store as trace_store
@@ -17,6 +19,9 @@ from services.inference_gateway.traces.store import Part
 
 OPENING_CHARACTERS = 160
 BATCH = 500
+Cause: TypeAlias = events_pb2.CompletionDeleted.Cause.ValueType
+REQUEST = events_pb2.CompletionDeleted.CAUSE_REQUEST
+RETENTION = events_pb2.CompletionDeleted.CAUSE_RETENTION
 
 
 class TraceNotFound(NotFound):
@@ -60,14 +65,14 @@ async def delete(session: Session, name: str) -> None:
     found = await trace_store.trace(session, name)
     if found is None:
         raise TraceNotFound(name=name)
-    await trace_store.lock_traces(session, [found.name])
-    await trace_store.delete_traces(session, [found.name])
+    while any(its := await trace_store.of_trace(session, found, BATCH)):
+        await _delete(session, *its, REQUEST)
 
 
 async def delete_completion(session: Session, name: str) -> None:
     """Raises: NotFound."""
     row = await resources.get(session, Completion, name)
-    await _delete(session, {row.name: row.trace}, {})
+    await _delete(session, {row.name: row.trace}, {}, REQUEST)
 
 
 async def delete_session(session: Session, project: str, given: str) -> tuple[int, int]:
@@ -78,7 +83,7 @@ async def delete_session(session: Session, project: str, given: str) -> tuple[in
         found = await trace_store.of_session(session, project, given, its_traces, BATCH)
         if not any(found):
             break
-        await _delete(session, *found)
+        await _delete(session, *found, REQUEST)
         completions, spans = completions + len(found[0]), spans + len(found[1])
     if not completions + spans:
         raise SessionNotFound(session=given)
@@ -88,21 +93,30 @@ async def delete_session(session: Session, project: str, given: str) -> tuple[in
 async def delete_older(session: Session, project: str, time: datetime) -> bool:
     """One batch of what is older. True if there may be more."""
     found = await trace_store.older_than(session, project, time, BATCH)
-    await _delete(session, *found)
-    return any(len(each) == BATCH for each in found)
+    await _delete(session, *found, RETENTION)
+    pairs = await trace_store.delete_old_pairs(session, project, time, BATCH)
+    return any(count == BATCH for count in (*map(len, found), pairs))
 
 
-async def _delete(session: Session, completions: dict[str, str], spans: dict[str, str]) -> None:
-    """Things by name, each with its trace."""
+async def _delete(session: Session, completions: dict[str, str], spans: dict[str, str], cause: Cause) -> None:
+    """Things by name, each with its trace; and what shadows were asked and answered in the place of those completions."""
+    completions = completions | await trace_store.copies_of(session, list(completions))
     touched = sorted({*completions.values(), *spans.values()})
     if not touched:
         return
     await trace_store.lock_traces(session, touched)
-    await trace_store.delete_completions(session, list(completions))
+    gone = await trace_store.delete_completions(session, list(completions))
+    await emit_all(session, {name: _deleted(session, name, cause) for name in gone})
     await trace_store.delete_spans(session, list(spans))
     await trace_store.recount(session, touched)
     for name, messages in (await trace_store.openings(session, touched)).items():
         await trace_store.set_opening(session, name, opening_of(messages))
+
+
+def _deleted(session: Session, name: str, cause: Cause) -> events_pb2.CompletionDeleted:
+    event = events_pb2.CompletionDeleted(name=name, cause=cause)
+    event.delete_time.FromDatetime(session.clock.now())
+    return event
 
 
 def opening_of(messages: Sequence[dict[str, Any]]) -> str:

@@ -15,6 +15,7 @@ from gyre_kit.names import project_of
 from gyre_kit.render import enum_name
 from sqlalchemy.dialects.postgresql import insert
 
+from services.inference_gateway.models.comparing import ShadowPair
 from services.inference_gateway.models.traces import Completion, Span, Trace
 from services.inference_gateway.proxy.tracing import session_hash
 
@@ -188,20 +189,35 @@ async def set_opening(session: Session, name: str, opening: str) -> None:
     await session.execute(sa.update(Trace).where(Trace.name == name).values(opening=opening))
 
 
-async def delete_completions(session: Session, names: Sequence[str]) -> None:
-    await session.execute(sa.delete(Completion).where(Completion.name.in_(names)))
+async def copies_of(session: Session, names: Sequence[str]) -> dict[str, str]:
+    """What shadows answered to the same prompts, each with its trace."""
+    query = sa.select(Completion.name, Completion.trace).where(Completion.shadow_of.in_(names))
+    return dict((await session.execute(query.where(Completion.shadow_of != ""))).all())
+
+
+async def delete_completions(session: Session, names: Sequence[str]) -> list[str]:
+    """With what was compared of them. Returns those that clients had got."""
+    gone = sa.delete(Completion).where(Completion.name.in_(names)).returning(Completion.name, Completion.shadow_of)
+    rows = (await session.execute(gone)).all()
+    compared = sa.or_(ShadowPair.completion.in_(names), ShadowPair.shadow_completion.in_(names))
+    await session.execute(sa.delete(ShadowPair).where(compared))
+    return [name for name, shadow_of in rows if not shadow_of]
+
+
+async def delete_old_pairs(session: Session, project: str, time: datetime, limit: int) -> int:
+    """What was compared before `time`, also of completions that nobody kept. Returns how many that were."""
+    old = sa.select(ShadowPair.name).where(ShadowPair.project == project, ShadowPair.create_time < time)
+    gone: Any = await session.execute(sa.delete(ShadowPair).where(ShadowPair.name.in_(old.limit(limit))))
+    return int(gone.rowcount)
 
 
 async def delete_spans(session: Session, names: Sequence[str]) -> None:
     await session.execute(sa.delete(Span).where(Span.name.in_(names)))
 
 
-async def delete_traces(session: Session, names: Sequence[str]) -> tuple[int, int]:
-    """With all that is in them; how many completions and spans that were."""
-    completions: Any = await session.execute(sa.delete(Completion).where(Completion.trace.in_(names)))
-    spans: Any = await session.execute(sa.delete(Span).where(Span.trace.in_(names)))
-    await session.execute(sa.delete(Trace).where(Trace.name.in_(names)))
-    return completions.rowcount, spans.rowcount
+async def of_trace(session: Session, found: Trace, limit: int) -> tuple[dict[str, str], dict[str, str]]:
+    """Completions and spans of a trace, each with it; at most `limit` of each."""
+    return await _names(session, found.project, lambda table, _: table.trace == found.name, limit)
 
 
 async def traces_of_session(session: Session, project: str, given: str) -> Sequence[str]:

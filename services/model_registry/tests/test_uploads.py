@@ -32,7 +32,7 @@ from gyre_kit.storage import ObjectStore, digest_of
 from gyre_kit.testing import ENGINEER, STRANGER, ManualClock, Platform, expect_rpc_error
 from gyre_trainers.exits import BadInput
 
-from services.model_registry import arrived, files, main, service, uploads, variants
+from services.model_registry import adapters, arrived, files, main, service, uploads, variants
 from services.model_registry.models import Variant, Version
 from services.model_registry.settings import Settings
 from services.model_registry.tests.test_service import STORED
@@ -255,7 +255,7 @@ async def test_a_gguf_file_is_the_one_variant_of_its_version_and_cannot_be_quant
 
     variant = await resources.get(session, Variant, f"{version.name}/variants/q4-k-m")
     assert (variant.format, variant.uri, variant.size_bytes) == ("GGUF", f"gyre://{files.BLOBS}/{'ab' * 32}", 9)
-    with pytest.raises(variants.WeightsMissing):
+    with pytest.raises(adapters.WeightsMissing):
         await variants.create_variant(session, version.name, "Q8_0")
     assert (await resources.get(session, Version, version.name)).state == "READY"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -12,10 +13,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from gyre_kit.storage import ObjectStore, key_of
+from gyre_kit.storage import ObjectStore, digest_of, key_of
+from gyre_trainers.exits import BadInput
 from gyre_trainers.testing import tiny_llama, tiny_lora
+from safetensors.torch import load_file, save_file
 
-from services.model_registry import intake
+from services.model_registry import arrived, intake
+from services.model_registry.files import LISTING, UPLOADS
 
 
 def work(folder: Path, **spec: Any) -> tuple[int, dict[str, Any], str]:
@@ -103,6 +107,7 @@ async def test_the_adapter_of_a_version_becomes_one_file_and_a_version_without_o
         ({"../config.json": b"{}"}, "leads out"),
         ({"config.json": b'{"architectures": ["BertModel"]}', "model.safetensors": b""}, "no language model"),
         ({"readme.txt": b"hello"}, "config.json cannot be read"),
+        ({"adapter_config.json": b"{}", "adapter_model.safetensors": b"x"}, "is a LoRA adapter and no model"),
     ],
 )
 async def test_what_must_not_be_loaded_is_refused_with_a_reason(
@@ -112,3 +117,76 @@ async def test_what_must_not_be_loaded_is_refused_with_a_reason(
     assert code == 64
     assert says in errors
     assert says in result["error"]["message"]
+
+
+async def sent(folder: Path, adapter: Path) -> str:
+    """The uri of an upload with the files of `adapter`, as an import reads it."""
+    store = ObjectStore.from_url(f"file://{folder / 'objects'}")
+    listed = []
+    for path in adapter.iterdir():
+        await store.put(f"registry/uploads/u/{path.name}", path.read_bytes())
+        listed.append({"path": path.name, "parts": [[f"registry/uploads/u/{path.name}", digest_of(path.read_bytes())]]})
+    await store.put(f"registry/uploads/u/{LISTING}", json.dumps({"kind": "ADAPTER", "files": listed}).encode())
+    return f"{UPLOADS}u"
+
+
+async def imported(folder: Path, model: Path) -> dict[str, str]:
+    """Manifest and digest of a version with the model's files."""
+    store = ObjectStore.from_url(f"file://{folder / 'objects'}")
+    listed = [{"path": path.name, **await intake.put_blob(store, path)} for path in model.iterdir()]
+    made = await intake.write_manifest(store, listed, {})
+    return {"manifest": made.uri, "digest": made.digest}
+
+
+async def test_an_adapter_that_was_sent_is_checked_against_its_base_and_becomes_one_file(tmp_path: Path) -> None:
+    model = tiny_llama(tmp_path / "tiny", ["a lamp is broken in the park"] * 20)
+    version = await imported(tmp_path, model)
+    source = await sent(tmp_path, tiny_lora(tmp_path / "adapter", model, seed=1))
+
+    code, adapter, errors = work(tmp_path, task="import_adapter", source=source, **version)
+    assert code == 0, errors
+    assert adapter["note"].startswith("LoRA of rank 4 on down_proj, gate_proj")
+    of_it = {"adapter": adapter["uri"], "adapter_digest": adapter["digest"]}
+    code, made, errors = work(tmp_path, task="adapter", **version, **of_it)
+    assert code == 0, errors
+    path = ObjectStore.from_url(f"file://{tmp_path / 'objects'}").local_path(key_of(made["uri"]))
+    assert path is not None and path.read_bytes()[:4] == b"GGUF"
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with `model` and its `adapter`."""
+    folder = tmp_path_factory.mktemp("tiny")
+    model = tiny_llama(folder / "model", ["a lamp is broken in the park"] * 20)
+    tiny_lora(folder / "adapter", model, seed=1)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"r": 8}, "has rank 4, adapter_config.json says 8"),
+        ({"fan_in_fan_out": True}, "as a matrix of 64 × 256, the base has 256 × 64"),
+        ({"init_lora_weights": "pissa_niter_4"}, "PEFT changed first"),
+        ({"layer_replication": [[0, 2], [1, 2]]}, "PEFT changed first"),
+    ],
+)
+def test_an_adapter_that_does_not_go_with_its_configuration_or_base_is_refused(
+    tiny: Path, tmp_path: Path, changes: dict[str, Any], says: str
+) -> None:
+    adapter = Path(shutil.copytree(tiny / "adapter", tmp_path / "adapter"))
+    config = json.loads((adapter / "adapter_config.json").read_text())
+    (adapter / "adapter_config.json").write_text(json.dumps(config | changes))
+    with pytest.raises(BadInput, match=says):
+        arrived.about_adapter(adapter)
+        arrived.check_fits(adapter, tiny / "model")
+
+
+def test_a_layer_that_the_base_does_not_have_is_named(tiny: Path, tmp_path: Path) -> None:
+    deeper = tmp_path / "adapter"
+    shutil.copytree(tiny / "adapter", deeper)
+    found = load_file(deeper / "adapter_model.safetensors")
+    moved = {key.replace("layers.1.", "layers.7."): value for key, value in found.items()}
+    save_file(moved, deeper / "adapter_model.safetensors")
+    with pytest.raises(BadInput, match=r"no weight of its own for model.layers.7.mlp.down_proj"):
+        arrived.check_fits(deeper, tiny / "model")

@@ -104,6 +104,47 @@ class FeedbackDecided(_message.Message):
 Global___FeedbackDecided: _TypeAlias = FeedbackDecided  # noqa: Y015
 
 @_typing.final
+class FeedbackForgotten(_message.Message):
+    """The completion that feedback is about was deleted. What the feedback had of the texts was forgotten with it, but for what
+    is part of a batch.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    COMPLETION_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    DATASET_VERSIONS_FIELD_NUMBER: _builtins.int
+    FORGET_TIME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Aggregate: the feedback."""
+    completion: _builtins.str
+    state: _feedback_pb2.Feedback.State.ValueType
+    """FORGOTTEN, or the state in which it stays part of its batch."""
+    @_builtins.property
+    def dataset_versions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Data set versions that hold rows of it still; deleting them is for a person to decide."""
+
+    @_builtins.property
+    def forget_time(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        completion: _builtins.str = ...,
+        state: _feedback_pb2.Feedback.State.ValueType = ...,
+        dataset_versions: _abc.Iterable[_builtins.str] | None = ...,
+        forget_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["forget_time", b"forget_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["completion", b"completion", "dataset_versions", b"dataset_versions", "forget_time", b"forget_time", "name", b"name", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FeedbackForgotten: _TypeAlias = FeedbackForgotten  # noqa: Y015
+
+@_typing.final
 class BatchReady(_message.Message):
     """Approved feedback became dataset versions."""
 

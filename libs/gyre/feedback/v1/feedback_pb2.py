@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fgyre/feedback/v1/feedback.proto\x12\x10gyre.feedback.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8d\x07\n\x08\x46\x65\x65\x64\x62\x61\x63k\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\x05\x12/\n\x05state\x18\x03 \x01(\x0e\x32 .gyre.feedback.v1.Feedback.State\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04\x65tag\x18\x06 \x01(\t\x12\x11\n\tsubmitter\x18\x07 \x01(\t\x12\x12\n\ncompletion\x18\x08 \x01(\t\x12\x31\n\x06rating\x18\t \x01(\x0e\x32!.gyre.feedback.v1.Feedback.Rating\x12\x12\n\ncorrection\x18\n \x01(\t\x12\x0f\n\x07\x63omment\x18\x0b \x01(\t\x12\r\n\x05slice\x18\x0c \x01(\t\x12/\n\x08messages\x18\r \x03(\x0b\x32\x1d.gyre.feedback.v1.ChatMessage\x12\x0e\n\x06\x61nswer\x18\x0e \x01(\t\x12\x12\n\ndeployment\x18\x0f \x01(\t\x12\x15\n\rmodel_version\x18\x10 \x01(\t\x12\x0f\n\x07variant\x18\x11 \x01(\t\x12\x10\n\x08reviewer\x18\x12 \x01(\t\x12.\n\nclaim_time\x18\x13 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x64\x65\x63ide_time\x18\x14 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rreject_reason\x18\x15 \x01(\t\x12\x0e\n\x06\x65\x64ited\x18\x16 \x01(\x08\x12\r\n\x05\x62\x61tch\x18\x17 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x18 \x01(\t\"_\n\x06Rating\x12\x16\n\x12RATING_UNSPECIFIED\x10\x00\x12\x14\n\x10RATING_THUMBS_UP\x10\x01\x12\x16\n\x12RATING_THUMBS_DOWN\x10\x02\x12\x0f\n\x0bRATING_NONE\x10\x03\"\x96\x01\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x11\n\rSTATE_PENDING\x10\x01\x12\x13\n\x0fSTATE_SUBMITTED\x10\x02\x12\x13\n\x0fSTATE_IN_REVIEW\x10\x03\x12\x12\n\x0eSTATE_APPROVED\x10\x04\x12\x12\n\x0eSTATE_REJECTED\x10\x05\x12\x11\n\rSTATE_EXPIRED\x10\x06\",\n\x0b\x43hatMessage\x12\x0c\n\x04role\x18\x01 \x01(\t\x12\x0f\n\x07\x63ontent\x18\x02 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fgyre/feedback/v1/feedback.proto\x12\x10gyre.feedback.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd8\x07\n\x08\x46\x65\x65\x64\x62\x61\x63k\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\x05\x12/\n\x05state\x18\x03 \x01(\x0e\x32 .gyre.feedback.v1.Feedback.State\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04\x65tag\x18\x06 \x01(\t\x12\x11\n\tsubmitter\x18\x07 \x01(\t\x12\x12\n\ncompletion\x18\x08 \x01(\t\x12\x31\n\x06rating\x18\t \x01(\x0e\x32!.gyre.feedback.v1.Feedback.Rating\x12\x12\n\ncorrection\x18\n \x01(\t\x12\x0f\n\x07\x63omment\x18\x0b \x01(\t\x12\r\n\x05slice\x18\x0c \x01(\t\x12/\n\x08messages\x18\r \x03(\x0b\x32\x1d.gyre.feedback.v1.ChatMessage\x12\x0e\n\x06\x61nswer\x18\x0e \x01(\t\x12\x12\n\ndeployment\x18\x0f \x01(\t\x12\x15\n\rmodel_version\x18\x10 \x01(\t\x12\x0f\n\x07variant\x18\x11 \x01(\t\x12\x10\n\x08reviewer\x18\x12 \x01(\t\x12.\n\nclaim_time\x18\x13 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x64\x65\x63ide_time\x18\x14 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rreject_reason\x18\x15 \x01(\t\x12\x0e\n\x06\x65\x64ited\x18\x16 \x01(\x08\x12\r\n\x05\x62\x61tch\x18\x17 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x18 \x01(\t\x12\x1a\n\x12\x63ompletion_deleted\x18\x19 \x01(\x08\x12\x18\n\x10\x64\x61taset_versions\x18\x1a \x03(\t\"_\n\x06Rating\x12\x16\n\x12RATING_UNSPECIFIED\x10\x00\x12\x14\n\x10RATING_THUMBS_UP\x10\x01\x12\x16\n\x12RATING_THUMBS_DOWN\x10\x02\x12\x0f\n\x0bRATING_NONE\x10\x03\"\xab\x01\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x11\n\rSTATE_PENDING\x10\x01\x12\x13\n\x0fSTATE_SUBMITTED\x10\x02\x12\x13\n\x0fSTATE_IN_REVIEW\x10\x03\x12\x12\n\x0eSTATE_APPROVED\x10\x04\x12\x12\n\x0eSTATE_REJECTED\x10\x05\x12\x11\n\rSTATE_EXPIRED\x10\x06\x12\x13\n\x0fSTATE_FORGOTTEN\x10\x07\",\n\x0b\x43hatMessage\x12\x0c\n\x04role\x18\x01 \x01(\t\x12\x0f\n\x07\x63ontent\x18\x02 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,11 +33,11 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'gyre.feedback.v1.feedback_p
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_FEEDBACK']._serialized_start=87
-  _globals['_FEEDBACK']._serialized_end=996
-  _globals['_FEEDBACK_RATING']._serialized_start=748
-  _globals['_FEEDBACK_RATING']._serialized_end=843
-  _globals['_FEEDBACK_STATE']._serialized_start=846
-  _globals['_FEEDBACK_STATE']._serialized_end=996
-  _globals['_CHATMESSAGE']._serialized_start=998
-  _globals['_CHATMESSAGE']._serialized_end=1042
+  _globals['_FEEDBACK']._serialized_end=1071
+  _globals['_FEEDBACK_RATING']._serialized_start=802
+  _globals['_FEEDBACK_RATING']._serialized_end=897
+  _globals['_FEEDBACK_STATE']._serialized_start=900
+  _globals['_FEEDBACK_STATE']._serialized_end=1071
+  _globals['_CHATMESSAGE']._serialized_start=1073
+  _globals['_CHATMESSAGE']._serialized_end=1117
 # @@protoc_insertion_point(module_scope)

@@ -62,6 +62,8 @@ class Feedback(_message.Message):
         STATE_REJECTED: Feedback._State.ValueType  # 5
         STATE_EXPIRED: Feedback._State.ValueType  # 6
         """Its completion never appeared."""
+        STATE_FORGOTTEN: Feedback._State.ValueType  # 7
+        """Its completion was deleted, and all texts of it and about it."""
 
     class State(_State, metaclass=_StateEnumTypeWrapper): ...
     STATE_UNSPECIFIED: Feedback.State.ValueType  # 0
@@ -75,6 +77,8 @@ class Feedback(_message.Message):
     STATE_REJECTED: Feedback.State.ValueType  # 5
     STATE_EXPIRED: Feedback.State.ValueType  # 6
     """Its completion never appeared."""
+    STATE_FORGOTTEN: Feedback.State.ValueType  # 7
+    """Its completion was deleted, and all texts of it and about it."""
 
     NAME_FIELD_NUMBER: _builtins.int
     NUMBER_FIELD_NUMBER: _builtins.int
@@ -100,6 +104,8 @@ class Feedback(_message.Message):
     EDITED_FIELD_NUMBER: _builtins.int
     BATCH_FIELD_NUMBER: _builtins.int
     DISPLAY_NAME_FIELD_NUMBER: _builtins.int
+    COMPLETION_DELETED_FIELD_NUMBER: _builtins.int
+    DATASET_VERSIONS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`projects/{project}/feedback/{ulid}`."""
     number: _builtins.int
@@ -132,6 +138,8 @@ class Feedback(_message.Message):
     """Batch that took it; empty before."""
     display_name: _builtins.str
     """Shown to people."""
+    completion_deleted: _builtins.bool
+    """Its completion was deleted since."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -144,6 +152,10 @@ class Feedback(_message.Message):
     def claim_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def decide_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def dataset_versions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Data set versions with rows of it; they stay when its completion is deleted."""
+
     def __init__(
         self,
         *,
@@ -171,10 +183,12 @@ class Feedback(_message.Message):
         edited: _builtins.bool = ...,
         batch: _builtins.str = ...,
         display_name: _builtins.str = ...,
+        completion_deleted: _builtins.bool = ...,
+        dataset_versions: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["claim_time", b"claim_time", "create_time", b"create_time", "decide_time", b"decide_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "batch", b"batch", "claim_time", b"claim_time", "comment", b"comment", "completion", b"completion", "correction", b"correction", "create_time", b"create_time", "decide_time", b"decide_time", "deployment", b"deployment", "display_name", b"display_name", "edited", b"edited", "etag", b"etag", "messages", b"messages", "model_version", b"model_version", "name", b"name", "number", b"number", "rating", b"rating", "reject_reason", b"reject_reason", "reviewer", b"reviewer", "slice", b"slice", "state", b"state", "submitter", b"submitter", "update_time", b"update_time", "variant", b"variant"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "batch", b"batch", "claim_time", b"claim_time", "comment", b"comment", "completion", b"completion", "completion_deleted", b"completion_deleted", "correction", b"correction", "create_time", b"create_time", "dataset_versions", b"dataset_versions", "decide_time", b"decide_time", "deployment", b"deployment", "display_name", b"display_name", "edited", b"edited", "etag", b"etag", "messages", b"messages", "model_version", b"model_version", "name", b"name", "number", b"number", "rating", b"rating", "reject_reason", b"reject_reason", "reviewer", b"reviewer", "slice", b"slice", "state", b"state", "submitter", b"submitter", "update_time", b"update_time", "variant", b"variant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -101,7 +101,7 @@ class ListFeedbackRequest(_message.Message):
     page_token: _builtins.str
     filter: _builtins.str
     """Equality terms joined by AND, for example `state=SUBMITTED AND rating=THUMBS_DOWN`; also `slice`, `reviewer`,
-    `batch`, `completion`.
+    `batch`, `completion`, `completion_deleted`.
     """
     query: _builtins.str
     """Text to find in messages, answer, correction and number."""

@@ -8,6 +8,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from gyre.inference_gateway.v1 import completion_pb2 as _completion_pb2
 from gyre.inference_gateway.v1 import deployment_pb2 as _deployment_pb2
 from gyre.inference_gateway.v1 import experiment_pb2 as _experiment_pb2
@@ -271,6 +272,54 @@ class CompletionRecorded(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CompletionRecorded: _TypeAlias = CompletionRecorded  # noqa: Y015
+
+@_typing.final
+class CompletionDeleted(_message.Message):
+    """A completion is kept no longer, nor are the copies of it that shadows answered."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Cause:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _CauseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[CompletionDeleted._Cause.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        CAUSE_UNSPECIFIED: CompletionDeleted._Cause.ValueType  # 0
+        CAUSE_REQUEST: CompletionDeleted._Cause.ValueType  # 1
+        """Somebody deleted it, alone, or with its trace or session."""
+        CAUSE_RETENTION: CompletionDeleted._Cause.ValueType  # 2
+        """It grew older than the project keeps completions."""
+
+    class Cause(_Cause, metaclass=_CauseEnumTypeWrapper): ...
+    CAUSE_UNSPECIFIED: CompletionDeleted.Cause.ValueType  # 0
+    CAUSE_REQUEST: CompletionDeleted.Cause.ValueType  # 1
+    """Somebody deleted it, alone, or with its trace or session."""
+    CAUSE_RETENTION: CompletionDeleted.Cause.ValueType  # 2
+    """It grew older than the project keeps completions."""
+
+    NAME_FIELD_NUMBER: _builtins.int
+    CAUSE_FIELD_NUMBER: _builtins.int
+    DELETE_TIME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Aggregate: `projects/{project}/completions/{id}`."""
+    cause: Global___CompletionDeleted.Cause.ValueType
+    @_builtins.property
+    def delete_time(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        cause: Global___CompletionDeleted.Cause.ValueType = ...,
+        delete_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["delete_time", b"delete_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause", b"cause", "delete_time", b"delete_time", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CompletionDeleted: _TypeAlias = CompletionDeleted  # noqa: Y015
 
 @_typing.final
 class ExperimentFinished(_message.Message):

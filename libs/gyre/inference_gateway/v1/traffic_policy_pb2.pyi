@@ -110,6 +110,7 @@ class GuardrailHook(_message.Message):
     FAILS_OPEN_FIELD_NUMBER: _builtins.int
     BEFORE_FIELD_NUMBER: _builtins.int
     AFTER_FIELD_NUMBER: _builtins.int
+    REGION_FIELD_NUMBER: _builtins.int
     url: _builtins.str
     """http or https, without a query; an address that rented engines may have, too. Empty: there is none."""
     fails_open: _builtins.bool
@@ -118,6 +119,11 @@ class GuardrailHook(_message.Message):
     """It is asked before a prompt goes to an engine."""
     after: _builtins.bool
     """It is asked before an answer goes to the client; a stream is held back until then."""
+    region: _builtins.str
+    """Where it computes, if that is not own hardware, for example "eu": what it is told leaves, is counted like prompts that
+    go to rented engines, and goes only where the project's regions allow it; else the hook counts as one that does not
+    answer. FAILED_PRECONDITION (REGION_REFUSED) where they do not allow it when it is set.
+    """
     @_builtins.property
     def timeout(self) -> _duration_pb2.Duration:
         """At most 30 s; 0 means 1 s."""
@@ -130,10 +136,11 @@ class GuardrailHook(_message.Message):
         fails_open: _builtins.bool = ...,
         before: _builtins.bool = ...,
         after: _builtins.bool = ...,
+        region: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before", "fails_open", b"fails_open", "timeout", b"timeout", "url", b"url"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before", "fails_open", b"fails_open", "region", b"region", "timeout", b"timeout", "url", b"url"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

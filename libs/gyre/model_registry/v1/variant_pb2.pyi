@@ -38,7 +38,9 @@ class Variant(_message.Message):
         FORMAT_ADAPTER: Variant._Format.ValueType  # 3
         """A LoRA adapter: adapter_config.json and adapter_model.safetensors, for the version's weights."""
         FORMAT_GGUF_ADAPTER: Variant._Format.ValueType  # 11
-        """One GGUF file of the LoRA adapter that a run trained; an engine adds it to the version's base while it serves."""
+        """One GGUF file of a LoRA adapter, which an engine adds to its base while it serves. Without `source` a run trained it,
+        on the version's base_version; with `source` it was imported, and the version itself is its base.
+        """
 
     class Format(_Format, metaclass=_FormatEnumTypeWrapper): ...
     FORMAT_UNSPECIFIED: Variant.Format.ValueType  # 0
@@ -49,7 +51,9 @@ class Variant(_message.Message):
     FORMAT_ADAPTER: Variant.Format.ValueType  # 3
     """A LoRA adapter: adapter_config.json and adapter_model.safetensors, for the version's weights."""
     FORMAT_GGUF_ADAPTER: Variant.Format.ValueType  # 11
-    """One GGUF file of the LoRA adapter that a run trained; an engine adds it to the version's base while it serves."""
+    """One GGUF file of a LoRA adapter, which an engine adds to its base while it serves. Without `source` a run trained it,
+    on the version's base_version; with `source` it was imported, and the version itself is its base.
+    """
 
     class _State:
         ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -121,7 +125,9 @@ class Variant(_message.Message):
     calibration_digest: _builtins.str
     """`sha256:<hex>` of those rows' file."""
     source: _builtins.str
-    """Upload that it came from; empty where it was made here."""
+    """Of ADAPTER: upload or hub's `hf://…` that it came from. Of GGUF_ADAPTER: the ADAPTER variant that it was made of, if it
+    was imported. Empty where it was made here.
+    """
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property

@@ -31,7 +31,9 @@ class CreateVariantRequest(_message.Message):
     SOURCE_FIELD_NUMBER: _builtins.int
     VARIANT_ID_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
-    """`projects/{project}/models/{slug}/versions/{n}`."""
+    """`projects/{project}/models/{slug}/versions/{n}`. Of an uploaded ADAPTER also `projects/{project}/models/-/versions/-`:
+    the version that its `base_model_name_or_path` names.
+    """
     format: _variant_pb2.Variant.Format.ValueType
     """Unspecified means GGUF. GGUF_ADAPTER takes no quantisation and no calibration."""
     quantisation: _builtins.str
@@ -43,9 +45,11 @@ class CreateVariantRequest(_message.Message):
     finely (an importance matrix). Empty for none; F16 and Q8_0 take none.
     """
     source: _builtins.str
-    """`uri` of a model upload with an adapter for this version; format is ADAPTER then."""
+    """`uri` of a model upload with an adapter for this version, or `hf://{id}` or `ms://{id}` of one; format is ADAPTER then."""
     variant_id: _builtins.str
-    """Of an adapter: the last part of its name, for example `polite`. Empty means `adapter`."""
+    """Of an ADAPTER: the last part of its name, for example `polite`. Empty means `adapter`. Of a GGUF_ADAPTER: the ADAPTER
+    to make it of, where that failed before; empty means what a run trained.
+    """
     def __init__(
         self,
         *,

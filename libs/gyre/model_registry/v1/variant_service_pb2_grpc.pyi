@@ -38,7 +38,8 @@ class VariantServiceStub:
     """Starts converting by a workload; returns it CREATING, or the one that is there already.
     INVALID_ARGUMENT (QUANTISATION_UNKNOWN, CALIBRATION_WITHOUT_EFFECT); NOT_FOUND (VERSION_NOT_FOUND);
     FAILED_PRECONDITION (VERSION_NOT_READY, WEIGHTS_MISSING, UPLOAD_INCOMPLETE, NO_ADAPTER); ALREADY_EXISTS
-    (VARIANT_EXISTS).
+    (VARIANT_EXISTS). An ADAPTER that turns out not to fit the version FAILS; of one that does, the GGUF_ADAPTER follows
+    by itself. INVALID_ARGUMENT (BASE_UNKNOWN, BASE_AMBIGUOUS) where the version of an adapter is to be found.
     """
     GetVariant: _grpc.UnaryUnaryMultiCallable[_variant_service_pb2.GetVariantRequest, _variant_pb2.Variant]
     """NOT_FOUND (VARIANT_NOT_FOUND), also for a name of another project."""
@@ -54,7 +55,8 @@ class VariantServiceAsyncStub(VariantServiceStub):
     """Starts converting by a workload; returns it CREATING, or the one that is there already.
     INVALID_ARGUMENT (QUANTISATION_UNKNOWN, CALIBRATION_WITHOUT_EFFECT); NOT_FOUND (VERSION_NOT_FOUND);
     FAILED_PRECONDITION (VERSION_NOT_READY, WEIGHTS_MISSING, UPLOAD_INCOMPLETE, NO_ADAPTER); ALREADY_EXISTS
-    (VARIANT_EXISTS).
+    (VARIANT_EXISTS). An ADAPTER that turns out not to fit the version FAILS; of one that does, the GGUF_ADAPTER follows
+    by itself. INVALID_ARGUMENT (BASE_UNKNOWN, BASE_AMBIGUOUS) where the version of an adapter is to be found.
     """
     GetVariant: _aio.UnaryUnaryMultiCallable[_variant_service_pb2.GetVariantRequest, _variant_pb2.Variant]  # type: ignore[assignment]
     """NOT_FOUND (VARIANT_NOT_FOUND), also for a name of another project."""
@@ -73,7 +75,8 @@ class VariantServiceServicer(metaclass=_abc_1.ABCMeta):
         """Starts converting by a workload; returns it CREATING, or the one that is there already.
         INVALID_ARGUMENT (QUANTISATION_UNKNOWN, CALIBRATION_WITHOUT_EFFECT); NOT_FOUND (VERSION_NOT_FOUND);
         FAILED_PRECONDITION (VERSION_NOT_READY, WEIGHTS_MISSING, UPLOAD_INCOMPLETE, NO_ADAPTER); ALREADY_EXISTS
-        (VARIANT_EXISTS).
+        (VARIANT_EXISTS). An ADAPTER that turns out not to fit the version FAILS; of one that does, the GGUF_ADAPTER follows
+        by itself. INVALID_ARGUMENT (BASE_UNKNOWN, BASE_AMBIGUOUS) where the version of an adapter is to be found.
         """
 
     @_abc_1.abstractmethod

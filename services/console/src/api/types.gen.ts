@@ -129,7 +129,8 @@ export type FeedbackState =
   | "STATE_IN_REVIEW"
   | "STATE_APPROVED"
   | "STATE_REJECTED"
-  | "STATE_EXPIRED";
+  | "STATE_EXPIRED"
+  | "STATE_FORGOTTEN";
 
 export type NodeState =
   | "STATE_UNSPECIFIED"
@@ -746,6 +747,8 @@ export interface Feedback {
   edited: boolean;
   batch: string;
   display_name: string;
+  completion_deleted: boolean;
+  dataset_versions: string[];
 }
 
 export interface FeedbackMessage {
@@ -1298,6 +1301,7 @@ export interface GuardrailHook {
   fails_open: boolean;
   before: boolean;
   after: boolean;
+  region: string;
 }
 
 export interface AnswerCache {

@@ -42,20 +42,26 @@ export function ModelVersionPicker(props: Props) {
 
 /** Variants that an engine can serve: every whole GGUF of every READY version. */
 export function VariantPicker(props: Props) {
-  return <VariantsOf {...props} fits={(id) => id !== "hf" && id !== "adapter"} />;
+  return <VariantsOf {...props} fits={(id, all) => id !== "hf" && !isAdapter(id) && !all.includes(`${id}-gguf`)} />;
 }
 
 /** Variants that an engine can add to a base. */
 export function AdapterPicker(props: Props) {
-  return <VariantsOf {...props} fits={(id) => id === "adapter"} />;
+  return <VariantsOf {...props} fits={(id, all) => isAdapter(id) && !all.includes(`${id}-gguf`)} />;
 }
 
-function VariantsOf({ fits, ...props }: Props & { fits: (id: string) => boolean }) {
+/** As an engine takes it: a run's, or the form `…-gguf` of one that was imported. */
+function isAdapter(id: string): boolean {
+  return id === "adapter" || id.endsWith("-gguf");
+}
+
+function VariantsOf({ fits, ...props }: Props & { fits: (id: string, all: string[]) => boolean }) {
   const project = useProject();
   const list = useModelVersions(project);
-  const served = (list.data?.versions ?? [])
-    .flatMap((version) => version.variants)
-    .filter((one) => fits(lastPart(one)));
+  const served = (list.data?.versions ?? []).flatMap(({ variants }) => {
+    const ids = variants.map(lastPart);
+    return variants.filter((one) => fits(lastPart(one), ids));
+  });
   const options = served.map((variant) => ({ value: variant, label: shortName(variant) }));
   return <Picker {...props} options={options} loading={list.isPending} />;
 }

@@ -228,6 +228,21 @@ async def test_a_hook_that_does_not_answer_fails_as_the_project_chose(start: Sta
         assert await ask(gateway) == ("hello", "hook.before:failed_open")
 
 
+async def test_what_a_hook_outside_is_told_is_counted_and_goes_nowhere_where_its_region_is_ruled_out(
+    start: Start,
+) -> None:
+    async with raw(answers()) as engine, raw(judges(True)) as judge:
+        hook = Hook(f"http://{judge.address}", seconds=5, after=True, sent_to="judge.example.com", region="us")
+        gateway = await guarded(start, engine, Guardrails(hook=hook))
+        await ask(gateway)
+        assert gateway.gateway.sent_out.as_json() == [["demo", "judge.example.com", "us", 2]]
+        use(gateway, Policy(guardrails=Guardrails(hook=replace(hook, is_allowed=False))))
+        with pytest.raises(openai.InternalServerError):
+            await ask(gateway)
+        assert len(judge.bodies()) == 2
+        assert gateway.gateway.sent_out.as_json() == [["demo", "judge.example.com", "us", 2]]
+
+
 async def test_a_hook_in_a_place_that_the_gateway_may_not_talk_to_is_not_asked(start: Start) -> None:
     async with raw(answers()) as engine, raw(judges(True)) as judge:
         hook = Hook(f"http://{judge.address}", seconds=5)

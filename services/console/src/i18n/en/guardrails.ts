@@ -7,6 +7,9 @@ export const guardrails = {
   "guard.hook": "Hook of your own",
   "guard.hookHint": "Asked by POST whether a prompt may go out, or an answer in. A stream waits for it to its end.",
   "guard.hookUrl": "Address; empty for none",
+  "guard.hookRegion": "Region it computes in",
+  "guard.hookRegionHint":
+    "Needed unless it runs on your own hardware: prompts go only where the project allows, and are counted.",
   "guard.hookWhen": "Asked",
   "guard.before": "Before the prompt goes out",
   "guard.after": "Before the answer goes in",

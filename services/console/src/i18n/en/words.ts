@@ -53,6 +53,7 @@ export const words = {
   "state.APPROVED": "Approved",
   "state.REJECTED": "Rejected",
   "state.EXPIRED": "Expired",
+  "state.FORGOTTEN": "Forgotten",
   "state.REVOKED": "Revoked",
   "state.WAITING": "Waiting",
   "state.QUANTISING": "Quantising",

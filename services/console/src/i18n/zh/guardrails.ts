@@ -10,6 +10,8 @@ export const guardrails: Translation<typeof source> = {
   "guard.hook": "自有检查程序",
   "guard.hookHint": "询问提示能否发出、回答能否返回。流式回答会等到全部结束。",
   "guard.hookUrl": "地址；留空表示没有",
+  "guard.hookRegion": "它运行所在的地区",
+  "guard.hookRegionHint": "不在自有硬件上运行时必填：提示只会发往项目允许的地区，并会计数。",
   "guard.hookWhen": "询问时机",
   "guard.before": "提示发出之前",
   "guard.after": "回答返回之前",

@@ -56,6 +56,7 @@ export const words: Translation<typeof source> = {
   "state.APPROVED": "已通过",
   "state.REJECTED": "已拒绝",
   "state.EXPIRED": "已过期",
+  "state.FORGOTTEN": "已删除内容",
   "state.REVOKED": "已吊销",
   "state.WAITING": "等待中",
   "state.QUANTISING": "量化中",

@@ -13,6 +13,7 @@ interface Props {
 
 interface HookValues {
   url?: string;
+  region?: string;
   seconds: number;
   fails_open: boolean;
   when: "before" | "after" | "both";
@@ -32,14 +33,16 @@ export function HookDrawer({ policy, open, onSave, onClose }: Props) {
       submitText={t("action.save")}
       initialValues={{
         url: hook?.url,
+        region: hook?.region,
         seconds: Number.parseFloat(hook?.timeout ?? "1"),
         fails_open: hook?.fails_open ?? false,
         when,
       }}
-      onSubmit={({ url, seconds, fails_open, when }) =>
+      onSubmit={({ url, region, seconds, fails_open, when }) =>
         onSave({
           hook: {
             url: url ?? "",
+            region: region ?? "",
             timeout: `${seconds}s`,
             fails_open,
             before: when !== "after",
@@ -50,6 +53,9 @@ export function HookDrawer({ policy, open, onSave, onClose }: Props) {
     >
       <Form.Item name="url" label={t("guard.hookUrl")}>
         <Input placeholder="https://…" />
+      </Form.Item>
+      <Form.Item name="region" label={t("guard.hookRegion")} extra={t("guard.hookRegionHint")}>
+        <Input placeholder="eu" maxLength={63} />
       </Form.Item>
       <Form.Item name="when" label={t("guard.hookWhen")}>
         <Select

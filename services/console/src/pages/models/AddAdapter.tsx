@@ -14,7 +14,8 @@ export function AddAdapter({ version, have }: { version: ModelVersion; have: Var
     post<Variant>(`/${version.name}/variants`, { format: "FORMAT_GGUF_ADAPTER" }),
   );
   const wasTrained = version.parents?.run && version.parents.base_version;
-  const isThere = have.some((one) => one.format === "FORMAT_GGUF_ADAPTER" && one.state !== "STATE_FAILED");
+  const own = have.filter((one) => one.format === "FORMAT_GGUF_ADAPTER" && !one.source);
+  const isThere = own.some((one) => one.state !== "STATE_FAILED");
   if (!mayAdd || version.state !== "STATE_READY" || !wasTrained || isThere) return null;
   return (
     <Button size="small" loading={add.isPending} onClick={() => add.mutate(undefined, { onError: report })}>

@@ -1,4 +1,4 @@
-import { App, Form, Input, Select } from "antd";
+import { App, Form, Input, Select, Switch } from "antd";
 import { useEffect, useState } from "react";
 import { useNavigate } from "react-router";
 import { post } from "@/api/client";
@@ -21,6 +21,7 @@ interface Values {
   revision?: string;
   file?: Upload;
   parts?: ModelUpload;
+  is_adapter?: boolean;
   base?: string;
   variant_id?: string;
   display_name: string;
@@ -47,7 +48,9 @@ export function ImportDrawer({ target, onClose }: { target: Model | "new" | null
   const [request, setRequest] = useState(requestId);
   const existing = target === "new" ? null : target;
   const kind: SourceKind = Form.useWatch("source", form) ?? "bundled";
-  const isAdapter = Form.useWatch("parts", form)?.kind === "KIND_ADAPTER";
+  const isSent = Form.useWatch("parts", form)?.kind === "KIND_ADAPTER" && kind === "parts";
+  const isSaidToBe = !!Form.useWatch("is_adapter", form);
+  const isAdapter = isSent || (isSaidToBe && isHub(kind));
   const start = useChange(["model_registry", "gpu_scheduler"], (values: Values) =>
     importModel(project, existing, values, request),
   );
@@ -74,18 +77,20 @@ export function ImportDrawer({ target, onClose }: { target: Model | "new" | null
       }
       submitText={t("upload.submit")}
       initialValues={{ source: "bundled" }}
-      disabled={busy || (isAdapter && !existing)}
+      disabled={busy}
       note={busy ? t("upload.fileWait") : undefined}
       onSubmit={async (values) => {
-        const number = versionNumber(await start.mutateAsync(values));
-        const id = existing ? lastPart(existing.name) : values.model_id;
-        message.success(t("upload.started", { what: existing?.display_name ?? values.display_name }));
+        const { name } = await start.mutateAsync(values);
+        const [, , , id, , number] = name.split("/");
+        message.success(
+          t("upload.started", { what: existing?.display_name ?? values.display_name ?? `${id}@${number}` }),
+        );
         navigate(`/p/${project}/models/${id}?version=${number}`);
       }}
     >
       <SourceFields kind={kind} onBusy={setBusy} />
-      {isAdapter && <AdapterFields model={existing} />}
-      {!existing && (
+      {isAdapter && <AdapterFields model={existing} mayFind={isSent} />}
+      {!existing && !isAdapter && (
         <>
           <Form.Item
             name="display_name"
@@ -97,12 +102,16 @@ export function ImportDrawer({ target, onClose }: { target: Model | "new" | null
           <IdField name="model_id" from="display_name" />
         </>
       )}
-      <Form.Item name="licence" label={t("upload.licence")} tooltip={t("upload.licenceHint")}>
-        <LicenceInput />
-      </Form.Item>
-      <Form.Item name="origin" label={t("upload.origin")}>
-        <Input maxLength={400} />
-      </Form.Item>
+      {!isAdapter && (
+        <>
+          <Form.Item name="licence" label={t("upload.licence")} tooltip={t("upload.licenceHint")}>
+            <LicenceInput />
+          </Form.Item>
+          <Form.Item name="origin" label={t("upload.origin")}>
+            <Input maxLength={400} />
+          </Form.Item>
+        </>
+      )}
     </FormDrawer>
   );
 }
@@ -132,13 +141,16 @@ function SourceFields({ kind, onBusy }: { kind: SourceKind; onBusy: (busy: boole
           <PartsField onBusy={onBusy} />
         </Form.Item>
       )}
-      {(kind === "hf" || kind === "ms") && (
+      {isHub(kind) && (
         <div className="form-grid">
           <Form.Item name="repository" label={t("models.repository")} rules={needed}>
             <Input placeholder="HuggingFaceTB/SmolLM2-135M-Instruct" className="mono" />
           </Form.Item>
           <Form.Item name="revision" label={t("models.revision")}>
             <Input className="mono" />
+          </Form.Item>
+          <Form.Item name="is_adapter" label={t("parts.isAdapter")} valuePropName="checked">
+            <Switch />
           </Form.Item>
         </div>
       )}
@@ -152,9 +164,14 @@ async function importModel(
   values: Values,
   request: string,
 ): Promise<ModelVersion | Variant> {
-  if (values.parts?.kind === "KIND_ADAPTER") {
-    const { parts, base, variant_id } = values;
-    return post<Variant>(`/${base}/variants`, { format: "FORMAT_ADAPTER", source: parts.uri, variant_id });
+  if (values.base) {
+    const revision = values.revision && isHub(values.source) ? `@${values.revision}` : "";
+    const source = `${sourceOf(values)}${revision}`;
+    return post<Variant>(`/${values.base}/variants`, {
+      format: "FORMAT_ADAPTER",
+      source,
+      variant_id: values.variant_id,
+    });
   }
   const id = existing ? lastPart(existing.name) : values.model_id;
   const { licence, origin } = values;
@@ -176,9 +193,8 @@ async function importModel(
   });
 }
 
-/** Of a version, or of the version that a variant belongs to. */
-function versionNumber({ name }: { name: string }): string {
-  return name.split("/versions/")[1]?.split("/")[0] ?? "";
+function isHub(source: SourceKind): boolean {
+  return source === "hf" || source === "ms";
 }
 
 function sourceOf({ source, repository, file, parts }: Values): string {

@@ -105,7 +105,7 @@ function Variants({ version }: { version: ModelVersion }) {
           columns={[
             {
               title: t("models.variant"),
-              render: (_, row) => <span className="mono">{variantLabel(lastPart(row.name))}</span>,
+              render: (_, row) => <span className="mono">{nameOf(row)}</span>,
             },
             { title: t("models.format"), render: (_, row) => word("format", bare(row.format)) },
             { title: t("column.size"), align: "right", render: (_, row) => <Bytes value={row.size_bytes} /> },
@@ -170,4 +170,9 @@ function RemoveVersion({ version }: { version: ModelVersion }) {
       onClick={() => ask.remove(shortName(version.name), act)}
     />
   );
+}
+
+/** An adapter has the name that somebody gave it, every other form that of its quantisation. */
+function nameOf({ name, format }: Variant): string {
+  return format.endsWith("ADAPTER") ? lastPart(name) : variantLabel(lastPart(name));
 }
