@@ -119,8 +119,8 @@ class ControlPlane:
             await pool.until_revision(self.revision, PATIENCE_SECONDS)
 
     async def bring_up(self, name: str) -> Version:
-        replicas = [await self._start(f"{name}-{letter}", name) for letter in "ab"]
-        self.versions.append(Version(replicas))
+        replicas = await asyncio.gather(*(self._start(f"{name}-{letter}", name) for letter in "ab"))
+        self.versions.append(Version(list(replicas)))
         return self.versions[-1]
 
     async def shift(self, old: Version, new: Version, percent: int) -> None:
@@ -143,7 +143,7 @@ class ControlPlane:
     async def lose_replica(self, version: Version) -> None:
         """By `kill -9`; it is noticed after a while, and started anew."""
         dead = version.replicas[0]
-        self.killed.append(f"replica {dead.id}, pid {dead.process.pid}")
+        self.killed.append(f"replica {dead.id} (pid {dead.process.pid})")
         await _stop(dead.process, signal.SIGKILL)
         await asyncio.sleep(NOTICED_SECONDS)
         dead.state = TargetState.UNHEALTHY
@@ -155,7 +155,7 @@ class ControlPlane:
     async def lose_gateway(self) -> None:
         """Its pool starts the worker anew."""
         (before,) = self.pools[1].pids
-        self.killed.append(f"gateway, pid {before}")
+        self.killed.append(f"gateway 2 (pid {before})")
         os.kill(before, signal.SIGKILL)
         await until(lambda: self.pools[1].pids != [before] and self.pools[1].goes_by(self.revision))
 

@@ -16,6 +16,7 @@ import pytest
 
 from services.inference_gateway.proxy.allowance import Account, Limits, Period
 from services.inference_gateway.proxy.ledger import Ledger
+from services.inference_gateway.proxy.parts import LINE_HEADER
 from services.inference_gateway.proxy.policy import Guardrails, Hook, Policy
 from services.inference_gateway.proxy.snapshot import Key, Project, Target, make_snapshot, write_snapshot
 from services.inference_gateway.proxy.tests import upstreams
@@ -26,6 +27,7 @@ from services.inference_gateway.proxy.tests.test_processes import Home, at_home
 from services.inference_gateway.proxy.tests.upstreams import STREAM_HEAD, chunked, piece, raw
 
 SECRET = "gyre-with-a-budget"
+LIMITED = "projects/demo/keys/2"  # "gyre-limited"
 KEY = Key(name="projects/demo/keys/b", project="demo")
 PRICE = 1_000_000  # microdollars a million tokens: two tokens of an answer cost two microdollars
 ONE_PIECE = upstreams.says(
@@ -140,6 +142,26 @@ async def test_an_answer_that_a_hook_still_looks_at_is_not_billed_when_the_worke
     assert [(each.requests, each.running, each.spent_tokens) for each in found] == [(0, 0, 0)]
 
 
+async def test_a_line_of_a_batch_is_not_billed_before_its_answer_is_kept(start, tmp_path):
+    found: list[Account] = []
+
+    class DiesFirst:
+        def append(self, batch: str, record: bytes) -> None:
+            running.gateway.limiter.settle = lambda hold, used: None
+            found.append(after_the_death_of(running, tmp_path))
+
+    of_batch = Key(LIMITED, "demo", limits=Limits(requests_per_minute=2), batch="b1")
+    async with raw(upstreams.answers()) as engine:
+        to_engine = deployment(Target("t1", address=engine.address))
+        running = await start(to_engine)
+        keys = {sha256(SECRET.encode()).hexdigest(): of_batch}
+        running.gateway.use(make_snapshot(2, keys, {"demo": Project()}, [to_engine]))
+        running.gateway._parts = DiesFirst()
+        client = running.client(SECRET, default_headers={LINE_HEADER: "1"})
+        assert (await client.chat.completions.create(model="hotline", messages=HELLO, max_tokens=9)).choices
+    assert [(each.requests, each.running, each.spent_tokens) for each in found] == [(0, 0, 0)]
+
+
 async def test_what_failed_costs_nothing():
     async with at_home() as home, raw(upstreams.says(upstreams.whole(500, {"error": "broken"}))) as engine:
         await route(home, engine.address, Limits(budget_microusd=10_000))
@@ -201,7 +223,7 @@ def after_the_death_of(running: Running, folder: Path) -> Account:
     ledger = Ledger(folder / "ledger")
     try:
         ledger.settle_left_seats()
-        return ledger.read(ledger.account("projects/demo/keys/2"))
+        return ledger.read(ledger.account(LIMITED))
     finally:
         ledger.close()
 
