@@ -28,4 +28,7 @@ async def test_no_request_is_lost_or_answered_twice_and_no_session_torn_in_a_rol
     assert told["sessions_that_moved_on"] > 0
     assert told["sessions_torn"] == []
     begun = told["answered"] + sum(told["cut_after_it_began"].values())
-    assert (told["billed"]["requests"], told["billed"]["open"]) == (begun, 0), "all that began, each once"
+    # Each that began, and none for which nobody waited: at most what the dead worker had billed, and not yet written.
+    assert begun <= told["billed"]["requests"] <= begun + told["asked_of_engines_more_than_once"]
+    assert told["billed"]["tokens"] >= told["answered_tokens"]
+    assert told["billed"]["open"] == 0

@@ -43,7 +43,6 @@ PATIENCE_SECONDS = 60
 class Replica:
     id: str
     version: str
-    log: Path
     process: asyncio.subprocess.Process
     port: int
     state: TargetState = TargetState.READY
@@ -146,7 +145,7 @@ class ControlPlane:
             *engine, "--version", version, "--port", str(port), "--log", str(log)
         )
         await until_listening(port)
-        return Replica(id_, version, log, process, port)
+        return Replica(id_, version, process, port)
 
 
 async def _stop(process: asyncio.subprocess.Process, how: int) -> None:
