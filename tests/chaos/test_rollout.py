@@ -7,14 +7,11 @@ from __future__ import annotations
 
 import json
 
-import pytest
-
 from tests.load.bench_rollout import roll_out
 
 REQUESTS, CHANGES = 2000, 3
 
 
-@pytest.mark.timeout(120)
 async def test_no_request_is_lost_or_answered_twice_and_no_session_torn_in_a_roll_out_with_kills() -> None:
     told = await roll_out(REQUESTS, CHANGES, callers=16)
     print(json.dumps(told, indent=1))
