@@ -13,7 +13,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
@@ -39,6 +39,7 @@ OUT = harness.OUT / "rollout.txt"
 SESSIONS, TALKERS = 20, 2
 STEPS = (30, 60, 100)
 TIMES = 2
+WORKER = "services.inference_gateway.proxy.worker"
 AWAY = (500, 502, 503)  # with the gateway or an engine away or broken; a client tries again
 
 
@@ -80,13 +81,16 @@ def variant_of(gyre: Gyre, version: int) -> str:
     return gyre.models.wait_variant(made.name, timeout=300).name
 
 
-def test_no_session_sees_two_versions_though_gateway_and_registry_are_killed(platform: Running) -> None:
+def test_no_session_sees_two_versions_though_worker_gateway_and_registry_are_killed(platform: Running) -> None:
     gyre = platform.client()
     with talking(platform) as seen:
         until(lambda: len(seen) == SESSIONS, "every session has begun", 120)
-        deployment = gyre.deployments.shift("tiny", [target(variant_of(gyre, 2))], steps=STEPS, step_seconds=3)
+        deployment = gyre.deployments.shift("tiny", [target(variant_of(gyre, 2))], steps=STEPS, step_seconds=8)
         rollout = deployment.rollout.name
         until(lambda: percent_of(gyre) >= STEPS[0], "the first step", 120)
+        kill_worker(platform)
+        talk(platform, "began-after-the-worker", seen)
+        assert percent_of(gyre) < STEPS[-1], "in mid-shift"
         kill(platform, "inference_gateway", "model_registry")
         talk(platform, "began-between", seen)
         gyre.deployments.wait_rollout(rollout, timeout=240)
@@ -337,6 +341,24 @@ def kill(platform: Running, *names: str) -> None:
     until(lambda: available(lambda: platform.client().deployments.get("tiny")), "the gateway answers", 60)
     for name in names:
         print(f"{name} killed: pid {before[name]} → {harness.pids(platform)[name]}")
+
+
+def kill_worker(platform: Running) -> None:
+    """The gateway's control plane starts it anew."""
+    before = worker_of(platform)
+    assert before
+    os.kill(before, signal.SIGKILL)
+    until(lambda: worker_of(platform) not in (0, before), "the worker is back", 60)
+    print(f"worker killed: pid {before} → {worker_of(platform)}")
+
+
+def worker_of(platform: Running) -> int:
+    """The pid of the process that answers, 0 while there is none."""
+    for each in psutil.Process(harness.pids(platform)["inference_gateway"]).children():
+        with suppress(psutil.Error):  # it is dead, and not buried yet
+            if WORKER in each.cmdline():
+                return int(each.pid)
+    return 0
 
 
 def first_event_about(platform: Running, subject: str, seconds: float = 30) -> str:

@@ -111,6 +111,7 @@ class Care:
     async def _answer_after(self, asked: Hook) -> None:
         """Nothing goes out before the hook has seen all of it, and what is kept of it says what the hook said."""
         exchange, real, keep = self._exchange, self._exchange.reply, self._exchange.on_whole
+        begin, exchange.on_begin = exchange.on_begin, None
         held = exchange.reply = Held()
         exchange.on_whole, real.on_look = None, held.look
         try:
@@ -121,6 +122,8 @@ class Care:
             exchange.on_whole, real.on_look = keep, None
         exchange.whole()
         exchange.reply = real
+        if begin is not None and not exchange.is_free:
+            begin()
         held.play(real)
 
     # -- the cache ---------------------------------------------------------------------------------------------------

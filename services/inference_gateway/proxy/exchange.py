@@ -310,8 +310,6 @@ class Exchange:
             self.care is None and not self.gateway.shadows.plans
         ):  # nobody is asked again: a long prompt need not wait for a long answer's end
             self.asking.raw = b""
-        if self.on_begin is not None:
-            self.on_begin()
         headers = {"content-type": f"{STREAM}; charset=utf-8", "cache-control": "no-cache", "x-accel-buffering": "no"}
         self.reply.start(200, headers | self._told())
 
@@ -342,7 +340,9 @@ class Exchange:
         self.reply.send(200, body, self._told())
 
     def _begins(self) -> None:
-        """From now on the answer is this target's."""
+        """From now on the answer is this target's, and it is billed, come what may."""
+        if self.on_begin is not None:
+            self.on_begin()
         if self._patience is not None and not self._patience.expired():
             self._patience.reschedule(None)
 

@@ -250,7 +250,8 @@ class Gateway:
         out = HeldReply(reply) if key.batch else reply
         exchange = Exchange(self, out, dialect, ask, deployment, wish, request.headers.get("traceparent", ""))
         exchange.headers |= hold.headers
-        exchange.on_begin, exchange.work, exchange.aside = hold.answered, hold.work, bool(key.batch)
+        exchange.on_begin = None if key.batch else hold.answered  # a batch asks again what it has no part of
+        exchange.work, exchange.aside = hold.work, bool(key.batch)
         if ask.may_keep and snapshot.keeps_completions(project):
             exchange.on_whole = lambda: self._record(exchange, request, key, "")
         if self._exporter is not None:

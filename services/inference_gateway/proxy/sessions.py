@@ -44,6 +44,7 @@ class SessionLedger:
         self._clock = clock
         self._known: dict[Session, tuple[str, int]] = {}  # target, and the stretch of the newest record
         self._read: dict[int, int] = {}  # bytes read of each stretch's file
+        self._newest, self._file = -1, -1  # the stretch of now, once something was written in it, and its file
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         self._forget(self._now() - STRETCHES)
@@ -51,14 +52,24 @@ class SessionLedger:
 
     def close(self) -> None:
         os.close(self._lock)
+        if self._file >= 0:
+            os.close(self._file)
 
     def __len__(self) -> int:
         return len(self._known)
 
     def target_of(self, session: Session) -> str:
-        """The target of a session that this process knows to be fresh; empty if it has to be claimed."""
-        target, stretch = self._known.get(session, ("", -1))
-        return target if stretch == self._now() else ""
+        """The target of a session that this process knows to be fresh; empty if it has to be claimed.
+
+        Another worker, which heard earlier that a target drains, may have moved the session since: where anything was
+        written it is read first, lest the session goes back.
+        """
+        now = self._now()
+        if self._known.get(session, ("", -1))[1] != now:
+            return ""
+        if os.fstat(self._file_of(now)).st_size != self._read.get(now):
+            self._read_on(now)
+        return self._known[session][0]
 
     def claim(self, session: Session, choose: Callable[[str], str]) -> str:
         """The target of `session`. `choose` gets the one that it has had ("" for none), and says which it has now.
@@ -94,15 +105,21 @@ class SessionLedger:
     def _append(self, session: Session, target: str) -> None:
         now = self._now()
         record = session + target.encode().ljust(TARGET_BYTES)
-        file = os.open(self._path(now), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        try:
-            size = os.fstat(file).st_size
-            if os.write(file, record) != RECORD_BYTES:  # the disk is full
-                os.ftruncate(file, size)
-                raise OSError("the ledger of sessions cannot be written to its end")
-        finally:
-            os.close(file)
+        file = self._file_of(now)
+        size = os.fstat(file).st_size
+        if os.write(file, record) != RECORD_BYTES:  # the disk is full
+            os.ftruncate(file, size)
+            raise OSError("the ledger of sessions cannot be written to its end")
         self._known[session] = (target, now)
+
+    def _file_of(self, now: int) -> int:
+        """Open as long as its stretch lasts."""
+        if self._newest != now:
+            file = os.open(self._path(now), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+            if self._file >= 0:
+                os.close(self._file)
+            self._newest, self._file = now, file
+        return self._file
 
     def _catch_up(self) -> None:
         """Reads what was written since, by whomever; forgets what is too old."""

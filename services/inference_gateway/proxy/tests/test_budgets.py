@@ -8,6 +8,7 @@ import os
 import signal
 from collections import Counter
 from hashlib import sha256
+from pathlib import Path
 
 import aiohttp
 import openai
@@ -15,16 +16,23 @@ import pytest
 
 from services.inference_gateway.proxy.allowance import Account, Limits, Period
 from services.inference_gateway.proxy.ledger import Ledger
+from services.inference_gateway.proxy.parts import LINE_HEADER
+from services.inference_gateway.proxy.policy import Guardrails, Hook, Policy
 from services.inference_gateway.proxy.snapshot import Key, Project, Target, make_snapshot, write_snapshot
 from services.inference_gateway.proxy.tests import upstreams
-from services.inference_gateway.proxy.tests.support import deployment, eventually
+from services.inference_gateway.proxy.tests.support import Running, deployment, eventually
 from services.inference_gateway.proxy.tests.test_completions import HELLO
+from services.inference_gateway.proxy.tests.test_guardrails import use
 from services.inference_gateway.proxy.tests.test_processes import Home, at_home
 from services.inference_gateway.proxy.tests.upstreams import STREAM_HEAD, chunked, piece, raw
 
 SECRET = "gyre-with-a-budget"
+LIMITED = "projects/demo/keys/2"  # "gyre-limited"
 KEY = Key(name="projects/demo/keys/b", project="demo")
 PRICE = 1_000_000  # microdollars a million tokens: two tokens of an answer cost two microdollars
+ONE_PIECE = upstreams.says(
+    STREAM_HEAD, chunked(piece("hello", finish="stop")), chunked(b"data: [DONE]\n\n"), b"0\r\n\r\n"
+)
 BODY = json.dumps({"model": "hotline", "messages": HELLO, "max_tokens": 2}).encode()
 
 
@@ -106,6 +114,54 @@ async def test_a_stream_that_its_client_left_is_billed_by_what_was_passed_on():
     assert account.reserved_picousd == 0
 
 
+@pytest.mark.parametrize("stream", [False, True])
+async def test_an_answer_that_went_out_is_billed_though_its_worker_dies_before_it_settles(start, tmp_path, stream):
+    async with raw(ONE_PIECE if stream else upstreams.answers()) as engine:
+        running = await start(deployment(Target("t1", address=engine.address)))
+        running.gateway.limiter.settle = lambda hold, used: None  # it did not live to do it
+        assert await said(running, stream) == "hello"
+        account = after_the_death_of(running, tmp_path)
+    assert (account.requests, account.running, account.reserved_tokens) == (1, 0, 0)
+    assert account.spent_tokens > 9, "all that was reserved, for nobody knows what it was"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_an_answer_that_a_hook_still_looks_at_is_not_billed_when_the_worker_dies(start, tmp_path, stream):
+    found: list[Account] = []
+
+    async def looks(upstream, reader, writer, request):
+        running.gateway.limiter.settle = lambda hold, used: None
+        found.append(after_the_death_of(running, tmp_path))
+        writer.write(upstreams.whole(200, {"allow": True}))
+
+    async with raw(ONE_PIECE if stream else upstreams.answers()) as engine, raw(looks) as judge:
+        running = await start(deployment(Target("t1", address=engine.address)))
+        hook = Hook(f"http://{judge.address}", seconds=5, before=False, after=True)
+        use(running, Policy(guardrails=Guardrails(hook=hook)))
+        assert await said(running, stream) == "hello"
+    assert [(each.requests, each.running, each.spent_tokens) for each in found] == [(0, 0, 0)]
+
+
+async def test_a_line_of_a_batch_is_not_billed_before_its_answer_is_kept(start, tmp_path):
+    found: list[Account] = []
+
+    class DiesFirst:
+        def append(self, batch: str, record: bytes) -> None:
+            running.gateway.limiter.settle = lambda hold, used: None
+            found.append(after_the_death_of(running, tmp_path))
+
+    of_batch = Key(LIMITED, "demo", limits=Limits(requests_per_minute=2), batch="b1")
+    async with raw(upstreams.answers()) as engine:
+        to_engine = deployment(Target("t1", address=engine.address))
+        running = await start(to_engine)
+        keys = {sha256(SECRET.encode()).hexdigest(): of_batch}
+        running.gateway.use(make_snapshot(2, keys, {"demo": Project()}, [to_engine]))
+        running.gateway._parts = DiesFirst()
+        client = running.client(SECRET, default_headers={LINE_HEADER: "1"})
+        assert (await client.chat.completions.create(model="hotline", messages=HELLO, max_tokens=9)).choices
+    assert [(each.requests, each.running, each.spent_tokens) for each in found] == [(0, 0, 0)]
+
+
 async def test_what_failed_costs_nothing():
     async with at_home() as home, raw(upstreams.says(upstreams.whole(500, {"error": "broken"}))) as engine:
         await route(home, engine.address, Limits(budget_microusd=10_000))
@@ -148,6 +204,26 @@ def account_of(home: Home) -> Account:
     ledger = Ledger(home.paths.ledger)
     try:
         return ledger.read(ledger.account(KEY.name))
+    finally:
+        ledger.close()
+
+
+async def said(running: Running, stream: bool) -> str:
+    """By a key whose requests are reserved."""
+    asking = running.client("gyre-limited").chat.completions
+    answer = await asking.create(model="hotline", messages=HELLO, max_tokens=9, stream=stream)
+    if not stream:
+        return str(answer.choices[0].message.content)
+    return "".join([each.choices[0].delta.content or "" async for each in answer])
+
+
+def after_the_death_of(running: Running, folder: Path) -> Account:
+    """What the key of `said` is billed once others have settled what this worker still held."""
+    running.gateway.limiter._seat.leave()  # as the kernel does for the dead
+    ledger = Ledger(folder / "ledger")
+    try:
+        ledger.settle_left_seats()
+        return ledger.read(ledger.account(LIMITED))
     finally:
         ledger.close()
 

@@ -110,6 +110,17 @@ def test_a_session_moves_when_its_target_drains(ledger: Callable[[], SessionLedg
     assert answered(router(ledger()), split(50, 50), 1) == NEW
 
 
+def test_a_session_that_moved_does_not_go_back_at_a_worker_that_goes_by_older_routes(
+    ledger: Callable[[], SessionLedger],
+) -> None:
+    early, late = router(ledger()), router(ledger())
+    before, after = split(0, 100, STANDBY), split(0, 100, DRAINING)
+    for number in range(20):
+        assert answered(early, split(100, 0), number) == answered(late, before, number) == OLD
+        assert answered(early, after, number) == answered(late, before, number) == NEW
+        assert answered(early, after, number) == answered(late, after, number) == NEW
+
+
 def test_a_version_that_is_asked_for_comes_before_the_session(ledger: Callable[[], SessionLedger]) -> None:
     by, subject = router(ledger()), split(100, 0)
     assert answered(by, subject, 1) == OLD
