@@ -7,13 +7,25 @@ from __future__ import annotations
 
 from typing import Any
 
-from services.inference_gateway.proxy.errors import bad_request
+from services.inference_gateway.proxy.errors import ApiError, bad_request
 
 MAX_CHOICES = 128  # as OpenAI
 MAX_DEPTH = 100
 # llama.cpp's grammar of an object with n optional properties has n² rules: 300 take it 0.2 s, 1,000 take 3 s.
 MAX_SCHEMA_NODES = 5_000
 MAX_PROPERTIES = 300
+MAX_LISTED = 500  # and so has an enum: 500 values take it 0.7 s, 2,000 take 8 s
+MAX_SCHEMA_WORK = MAX_LISTED**2  # all such squares together
+MAX_PATTERN = 512  # characters
+MAX_QUANTIFIERS = (
+    8  # in all patterns of a schema: its parser follows every way to read a text, and (a|b)* 100 times over
+)
+# keeps it busy for ever
+QUANTIFIERS = "*+{"
+MAX_LOGPROBS = 128  # OpenAI: 20; each is text in the answer, and llama.cpp gives its whole vocabulary if it is asked to
+MAX_LAST_TOKENS = 65_536  # looked back on by a sampler: 2^31 make llama.cpp take two gigabytes, or all there are
+LISTS = {"stop": 128, "logit_bias": 1024, "samplers": 64, "dry_sequence_breakers": 16}
+SCHEMAS = ("response_format", "json_schema", "tools", "functions", "guided_json", "structured_outputs")
 
 
 def check_depth(raw: bytes, fields: dict[str, Any]) -> None:
@@ -31,29 +43,69 @@ def check_depth(raw: bytes, fields: dict[str, Any]) -> None:
 def check(fields: dict[str, Any]) -> None:
     """Raises: ApiError 400 that names the field."""
     for name in ("n", "best_of"):
-        count = fields.get(name)
-        if count is not None and (type(count) is not int or not 1 <= count <= MAX_CHOICES):
-            raise bad_request("invalid_value", f"`{name}` must be a whole number from 1 to {MAX_CHOICES}.", name)
-    for name in ("response_format", "json_schema", "tools", "functions"):
+        _check_number(fields, name, 1, MAX_CHOICES)
+    for name in ("top_logprobs", "n_probs"):
+        _check_number(fields, name, 0, MAX_LOGPROBS)
+    if fields.get("logprobs") is not None and not isinstance(fields["logprobs"], bool):
+        _check_number(fields, "logprobs", 0, MAX_LOGPROBS)
+    for name in ("repeat_last_n", "dry_penalty_last_n"):
+        _check_number(fields, name, -1, MAX_LAST_TOKENS)
+    for name, most in LISTS.items():
+        given = fields.get(name)
+        if isinstance(given, (dict, list)) and len(given) > most:
+            raise bad_request("invalid_value", f"`{name}` may have at most {most:,} entries.", name)
+    if fields.get("grammar") is not None:
+        what = "`grammar` is not taken, for some grammars stop an engine. Say what you want as a JSON schema in `response_format`."
+        raise bad_request("unsupported_parameter", what, "grammar")
+    for name in SCHEMAS:
         if name in fields:
             check_schema(fields[name], name)
 
 
+def _check_number(fields: dict[str, Any], name: str, least: int, most: int) -> None:
+    number = fields.get(name)
+    if number is not None and (type(number) is not int or not least <= number <= most):
+        raise bad_request("invalid_value", f"`{name}` must be a whole number from {least} to {most:,}.", name)
+
+
 def check_schema(schema: Any, name: str) -> None:
     """Raises: ApiError 400 if the JSON schemas within are larger than an engine should turn into a grammar."""
-    nodes, waiting = 0, [schema]
+    nodes, work, quantifiers = 0, 0, 0
+    waiting = [schema] if isinstance(schema, (dict, list)) else []
     while waiting:
         each = waiting.pop()
         nodes += 1
-        wide = isinstance(each, dict) and len(each) > MAX_PROPERTIES
-        if wide or nodes + len(waiting) > MAX_SCHEMA_NODES:
+        work += len(each) ** 2
+        wide = len(each) > (MAX_PROPERTIES if isinstance(each, dict) else MAX_LISTED)
+        if wide or work > MAX_SCHEMA_WORK or nodes + len(waiting) > MAX_SCHEMA_NODES:
             raise bad_request(
                 "schema_too_large",
-                f"The JSON schema in `{name}` is too large: at most {MAX_PROPERTIES} properties in an object and "
-                f"{MAX_SCHEMA_NODES:,} parts in all. Ask for less at once.",
+                f"The JSON schema in `{name}` is too large: at most {MAX_PROPERTIES} properties in an object, {MAX_LISTED} "
+                f"values in a list, and {MAX_SCHEMA_NODES:,} parts in all. Ask for less at once.",
                 name,
             )
+        quantifiers += _quantifiers(each, name)
         waiting += [child for child in _children(each) if isinstance(child, (dict, list))]
+    if quantifiers > MAX_QUANTIFIERS:
+        raise _bad_pattern(name)
+
+
+def _quantifiers(node: Any, name: str) -> int:
+    """How often the pattern of a schema leaves a choice."""
+    pattern = node.get("pattern") if isinstance(node, dict) else None
+    if not isinstance(pattern, str):
+        return 0
+    if len(pattern) > MAX_PATTERN:
+        raise _bad_pattern(name)
+    return sum(pattern.count(each) for each in QUANTIFIERS)
+
+
+def _bad_pattern(name: str) -> ApiError:
+    what = (
+        f"The patterns of the JSON schema in `{name}` are too much for an engine: at most {MAX_PATTERN} characters in one, "
+        f"and {MAX_QUANTIFIERS} of the signs {' '.join(QUANTIFIERS)} in all. Check the text when you have it."
+    )
+    return bad_request("schema_too_large", what, name)
 
 
 def _children(value: Any) -> Any:

@@ -14,7 +14,9 @@ import openai
 import pytest
 
 from services.inference_gateway.proxy.allowance import Account, Limits, Period
+from services.inference_gateway.proxy.asking import parse_chat
 from services.inference_gateway.proxy.ledger import Ledger
+from services.inference_gateway.proxy.limits import estimate
 from services.inference_gateway.proxy.snapshot import Key, Project, Target, make_snapshot, write_snapshot
 from services.inference_gateway.proxy.tests import upstreams
 from services.inference_gateway.proxy.tests.support import deployment, eventually
@@ -104,6 +106,16 @@ async def test_a_stream_that_its_client_left_is_billed_by_what_was_passed_on():
         account = await settled(home)
     assert account.spent_picousd == 3 * PRICE
     assert account.reserved_picousd == 0
+
+
+@pytest.mark.parametrize(
+    ("fields", "tokens"),
+    [({}, 1024), ({"max_tokens": 5}, 5), ({"max_completion_tokens": 1, "max_tokens": 9}, 9), ({"n_predict": 9}, 9),
+     ({"max_tokens": 1, "n_predict": 9, "n": 3}, 27), ({"max_tokens": -1}, 1024)],
+)  # fmt: skip
+def test_what_is_reserved_is_the_longest_answer_that_any_engine_may_give(fields, tokens):
+    ask = parse_chat(json.dumps({"model": "hotline", "messages": HELLO} | fields).encode())
+    assert estimate(ask, deployment(Target("t1")), 1024)[1] == tokens
 
 
 async def test_what_failed_costs_nothing():
