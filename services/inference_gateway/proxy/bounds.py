@@ -5,6 +5,7 @@ A few bytes of JSON can mean a grammar of millions of rules. Bodies that need no
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from services.inference_gateway.proxy.errors import ApiError, bad_request
@@ -17,14 +18,13 @@ MAX_PROPERTIES = 300
 MAX_LISTED = 500  # and so has an enum: 500 values take it 0.7 s, 2,000 take 8 s
 MAX_SCHEMA_WORK = MAX_LISTED**2  # all such squares together
 MAX_PATTERN = 512  # characters
-MAX_QUANTIFIERS = (
-    8  # in all patterns of a schema: its parser follows every way to read a text, and (a|b)* 100 times over
-)
-# keeps it busy for ever
-QUANTIFIERS = "*+{"
+# llama.cpp follows every way to read a text: (a|b)* 20 times over takes it seconds a token, 40 times over for ever.
+MAX_CHOICES_OF_PATTERN = 8
+MAX_CHOICES_OF_PATTERNS = 64  # of a schema
 MAX_LOGPROBS = 128  # OpenAI: 20; each is text in the answer, and llama.cpp gives its whole vocabulary if it is asked to
 MAX_LAST_TOKENS = 65_536  # looked back on by a sampler: 2^31 make llama.cpp take two gigabytes, or all there are
-LISTS = {"stop": 128, "logit_bias": 1024, "samplers": 64, "dry_sequence_breakers": 16}
+LISTS = {"stop": 128, "logit_bias": 1024, "samplers": 64, "dry_sequence_breakers": 8}
+QUANTIFIER = re.compile(r"[*+]|\{(\d+)(,?)(\d*)\}")
 SCHEMAS = ("response_format", "json_schema", "tools", "functions", "guided_json", "structured_outputs")
 
 
@@ -70,7 +70,7 @@ def _check_number(fields: dict[str, Any], name: str, least: int, most: int) -> N
 
 def check_schema(schema: Any, name: str) -> None:
     """Raises: ApiError 400 if the JSON schemas within are larger than an engine should turn into a grammar."""
-    nodes, work, quantifiers = 0, 0, 0
+    nodes, work, choices = 0, 0, 0
     waiting = [schema] if isinstance(schema, (dict, list)) else []
     while waiting:
         each = waiting.pop()
@@ -84,26 +84,34 @@ def check_schema(schema: Any, name: str) -> None:
                 f"values in a list, and {MAX_SCHEMA_NODES:,} parts in all. Ask for less at once.",
                 name,
             )
-        quantifiers += _quantifiers(each, name)
+        choices += _choices(each, name)
         waiting += [child for child in _children(each) if isinstance(child, (dict, list))]
-    if quantifiers > MAX_QUANTIFIERS:
+    if choices > MAX_CHOICES_OF_PATTERNS:
         raise _bad_pattern(name)
 
 
-def _quantifiers(node: Any, name: str) -> int:
-    """How often the pattern of a schema leaves a choice."""
+def _choices(node: Any, name: str) -> int:
+    """How often the pattern of a schema may be read on in more than one way; a group that is repeated counts as often."""
     pattern = node.get("pattern") if isinstance(node, dict) else None
     if not isinstance(pattern, str):
         return 0
-    if len(pattern) > MAX_PATTERN:
+    choices, repeats = 0, 0
+    for found in QUANTIFIER.finditer(pattern[:MAX_PATTERN]):
+        least, comma, most = found.groups()
+        choices += 0 if least and not comma else 1
+        if least and pattern[: found.start()].endswith(")"):
+            repeats += int((most or least)[:9])
+    if choices > 1:
+        choices += repeats
+    if len(pattern) > MAX_PATTERN or choices > MAX_CHOICES_OF_PATTERN:
         raise _bad_pattern(name)
-    return sum(pattern.count(each) for each in QUANTIFIERS)
+    return choices
 
 
 def _bad_pattern(name: str) -> ApiError:
     what = (
-        f"The patterns of the JSON schema in `{name}` are too much for an engine: at most {MAX_PATTERN} characters in one, "
-        f"and {MAX_QUANTIFIERS} of the signs {' '.join(QUANTIFIERS)} in all. Check the text when you have it."
+        f"A pattern of the JSON schema in `{name}` is too much for an engine: at most {MAX_PATTERN} characters, and at most "
+        f"{MAX_CHOICES_OF_PATTERN} repeats that may vary (*, +, {{m,n}}). Check the text when you have it."
     )
     return bad_request("schema_too_large", what, name)
 

@@ -21,7 +21,12 @@ MANY = {"anyOf": [{"type": "string"}] * (bounds.MAX_SCHEMA_NODES + 1)}
 LONG_ENUM = {"enum": [f"value {at}" for at in range(bounds.MAX_LISTED + 1)]}
 MANY_ENUMS = {"anyOf": [{"enum": list(range(bounds.MAX_LISTED))}] * 2}
 AMBIGUOUS = {"type": "string", "pattern": "^" + "(a|b)*" * 100 + "$"}
-SPREAD = {"properties": {f"p{at}": {"pattern": "(a|b)*"} for at in range(20)}}
+SPREAD = {"properties": {f"p{at}": {"pattern": "(a|b)*"} for at in range(70)}}
+NESTED = {"pattern": "^([a-z]{0,50}[a-z]{0,50}){0,50}$"}
+PATTERNS = (
+    "^[A-Z]{2}-[0-9]{4}(-x)?(a|b|c|d|e|f|g|h|i)$", "^([0-9]{1,3}\\.){3}[0-9]{1,3}$", "^([0-9a-f]{2}:){15}[0-9a-f]{2}$",
+    "^[a-z0-9]+(-[a-z0-9]+)*$", "^[^@ ]+@[^@ ]+\\.[a-z]{2,63}$", "^(a|b){0,1000}$", "^[0-9]{4}-[0-9]{2}-[0-9]{2}T.*Z$",
+)  # fmt: skip
 LONG_PATTERN = {"pattern": "a" * (bounds.MAX_PATTERN + 1)}
 
 
@@ -41,8 +46,8 @@ def refusal(**fields: Any) -> ApiError:
 
 @pytest.mark.parametrize(
     "bomb",
-    [WIDE, MANY, {"$defs": {"a": {"items": [WIDE]}}}, LONG_ENUM, MANY_ENUMS, AMBIGUOUS, SPREAD, LONG_PATTERN],
-    ids=["wide", "many", "below", "long enum", "many enums", "ambiguous", "spread", "long pattern"],
+    [WIDE, MANY, {"$defs": {"a": {"items": [WIDE]}}}, LONG_ENUM, MANY_ENUMS, AMBIGUOUS, SPREAD, NESTED, LONG_PATTERN],
+    ids=["wide", "many", "below", "long enum", "many enums", "ambiguous", "spread", "nested", "long pattern"],
 )
 def test_a_schema_bomb_is_refused_wherever_it_stands(bomb):
     form = {"type": "json_schema", "json_schema": {"name": "a", "schema": bomb}}
@@ -96,7 +101,7 @@ def test_what_can_keep_an_engine_busy_for_ever_is_refused(field, value):
     "fields",
     [{"logprobs": True, "top_logprobs": 20}, {"logprobs": False}, {"stop": "x"}, {"stop": ["a", "b"]}, {"repeat_last_n": -1},
      {"logit_bias": {"5": -100}}, {"response_format": "text"}, {"tools": None}, {"grammar": None},
-     {"json_schema": {"pattern": "^[A-Z]{2}-[0-9]{4}(-x)?(a|b|c|d|e|f|g|h|i)$"}}, {"json_schema": {"properties": {"pattern": {"type": "string"}}}}],
+     *({"json_schema": {"pattern": pattern}} for pattern in PATTERNS), {"json_schema": {"properties": {"pattern": {"type": "string"}}}}],
 )  # fmt: skip
 def test_what_people_ask_for_passes(fields):
     asking.parse_chat(json.dumps({"model": "m", "messages": HELLO} | fields).encode())
