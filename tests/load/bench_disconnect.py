@@ -52,7 +52,9 @@ async def test_how_fast_a_client_that_leaves_ends_its_engines_work() -> None:
             writer.transport.abort() if number % 4 < 2 else writer.close()
             took.append((await rid.get() - left) * 1000)
     took.sort()
-    found = {"times": TIMES} | {f"p{share}_ms": took[TIMES * share // 100] for share in (50, 90, 99)} | {"max_ms": took[-1]}
+    found = (
+        {"times": TIMES} | {f"p{share}_ms": took[TIMES * share // 100] for share in (50, 90, 99)} | {"max_ms": took[-1]}
+    )
     OUT.parent.mkdir(exist_ok=True)
     OUT.write_text(json.dumps(found, indent=2) + "\n")
     print(json.dumps({name: round(value, 2) for name, value in found.items()}))
