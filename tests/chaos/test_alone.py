@@ -8,6 +8,7 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import openai
@@ -39,7 +40,7 @@ def test_with_all_else_dead_requests_go_on_and_keys_and_limits_are_checked(victi
         gyre.deployments.wait_ready("rented", timeout=60)
         limited = gyre.keys.create("VIEWER", "limited", requests_per_minute=3).secret
         with client(victim, gyre.keys.create("VIEWER", "app").secret) as app, client(victim, limited) as few:
-            ids = {until(lambda each=each: asked_once(each), "its key is known", 30) for each in (app, few)}
+            ids = {until(partial(asked_once, each), "its key is known", 30) for each in (app, few)}
             supervisor = killed(victim)
             try:
                 ids |= {ask(app) for _ in range(COUNT)} | {ask(few) for _ in range(2)}  # the first time, each of them

@@ -244,8 +244,8 @@ class ControlServer:
         if request.path == "/status":
             said = json.loads(request.body)
             told = WorkerStatus(said["pid"], 0, {}, **_counts(said["told"]))
-            status = WorkerStatus(**said | _counts(said) | {"told": told})
-            reply.send(200, json.dumps({"end": not self._on_status(status)}).encode())
+            goes_on = self._on_status(WorkerStatus(**said | _counts(said) | {"told": told}))
+            reply.send(200, json.dumps({"end": not goes_on}).encode())
             return
         if request.path == "/wake":
             await self._on_wake(request.body.decode())
