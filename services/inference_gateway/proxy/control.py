@@ -56,7 +56,8 @@ class SpansCall:
 class WorkerStatus:
     """What a worker says of itself: the revision of its routes, and of each target the requests running on it and what
     came of those before, since the worker began; how long those waited for a place that had to; of each target that
-    sleeps, the requests that wait for it; and the prompts that it sent to rented engines.
+    sleeps, the requests that wait for it; and the prompts that it sent to rented engines. `alone`: its parent is gone;
+    `told`: the counts that a control plane has heard already, be it an earlier one.
     """
 
     pid: int
@@ -66,6 +67,8 @@ class WorkerStatus:
     waits: Mapping[str, Outcomes] = field(default_factory=dict)
     held: Mapping[str, int] = field(default_factory=dict)
     sent_out: Counter[sent_out.Place] = field(default_factory=Counter)
+    alone: bool = False
+    told: WorkerStatus | None = None
 
 
 # Returns status and JSON of the answer. May raise ApiError.
@@ -195,8 +198,8 @@ class _PassedOn:
 
 
 class ControlServer:
-    """The control plane's end: `on_feedback` and `on_spans` decide, `knows_key` answers, `on_status` listens, `on_stored`
-    keeps, `on_wake` wakes, `on_adapter` loads."""
+    """The control plane's end: `on_feedback` and `on_spans` decide, `knows_key` answers, `on_status` listens and
+    says whether that worker goes on, `on_stored` keeps, `on_wake` wakes, `on_adapter` loads."""
 
     def __init__(
         self,
@@ -205,7 +208,7 @@ class ControlServer:
         on_feedback: FeedbackSink,
         on_spans: SpansSink,
         knows_key: KeyQuestion,
-        on_status: Callable[[WorkerStatus], None],
+        on_status: Callable[[WorkerStatus], bool],
         on_stored: StoredSink,
         on_wake: WakeCall = nobody_sleeps,
         on_adapter: AdapterCall = no_adapters,
@@ -240,9 +243,9 @@ class ControlServer:
     async def handle(self, request: Request, reply: Reply) -> None:
         if request.path == "/status":
             said = json.loads(request.body)
-            counts: dict[str, Any] = {name: from_json(said[name]) for name in ("outcomes", "waits")}
-            self._on_status(WorkerStatus(**said | counts | {"sent_out": sent_out.from_json(said["sent_out"])}))
-            reply.send(200, b"{}")
+            told = WorkerStatus(said["pid"], 0, {}, **_counts(said["told"]))
+            goes_on = self._on_status(WorkerStatus(**said | _counts(said) | {"told": told}))
+            reply.send(200, json.dumps({"end": not goes_on}).encode())
             return
         if request.path == "/wake":
             await self._on_wake(request.body.decode())
@@ -265,6 +268,11 @@ class ControlServer:
             said = _envelope(request, "project", "api_key", "role")
             status, answer = await self._on_feedback(FeedbackCall(**said, body=request.body))
         reply.send(status, json.dumps(answer).encode())
+
+
+def _counts(said: Mapping[str, Any]) -> dict[str, Any]:
+    counts: dict[str, Any] = {name: from_json(said[name]) for name in ("outcomes", "waits") if name in said}
+    return counts | ({"sent_out": sent_out.from_json(said["sent_out"])} if "sent_out" in said else {})
 
 
 def _adapter(body: bytes) -> tuple[str, str]:

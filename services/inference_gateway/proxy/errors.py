@@ -18,9 +18,10 @@ RATE_LIMIT = "rate_limit_error"
 SERVER = "server_error"
 NO_RETRY = {"x-should-retry": "false"}  # OpenAI's clients heed it
 
-# llama.cpp answers 500 to both, though the client caused them: a chat with an embedding model, and a text for
-# embedding that is longer than its batch.
+# llama.cpp answers 500 to these, though the client caused them: a chat with an embedding model, an image or a sound for
+# a model that reads only text, and a text for embedding that is longer than its batch.
 NO_CHAT = "does not support logits"
+NO_IMAGES = "input is not supported"
 TOO_LONG = "is too large to process"
 
 
@@ -243,7 +244,7 @@ def not_supported(detail: str) -> ApiError:
     said = f" It says: {detail[:300]}" if detail else ""
     message = (
         f"The model behind this deployment cannot do this.{said} Name a deployment that can: an embedding model for "
-        "/v1/embeddings, a chat model for all else."
+        "/v1/embeddings, one that sees for images, a chat model for all else."
     )
     return bad_request("not_supported_by_model", message, "model")
 
@@ -293,7 +294,7 @@ def from_upstream(status: int, body: bytes) -> ApiError:
         return upstream_misconfigured("it refused the gateway's credentials (upstream_key_ref)")
     if status == 404:
         return upstream_misconfigured(f"it knows no such path or model ({message[:300] or 'no details'})")
-    if status == 501 or NO_CHAT in message:
+    if status == 501 or NO_CHAT in message or NO_IMAGES in message:
         return not_supported(message)
     if TOO_LONG in message:
         return bad_request("context_length_exceeded", message, "input")

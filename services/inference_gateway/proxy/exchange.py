@@ -278,12 +278,14 @@ class Exchange:
         )
         if is_down:
             self.gateway.router.failed(target)
-        if is_down or isinstance(error, Garbage | TooSlow) or (isinstance(error, Refusal) and error.status >= 500):
+        refused = errors.from_upstream(error.status, error.body) if isinstance(error, Refusal) else None
+        is_broken = isinstance(error, Refusal) and error.status >= 500 and refused is not None and refused.status >= 500
+        if is_down or is_broken or isinstance(error, Garbage | TooSlow):
             self.gateway.router.erred(target)
         if is_down and target.state is TargetState.UNHEALTHY:  # nobody said that it answers
             return errors.not_ready(self.asking.model), True
-        if isinstance(error, Refusal):
-            return errors.from_upstream(error.status, error.body), is_down or error.status == 429
+        if refused is not None and isinstance(error, Refusal):
+            return refused, is_down or error.status == 429
         if isinstance(error, TooSlow):
             return errors.upstream_timeout(error.detail), False
         if isinstance(error, Busy):

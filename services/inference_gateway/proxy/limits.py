@@ -24,6 +24,7 @@ BYTES_PER_TOKEN = 4  # of an English text; the engine's own count replaces it in
 MOST_TOKENS = 10**9
 NOTE_SECONDS = 0.1
 TENTH_NS = SECOND_NS // 10
+LENGTHS = ("max_completion_tokens", "max_tokens", "n_predict")
 WHO = ("This key", "The project of this key")
 REQUEST_HEADERS = ("x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests")
 TOKEN_HEADERS = ("x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens")
@@ -167,7 +168,7 @@ def estimate(ask: Asking, deployment: Deployment, assumed: int) -> tuple[int, in
     """Tokens of the prompt and of the answer, and the most that both may cost on any target that may answer."""
     fields = ask.fields
     prompt = len(ask.raw) // BYTES_PER_TOKEN + 1
-    length = _positive(fields.get("max_completion_tokens")) or _positive(fields.get("max_tokens")) or assumed
+    length = max(_positive(fields.get(name)) for name in LENGTHS) or assumed  # engines differ in which one they heed
     choices = max(_positive(fields.get("n")), _positive(fields.get("best_of")), 1)
     answer = 0 if ask.operation == EMBEDDINGS else min(length * choices, MOST_TOKENS)
     price = deployment.fallback_input_price * prompt + deployment.fallback_output_price * answer

@@ -8,7 +8,8 @@
     await pool.stop()           # drains
 
 The listening sockets (one a worker, SO_REUSEPORT) are the parent's: while a worker is started anew, its new
-connections wait in the backlog and are not refused.
+connections wait in the backlog and are not refused. Workers outlive a parent that is killed. Its successor
+gets their sockets from them, starts its own workers on these, and then has the others drain.
 """
 
 from __future__ import annotations
@@ -18,9 +19,7 @@ import logging
 import os
 import shutil
 import signal
-import socket
 import sys
-import tempfile
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
@@ -32,7 +31,7 @@ from prometheus_client import CollectorRegistry, Metric
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.registry import Collector
 
-from services.inference_gateway.proxy import compiling
+from services.inference_gateway.proxy import compiling, home
 from services.inference_gateway.proxy.control import (
     AdapterCall,
     ControlServer,
@@ -45,22 +44,18 @@ from services.inference_gateway.proxy.control import (
     nobody_sleeps,
 )
 from services.inference_gateway.proxy.outcomes import Outcomes
-from services.inference_gateway.proxy.records import NEW
 from services.inference_gateway.proxy.sent_out import Place
-from services.inference_gateway.proxy.server import BACKLOG, bind
-from services.inference_gateway.proxy.settings import SCRATCH, Paths, ProxySettings
+from services.inference_gateway.proxy.settings import Paths, ProxySettings
 from services.inference_gateway.proxy.shipper import Record, Shipper
 from services.inference_gateway.proxy.stored import StoredSink
 from services.inference_gateway.proxy.usage import Store, UsageShipper
 
 log = logging.getLogger(__name__)
 START_SECONDS = 30.0
-PORT_SECONDS = 3.0
-HALF_SEGMENT_SECONDS = 3600.0
 FIRST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 5.0
 HEALTHY_SECONDS = 60.0
-LONGEST_SOCKET_PATH = 100
+SILENCE_SECONDS = 5.0
 
 
 class ProxyPool:
@@ -90,13 +85,17 @@ class ProxyPool:
         self._port = port
         registry = registry or CollectorRegistry()
         registry.register(ProxyMetrics(paths.metrics))
-        self._control_path = _socket_path(paths.control)
+        self._control_path = home.socket_path(paths.control)
         self._control = ControlServer(
             self._control_path, settings, on_feedback, on_spans, knows_key, self._heard, on_stored, on_wake, on_adapter
         )
         self._shipper = Shipper(paths.spool, paths.dead, record, settings, registry)
         self._usage_shipper = UsageShipper(paths.usage, store_usage)
         self._statuses: dict[int, WorkerStatus] = {}
+        self._left: dict[int, WorkerStatus] = {}  # of workers that a killed parent left
+        self._left_spoke: dict[int, float] = {}
+        self._held = -1
+        self._is_up = False
         self.outcomes: defaultdict[str, Outcomes] = defaultdict(Outcomes)  # by target, of all workers there were
         self.waits: defaultdict[str, Outcomes] = defaultdict(Outcomes)  # of those that waited for a place
         self.sent_out: Counter[Place] = Counter()  # of all workers there were
@@ -108,9 +107,17 @@ class ProxyPool:
     async def start(self) -> None:
         """Raises: OSError if the port is taken; TimeoutError if the workers do not come up."""
         self._paths.create()
-        _clean_up(self._paths)
-        self._sockets = await _listen(self._host, self._port, self._settings.workers)
+        self._held = home.hold(self._paths.held)
+        home.clean_up(self._paths)
         await self._control.start()
+        try:
+            self._sockets = await home.listen(
+                self._host, self._port, self._settings.workers, home.heir_of(self._control_path)
+            )
+        except OSError:
+            await self._control.stop()
+            self._let_go()
+            raise
         self._tasks = [asyncio.create_task(self._keep_running(slot)) for slot in range(self._settings.workers)]
         self._tasks += [asyncio.create_task(self._shipper.run()), asyncio.create_task(self._usage_shipper.run())]
         try:
@@ -119,6 +126,7 @@ class ProxyPool:
         except TimeoutError:
             await self.stop()
             raise
+        self._is_up = True
         log.info("the OpenAI endpoint is up", extra={"port": self._port, "workers": self.pids})
 
     async def stop(self) -> None:
@@ -141,8 +149,10 @@ class ProxyPool:
         await self._control.stop()
         for sock in self._sockets:
             sock.close()
+        self._let_go()
         if self._control_path != self._paths.control:
             shutil.rmtree(self._control_path.parent, ignore_errors=True)
+            self._paths.control.unlink(missing_ok=True)
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -157,16 +167,16 @@ class ProxyPool:
 
     def in_flight(self, target: str) -> int:
         """Requests running on `target`, as the workers last said (at most `status_seconds` ago)."""
-        return sum(status.in_flight.get(target, 0) for status in self._statuses.values())
+        return sum(status.in_flight.get(target, 0) for status in self._all())
 
     def held(self, target: str) -> int:
         """Requests that wait for `target` to be awake."""
-        return sum(status.held.get(target, 0) for status in self._statuses.values())
+        return sum(status.held.get(target, 0) for status in self._all())
 
     def drained(self, target: str, revision: int) -> bool:
         """True once every worker goes by snapshot `revision` or a newer one and nothing runs on `target` any more: an
         engine may be stopped then without cutting an answer."""
-        statuses = [self._statuses.get(pid) for pid in self.pids]
+        statuses = [*(self._statuses.get(pid) for pid in self.pids), *self._of_left()]
         return bool(statuses) and all(
             status is not None and status.revision >= revision and not status.in_flight.get(target)
             for status in statuses
@@ -189,14 +199,34 @@ class ProxyPool:
             self._news.clear()
             await self._news.wait()
 
-    def _heard(self, status: WorkerStatus) -> None:
-        if status.pid in self.pids:
-            before = self._statuses.get(status.pid)
-            _add_news(self.outcomes, status.outcomes, before.outcomes if before else {})
-            _add_news(self.waits, status.waits, before.waits if before else {})
-            self.sent_out += status.sent_out - (before.sent_out if before else Counter())
-            self._statuses[status.pid] = status
-            self._news.set()
+    def _heard(self, status: WorkerStatus) -> bool:
+        """Whether that worker shall go on."""
+        is_ours = status.pid in self.pids
+        if not is_ours and not status.alone:
+            return True
+        known = self._statuses if is_ours else self._left
+        before = known.get(status.pid) or status.told
+        _add_news(self.outcomes, status.outcomes, before.outcomes if before else {})
+        _add_news(self.waits, status.waits, before.waits if before else {})
+        self.sent_out += status.sent_out - (before.sent_out if before else Counter())
+        known[status.pid] = status
+        if not is_ours:
+            self._left_spoke[status.pid] = time.monotonic()
+        self._news.set()
+        return is_ours or not self._is_up
+
+    def _all(self) -> list[WorkerStatus]:
+        return [*self._statuses.values(), *self._of_left()]
+
+    def _of_left(self) -> list[WorkerStatus]:
+        """Workers of an earlier parent that still end what they began. Who says nothing any more is gone."""
+        now = time.monotonic()
+        return [each for pid, each in self._left.items() if now - self._left_spoke[pid] < SILENCE_SECONDS]
+
+    def _let_go(self) -> None:
+        if self._held >= 0:
+            os.close(self._held)
+            self._held = -1
 
     async def _keep_running(self, slot: int) -> None:
         """A worker that dies is started anew, after a pause that doubles while it dies young."""
@@ -236,7 +266,7 @@ class ProxyPool:
             }
         )
         return await asyncio.create_subprocess_exec(
-            *command, stdin=asyncio.subprocess.PIPE, pass_fds=[descriptor], env=environment
+            *command, stdin=asyncio.subprocess.PIPE, pass_fds=[descriptor], env=environment, start_new_session=True
         )
 
     def _buried(self, pid: int) -> None:
@@ -270,43 +300,3 @@ class ProxyMetrics(Collector):
 
     def describe(self) -> Iterable[Metric]:
         return []
-
-
-async def _listen(host: str, port: int, count: int) -> list[socket.socket]:
-    """The first is bound without SO_REUSEPORT for a moment, so that a port of somebody else is noticed, not shared.
-
-    Tried for some seconds: after a hard death of the control plane its last worker lets go of the port in a moment.
-    """
-    deadline = time.monotonic() + PORT_SECONDS
-    while True:
-        try:
-            bind(host, port, reuse_port=False).close()
-            sockets = [bind(host, port, reuse_port=True) for _ in range(count)]
-            break
-        except OSError:
-            if time.monotonic() > deadline:
-                raise
-            await asyncio.sleep(0.1)
-    for sock in sockets:
-        sock.listen(BACKLOG)
-    return sockets
-
-
-def _clean_up(paths: Paths) -> None:
-    """What workers of an earlier life left behind: their counts, uploads, scratch, and segments that they did not finish."""
-    for old in paths.metrics.glob("*.db"):
-        old.unlink(missing_ok=True)
-    for upload in paths.uploads.glob("*"):
-        upload.unlink(missing_ok=True)
-    for scratch in paths.folder.glob(SCRATCH + "*"):
-        shutil.rmtree(scratch, ignore_errors=True)
-    for half in paths.spool.glob(f"*{NEW}"):
-        if time.time() - half.stat().st_mtime > HALF_SEGMENT_SECONDS:
-            half.unlink(missing_ok=True)
-
-
-def _socket_path(wanted: Path) -> Path:
-    """A Unix socket's path may have 107 bytes: where the home is deeper, the socket lies in a private folder apart."""
-    if len(str(wanted).encode()) <= LONGEST_SOCKET_PATH:
-        return wanted
-    return Path(tempfile.mkdtemp(prefix="gyre-")) / wanted.name

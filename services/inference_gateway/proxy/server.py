@@ -16,6 +16,7 @@ from services.inference_gateway.proxy.wire import Request
 
 log = logging.getLogger(__name__)
 BACKLOG = 2048
+QUIET_SECONDS = 0.2
 
 
 class Handler(Protocol):
@@ -55,6 +56,8 @@ class Server:
         self.draining = True
         if self._listener is not None:
             self._listener.close()
+        if self.connections:  # who just came, or asks just now, has its request under way
+            await asyncio.sleep(min(seconds, QUIET_SECONDS))
         for connection in list(self.connections):
             connection.close_when_idle()
         try:

@@ -85,6 +85,9 @@ class ProxySettings(BaseSettings):
     session_seconds: float = Field(3600, gt=0, description="How long a session (x-session-id) may be quiet and go on.")
 
     drain_seconds: float = Field(30, ge=0, description="What running answers get when a worker is stopped.")
+    alone_seconds: float = Field(
+        86_400, ge=0, description="How long a worker whose control plane died serves on, if no new one takes over."
+    )
     snapshot_poll_seconds: float = Field(0.1, gt=0, description="How often the snapshot file is looked at.")
     status_seconds: float = Field(0.5, gt=0, description="How often a worker tells the control plane its load.")
 
@@ -102,6 +105,7 @@ class Paths:
         self.sessions = self.folder / "sessions"
         self.ledger = self.folder / "ledger"
         self.control = self.folder / "control.sock"
+        self.held = self.folder / "held"  # locked by the control plane that has these workers
         self.uploads = self.folder / "uploads"
         self.batches = self.folder / "batches"
 

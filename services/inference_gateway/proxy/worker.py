@@ -1,7 +1,8 @@
 """A worker's main: `python -m services.inference_gateway.proxy.worker OPTIONS`, as `processes.ProxyPool` starts it.
 
-It serves a listening socket that it inherits, follows the snapshot file, and ends when told (SIGTERM) or when its
-parent is gone (its standard input ends): either way it takes nothing new and lets running answers end first.
+It serves a listening socket that it inherits, follows the snapshot file, and ends when told (SIGTERM): it takes nothing
+new and lets running answers end first. Where its parent dies (its standard input ends) it serves on alone, by the routes,
+keys and limits that it has, until the parent's successor has workers of its own and tells it to end.
 """
 
 from __future__ import annotations
@@ -14,14 +15,16 @@ import os
 import signal
 import socket
 import sys
+import time
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import uvloop
 from gyre_kit.settings import KitSettings
 from gyre_kit.telemetry import JsonFormatter
 
+from services.inference_gateway.proxy import home
 from services.inference_gateway.proxy.control import ControlClient, ControlFailed
 from services.inference_gateway.proxy.gateway import Gateway
 from services.inference_gateway.proxy.ledger import SYNC_SECONDS, Ledger
@@ -39,6 +42,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 HOUSEKEEPING_SECONDS = 1.0
+HAND_OVER_SECONDS = 0.1
 
 
 class Worker:
@@ -46,8 +50,10 @@ class Worker:
 
     def __init__(self, settings: ProxySettings, paths: Paths, control: Path) -> None:
         self._settings = settings
+        self._paths = paths
         self._metrics = Metrics()
         self._control = ControlClient(control)
+        self._heir = home.heir_of(control)
         self._records = Spool(paths.spool, settings, lambda outcome: self._metrics.records.labels(outcome).inc())
         self._snapshots = SnapshotFile(paths.snapshot)
         self._ledger = Ledger(paths.ledger)
@@ -66,11 +72,13 @@ class Worker:
         self._usage = UsageWriter(self._gateway.usage, paths.usage, settings.usage_seconds)
         self._server = Server(self._gateway, settings)
         self._changed = asyncio.Event()
+        self._alone = False
         self.stop = asyncio.Event()
 
     async def run(self, sock: socket.socket) -> None:
         """Serves until `stop` is set, then drains and writes what is left to the spool."""
         self._look_for_snapshot()
+        self._sock = sock.dup()  # what the server has is closed with it
         await self._server.listen(sock)
         chores = (
             self._records.run,
@@ -85,6 +93,7 @@ class Worker:
         for task in tasks:
             task.add_done_callback(self._chore_ended)
         await self.stop.wait()
+        self._sock.close()
         self._gateway.draining = True
         if not await self._server.drain(self._settings.drain_seconds):
             log.warning("answers were cut off at the end of the drain time")
@@ -125,6 +134,7 @@ class Worker:
 
     async def _report(self) -> None:
         """The load, each half second and at once after new routes: a drain waits for this word."""
+        told: dict[str, Any] = {}
         while True:
             snapshot = self._gateway.snapshot
             status = {
@@ -136,8 +146,12 @@ class Worker:
                 "held": self._gateway.sleepers.held(),
                 "sent_out": self._gateway.sent_out.as_json(),
             }
+            said = status | {"alone": self._alone, "told": told}
             with suppress(ControlFailed):  # it restarts, or this worker is about to end
-                await self._control.call("/status", json.dumps(status).encode())
+                _, answer = await self._control.call("/status", json.dumps(said).encode())
+                told = {name: status[name] for name in ("outcomes", "waits", "sent_out")}
+                if json.loads(answer).get("end"):
+                    self.stop.set()
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._settings.status_seconds):
                     await self._changed.wait()
@@ -181,6 +195,13 @@ class Worker:
         await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
         while await reader.read(1024):
             pass
+        self._alone = True
+        log.warning("the control plane is gone; this worker serves on by what it knows")
+        deadline = time.monotonic() + self._settings.alone_seconds
+        while time.monotonic() < deadline and self._paths.folder.is_dir():
+            with suppress(OSError):  # nobody waits for it yet
+                home.hand_over(self._sock, self._heir)
+            await asyncio.sleep(HAND_OVER_SECONDS)
         self.stop.set()
 
 

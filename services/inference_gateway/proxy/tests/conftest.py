@@ -75,7 +75,7 @@ async def start(tmp_path: Path) -> AsyncIterator[Start]:
                 on_feedback,
                 on_spans,
                 knows_key,
-                lambda status: None,
+                lambda status: True,
                 running.store,
                 on_wake,
                 on_adapter,

@@ -15,7 +15,9 @@ import openai
 import pytest
 
 from services.inference_gateway.proxy.allowance import Account, Limits, Period
+from services.inference_gateway.proxy.asking import parse_chat
 from services.inference_gateway.proxy.ledger import Ledger
+from services.inference_gateway.proxy.limits import estimate
 from services.inference_gateway.proxy.parts import LINE_HEADER
 from services.inference_gateway.proxy.policy import Guardrails, Hook, Policy
 from services.inference_gateway.proxy.snapshot import Key, Project, Target, make_snapshot, write_snapshot
@@ -160,6 +162,16 @@ async def test_a_line_of_a_batch_is_not_billed_before_its_answer_is_kept(start, 
         client = running.client(SECRET, default_headers={LINE_HEADER: "1"})
         assert (await client.chat.completions.create(model="hotline", messages=HELLO, max_tokens=9)).choices
     assert [(each.requests, each.running, each.spent_tokens) for each in found] == [(0, 0, 0)]
+
+
+@pytest.mark.parametrize(
+    ("fields", "tokens"),
+    [({}, 1024), ({"max_tokens": 5}, 5), ({"max_completion_tokens": 1, "max_tokens": 9}, 9), ({"n_predict": 9}, 9),
+     ({"max_tokens": 1, "n_predict": 9, "n": 3}, 27), ({"max_tokens": -1}, 1024)],
+)  # fmt: skip
+def test_what_is_reserved_is_the_longest_answer_that_any_engine_may_give(fields, tokens):
+    ask = parse_chat(json.dumps({"model": "hotline", "messages": HELLO} | fields).encode())
+    assert estimate(ask, deployment(Target("t1")), 1024)[1] == tokens
 
 
 async def test_what_failed_costs_nothing():

@@ -80,9 +80,9 @@ class Home:
         write_snapshot(self.paths.snapshot, snapshot_of([deployment(*targets)], revision=revision))
         await self.pool.until_revision(revision)
 
-    def client(self) -> AsyncOpenAI:
+    def client(self, key: str = KEY) -> AsyncOpenAI:
         """Closed with the home."""
-        self.clients.append(AsyncOpenAI(base_url=f"http://127.0.0.1:{self.port}/v1", api_key=KEY, max_retries=0))
+        self.clients.append(AsyncOpenAI(base_url=f"http://127.0.0.1:{self.port}/v1", api_key=key, max_retries=0))
         return self.clients[-1]
 
     async def ask(self, **options: Any) -> Any:
@@ -291,36 +291,6 @@ async def test_a_stopped_pool_lets_answers_end_and_stores_them():
         assert [each.answer for each in home.stored] == ["ab"]
 
 
-async def test_a_worker_ends_when_its_parent_is_gone(tmp_path):
-    code = (
-        "import asyncio, sys\n"
-        "from pathlib import Path\n"
-        "from services.inference_gateway.proxy.processes import ProxyPool\n"
-        "from services.inference_gateway.proxy.settings import Paths, ProxySettings\n"
-        "async def nothing(batch): pass\n"
-        "async def main():\n"
-        "    pool = ProxyPool(ProxySettings(), Paths(Path(sys.argv[1])), '127.0.0.1', int(sys.argv[2]),"
-        " record=nothing, store_usage=nothing, on_feedback=nothing, on_spans=nothing, knows_key=nothing,"
-        " on_stored=nothing)\n"
-        "    await pool.start()\n"
-        "    print(pool.pids[0], flush=True)\n"
-        "    await asyncio.sleep(600)\n"
-        "asyncio.run(main())\n"
-    )
-    port = free_port()
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    parent = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", code, str(tmp_path), str(port),
-        stdout=asyncio.subprocess.PIPE, env=environment,
-    )  # fmt: skip
-    worker = psutil.Process(int(await parent.stdout.readline()))
-    parent.kill()
-    await parent.wait()
-    async with Home(tmp_path, port=port).pool:  # which can take the port over at once
-        pass
-    await eventually(lambda: not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE)
-
-
 async def test_a_port_of_somebody_else_is_noticed(home):
     with pytest.raises(OSError, match="in use"):
         await ProxyPool(
@@ -328,6 +298,12 @@ async def test_a_port_of_somebody_else_is_noticed(home):
             record=home.record, store_usage=home.store_usage, on_feedback=home.on_feedback,
             on_spans=home.on_feedback, knows_key=nobody, on_stored=stores_nothing,
         ).start()  # fmt: skip
+
+
+async def test_two_control_planes_do_not_share_one_home(home):
+    with pytest.raises(OSError, match="another control plane"):
+        await Home(home.paths.folder.parent).pool.start()
+    await home.route()  # and the first has its control socket still
 
 
 async def test_a_home_too_deep_for_a_socket_works(tmp_path):
