@@ -25,7 +25,13 @@ MAX_LOGPROBS = 128  # OpenAI: 20; each is text in the answer, and llama.cpp give
 MAX_LAST_TOKENS = 65_536  # looked back on by a sampler: 2^31 make llama.cpp take two gigabytes, or all there are
 LISTS = {"stop": 128, "logit_bias": 1024, "samplers": 64, "dry_sequence_breakers": 8}
 QUANTIFIER = re.compile(r"[*+]|\{(\d+)(,?)(\d*)\}")
+CHOICES, PROBABILITIES, LAST_TOKENS = (
+    ("n", "best_of"),
+    ("top_logprobs", "n_probs"),
+    ("repeat_last_n", "dry_penalty_last_n"),
+)
 SCHEMAS = ("response_format", "json_schema", "tools", "functions", "guided_json", "structured_outputs")
+BOUNDED = frozenset((*CHOICES, *PROBABILITIES, *LAST_TOKENS, *LISTS, *SCHEMAS, "logprobs", "grammar"))
 
 
 def check_depth(raw: bytes, fields: dict[str, Any]) -> None:
@@ -42,13 +48,15 @@ def check_depth(raw: bytes, fields: dict[str, Any]) -> None:
 
 def check(fields: dict[str, Any]) -> None:
     """Raises: ApiError 400 that names the field."""
-    for name in ("n", "best_of"):
+    if BOUNDED.isdisjoint(fields):  # most ask for nothing of the kind
+        return
+    for name in CHOICES:
         _check_number(fields, name, 1, MAX_CHOICES)
-    for name in ("top_logprobs", "n_probs"):
+    for name in PROBABILITIES:
         _check_number(fields, name, 0, MAX_LOGPROBS)
     if fields.get("logprobs") is not None and not isinstance(fields["logprobs"], bool):
         _check_number(fields, "logprobs", 0, MAX_LOGPROBS)
-    for name in ("repeat_last_n", "dry_penalty_last_n"):
+    for name in LAST_TOKENS:
         _check_number(fields, name, -1, MAX_LAST_TOKENS)
     for name, most in LISTS.items():
         given = fields.get(name)
