@@ -13,7 +13,7 @@ from services.inference_gateway.batch_run import answer_batches
 from services.inference_gateway.batch_steps import advance_batches
 from services.inference_gateway.events import HANDLERS
 from services.inference_gateway.experiment_api import ExperimentApi
-from services.inference_gateway.experiment_reconcile import follow_experiments, note_sent_out
+from services.inference_gateway.experiment_reconcile import follow_experiments, note_counts
 from services.inference_gateway.front import serving_openai
 from services.inference_gateway.policy_api import PromptApi, TrafficPolicyApi
 from services.inference_gateway.reconcile import (
@@ -57,7 +57,7 @@ app = App(
         Reconciler(attach_upstream, every=2.0),
         Reconciler(forget_stopped_replicas, every=3600.0),
         Reconciler(follow_experiments, every=1.0),
-        Reconciler(note_sent_out, every=2.0),
+        Reconciler(note_counts, every=2.0),
         Reconciler(forget_old, every=60.0),
         Reconciler(advance_batches, every=1.0),
         Reconciler(answer_batches, every=1.0),

@@ -493,6 +493,17 @@ class TrafficPolicy(Table, Resource, table=True):
     cache: dict[str, Any] = Field(default_factory=dict, sa_type=sa.JSON)
 
 
+class Finding(Table, table=True):
+    """How often a guardrail found something, or the exact cache did something, in one hour."""
+
+    project: str = Field(primary_key=True)
+    hour: datetime = Field(primary_key=True, sa_type=DateTime(timezone=True))
+    what: str = Field(primary_key=True)
+    action: str = Field(primary_key=True)
+    count: int = Field(default=0, sa_type=sa.BigInteger)
+    last_time: datetime = Field(sa_type=DateTime(timezone=True))
+
+
 class Prompt(Table, Resource, table=True):
     """Its name is `projects/{project}/prompts/{slug}`. `history`: moves of labels as the proto has them, newest first,
     times in ISO 8601."""

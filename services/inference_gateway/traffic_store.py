@@ -13,6 +13,7 @@ from gyre_kit.names import project_of
 from sqlalchemy.dialects.postgresql import insert
 
 from services.inference_gateway.models import Completion, Experiment, ExperimentState, SentOut, ShadowPair, Target
+from services.inference_gateway.proxy.tally import Place
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,7 @@ async def forget(session: Session, deployment: str) -> None:
     await session.execute(sa.delete(ShadowPair).where(ShadowPair.shadow.startswith(f"{deployment}/shadows/")))
 
 
-async def add_sent_out(session: Session, new: Mapping[tuple[str, str, str], int]) -> None:
+async def add_sent_out(session: Session, new: Mapping[Place, int]) -> None:
     now = session.clock.now()
     for (project, upstream, region), count in sorted(new.items()):
         row = {"project": project, "upstream": upstream, "region": region, "prompt_count": count, "last_time": now}

@@ -113,6 +113,22 @@ def label_(prompt: str, label: str, version: int) -> None:
     output.show_item(moved, f"{label} leads to {version}." if version else f"{label} is gone.")
 
 
+@prompts.command()
+@click.argument("prompt", shell_complete=complete("prompts"))
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+def delete(prompt: str, yes: bool) -> None:
+    """Delete a prompt with all its versions. Requests that name it are refused from then on.
+
+    Examples:
+    gyre prompts delete triage
+    """
+    if not yes:
+        click.confirm(f"Delete {prompt} with all its versions, for good?", abort=True, err=True)
+    with connect() as gyre:
+        gyre.prompts.delete(prompt)
+    click.echo(f"{prompt} is deleted.", err=True)
+
+
 @click.group(cls=GyreGroup)
 def policy() -> None:
     """Guardrails and the exact cache of a project. All of it is off until somebody turns it on."""

@@ -51,6 +51,10 @@ class Prompts(Collection[Prompt]):
         request = SetPromptLabelRequest(label=label, version=version, etag=etag)
         return self._post(Prompt, self.name(name), request, "setLabel")
 
+    def delete(self, name: str, etag: str = "") -> None:
+        """With all its versions, for good."""
+        self._delete(self.name(name), etag)
+
 
 class TrafficPolicies(Collection[TrafficPolicy]):
     """Guardrails and the exact cache: each project has one."""

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from services.inference_gateway.proxy import errors, sent_out, stored, wire
+from services.inference_gateway.proxy import errors, stored, tally, wire
 from services.inference_gateway.proxy.outcomes import Outcomes, from_json
 from services.inference_gateway.proxy.reply import Reply
 from services.inference_gateway.proxy.server import Server
@@ -56,7 +56,8 @@ class SpansCall:
 class WorkerStatus:
     """What a worker says of itself: the revision of its routes, and of each target the requests running on it and what
     came of those before, since the worker began; how long those waited for a place that had to; of each target that
-    sleeps, the requests that wait for it; and the prompts that it sent to rented engines.
+    sleeps, the requests that wait for it; the prompts that it sent to rented engines; and what guardrails and the exact
+    cache did.
     """
 
     pid: int
@@ -65,7 +66,8 @@ class WorkerStatus:
     outcomes: Mapping[str, Outcomes] = field(default_factory=dict)
     waits: Mapping[str, Outcomes] = field(default_factory=dict)
     held: Mapping[str, int] = field(default_factory=dict)
-    sent_out: Counter[sent_out.Place] = field(default_factory=Counter)
+    sent_out: Counter[tally.Place] = field(default_factory=Counter)
+    found: Counter[tally.Place] = field(default_factory=Counter)
 
 
 # Returns status and JSON of the answer. May raise ApiError.
@@ -241,7 +243,8 @@ class ControlServer:
         if request.path == "/status":
             said = json.loads(request.body)
             counts: dict[str, Any] = {name: from_json(said[name]) for name in ("outcomes", "waits")}
-            self._on_status(WorkerStatus(**said | counts | {"sent_out": sent_out.from_json(said["sent_out"])}))
+            counts |= {name: tally.from_json(said[name]) for name in ("sent_out", "found")}
+            self._on_status(WorkerStatus(**said | counts))
             reply.send(200, b"{}")
             return
         if request.path == "/wake":

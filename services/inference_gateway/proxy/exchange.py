@@ -240,7 +240,7 @@ class Exchange:
     async def _ask_by(self, target: Target, pool: Pool, base_path: str, fresh: bool) -> None:
         connection = await pool.acquire(fresh)
         if target.sent_to:
-            self.gateway.sent_out.count(self.deployment.project, target)
+            self.gateway.sent_out.count_prompt(self.deployment.project, target)
         attempt = self._attempt = Attempt(self, connection)
         used_before = connection.requests > 0
         try:

@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 from prometheus_client import Counter as Metric
 
 from services.inference_gateway.proxy.snapshot import Target
+from services.inference_gateway.proxy.tally import Tally
 
-Place = tuple[str, str, str]  # project, host of the engine, region
 
-
-class SentOut:
-    """One worker's count; it is told with the worker's status."""
+class SentOut(Tally):
+    """By project, host of the engine and region."""
 
     def __init__(self, metric: Metric) -> None:
+        super().__init__()
         self._metric = metric
-        self._counts: Counter[Place] = Counter()
 
-    def count(self, project: str, target: Target) -> None:
+    def count_prompt(self, project: str, target: Target) -> None:
         place = (project, target.sent_to, target.region)
-        self._counts[place] += 1
+        self.count(*place)
         self._metric.labels(*place).inc()
-
-    def as_json(self) -> list[list[str | int]]:
-        return [[*place, count] for place, count in self._counts.items()]
-
-
-def from_json(given: list[tuple[str, str, str, int]]) -> Counter[Place]:
-    return Counter({(project, upstream, region): count for project, upstream, region, count in given})

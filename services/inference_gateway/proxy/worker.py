@@ -135,6 +135,7 @@ class Worker:
                 "waits": self._gateway.turns.waits.as_json(),
                 "held": self._gateway.sleepers.held(),
                 "sent_out": self._gateway.sent_out.as_json(),
+                "found": self._gateway.found.as_json(),
             }
             with suppress(ControlFailed):  # it restarts, or this worker is about to end
                 await self._control.call("/status", json.dumps(status).encode())

@@ -1307,6 +1307,19 @@ export interface AnswerCache {
   billed: boolean;
 }
 
+export interface TrafficFindings {
+  name: string;
+  start_time?: string | null;
+  findings: TrafficFinding[];
+}
+
+export interface TrafficFinding {
+  what: string;
+  action: string;
+  count: string;
+  last_time?: string | null;
+}
+
 export interface UsageReport {
   name: string;
   start_time?: string | null;
