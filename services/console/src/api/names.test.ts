@@ -19,6 +19,7 @@ test("people call things by short names", () => {
   );
   expect(variantLabel("q6-k-m-1")).toBe("Q6_K · m v1");
   expect(shortName("projects/p/models/hotline/aliases/production")).toBe("hotline@production");
+  expect(shortName("projects/p/prompts/triage/versions/2")).toBe("triage v2");
   expect(shortName("")).toBe("");
 });
 
@@ -26,6 +27,7 @@ test("a resource leads to its page, if it has one", () => {
   expect(pagePath("projects/p/models/hotline/versions/3/variants/hf")).toBe("/p/p/models/hotline?version=3");
   expect(pagePath("projects/p/runs/01A")).toBe("/p/p/runs/01A");
   expect(pagePath("projects/p/deployments/hotline")).toBe("/p/p/deployments?open=hotline");
+  expect(pagePath("projects/p/prompts/triage/versions/2")).toBe("/p/p/prompts/triage?version=2");
   expect(pagePath("nodes/local")).toBeUndefined();
 });
 

@@ -15,7 +15,7 @@ export function partOf(name: string, collection: string): string {
 /** What people call it: `hotline v3`, `hotline v3 q8-0`, `hotline@production`, or the last part. */
 export function shortName(name: string): string {
   const parts = name.split("/");
-  const owner = partOf(name, "datasets") || partOf(name, "models");
+  const owner = partOf(name, "datasets") || partOf(name, "models") || partOf(name, "prompts");
   const version = partOf(name, "versions");
   const variant = partOf(name, "variants");
   const alias = partOf(name, "aliases");
@@ -48,7 +48,16 @@ export function pagePath(name: string): string | undefined {
   const project = partOf(name, "projects");
   const kept = partOf(name, "completions") || partOf(name, "traces");
   if (project && kept) return `/p/${project}/traces/${kept}`;
-  const pages = ["datasets", "runs", "pipelines", "models", "evaluations", "deployments", "feedback"] as const;
+  const pages = [
+    "datasets",
+    "runs",
+    "pipelines",
+    "models",
+    "evaluations",
+    "deployments",
+    "feedback",
+    "prompts",
+  ] as const;
   const collection = pages.find((page) => partOf(name, page));
   if (!project || !collection) return undefined;
   if (collection === "feedback" || collection === "deployments")

@@ -15,7 +15,18 @@ import { Projects } from "./Projects";
 import { RentOrOwn } from "./RentOrOwn";
 import { UsageChart } from "./UsageChart";
 import { UsageTable } from "./UsageTable";
-import { daysBetween, GROUPS, type Group, labelOf, MEASURES, type Measure, seriesOf, sums, toCsv } from "./usage";
+import {
+  daysBetween,
+  GROUPS,
+  type Group,
+  labelOf,
+  MEASURES,
+  type Measure,
+  seriesOf,
+  sums,
+  toCsv,
+  withUnused,
+} from "./usage";
 import "./costs.css";
 
 const PERIODS = [7, 30, 90] as const;
@@ -108,7 +119,7 @@ export function Costs() {
               label={(id) => labelOf(id, keys)}
             />
             <UsageTable
-              sums={sums(rows, group, measure)}
+              sums={group === "key" ? withUnused(sums(rows, group, measure), keys.keys()) : sums(rows, group, measure)}
               title={t(`costs.by.${group}` as PlainKey)}
               label={(id) => labelOf(id, keys)}
             />

@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import type { UsageRow } from "@/api/types";
 import { forecast } from "./forecast";
 import { MONTH_HOURS, ownStairs, reach, rentedLine } from "./staircase";
-import { daysBetween, seriesOf, sums, toCsv } from "./usage";
+import { daysBetween, seriesOf, sums, toCsv, withUnused } from "./usage";
 
 function row(day: string, deployment: string, cost: number, given: Partial<UsageRow> = {}): UsageRow {
   return {
@@ -36,6 +36,14 @@ describe("usage", () => {
     ]);
     expect(sums(ROWS, "model", "tokens")).toEqual([
       { id: "big", requests: 4, promptTokens: 40, answerTokens: 20, cost: 11 },
+    ]);
+  });
+
+  it("shows what used nothing with zeros, last", () => {
+    const shown = withUnused(sums(ROWS, "key", "cost"), ["projects/p/keys/00", "projects/p/keys/01"]);
+    expect(shown.map((sum) => [sum.id.slice(-2), sum.requests, sum.cost])).toEqual([
+      ["01", 4, 11],
+      ["00", 0, 0],
     ]);
   });
 

@@ -45,6 +45,13 @@ export function sums(rows: readonly UsageRow[], group: Group, measure: Measure):
   return [...found.values()].sort((one, other) => measured(other, measure) - measured(one, measure));
 }
 
+/** And zeros for those of `ids` that used nothing. */
+export function withUnused(used: readonly Sum[], ids: Iterable<string>): Sum[] {
+  const known = new Set(used.map((sum) => sum.id));
+  const unused = [...ids].filter((id) => !known.has(id));
+  return [...used, ...unused.map((id) => ({ id, requests: 0, promptTokens: 0, answerTokens: 0, cost: 0 }))];
+}
+
 export interface Series {
   /** Empty for all that are too small for a colour of their own. */
   id: string;
