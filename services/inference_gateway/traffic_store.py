@@ -114,6 +114,11 @@ async def experiment_page(session: Session, request: Any) -> pages.Page[Experime
     )
 
 
+async def experiment_counts(session: Session) -> dict[str, int]:
+    rows = await session.execute(sa.select(Experiment.state, sa.func.count()).group_by(Experiment.state))
+    return dict(rows.tuples().all())
+
+
 async def forget(session: Session, deployment: str) -> None:
     """For a deployment whose name is taken anew."""
     await session.execute(sa.delete(Experiment).where(Experiment.deployment == deployment))
