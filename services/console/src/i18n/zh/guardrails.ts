@@ -3,7 +3,7 @@ import type { guardrails as source } from "../en/guardrails";
 
 export const guardrails: Translation<typeof source> = {
   "guard.title": "护栏与缓存",
-  "guard.hint": "默认全部关闭。发现的内容会写入响应头和追踪，但不包含具体的值。",
+  "guard.hint": "默认全部关闭。发现的内容会写入响应头和调用链，但不包含具体的值。",
   "guard.prompt_data": "提示中的个人数据",
   "guard.answer_data": "回答中的个人数据",
   "guard.injection": "提示注入的迹象",

@@ -34,14 +34,15 @@ export function PromptPanel({ chosen, variables, onChoose, onVariables }: Props)
     >
       <div className="stack">
         <Select<string>
-          allowClear
           showSearch={{ optionFilterProp: "label" }}
           aria-label={t("playground.prompt")}
-          placeholder={t("playground.noPrompt")}
           loading={list.isPending}
-          value={chosen?.id}
+          value={chosen?.id ?? ""}
           onChange={(id) => onChoose(id ? { id, version: firstVersion(prompts, id) } : undefined)}
-          options={prompts.map((one) => ({ value: lastPart(one.name), label: one.display_name || lastPart(one.name) }))}
+          options={[
+            { value: "", label: t("playground.noPrompt") },
+            ...prompts.map((one) => ({ value: lastPart(one.name), label: one.display_name || lastPart(one.name) })),
+          ]}
         />
         {chosen && prompt && (
           <>

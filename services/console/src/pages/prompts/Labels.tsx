@@ -104,7 +104,10 @@ function History({ prompt }: { prompt: Prompt }) {
             <span className="mono">{move.label}</span>: {version(move.from_version)} → {version(move.to_version)}
           </div>
           <div className="quiet">
-            <Time value={move.time} /> · <Actor value={move.moved_by} />
+            <Time value={move.time} /> ·{" "}
+            <span translate="no">
+              <Actor value={move.moved_by} />
+            </span>
           </div>
         </div>
       ))}

@@ -1,7 +1,6 @@
 import { PlayCircleOutlined } from "@ant-design/icons";
 import { Button, Select, Skeleton } from "antd";
-import { useState } from "react";
-import { Link } from "react-router";
+import { Link, useSearchParams } from "react-router";
 import { lastPart } from "@/api/names";
 import { useGet, useProject } from "@/api/queries";
 import type { Prompt, PromptVersion } from "@/api/types";
@@ -9,6 +8,7 @@ import { useI18n } from "@/i18n";
 import { Actor } from "@/ui/Actor";
 import "@/ui/conversation.css";
 import { Facts, Panel } from "@/ui/Page";
+import { withParam } from "@/ui/Search";
 import { Trouble } from "@/ui/Trouble";
 import { Nothing, Time } from "@/ui/values";
 import { diffLines, linesOf, parametersText, piecesOf } from "./diff";
@@ -19,7 +19,10 @@ import "./prompts.css";
 export function VersionView({ prompt, version }: { prompt: Prompt; version: PromptVersion }) {
   const { t } = useI18n();
   const project = useProject();
-  const [since, setSince] = useState(0);
+  const [address, setAddress] = useSearchParams();
+  const since = Number(address.get("since")) || 0;
+  const setSince = (number: number) =>
+    setAddress((before) => withParam(before, "since", number ? String(number) : ""), { replace: true });
   const numbers = Array.from({ length: prompt.newest_version }, (_, at) => prompt.newest_version - at);
   const comparing = since !== 0 && since !== version.number;
   return (
@@ -80,7 +83,7 @@ function Content({ version }: { version: PromptVersion }) {
           // biome-ignore lint/suspicious/noArrayIndexKey: turns of a version have no other identity and never move
           <div key={index} className={`turn ${turn.role}`}>
             <span className="turn-role">{word("chatRole", turn.role)}</span>
-            <div className="turn-text">
+            <div className="turn-text" translate="no">
               <Template text={turn.content} />
             </div>
           </div>
@@ -89,7 +92,9 @@ function Content({ version }: { version: PromptVersion }) {
       {parameters && (
         <div className="stack-s">
           <span className="quiet">{t("prompts.parameters")}</span>
-          <pre className="prompt-parameters">{parameters}</pre>
+          <pre className="prompt-parameters" translate="no">
+            {parameters}
+          </pre>
         </div>
       )}
     </div>
@@ -132,7 +137,7 @@ function Changes({ prompt, since, version }: { prompt: Prompt; since: number; ve
   if (lines.every((line) => line.kind === "same")) return <p className="quiet">{t("prompts.same", { n: since })}</p>;
   const sign = { same: "", added: "+", removed: "−" };
   return (
-    <div className="prompt-diff" role="group" aria-label={t("prompts.since", { n: since })}>
+    <div className="prompt-diff" translate="no" role="group" aria-label={t("prompts.since", { n: since })}>
       {lines.map((line, at) => (
         // biome-ignore lint/suspicious/noArrayIndexKey: lines are known by their place
         <div key={at} className={line.kind}>
