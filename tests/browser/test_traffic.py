@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 from gyre_sdk.client import Gyre
+from gyre_sdk.errors import GyreError
 from gyre_sdk.resources.serving import target
 from playwright.sync_api import Browser, Locator, Page, expect
 
@@ -159,8 +160,8 @@ def test_guardrails_ask_before_they_change_and_show_what_they_found(page: Page, 
 def _is_refused(gyre: Gyre) -> bool:
     try:
         _ask(gyre, f"Write to {EMAIL}.")
-    except Exception as error:
-        return "guardrail" in str(error).lower() or "personal data" in str(error)
+    except GyreError as error:
+        return error.reason == "GUARDRAIL_REFUSED"
     return False
 
 
@@ -236,7 +237,7 @@ def _answers(gyre: Gyre, text: str) -> bool:
     """A key is known to the gateway a moment after it was made."""
     try:
         _ask(gyre, text)
-    except Exception:
+    except GyreError:
         return False
     return True
 

@@ -8,8 +8,9 @@ from typing import Any
 
 from gyre.inference_gateway.v1.prompt_pb2 import Prompt, PromptTurn, PromptVersion
 from gyre.inference_gateway.v1.prompt_service_pb2 import CreatePromptVersionRequest, SetPromptLabelRequest
-from gyre.inference_gateway.v1.traffic_policy_pb2 import TrafficPolicy
+from gyre.inference_gateway.v1.traffic_policy_pb2 import TrafficFindings, TrafficPolicy
 
+from gyre_sdk import messages
 from gyre_sdk.collection import Collection
 
 
@@ -63,6 +64,11 @@ class TrafficPolicies(Collection[TrafficPolicy]):
 
     def of_project(self) -> TrafficPolicy:
         return self._get(TrafficPolicy, f"{self.parent}/traffic-policy")
+
+    def findings(self, since: str = "") -> TrafficFindings:
+        """What guardrails found and what the cache did since `since` (RFC 3339), or in the last 24 hours."""
+        path = f"/{self.parent}/traffic-policy/findings"
+        return messages.parse(TrafficFindings, self._transport.call("GET", path, query={"start_time": since or None}))
 
     def update(self, **changes: Any) -> TrafficPolicy:
         """`changes`: prompt_data, answer_data, injection, hook, cache (as JSON has them)."""

@@ -62,7 +62,7 @@ function Settings({ policy, path }: { policy: Policy; path: string }) {
   const select = (field: Field) => (
     <Select
       aria-label={t(`guard.${field}`)}
-      style={{ minWidth: 160 }}
+      style={{ width: "100%" }}
       disabled={!isAdmin}
       loading={change.isPending}
       value={policy[field] as string}
@@ -71,7 +71,7 @@ function Settings({ policy, path }: { policy: Policy; path: string }) {
     />
   );
   const edit = (what: "hook" | "cache", said: string, isOn: boolean, off: Partial<Policy>) => (
-    <div className="row wrap">
+    <div className="row wrap" style={{ justifyContent: "flex-end" }}>
       <span className="grow">{said}</span>
       {isAdmin && (
         <>

@@ -7,7 +7,7 @@ import { colours, frame } from "./chart";
 import type { Measure, Series } from "./usage";
 
 const HEIGHT = 300;
-const EMPTY_MAX: Record<Measure, number> = { cost: 1_000_000, tokens: 100, requests: 4 };
+const EMPTY_MAX: Record<Measure, number> = { cost: 800_000, tokens: 100, requests: 4 };
 
 /** What was used on each day, group upon group. */
 export function UsageChart({
