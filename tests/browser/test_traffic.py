@@ -118,7 +118,9 @@ def _try_it(page: Page, gyre: Gyre) -> None:
     page.get_by_role("button", name="Send").click()
     expect(page.locator(".exchange-question")).to_contain_text("triage @ 2")
     expect(page.locator(".exchange-figures")).to_be_visible()
-    asked = until(lambda: list(gyre.traces.page(prompt=f"projects/{PROJECT}/prompts/triage").items), "a trace")
+    asked = until(
+        lambda: list(gyre.traces.page(prompt=f"projects/{PROJECT}/prompts/triage").items), "a trace", seconds=60
+    )
     kept = gyre.traces.get(asked[0].name).steps[0].completion
     assert [turn.content for turn in kept.messages] == ["You sort calls of City Hall.\nBe brief.", "The lamp is dark."]
 
@@ -148,7 +150,7 @@ def test_guardrails_ask_before_they_change_and_show_what_they_found(page: Page, 
         question.get_by_role("button", name=button).click()
         expect(question).to_be_hidden()
         expect(panel.locator(".ant-select").first).to_have_text("Allow" if button == "Cancel" else "Refuse")
-    until(lambda: _is_refused(gyre), "the guardrail in the gateway")
+    until(lambda: _is_refused(gyre), "the guardrail in the gateway", seconds=60)
     expect(panel).to_contain_text(re.compile(r"In a prompt · address of e-mail\s*refused\s*\d"))
     gyre.traffic_policies.update(prompt_data="ACTION_ALLOW", cache={"mode": "MODE_ALWAYS", "ttl": "60s"})
     page.reload()
@@ -167,9 +169,9 @@ def _is_refused(gyre: Gyre) -> bool:
 
 def test_traces_are_found_by_key_and_time_and_a_search_goes_further_back(page: Page, gyre: Gyre) -> None:
     other = Gyre(config=replace(gyre.config, key=gyre.keys.create("VIEWER", "the other one").secret))
-    until(lambda: _answers(other, "Where is the town hall?"), "the key in the gateway")
+    until(lambda: _answers(other, "Where is the town hall?"), "the key in the gateway", seconds=60)
     _ask(gyre, "When is it open?")
-    until(lambda: gyre.traces.page(query="open?").total_size, "the trace")
+    until(lambda: gyre.traces.page(query="open?").total_size, "the trace", seconds=60)
     _go(page, "Traces")
     rows = page.locator("tbody tr.ant-table-row")
     expect(rows.filter(has_text="When is it open?").first).to_be_visible()

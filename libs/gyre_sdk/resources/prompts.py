@@ -67,8 +67,8 @@ class TrafficPolicies(Collection[TrafficPolicy]):
 
     def findings(self, since: str = "") -> TrafficFindings:
         """What guardrails found and what the cache did since `since` (RFC 3339), or in the last 24 hours."""
-        path = f"/{self.parent}/traffic-policy/findings"
-        return messages.parse(TrafficFindings, self._transport.call("GET", path, query={"start_time": since or None}))
+        path, query = f"/{self.parent}/traffic-policy/findings", {"start_time": since} if since else {}
+        return messages.parse(TrafficFindings, self._transport.call("GET", path, query=query))
 
     def update(self, **changes: Any) -> TrafficPolicy:
         """`changes`: prompt_data, answer_data, injection, hook, cache (as JSON has them)."""
