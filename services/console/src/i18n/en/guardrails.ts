@@ -71,7 +71,7 @@ export const guardrails = {
   "found.miss": "not there",
   "found.refresh": "asked anew",
   "guardAction.ALLOW": "Allow",
-  "guardAction.MARK": "Replace by marks",
+  "guardAction.MARK": "Mark",
   "guardAction.FLAG": "Flag",
   "guardAction.REFUSE": "Refuse",
   "cacheMode.OFF": "Off",
