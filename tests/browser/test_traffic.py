@@ -46,6 +46,14 @@ def gyre(running: Running, tmp_path_factory: pytest.TempPathFactory) -> Gyre:
     return gyre
 
 
+@pytest.fixture(scope="module")
+def application(gyre: Gyre) -> Gyre:
+    """With a key of the project, as an application has it; the gateway knows it a moment after it was made."""
+    made = Gyre(config=replace(gyre.config, key=gyre.keys.create("VIEWER", "application").secret))
+    until(lambda: _answers(made, "Hello?"), "the key in the gateway", seconds=60)
+    return made
+
+
 @pytest.fixture
 def page(browser: Browser, running: Running, gyre: Gyre) -> Iterator[Page]:
     key = gyre.keys.create("ADMIN", "the one at the keyboard").secret
@@ -138,7 +146,7 @@ def _delete(page: Page, gyre: Gyre) -> None:
     assert list(gyre.prompts.list()) == []
 
 
-def test_guardrails_ask_before_they_change_and_show_what_they_found(page: Page, gyre: Gyre) -> None:
+def test_guardrails_ask_before_they_change_and_show_what_they_found(page: Page, gyre: Gyre, application: Gyre) -> None:
     """A refused prompt is counted though nothing of it is kept."""
     _go(page, "Keys and projects")
     panel = page.locator("section[aria-label='Guardrails and cache']")
@@ -150,7 +158,7 @@ def test_guardrails_ask_before_they_change_and_show_what_they_found(page: Page, 
         question.get_by_role("button", name=button).click()
         expect(question).to_be_hidden()
         expect(panel.locator(".ant-select").first).to_have_text("Allow" if button == "Cancel" else "Refuse")
-    until(lambda: _is_refused(gyre), "the guardrail in the gateway", seconds=60)
+    until(lambda: _is_refused(application), "the guardrail in the gateway", seconds=60)
     expect(panel).to_contain_text(re.compile(r"In a prompt · address of e-mail\s*refused\s*\d"))
     gyre.traffic_policies.update(prompt_data="ACTION_ALLOW", cache={"mode": "MODE_ALWAYS", "ttl": "60s"})
     page.reload()
@@ -167,10 +175,12 @@ def _is_refused(gyre: Gyre) -> bool:
     return False
 
 
-def test_traces_are_found_by_key_and_time_and_a_search_goes_further_back(page: Page, gyre: Gyre) -> None:
+def test_traces_are_found_by_key_and_time_and_a_search_goes_further_back(
+    page: Page, gyre: Gyre, application: Gyre
+) -> None:
     other = Gyre(config=replace(gyre.config, key=gyre.keys.create("VIEWER", "the other one").secret))
     until(lambda: _answers(other, "Where is the town hall?"), "the key in the gateway", seconds=60)
-    _ask(gyre, "When is it open?")
+    _ask(application, "When is it open?")
     until(lambda: gyre.traces.page(query="open?").total_size, "the trace", seconds=60)
     _go(page, "Traces")
     rows = page.locator("tbody tr.ant-table-row")
@@ -206,9 +216,9 @@ def _searches_further(page: Page) -> None:
     expect(page.get_by_text("Searched back to")).to_have_count(0)
 
 
-def test_a_key_that_was_never_used_is_shown_with_0(page: Page, gyre: Gyre) -> None:
+def test_a_key_that_was_never_used_is_shown_with_0(page: Page, gyre: Gyre, application: Gyre) -> None:
     gyre.keys.create("VIEWER", "never used")
-    _ask(gyre, "Is somebody there?")
+    _ask(application, "Is somebody there?")
     until(lambda: gyre.costs.usage().total.request_count, "usage in the books", seconds=60)
     _go(page, "Keys and projects")
     expect(page.get_by_role("row").filter(has_text="never used")).to_contain_text("0 tokens")
