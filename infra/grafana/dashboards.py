@@ -149,6 +149,7 @@ REQUEST: Final = "gen_ai_server_request_duration_seconds"
 TOKENS: Final = "gen_ai_client_token_usage"
 CACHED: Final = rate("gyre_gateway_cached_prompt_tokens_total", "gen_ai_request_model", MODEL)
 PROMPT_TOKENS: Final = rate(f"{TOKENS}_sum", "gen_ai_request_model", f'{MODEL}, gen_ai_token_type="input"')
+CACHE_HITS: Final = rate("gyre_gateway_cache_lookups_total", "project", 'result="hit"')
 BY_VERSION: Final = rate(f"{REQUEST}_count", "gen_ai_response_model", MODEL)
 
 GATEWAY = Board(
@@ -259,6 +260,38 @@ GATEWAY = Board(
                 Panel("Stood back", "Targets that were worse than their equals, by what.",
                       [(rate("gyre_gateway_ejections_total", "target, reason"), "{{target}} {{reason}}")],
                       "ops", width=12),
+            ],
+        ),
+        (
+            "Guardrails and the exact cache",
+            [
+                Panel("Found by guardrails", "Requests and answers in which a rule found something, by what was done.",
+                      [(rate("gyre_gateway_guardrails_total", "finding, action", 'finding!~"hook.*"'),
+                        "{{finding}} {{action}}")], "reqps"),
+                Panel("Hooks", "What hooks of projects refused, and how often one did not answer.",
+                      [(rate("gyre_gateway_guardrails_total", "project, finding, action", 'finding=~"hook.*"'),
+                        "{{project}} {{finding}} {{action}}")], "reqps"),
+                Panel("Answered from the exact cache", "Share of the requests that it could answer, by project.",
+                      [(f"{CACHE_HITS} / {rate('gyre_gateway_cache_lookups_total', 'project')}", "{{project}}")],
+                      "percentunit"),
+            ],
+        ),
+        (
+            "Batches, experiments, adapters",
+            [
+                Panel("Lines of batches", "Of those that are not over: answered, failed, and waiting.",
+                      [("gyre_gateway_batch_lines", "{{state}}")]),
+                Panel("Experiments", "Decided or stopped in the last day, and running now.",
+                      [('delta(gyre_gateway_experiments{state!="RUNNING"}[1d])', "{{state}}"),
+                       ('gyre_gateway_experiments{state="RUNNING"}', "running")]),
+                Panel("Tokens of shadows", "A second, by target; billed to nobody.",
+                      [(rate("gyre_gateway_shadow_tokens_total", "target"), "{{target}}")], "ops"),
+                Panel("Adapters", "Loaded by engines, and let go because others were used later.",
+                      [(rate("gyre_gateway_adapters_total", "event"), "{{event}}")], "ops", width=12),
+                Panel("Asleep and waking", "Targets that sleep until somebody asks, and replicas that come up.",
+                      [("sum by (project, deployment) (gyre_gateway_sleeping_targets)",
+                        "{{project}} {{deployment}} asleep"),
+                       ('sum(gyre_replicas{state=~"PENDING|STARTING"})', "coming up")], width=12),
             ],
         ),
         (

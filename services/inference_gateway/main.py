@@ -12,7 +12,7 @@ from services.inference_gateway.batches.answering import answer_batches
 from services.inference_gateway.batches.api import InferenceBatchApi
 from services.inference_gateway.batches.steps import advance_batches
 from services.inference_gateway.comparing.experiment_api import ExperimentApi
-from services.inference_gateway.comparing.reconcile import follow_experiments, note_sent_out
+from services.inference_gateway.comparing.reconcile import follow_experiments, note_counts
 from services.inference_gateway.comparing.shadow_api import ShadowApi
 from services.inference_gateway.events import HANDLERS
 from services.inference_gateway.front import serving_openai
@@ -59,7 +59,7 @@ app = App(
         Reconciler(attach_upstream, every=2.0),
         Reconciler(forget_stopped_replicas, every=3600.0),
         Reconciler(follow_experiments, every=1.0),
-        Reconciler(note_sent_out, every=2.0),
+        Reconciler(note_counts, every=2.0),
         Reconciler(forget_old, every=60.0),
         Reconciler(advance_batches, every=1.0),
         Reconciler(answer_batches, every=1.0),

@@ -15,6 +15,8 @@ from gyre_kit.auth import within_project
 from gyre_kit.reconcile import lease
 
 from services.inference_gateway import lookups, publishing, routes, service, store
+from services.inference_gateway.batches import store as batch_store
+from services.inference_gateway.comparing import store as traffic_store
 from services.inference_gateway.engines.base import Endpoint, list_models
 from services.inference_gateway.gauges import Gauges
 from services.inference_gateway.models.deployments import Deployment, Target, TargetState
@@ -103,16 +105,20 @@ async def follow_aliases(context: Context) -> bool:
 
 
 async def show_gauges(context: Context) -> bool:
-    """Budgets and roll-outs, for those who look at dashboards; what changes at once is shown when it does."""
+    """Budgets, roll-outs, experiments and batches, for those who look at dashboards; what changes at once is shown when it does."""
     ledger: Ledger = context.state["ledger"]
     async with context.db.transaction() as session:
         keys, projects = await store.keys(session), await store.projects(session)
         counts = await store.rollout_counts(session)
+        experiments = await traffic_store.experiment_counts(session)
+        lines = await batch_store.open_lines(session)
     by_project: dict[str, dict[str, Limits]] = {row.project: {} for row in projects}
     for key in keys:
         by_project.get(key.project, {})[key.name] = routes.limits_of(key)
     gauges: Gauges = context.state["gauges"]
     gauges.show_rollouts(counts)
+    gauges.show_experiments(experiments)
+    gauges.show_batch_lines(*lines)
     gauges.show_budgets(
         spending.of_project(ledger, row.project, routes.limits_of(row), by_project[row.project]) for row in projects
     )

@@ -27,6 +27,7 @@ from gyre_sdk.config import Config, load
 from gyre_sdk.errors import GyreError
 from gyre_sdk.resources.serving import target
 
+from tests.browser import traffic
 from tests.tiny import tiny_base
 
 PROJECT = "gallery"
@@ -49,6 +50,7 @@ MODELS = {
     "patient": ("Patient", 1e-3, 90),
     "hasty": ("Hasty", 1e-3, 10),
 }
+COMPARED = "compared"
 ASKED = "patient"  # the one that answers, and that the laps make better
 KEYS = {"front desk": "VIEWER", "night shift": "REVIEWER", "trainer": "ENGINEER", "dashboard": "VIEWER"}
 SCORER = Scorer(kind=Scorer.KIND_EXACT_TEXT)
@@ -76,7 +78,10 @@ def fill(config: Config) -> str:
     _deploy(gyre, {ASKED: served.pop(ASKED)})
     application = Gyre(config=replace(gyre.config, key=gyre.keys.create("VIEWER", "application").secret))
     batches = _feedback(gyre, application, data["new-department"])
+    _say("prompts, traces, batches of questions, an experiment")
+    traffic.fill(gyre, application, ASKED, data["hotline-held-out"])
     _pipelines(gyre, base, data["hotline"], batches)
+    traffic.experiment(gyre, application, COMPARED, (served["careful"], served["bold"]))
     _deploy(gyre, served)  # last: with five replicas no trainer finds room on two cores
     return project
 

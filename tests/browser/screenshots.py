@@ -31,6 +31,9 @@ LISTS = (
     "evaluations",
     "feedback",
     "deployments",
+    "prompts",
+    "traces",
+    "batches",
     "queue",
     "access",
     "audit",
@@ -38,9 +41,18 @@ LISTS = (
 DETAILS = ("datasets", "runs", "pipelines", "models", "evaluations")
 TAB_OF_LIST = {"evaluations": 1}  # behind the comparison
 SINGLES = {"home": "", "playground": "playground"}
+# What only the gallery has.
+GALLERY = {
+    "costs": "costs",
+    "prompts-one": "prompts/triage",
+    "prompts-diff": "prompts/triage?version=3&since=1",
+    "playground-prompt": "playground?prompt=triage&version=2",
+    "lineage": f"models/{gallery.ASKED}?tab=lineage",
+}
 LANGUAGES = {"en": "en-US", "zh": "zh-CN"}
 ROWS = "tbody tr.ant-table-row, .card-row"
 ENOUGH = 5
+EXPERIMENTS_TAB = 3
 EMPTY = "empty"
 SETTLES_MS = 600  # a chart draws itself
 
@@ -99,6 +111,21 @@ class Tour:
             self._settle()
             self.album.take(self.page, f"{name}-one", self.language)
 
+    def gallery(self, project: str) -> None:
+        """What the demo has nothing of: usage, prompts, a trace, an experiment, lineage."""
+        for name, path in GALLERY.items():
+            self._open(f"/p/{project}/{path}")
+            self.album.take(self.page, name, self.language)
+        self._open(f"/p/{project}/traces")
+        self.page.locator(ROWS).first.click()
+        self.page.wait_for_url("**/traces/*")
+        self._settle()
+        self.album.take(self.page, "traces-one", self.language)
+        self._open(f"/p/{project}/deployments?open={gallery.COMPARED}")
+        self.page.locator(".ant-table-expanded-row").get_by_role("tab").nth(EXPERIMENTS_TAB).click()
+        self._settle()
+        self.album.take(self.page, "experiments", self.language)
+
     def trouble(self, project: str) -> None:
         self._open(f"/p/{EMPTY}/datasets")
         self.album.take(self.page, "state-empty", self.language)
@@ -151,6 +178,7 @@ def _photograph(
         tour.singles(projects[0])
         tour.lists(projects)
         tour.details(projects[0])
+        tour.gallery(projects[1])
         tour.trouble(projects[0])
 
 
@@ -160,8 +188,12 @@ def _given_names(config: Config, *projects: str) -> frozenset[str]:
     for project in projects:
         gyre = Gyre(config=replace(config, project=project))
         suites = list(gyre.suites.list())
-        things = (gyre.datasets.list(), gyre.models.list(), gyre.deployments.list(), gyre.pipelines.list(), suites)
+        things = (
+            gyre.datasets.list(), gyre.models.list(), gyre.deployments.list(), gyre.pipelines.list(), suites,
+            gyre.prompts.list(),
+        )  # fmt: skip
         names.update(f"{one.display_name} {one.name.rsplit('/', 1)[-1]}" for kind in things for one in kind)
+        names.update(label for prompt in gyre.prompts.list() for label in prompt.labels)
         names.update(lap.spec.alias for lap in gyre.pipelines.list())
         scores = (score for one in gyre.evaluations.list() for score in one.scores)
         names.update(score.slice for score in scores)

@@ -33,6 +33,7 @@ MAY_BE_EMPTY = {
     "Waiting for a turn", "Errors by cause", "Cache hits", "Ready targets", "Cost", "Budgets used",
     "Failed attempts", "Connections to engines", "Kept", "Calls to the scheduler",
     "Shadows", "Fallbacks", "Prompts that left", "Stood back",
+    "Found by guardrails", "Hooks", "Answered from the exact cache", "Tokens of shadows", "Adapters", "Asleep and waking",
 }  # fmt: skip
 
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import difflib
 import json
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from gyre_sdk.cli.base import OPTIONS, GyreGroup, complete, connect
-from gyre_sdk.cli.commands import Columns, listing
+from gyre_sdk.cli.commands import Columns, listing, made
+from gyre_sdk.cli.when import When
 
 if TYPE_CHECKING:
     from gyre.inference_gateway.v1.prompt_pb2 import Prompt, PromptVersion
@@ -22,6 +24,12 @@ COLUMNS: Columns = [
     ("NEWEST", lambda o: o.text("newest_version")),
     ("LABELS", lambda o: lambda item: ", ".join(f"{label} → {at}" for label, at in sorted(item.labels.items()))),
     ("CHANGED", lambda o: o.age("update_time")),
+]
+FINDING_COLUMNS: Columns = [
+    ("FOUND", lambda o: o.text("what")),
+    ("DONE", lambda o: o.text("action")),
+    ("TIMES", lambda o: o.text("count")),
+    ("LAST", lambda o: o.age("last_time")),
 ]
 FILE_FIELDS = ("display_name", "system", "messages", "parameters")
 MODES = {"off": "MODE_OFF", "on-request": "MODE_ON_REQUEST", "always": "MODE_ALWAYS"}
@@ -113,6 +121,22 @@ def label_(prompt: str, label: str, version: int) -> None:
     output.show_item(moved, f"{label} leads to {version}." if version else f"{label} is gone.")
 
 
+@prompts.command()
+@click.argument("prompt", shell_complete=complete("prompts"))
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+def delete(prompt: str, yes: bool) -> None:
+    """Delete a prompt with all its versions. Requests that name it are refused from then on.
+
+    Examples:
+    gyre prompts delete triage
+    """
+    if not yes:
+        click.confirm(f"Delete {prompt} with all its versions, for good?", abort=True, err=True)
+    with connect() as gyre:
+        gyre.prompts.delete(prompt)
+    click.echo(f"{prompt} is deleted.", err=True)
+
+
 @click.group(cls=GyreGroup)
 def policy() -> None:
     """Guardrails and the exact cache of a project. All of it is off until somebody turns it on."""
@@ -127,6 +151,21 @@ def show_policy() -> None:
     """
     with connect() as gyre:
         _show_policy(gyre.traffic_policies.of_project())
+
+
+@policy.command("findings")
+@click.option("--since", type=When(), help="From the hour of this time on; without it, of the last 24 hours.")
+def show_findings(since: datetime | None) -> None:
+    """Show what guardrails found and what the exact cache did: counts alone, also where no text is kept.
+
+    Examples:
+    gyre policy findings --since 2026-11-24
+    """
+    from gyre_sdk.cli import output
+
+    with connect() as gyre:
+        found = gyre.traffic_policies.findings(since.isoformat() if since else "")
+    output.show_items("findings", list(found.findings), made(FINDING_COLUMNS))
 
 
 @policy.command("set")

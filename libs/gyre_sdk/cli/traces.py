@@ -41,6 +41,7 @@ def traces() -> None:
 @click.option("--deployment", help="Answered by this deployment.", shell_complete=complete("deployments"))
 @click.option("--version", metavar="MODEL@VERSION", help="Answered by this version.", shell_complete=complete("models"))
 @click.option("--session", help="Of this session (x-session-id), or its hash.")
+@click.option("--key", help="Asked with this key.", shell_complete=complete("keys"))
 @click.option("--finish-reason", help="stop, length, tool_calls, upstream_error, …")
 @click.option("--errors", is_flag=True, help="Something went wrong.")
 @click.option("--over-ms", type=click.IntRange(1), help="An answer took at least so long.")
@@ -53,7 +54,8 @@ def traces() -> None:
 @click.option("-n", "--limit", default=50, show_default=True, type=click.IntRange(1, 500), help="At most so many.")
 def list_(
     since: datetime | None, until: datetime | None, deployment: str | None, version: str | None, errors: bool,
-    over_ms: int | None, over_tokens: int | None, rating: str | None, prompt: str | None, limit: int, **plain: Any,
+    over_ms: int | None, over_tokens: int | None, rating: str | None, prompt: str | None, key: str | None,
+    limit: int, **plain: Any,
 ) -> None:  # fmt: skip
     """List traces, newest first. What is asked of an answer has to be true of one and the same.
 
@@ -74,6 +76,7 @@ def list_(
             "min_duration_ms": over_ms,
             "min_total_tokens": over_tokens,
             "rating": rating and f"RATING_{rating.upper()}",
+            "api_key": key and gyre.keys.find(key).name,
             "prompt": prompt and gyre.prompts.name(prompt.replace("@", "/versions/")),
         }
         page = gyre.traces.page(page_size=limit, **wanted, **plain)

@@ -8,8 +8,9 @@ from typing import Any
 
 from gyre.inference_gateway.v1.prompt_pb2 import Prompt, PromptTurn, PromptVersion
 from gyre.inference_gateway.v1.prompt_service_pb2 import CreatePromptVersionRequest, SetPromptLabelRequest
-from gyre.inference_gateway.v1.traffic_policy_pb2 import TrafficPolicy
+from gyre.inference_gateway.v1.traffic_policy_pb2 import TrafficFindings, TrafficPolicy
 
+from gyre_sdk import messages
 from gyre_sdk.collection import Collection
 
 
@@ -51,6 +52,10 @@ class Prompts(Collection[Prompt]):
         request = SetPromptLabelRequest(label=label, version=version, etag=etag)
         return self._post(Prompt, self.name(name), request, "setLabel")
 
+    def delete(self, name: str, etag: str = "") -> None:
+        """With all its versions, for good."""
+        self._delete(self.name(name), etag)
+
 
 class TrafficPolicies(Collection[TrafficPolicy]):
     """Guardrails and the exact cache: each project has one."""
@@ -59,6 +64,11 @@ class TrafficPolicies(Collection[TrafficPolicy]):
 
     def of_project(self) -> TrafficPolicy:
         return self._get(TrafficPolicy, f"{self.parent}/traffic-policy")
+
+    def findings(self, since: str = "") -> TrafficFindings:
+        """What guardrails found and what the cache did since `since` (RFC 3339), or in the last 24 hours."""
+        path, query = f"/{self.parent}/traffic-policy/findings", {"start_time": since} if since else {}
+        return messages.parse(TrafficFindings, self._transport.call("GET", path, query=query))
 
     def update(self, **changes: Any) -> TrafficPolicy:
         """`changes`: prompt_data, answer_data, injection, hook, cache (as JSON has them)."""

@@ -21,6 +21,7 @@ from gyre_kit.storage import ObjectStore, checked, key_of
 from services.inference_gateway import store
 from services.inference_gateway.engines.base import Endpoint, HotAdapters
 from services.inference_gateway.engines.table import ENGINES
+from services.inference_gateway.gauges import Gauges
 from services.inference_gateway.models.deployments import Replica, Target
 from services.inference_gateway.proxy.adapters import served_as
 from services.inference_gateway.targets import Adapter, adapters_of
@@ -72,6 +73,7 @@ async def _load(
     context: Context, engine: HotAdapters, replica: Replica, target: Target, adapter: Adapter, name: str
 ) -> None:
     http: aiohttp.ClientSession = context.state["http"]
+    gauges: Gauges = context.state["gauges"]
     endpoint = Endpoint(f"http://{replica.address}/v1", last(target.deployment))
     held = await context.state["held_adapters"].of(http, engine, endpoint, replica)
     if name in held:
@@ -81,7 +83,9 @@ async def _load(
     while len(held) >= context.settings.replica_adapters:
         await engine.unload_adapter(http, endpoint, next(iter(held)))
         held.popitem(last=False)
+        gauges.count_adapter("evicted")
     await engine.load_adapter(http, endpoint, name, str(folder))
+    gauges.count_adapter("loaded")
     held[name] = None
 
 

@@ -60,6 +60,14 @@ async def batch_page(session: Session, request: Any) -> pages.Page[InferenceBatc
     return await resources.listed(session, query, InferenceBatch, request, allowed=allowed, text_in=text_in)
 
 
+async def open_lines(session: Session) -> tuple[int, int, int]:
+    """Lines of all batches that are not over: all of them, those answered, and those that failed."""
+    counts = (InferenceBatch.total_count, InferenceBatch.completed_count, InferenceBatch.failed_count)
+    query = sa.select(*(sa.func.coalesce(sa.func.sum(count), 0) for count in counts))
+    total, answered, failed = (await session.execute(query.where(InferenceBatch.state.in_(OPEN)))).one()
+    return int(total), int(answered), int(failed)
+
+
 async def in_progress(session: Session) -> Sequence[InferenceBatch]:
     """Those that ask the gateway."""
     query = sa.select(InferenceBatch).where(InferenceBatch.state == BatchState.IN_PROGRESS)

@@ -10,8 +10,8 @@ from services.inference_gateway import store
 from services.inference_gateway.comparing import experiments
 from services.inference_gateway.comparing import store as traffic_store
 from services.inference_gateway.models.comparing import ExperimentState
+from services.inference_gateway.policies import store as policy_store
 from services.inference_gateway.proxy.processes import ProxyPool
-from services.inference_gateway.proxy.sent_out import Place
 from services.inference_gateway.rollouts.watching import Watch
 
 
@@ -31,13 +31,16 @@ async def follow_experiments(context: Context) -> bool:
     return False
 
 
-async def note_sent_out(context: Context) -> bool:
-    """Adds what the workers counted since the last time."""
+async def note_counts(context: Context) -> bool:
+    """Adds what the workers counted since the last time: prompts that left, and what guardrails and caches did."""
     pool: ProxyPool = context.state["pool"]
-    now = Counter(pool.sent_out)
-    noted: Counter[Place] = context.state.get("sent_out_noted", Counter())
-    if new := now - noted:
-        async with context.db.transaction() as session:
-            await traffic_store.add_sent_out(session, new)
-        context.state["sent_out_noted"] = now
+    for name, counted, add in (
+        ("sent_out_noted", pool.sent_out, traffic_store.add_sent_out),
+        ("found_noted", pool.found, policy_store.add_findings),
+    ):
+        now, noted = Counter(counted), context.state.get(name, Counter())
+        if new := now - noted:
+            async with context.db.transaction() as session:
+                await add(session, new)
+            context.state[name] = now
     return False

@@ -16,6 +16,7 @@ from services.inference_gateway.models.comparing import Experiment, ExperimentSt
 from services.inference_gateway.models.deployments import Target
 from services.inference_gateway.models.traces import Completion
 from services.inference_gateway.models.usage import SentOut
+from services.inference_gateway.proxy.tally import Place
 
 
 @dataclass(frozen=True)
@@ -107,13 +108,18 @@ async def experiment_page(session: Session, request: Any) -> pages.Page[Experime
     return await resources.listed(session, query, Experiment, request, order_by="")
 
 
+async def experiment_counts(session: Session) -> dict[str, int]:
+    rows = await session.execute(sa.select(Experiment.state, sa.func.count()).group_by(Experiment.state))
+    return dict(rows.tuples().all())
+
+
 async def forget(session: Session, deployment: str) -> None:
     """For a deployment whose name is taken anew."""
     await session.execute(sa.delete(Experiment).where(Experiment.deployment == deployment))
     await session.execute(sa.delete(ShadowPair).where(ShadowPair.shadow.startswith(f"{deployment}/shadows/")))
 
 
-async def add_sent_out(session: Session, new: Mapping[tuple[str, str, str], int]) -> None:
+async def add_sent_out(session: Session, new: Mapping[Place, int]) -> None:
     now = session.clock.now()
     for (project, upstream, region), count in sorted(new.items()):
         row = {"project": project, "upstream": upstream, "region": region, "prompt_count": count, "last_time": now}

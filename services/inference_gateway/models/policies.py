@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 from gyre_kit.resources import Resource
+from sqlalchemy import DateTime
 from sqlmodel import Field
 
 from services.inference_gateway.models.base import Table
@@ -20,6 +22,17 @@ class TrafficPolicy(Table, Resource, table=True):
     injection: str = "ALLOW"
     hook: dict[str, Any] = Field(default_factory=dict, sa_type=sa.JSON)
     cache: dict[str, Any] = Field(default_factory=dict, sa_type=sa.JSON)
+
+
+class Finding(Table, table=True):
+    """How often a guardrail found something, or the exact cache did something, in one hour."""
+
+    project: str = Field(primary_key=True)
+    hour: datetime = Field(primary_key=True, sa_type=DateTime(timezone=True))
+    what: str = Field(primary_key=True)
+    action: str = Field(primary_key=True)
+    count: int = Field(default=0, sa_type=sa.BigInteger)
+    last_time: datetime = Field(sa_type=DateTime(timezone=True))
 
 
 class Prompt(Table, Resource, table=True):

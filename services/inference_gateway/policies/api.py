@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from google.protobuf import empty_pb2
 from google.protobuf.duration_pb2 import Duration
 from gyre.inference_gateway.v1 import prompt_pb2, prompt_service_pb2, traffic_policy_pb2, traffic_policy_service_pb2
 from gyre.inference_gateway.v1.prompt_service_pb2_grpc import PromptServiceServicer
@@ -37,6 +38,16 @@ class TrafficPolicyApi(TrafficPolicyServiceServicer):
             policy = await traffic_policies.update(session, request.traffic_policy, paths)
         self.context.wake_event("publish_routes").set()
         return policy_to_proto(policy)
+
+    async def GetTrafficFindings(
+        self, request: traffic_policy_service_pb2.GetTrafficFindingsRequest, _: Any
+    ) -> traffic_policy_pb2.TrafficFindings:
+        since = request.start_time.ToDatetime(tzinfo=UTC) if request.HasField("start_time") else None
+        async with self.db.transaction() as session:
+            since, found = await traffic_policies.findings(session, request.name, since)
+        reply = traffic_policy_pb2.TrafficFindings(name=request.name, findings=[_finding(row) for row in found])
+        reply.start_time.FromDatetime(since)
+        return reply
 
 
 class PromptApi(PromptServiceServicer):
@@ -100,6 +111,12 @@ class PromptApi(PromptServiceServicer):
         self.context.wake_event("publish_routes").set()
         return prompt_to_proto(prompt)
 
+    async def DeletePrompt(self, request: prompt_service_pb2.DeletePromptRequest, _: Any) -> empty_pb2.Empty:
+        async with self.db.transaction() as session:
+            await prompts.delete(session, request.name, etag=request.etag)
+        self.context.wake_event("publish_routes").set()
+        return empty_pb2.Empty()
+
 
 def policy_to_proto(row: TrafficPolicy) -> traffic_policy_pb2.TrafficPolicy:
     hook = cache = None
@@ -135,6 +152,12 @@ def version_to_proto(row: PromptVersion, prompt: Prompt) -> prompt_pb2.PromptVer
         variables=sorted(row.uses),
         labels=sorted(label for label, number in prompt.labels.items() if number == row.number),
     )
+
+
+def _finding(row: Any) -> traffic_policy_pb2.TrafficFinding:
+    shown = traffic_policy_pb2.TrafficFinding(what=row.what, action=row.action, count=row.count)
+    shown.last_time.FromDatetime(row.last_time)
+    return shown
 
 
 def _move(move: dict[str, Any]) -> prompt_pb2.PromptMove:

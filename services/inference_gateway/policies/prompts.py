@@ -111,6 +111,13 @@ async def set_label(session: Session, name: str, label: str, number: int, *, eta
     return prompt
 
 
+async def delete(session: Session, name: str, *, etag: str = "") -> None:
+    """With all its versions. Raises: PromptNotFound; EtagMismatch."""
+    prompt = await existing(session, name, lock=True)
+    resources.check_etag(prompt, etag)
+    await policy_store.delete_prompt(session, prompt)
+
+
 async def _prompt(session: Session, name: str, display_name: str) -> Prompt:
     """Locked. Raises: BadName; NotFound; TooManyPrompts."""
     project = project_of(name)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
 from gyre_kit import pages
 from gyre_kit.db import Session
 from gyre_kit.names import project_of
+from sqlalchemy.dialects.postgresql import insert
 
-from services.inference_gateway.models.policies import Prompt, PromptVersion, TrafficPolicy
+from services.inference_gateway.models.policies import Finding, Prompt, PromptVersion, TrafficPolicy
+from services.inference_gateway.proxy.tally import Place
+
+FINDINGS_KEPT = timedelta(days=31)
 
 
 async def policy(session: Session, name: str, *, lock: bool = False) -> TrafficPolicy | None:
@@ -21,6 +26,33 @@ async def policy(session: Session, name: str, *, lock: bool = False) -> TrafficP
 
 async def policies(session: Session) -> Sequence[TrafficPolicy]:
     return (await session.scalars(sa.select(TrafficPolicy))).all()
+
+
+async def add_findings(session: Session, new: Mapping[Place, int]) -> None:
+    """By project, what and action. What is older than they are kept is forgotten."""
+    now = session.clock.now()
+    hour = now.replace(minute=0, second=0, microsecond=0)
+    for (project, what, action), count in sorted(new.items()):
+        row = {"project": project, "hour": hour, "what": what, "action": action, "count": count, "last_time": now}
+        statement = insert(Finding).values(**row)
+        more = {"count": Finding.count + statement.excluded.count, "last_time": now}
+        await session.execute(
+            statement.on_conflict_do_update(index_elements=["project", "hour", "what", "action"], set_=more)
+        )
+    await session.execute(sa.delete(Finding).where(Finding.hour < now - FINDINGS_KEPT))
+
+
+async def findings(session: Session, project: str, since: datetime) -> Sequence[Any]:
+    """Rows of what, action, count and last_time, most first."""
+    total = sa.func.sum(Finding.count)
+    query = sa.select(
+        Finding.what,
+        Finding.action,
+        sa.cast(total, sa.BigInteger).label("count"),
+        sa.func.max(Finding.last_time).label("last_time"),
+    )
+    mine = query.where(Finding.project == project, Finding.hour >= since).group_by(Finding.what, Finding.action)
+    return (await session.execute(mine.order_by(total.desc(), Finding.what, Finding.action))).all()
 
 
 async def prompt(session: Session, name: str, *, lock: bool = False) -> Prompt | None:
@@ -42,9 +74,21 @@ async def version(session: Session, prompt: str, number: int) -> PromptVersion |
     return found
 
 
+async def delete_prompt(session: Session, prompt: Prompt) -> None:
+    """With its versions."""
+    await session.execute(sa.delete(PromptVersion).where(PromptVersion.prompt == prompt.name))
+    await session.delete(prompt)
+
+
 async def prompt_page(session: Session, request: Any) -> pages.Page[Prompt]:
     query = sa.select(Prompt).where(Prompt.project == project_of(request.parent))
-    return await _page(session, Prompt, query, request)
+    if request.query:
+        text = sa.func.lower(request.query)
+        its_id = sa.func.split_part(Prompt.name, "/", 4)
+        query = query.where(
+            sa.or_(*(sa.func.strpos(sa.func.lower(each), text) > 0 for each in (its_id, Prompt.display_name)))
+        )
+    return await _page(session, Prompt, query, request, request.order_by)
 
 
 async def version_page(session: Session, request: Any) -> pages.Page[PromptVersion]:

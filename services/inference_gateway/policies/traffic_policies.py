@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
 from google.protobuf.duration_pb2 import Duration
@@ -29,6 +30,7 @@ FIELDS = (*ACTIONS, "hook", "cache")
 HOOK_SECONDS, MOST_HOOK_SECONDS = 1.0, 30.0
 CACHE_SECONDS, MOST_CACHE_SECONDS = 3600.0, 30 * 86400.0
 MOST_DEPLOYMENTS = 100
+FINDINGS_SHOWN = timedelta(hours=24)
 
 
 class BadTrafficPolicy(Invalid):
@@ -51,6 +53,16 @@ async def of_project(session: Session, name: str, *, lock: bool = False) -> Traf
         raise ProjectNotFound(name=name)
     known = await policy_store.policy(session, name, lock=lock)
     return known or TrafficPolicy(name=name, project=project)
+
+
+async def findings(session: Session, name: str, since: datetime | None) -> tuple[datetime, Sequence[Any]]:
+    """Of `projects/{p}/trafficPolicy/findings`, from the hour of `since` on, or of a day ago. Raises: ProjectNotFound."""
+    policy, _, kind = name.rpartition("/")
+    if kind != "findings":
+        raise ProjectNotFound(name=name)
+    project = (await of_project(session, policy)).project
+    begin = (since or session.clock.now() - FINDINGS_SHOWN).replace(minute=0, second=0, microsecond=0)
+    return begin, await policy_store.findings(session, project, begin)
 
 
 async def update(session: Session, given: traffic_policy_pb2.TrafficPolicy, fields: Sequence[str]) -> TrafficPolicy:

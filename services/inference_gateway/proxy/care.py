@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 HEADER = "x-gyre-guardrail"
+CACHE = "cache"  # what the exact cache did is counted under this name
 ON, OFF, REFRESH = "on", "off", "refresh"
 
 
@@ -228,6 +229,8 @@ class Care:
             self.findings.append(finding)
             self._exchange.headers[HEADER] = ", ".join(self.findings)
             self._exchange.gateway.metrics.guardrails.labels(self._exchange.deployment.project, what, action).inc()
+            self._exchange.gateway.found.count(self._exchange.deployment.project, what, action)
 
     def _count_cache(self, result: str) -> None:
         self._exchange.gateway.metrics.cache.labels(self._exchange.deployment.project, result).inc()
+        self._exchange.gateway.found.count(self._exchange.deployment.project, CACHE, result)

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from services.inference_gateway.proxy import errors, sent_out, stored, wire
+from services.inference_gateway.proxy import errors, stored, tally, wire
 from services.inference_gateway.proxy.outcomes import Outcomes, from_json
 from services.inference_gateway.proxy.reply import Reply
 from services.inference_gateway.proxy.server import Server
@@ -56,8 +56,8 @@ class SpansCall:
 class WorkerStatus:
     """What a worker says of itself: the revision of its routes, and of each target the requests running on it and what
     came of those before, since the worker began; how long those waited for a place that had to; of each target that
-    sleeps, the requests that wait for it; and the prompts that it sent to rented engines. `alone`: its parent is gone;
-    `told`: the counts that a control plane has heard already, be it an earlier one.
+    sleeps, the requests that wait for it; the prompts that it sent to rented engines; and what guardrails and the exact
+    cache did. `alone`: its parent is gone; `told`: the counts that a control plane has heard already, be it an earlier one.
     """
 
     pid: int
@@ -66,7 +66,8 @@ class WorkerStatus:
     outcomes: Mapping[str, Outcomes] = field(default_factory=dict)
     waits: Mapping[str, Outcomes] = field(default_factory=dict)
     held: Mapping[str, int] = field(default_factory=dict)
-    sent_out: Counter[sent_out.Place] = field(default_factory=Counter)
+    sent_out: Counter[tally.Place] = field(default_factory=Counter)
+    found: Counter[tally.Place] = field(default_factory=Counter)
     alone: bool = False
     told: WorkerStatus | None = None
 
@@ -272,7 +273,7 @@ class ControlServer:
 
 def _counts(said: Mapping[str, Any]) -> dict[str, Any]:
     counts: dict[str, Any] = {name: from_json(said[name]) for name in ("outcomes", "waits") if name in said}
-    return counts | ({"sent_out": sent_out.from_json(said["sent_out"])} if "sent_out" in said else {})
+    return counts | {name: tally.from_json(said[name]) for name in ("sent_out", "found") if name in said}
 
 
 def _adapter(body: bytes) -> tuple[str, str]:

@@ -235,7 +235,7 @@ class Exchange:
         connection = pool.at_once() or await pool.acquire()
         while True:
             if target.sent_to:
-                self.gateway.sent_out.count(self.deployment.project, target)
+                self.gateway.sent_out.count_prompt(self.deployment.project, target)
             attempt = self._attempt = Attempt(self, connection)
             was_kept = connection.requests > 0
             try:

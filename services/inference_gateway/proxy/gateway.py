@@ -52,6 +52,7 @@ from services.inference_gateway.proxy.sleepers import Sleepers
 from services.inference_gateway.proxy.snapshot import ALL_PROJECTS, Deployment, Key, Snapshot
 from services.inference_gateway.proxy.spool import Uploads
 from services.inference_gateway.proxy.ssrf import UpstreamRefused
+from services.inference_gateway.proxy.tally import Tally
 from services.inference_gateway.proxy.turns import AllTurns
 from services.inference_gateway.proxy.usage import UsageMeter
 from services.inference_gateway.proxy.wire import Request
@@ -90,6 +91,7 @@ class Gateway:
         self.turns = AllTurns(settings, clock)
         self.shadows = Shadows(self)
         self.sent_out = SentOut(metrics.sent_out)
+        self.found = Tally()
         self.cache = ExactCache(settings.cache_bytes, clock)
         self.snapshot: Snapshot | None = None
         self.draining = False

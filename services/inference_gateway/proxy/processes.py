@@ -44,10 +44,10 @@ from services.inference_gateway.proxy.control import (
     nobody_sleeps,
 )
 from services.inference_gateway.proxy.outcomes import Outcomes
-from services.inference_gateway.proxy.sent_out import Place
 from services.inference_gateway.proxy.settings import Paths, ProxySettings
 from services.inference_gateway.proxy.shipper import Record, Shipper
 from services.inference_gateway.proxy.stored import StoredSink
+from services.inference_gateway.proxy.tally import Place
 from services.inference_gateway.proxy.usage import Store, UsageShipper
 
 log = logging.getLogger(__name__)
@@ -99,6 +99,7 @@ class ProxyPool:
         self.outcomes: defaultdict[str, Outcomes] = defaultdict(Outcomes)  # by target, of all workers there were
         self.waits: defaultdict[str, Outcomes] = defaultdict(Outcomes)  # of those that waited for a place
         self.sent_out: Counter[Place] = Counter()  # of all workers there were
+        self.found: Counter[Place] = Counter()
         self._news = asyncio.Event()
         self._processes: dict[int, asyncio.subprocess.Process] = {}
         self._tasks: list[asyncio.Task[None]] = []
@@ -209,6 +210,7 @@ class ProxyPool:
         _add_news(self.outcomes, status.outcomes, before.outcomes if before else {})
         _add_news(self.waits, status.waits, before.waits if before else {})
         self.sent_out += status.sent_out - (before.sent_out if before else Counter())
+        self.found += status.found - (before.found if before else Counter())
         known[status.pid] = status
         if not is_ours:
             self._left_spoke[status.pid] = time.monotonic()

@@ -145,11 +145,12 @@ class Worker:
                 "waits": self._gateway.turns.waits.as_json(),
                 "held": self._gateway.sleepers.held(),
                 "sent_out": self._gateway.sent_out.as_json(),
+                "found": self._gateway.found.as_json(),
             }
             said = status | {"alone": self._alone, "told": told}
             with suppress(ControlFailed):  # it restarts, or this worker is about to end
                 _, answer = await self._control.call("/status", json.dumps(said).encode())
-                told = {name: status[name] for name in ("outcomes", "waits", "sent_out")}
+                told = {name: status[name] for name in ("outcomes", "waits", "sent_out", "found")}
                 if json.loads(answer).get("end"):
                     self.stop.set()
             with suppress(TimeoutError):

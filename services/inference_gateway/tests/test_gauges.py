@@ -6,9 +6,14 @@ from typing import Any
 
 import pytest
 from gyre.inference_gateway.v1.spending_pb2 import ProjectSpending, Spending
+from gyre_kit.db import Session
+from gyre_kit.testing import PROJECT
 from prometheus_client import CollectorRegistry
 
+from services.inference_gateway.batches import store as batch_store
+from services.inference_gateway.comparing import store as traffic_store
 from services.inference_gateway.gauges import Gauges
+from services.inference_gateway.models.batches import BatchState, InferenceBatch
 from services.inference_gateway.proxy.snapshot import Deployment, Target, TargetState, make_snapshot
 from services.inference_gateway.tests.test_usage import MICRO, line
 
@@ -39,6 +44,10 @@ def test_a_deployment_without_a_ready_target_is_shown_at_0_and_one_that_is_gone_
     assert series(registry, "gyre_gateway_ready_targets") == {("hall", "hotline"): 1, ("hall", "broken"): 0}
     gauges.show_routes(make_snapshot(8, {}, {}, both[:1]))
     assert series(registry, "gyre_gateway_ready_targets") == {("hall", "hotline"): 1}
+    asleep = [Deployment("hotline", "hall", (*targets, Target("4", state=TargetState.ASLEEP)))]
+    gauges.show_routes(make_snapshot(8, {}, {}, asleep))
+    assert series(registry, "gyre_gateway_ready_targets") == {("hall", "hotline"): 2}
+    assert series(registry, "gyre_gateway_sleeping_targets") == {("hall", "hotline"): 1}
     assert series(registry, "gyre_gateway_published_snapshot_revision") == {(): 8}
 
 
@@ -55,3 +64,29 @@ def test_money_is_counted_in_dollars_by_project_and_model(gauges: Gauges, regist
     gauges.count_cost([line(cost_picousd=2_500_000 * MICRO), line(), line(deployment="free", cost_picousd=0)])
     ((labels, dollars),) = series(registry, "gyre_gateway_cost_usd_total").items()
     assert labels[1] == "hotline" and dollars == pytest.approx(2.500003)
+
+
+def test_experiments_lines_of_batches_and_adapters_are_shown_by_how_they_stand(
+    gauges: Gauges, registry: CollectorRegistry
+) -> None:
+    gauges.show_experiments({"RUNNING": 2})
+    assert series(registry, "gyre_gateway_experiments") == {("RUNNING",): 2, ("DECIDED",): 0, ("STOPPED",): 0}
+    gauges.show_batch_lines(total=10, answered=6, failed=1)
+    assert series(registry, "gyre_gateway_batch_lines") == {("answered",): 6, ("failed",): 1, ("waiting",): 3}
+    for event in ("loaded", "loaded", "evicted"):
+        gauges.count_adapter(event)
+    assert series(registry, "gyre_gateway_adapters_total") == {("loaded",): 2, ("evicted",): 1}
+
+
+async def test_only_lines_of_batches_that_are_not_over_count(session: Session) -> None:
+    assert await batch_store.open_lines(session) == (0, 0, 0)
+    for number, state in enumerate((BatchState.IN_PROGRESS, BatchState.FINALIZING, BatchState.COMPLETED), start=1):
+        session.add(
+            InferenceBatch(
+                name=f"projects/{PROJECT}/inferenceBatches/{number}", project=PROJECT, number=number, state=state, endpoint="",
+                total_count=10, completed_count=4, failed_count=1, expire_time=session.clock.now(),
+            )
+        )  # fmt: skip
+    await session.flush()
+    assert await batch_store.open_lines(session) == (20, 8, 2)
+    assert await traffic_store.experiment_counts(session) == {}

@@ -14,9 +14,11 @@ from typing import Any
 import aiohttp
 import pytest
 from gyre_kit.storage import ObjectStore
+from prometheus_client import CollectorRegistry
 
 from services.inference_gateway.adapters import hot as hot_adapters
 from services.inference_gateway.engines.vllm import Vllm
+from services.inference_gateway.gauges import Gauges
 from services.inference_gateway.models.deployments import Replica, Target
 from services.inference_gateway.targets import Adapter
 from services.inference_gateway.tests.fake_vllm import Handler
@@ -38,7 +40,7 @@ async def context(tmp_path: Path) -> AsyncIterator[Any]:
     store = ObjectStore.from_url(f"file://{tmp_path}/objects")
     settings = SimpleNamespace(resolved_home=tmp_path / "home", replica_adapters=2)
     async with aiohttp.ClientSession() as http:
-        state = {"http": http, "held_adapters": hot_adapters.Held()}
+        state = {"http": http, "held_adapters": hot_adapters.Held(), "gauges": Gauges(CollectorRegistry())}
         yield SimpleNamespace(store=store, settings=settings, state=state)
 
 
@@ -65,6 +67,8 @@ async def test_the_one_used_least_of_late_makes_room(context: Any, engine: tuple
     for name in ("maria", "otto", "maria", "paul"):
         await load(context, address, name)
     assert list(held) == ["maria", "paul"]
+    counted = context.state["gauges"]._adapters
+    assert [counted.labels(event)._value.get() for event in ("loaded", "evicted")] == [3, 1]
     assert (Path(held["paul"]) / "adapter_config.json").read_text() == "paul"
     assert [path.name for path in Path(held["paul"]).iterdir()] == ["adapter_config.json"]
 

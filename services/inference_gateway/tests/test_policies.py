@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from gyre.inference_gateway.v1.prompt_service_pb2 import ListPromptsRequest
 from gyre.inference_gateway.v1.traffic_policy_pb2 import AnswerCache as Cache
 from gyre.inference_gateway.v1.traffic_policy_pb2 import GuardrailHook as Hook
 from gyre.inference_gateway.v1.traffic_policy_pb2 import TrafficPolicy
 from gyre_kit.auth import Identity, Role, acting_as
 from gyre_kit.db import Session
 from gyre_kit.errors import Invalid, NotFound
+from gyre_kit.names import last
 from gyre_kit.resources import EtagMismatch
-from gyre_kit.testing import PROJECT
+from gyre_kit.testing import PROJECT, ManualClock
 
 from services.inference_gateway import store
 from services.inference_gateway.models.projects import KnownProject
@@ -173,3 +176,54 @@ async def test_a_label_moves_with_its_history_and_the_data_plane_follows(session
 async def test_what_is_no_prompt_is_refused(session: Session, turns: Any, parameters: str) -> None:
     with pytest.raises(prompts.BadPrompt):
         await prompts.create_version(session, PROMPT, turns, parameters)
+
+
+async def test_prompts_are_found_by_their_id_and_their_name_and_sorted(session: Session) -> None:
+    for slug, title in (("triage", "Sorts calls"), ("greeting", "Says hello"), ("farewell", "Says 再见")):
+        await prompts.create_version(session, f"projects/{PROJECT}/prompts/{slug}", TURNS, "{}", display_name=title)
+
+    async def found(**asked: str) -> list[str]:
+        request = ListPromptsRequest(parent=f"projects/{PROJECT}", **asked)
+        return [last(row.name) for row in (await policy_store.prompt_page(session, request)).rows]
+
+    assert await found(query="TRI") == ["triage"] and await found(query="再见") == ["farewell"]
+    assert await found(query="says", order_by="display_name desc") == ["farewell", "greeting"]
+    assert await found(query="prompts") == [] and await found(query="%") == []
+
+
+async def test_a_deleted_prompt_is_gone_with_its_versions_and_for_the_data_plane(session: Session) -> None:
+    prompt, _ = await prompts.create_version(session, PROMPT, TURNS, "{}", label="production")
+    await prompts.create_version(session, f"{PROMPT}-other", TURNS, "{}")
+    with pytest.raises(EtagMismatch):
+        await prompts.delete(session, PROMPT, etag="of another time")
+    await prompts.delete(session, PROMPT, etag=policy_api.prompt_to_proto(prompt).etag)
+    for _ in range(2):
+        with pytest.raises(prompts.PromptNotFound):
+            await prompts.delete(session, PROMPT)
+    with pytest.raises(prompts.PromptVersionNotFound):
+        await prompts.version(session, f"{PROMPT}/versions/1")
+    made = await served(session)
+    assert made is not None and list(made.prompts) == ["triage-other"]
+    _, anew = await prompts.create_version(session, PROMPT, TURNS, "{}")
+    assert anew.number == 1
+
+
+async def test_what_was_found_adds_up_by_the_hour_and_is_forgotten_after_a_month(
+    session: Session, clock: ManualClock
+) -> None:
+    name = f"{NAME}/findings"
+    seen = {(PROJECT, "prompt.email", "mark"): 2, (PROJECT, "cache", "hit"): 7}
+    for hours in (0, 3, 30):
+        clock.advance(hours=hours)
+        await policy_store.add_findings(session, seen)
+    _, rows = await traffic_policies.findings(session, name, None)
+    assert [(row.what, row.action, row.count) for row in rows] == [("cache", "hit", 7), ("prompt.email", "mark", 2)]
+    since, rows = await traffic_policies.findings(session, name, clock.now() - timedelta(hours=31))
+    assert [row.count for row in rows] == [14, 4] and (since.minute, since.second) == (0, 0)
+    clock.advance(days=32)
+    await policy_store.add_findings(session, {(PROJECT, "cache", "miss"): 1})
+    _, rows = await traffic_policies.findings(session, name, clock.now() - timedelta(days=60))
+    assert [(row.action, row.count) for row in rows] == [("miss", 1)]
+    for wrong in (NAME, f"{NAME}/other", "projects/nowhere/trafficPolicy/findings"):
+        with pytest.raises(traffic_policies.ProjectNotFound):
+            await traffic_policies.findings(session, wrong, None)

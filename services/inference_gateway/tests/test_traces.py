@@ -130,6 +130,14 @@ async def test_lists_are_narrowed_by_what_is_true_of_one_completion(session: Ses
         await found(session, order_by="opening desc")
 
 
+async def test_a_key_finds_what_was_asked_with_it(session: Session) -> None:
+    key = f"projects/{PROJECT}/keys/{'0' * 26}"
+    await traces.add(session, [own(1, api_key=key, duration_ms=5000.0), own(2, api_key=key), own(3)])
+    assert await found(session, api_key=key) == ["2", "1"]
+    assert await found(session, api_key=key, min_duration_ms=4000) == ["1"]
+    assert await found(session, api_key=f"{key[:-1]}1") == []
+
+
 async def test_times_bound_a_list(session: Session) -> None:
     await traces.add(session, [own(1), own(2), own(3)])
     at = Timestamp()

@@ -146,7 +146,15 @@ async def test_a_keys_budget_is_in_force_at_once_and_what_it_spent_is_shown(endp
         await asked.create(model="smol", messages=hello, max_tokens=60)
     assert caught.value.code == "insufficient_quota"
 
-    reply = (await rest.get("/projects/default/spending")).json()
+    unused = await rest.post("/projects/default/keys", json={"role": "ROLE_VIEWER", "limits": {"budget_tokens": "70"}})
+
+    async def shown() -> Any:
+        said = (await rest.get("/projects/default/spending")).json()
+        return said if unused.json()["name"] in {each["name"] for each in said["keys"]} else None
+
+    reply = await eventually(shown)  # what the service knows of keys comes by an event
+    idle = {each["name"]: each for each in reply["keys"]}[unused.json()["name"]]
+    assert (idle["tokens"], idle["request_count"], idle["budget_tokens"]) == ("0", "0", "70")
     spent = {each["name"]: each for each in reply["keys"]}[made.json()["name"]]
     assert int(spent["tokens"]) == answer.usage.total_tokens, "as the engine counted"
     assert (spent["request_count"], spent["running_request_count"]) == ("1", "0")

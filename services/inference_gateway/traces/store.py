@@ -278,7 +278,7 @@ def _of_traces(request: Any) -> list[Any]:
 
 def _of_completions(request: Any) -> list[Any]:
     wanted: list[Any] = []
-    for field in ("deployment", "model_version", "finish_reason"):
+    for field in ("deployment", "model_version", "finish_reason", "api_key"):
         if value := getattr(request, field):
             wanted.append(getattr(Completion, field) == value)
     if request.min_duration_ms:

@@ -15,36 +15,30 @@ from services.inference_gateway.proxy.ledger import Ledger
 def of_project(
     ledger: Ledger, project: str, limits: Limits, keys: Mapping[str, Limits], sent_out: Sequence[SentOut] = ()
 ) -> spending_pb2.ProjectSpending:
-    """`keys`: limits by resource name. Those that nobody used are left out. `sent_out`: what left own hardware."""
+    """`keys`: limits by resource name. `sent_out`: what left own hardware."""
     with ledger.locked():
         asked = {f"projects/{project}": limits, **keys}
-        found = [(name, ledger.look_up(name)) for name in asked]
         now = ledger.now()
-        shown = [
-            _spending(ledger, name, asked[name], position, now) for name, position in found if position is not None
-        ]
-    reply = spending_pb2.ProjectSpending(name=f"projects/{project}/spending")
-    reply.project.name = f"projects/{project}"
-    reply.sent_out.extend(render(row, spending_pb2.SentOut) for row in sent_out)
-    reply.project.budget_tokens, reply.project.budget_microusd = limits.budget_tokens, limits.budget_microusd
-    for each in shown:
-        if each.name == reply.project.name:
-            reply.project.CopyFrom(each)
-        else:
-            reply.keys.append(each)
-    return reply
-
-
-def _spending(ledger: Ledger, name: str, limits: Limits, position: int, now: int) -> spending_pb2.Spending:
-    account = ledger.read(position)
-    spending = spending_pb2.Spending(
-        name=name,
-        reserved_tokens=account.reserved_tokens,
-        reserved_microusd=account.reserved_picousd // PICO_IN_MICRO,
-        running_request_count=account.running,
-        budget_tokens=limits.budget_tokens,
-        budget_microusd=limits.budget_microusd,
+        of_project, *of_keys = [_spending(ledger, name, asked[name], now) for name in asked]
+    return spending_pb2.ProjectSpending(
+        name=f"projects/{project}/spending",
+        project=of_project,
+        keys=of_keys,
+        sent_out=[render(row, spending_pb2.SentOut) for row in sent_out],
     )
+
+
+def _spending(ledger: Ledger, name: str, limits: Limits, now: int) -> spending_pb2.Spending:
+    spending = spending_pb2.Spending(
+        name=name, budget_tokens=limits.budget_tokens, budget_microusd=limits.budget_microusd
+    )
+    position = ledger.look_up(name)
+    if position is None:  # nobody used it yet
+        return spending
+    account = ledger.read(position)
+    spending.reserved_tokens = account.reserved_tokens
+    spending.reserved_microusd = account.reserved_picousd // PICO_IN_MICRO
+    spending.running_request_count = account.running
     if now >= account.period_end:  # what it says is of an earlier period
         return spending
     spending.request_count = account.requests

@@ -22,32 +22,35 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 from gyre.inference_gateway.v1 import prompt_pb2 as gyre_dot_inference__gateway_dot_v1_dot_prompt__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n.gyre/inference_gateway/v1/prompt_service.proto\x12\x19gyre.inference_gateway.v1\x1a&gyre/inference_gateway/v1/prompt.proto\" \n\x10GetPromptRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"K\n\x12ListPromptsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"v\n\x13ListPromptsResponse\x12\x32\n\x07prompts\x18\x01 \x03(\x0b\x32!.gyre.inference_gateway.v1.Prompt\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x05\"\'\n\x17GetPromptVersionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"R\n\x19ListPromptVersionsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"\x85\x01\n\x1aListPromptVersionsResponse\x12:\n\x08versions\x18\x01 \x03(\x0b\x32(.gyre.inference_gateway.v1.PromptVersion\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x05\"\xb4\x01\n\x1a\x43reatePromptVersionRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x0f\n\x07\x63omment\x18\x03 \x01(\t\x12\x37\n\x08messages\x18\x04 \x03(\x0b\x32%.gyre.inference_gateway.v1.PromptTurn\x12\x17\n\x0fparameters_json\x18\x05 \x01(\t\x12\r\n\x05label\x18\x06 \x01(\t\"S\n\x15SetPromptLabelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05label\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\x05\x12\x0c\n\x04\x65tag\x18\x04 \x01(\t2\xaf\x05\n\rPromptService\x12[\n\tGetPrompt\x12+.gyre.inference_gateway.v1.GetPromptRequest\x1a!.gyre.inference_gateway.v1.Prompt\x12l\n\x0bListPrompts\x12-.gyre.inference_gateway.v1.ListPromptsRequest\x1a..gyre.inference_gateway.v1.ListPromptsResponse\x12p\n\x10GetPromptVersion\x12\x32.gyre.inference_gateway.v1.GetPromptVersionRequest\x1a(.gyre.inference_gateway.v1.PromptVersion\x12\x81\x01\n\x12ListPromptVersions\x12\x34.gyre.inference_gateway.v1.ListPromptVersionsRequest\x1a\x35.gyre.inference_gateway.v1.ListPromptVersionsResponse\x12v\n\x13\x43reatePromptVersion\x12\x35.gyre.inference_gateway.v1.CreatePromptVersionRequest\x1a(.gyre.inference_gateway.v1.PromptVersion\x12\x65\n\x0eSetPromptLabel\x12\x30.gyre.inference_gateway.v1.SetPromptLabelRequest\x1a!.gyre.inference_gateway.v1.Promptb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n.gyre/inference_gateway/v1/prompt_service.proto\x12\x19gyre.inference_gateway.v1\x1a\x1bgoogle/protobuf/empty.proto\x1a&gyre/inference_gateway/v1/prompt.proto\" \n\x10GetPromptRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"l\n\x12ListPromptsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\r\n\x05query\x18\x04 \x01(\t\x12\x10\n\x08order_by\x18\x05 \x01(\t\"v\n\x13ListPromptsResponse\x12\x32\n\x07prompts\x18\x01 \x03(\x0b\x32!.gyre.inference_gateway.v1.Prompt\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x05\"\'\n\x17GetPromptVersionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"R\n\x19ListPromptVersionsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"\x85\x01\n\x1aListPromptVersionsResponse\x12:\n\x08versions\x18\x01 \x03(\x0b\x32(.gyre.inference_gateway.v1.PromptVersion\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x05\"\xb4\x01\n\x1a\x43reatePromptVersionRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x0f\n\x07\x63omment\x18\x03 \x01(\t\x12\x37\n\x08messages\x18\x04 \x03(\x0b\x32%.gyre.inference_gateway.v1.PromptTurn\x12\x17\n\x0fparameters_json\x18\x05 \x01(\t\x12\r\n\x05label\x18\x06 \x01(\t\"S\n\x15SetPromptLabelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05label\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\x05\x12\x0c\n\x04\x65tag\x18\x04 \x01(\t\"1\n\x13\x44\x65letePromptRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t2\x87\x06\n\rPromptService\x12[\n\tGetPrompt\x12+.gyre.inference_gateway.v1.GetPromptRequest\x1a!.gyre.inference_gateway.v1.Prompt\x12l\n\x0bListPrompts\x12-.gyre.inference_gateway.v1.ListPromptsRequest\x1a..gyre.inference_gateway.v1.ListPromptsResponse\x12p\n\x10GetPromptVersion\x12\x32.gyre.inference_gateway.v1.GetPromptVersionRequest\x1a(.gyre.inference_gateway.v1.PromptVersion\x12\x81\x01\n\x12ListPromptVersions\x12\x34.gyre.inference_gateway.v1.ListPromptVersionsRequest\x1a\x35.gyre.inference_gateway.v1.ListPromptVersionsResponse\x12v\n\x13\x43reatePromptVersion\x12\x35.gyre.inference_gateway.v1.CreatePromptVersionRequest\x1a(.gyre.inference_gateway.v1.PromptVersion\x12\x65\n\x0eSetPromptLabel\x12\x30.gyre.inference_gateway.v1.SetPromptLabelRequest\x1a!.gyre.inference_gateway.v1.Prompt\x12V\n\x0c\x44\x65letePrompt\x12..gyre.inference_gateway.v1.DeletePromptRequest\x1a\x16.google.protobuf.Emptyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'gyre.inference_gateway.v1.prompt_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_GETPROMPTREQUEST']._serialized_start=117
-  _globals['_GETPROMPTREQUEST']._serialized_end=149
-  _globals['_LISTPROMPTSREQUEST']._serialized_start=151
-  _globals['_LISTPROMPTSREQUEST']._serialized_end=226
-  _globals['_LISTPROMPTSRESPONSE']._serialized_start=228
-  _globals['_LISTPROMPTSRESPONSE']._serialized_end=346
-  _globals['_GETPROMPTVERSIONREQUEST']._serialized_start=348
-  _globals['_GETPROMPTVERSIONREQUEST']._serialized_end=387
-  _globals['_LISTPROMPTVERSIONSREQUEST']._serialized_start=389
-  _globals['_LISTPROMPTVERSIONSREQUEST']._serialized_end=471
-  _globals['_LISTPROMPTVERSIONSRESPONSE']._serialized_start=474
-  _globals['_LISTPROMPTVERSIONSRESPONSE']._serialized_end=607
-  _globals['_CREATEPROMPTVERSIONREQUEST']._serialized_start=610
-  _globals['_CREATEPROMPTVERSIONREQUEST']._serialized_end=790
-  _globals['_SETPROMPTLABELREQUEST']._serialized_start=792
-  _globals['_SETPROMPTLABELREQUEST']._serialized_end=875
-  _globals['_PROMPTSERVICE']._serialized_start=878
-  _globals['_PROMPTSERVICE']._serialized_end=1565
+  _globals['_GETPROMPTREQUEST']._serialized_start=146
+  _globals['_GETPROMPTREQUEST']._serialized_end=178
+  _globals['_LISTPROMPTSREQUEST']._serialized_start=180
+  _globals['_LISTPROMPTSREQUEST']._serialized_end=288
+  _globals['_LISTPROMPTSRESPONSE']._serialized_start=290
+  _globals['_LISTPROMPTSRESPONSE']._serialized_end=408
+  _globals['_GETPROMPTVERSIONREQUEST']._serialized_start=410
+  _globals['_GETPROMPTVERSIONREQUEST']._serialized_end=449
+  _globals['_LISTPROMPTVERSIONSREQUEST']._serialized_start=451
+  _globals['_LISTPROMPTVERSIONSREQUEST']._serialized_end=533
+  _globals['_LISTPROMPTVERSIONSRESPONSE']._serialized_start=536
+  _globals['_LISTPROMPTVERSIONSRESPONSE']._serialized_end=669
+  _globals['_CREATEPROMPTVERSIONREQUEST']._serialized_start=672
+  _globals['_CREATEPROMPTVERSIONREQUEST']._serialized_end=852
+  _globals['_SETPROMPTLABELREQUEST']._serialized_start=854
+  _globals['_SETPROMPTLABELREQUEST']._serialized_end=937
+  _globals['_DELETEPROMPTREQUEST']._serialized_start=939
+  _globals['_DELETEPROMPTREQUEST']._serialized_end=988
+  _globals['_PROMPTSERVICE']._serialized_start=991
+  _globals['_PROMPTSERVICE']._serialized_end=1766
 # @@protoc_insertion_point(module_scope)

@@ -3,6 +3,7 @@
 import grpc
 import warnings
 
+from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 from gyre.inference_gateway.v1 import prompt_pb2 as gyre_dot_inference__gateway_dot_v1_dot_prompt__pb2
 from gyre.inference_gateway.v1 import prompt_service_pb2 as gyre_dot_inference__gateway_dot_v1_dot_prompt__service__pb2
 
@@ -66,6 +67,11 @@ class PromptServiceStub:
                 request_serializer=gyre_dot_inference__gateway_dot_v1_dot_prompt__service__pb2.SetPromptLabelRequest.SerializeToString,
                 response_deserializer=gyre_dot_inference__gateway_dot_v1_dot_prompt__pb2.Prompt.FromString,
                 _registered_method=True)
+        self.DeletePrompt = channel.unary_unary(
+                '/gyre.inference_gateway.v1.PromptService/DeletePrompt',
+                request_serializer=gyre_dot_inference__gateway_dot_v1_dot_prompt__service__pb2.DeletePromptRequest.SerializeToString,
+                response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+                _registered_method=True)
 
 
 class PromptServiceServicer:
@@ -116,6 +122,14 @@ class PromptServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def DeletePrompt(self, request, context):
+        """With all its versions, for good: requests that name it are refused from then on, and a new prompt of that name
+        begins at version 1. NOT_FOUND (PROMPT_NOT_FOUND); ABORTED (ETAG_MISMATCH).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_PromptServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -148,6 +162,11 @@ def add_PromptServiceServicer_to_server(servicer, server):
                     servicer.SetPromptLabel,
                     request_deserializer=gyre_dot_inference__gateway_dot_v1_dot_prompt__service__pb2.SetPromptLabelRequest.FromString,
                     response_serializer=gyre_dot_inference__gateway_dot_v1_dot_prompt__pb2.Prompt.SerializeToString,
+            ),
+            'DeletePrompt': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeletePrompt,
+                    request_deserializer=gyre_dot_inference__gateway_dot_v1_dot_prompt__service__pb2.DeletePromptRequest.FromString,
+                    response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -313,6 +332,33 @@ class PromptService:
             '/gyre.inference_gateway.v1.PromptService/SetPromptLabel',
             gyre_dot_inference__gateway_dot_v1_dot_prompt__service__pb2.SetPromptLabelRequest.SerializeToString,
             gyre_dot_inference__gateway_dot_v1_dot_prompt__pb2.Prompt.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeletePrompt(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gyre.inference_gateway.v1.PromptService/DeletePrompt',
+            gyre_dot_inference__gateway_dot_v1_dot_prompt__service__pb2.DeletePromptRequest.SerializeToString,
+            google_dot_protobuf_dot_empty__pb2.Empty.FromString,
             options,
             channel_credentials,
             insecure,

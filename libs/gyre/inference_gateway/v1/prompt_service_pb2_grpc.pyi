@@ -4,6 +4,7 @@ isort:skip_file
 """
 
 from collections import abc as _abc
+from google.protobuf import empty_pb2 as _empty_pb2
 from grpc import aio as _aio
 from gyre.inference_gateway.v1 import prompt_pb2 as _prompt_pb2
 from gyre.inference_gateway.v1 import prompt_service_pb2 as _prompt_service_pb2
@@ -50,6 +51,10 @@ class PromptServiceStub:
     """Moves a label to a version, or takes it away. INVALID_ARGUMENT (BAD_LABEL); NOT_FOUND (PROMPT_NOT_FOUND,
     PROMPT_VERSION_NOT_FOUND); ABORTED (ETAG_MISMATCH).
     """
+    DeletePrompt: _grpc.UnaryUnaryMultiCallable[_prompt_service_pb2.DeletePromptRequest, _empty_pb2.Empty]
+    """With all its versions, for good: requests that name it are refused from then on, and a new prompt of that name
+    begins at version 1. NOT_FOUND (PROMPT_NOT_FOUND); ABORTED (ETAG_MISMATCH).
+    """
 
 @_typing.type_check_only
 class PromptServiceAsyncStub(PromptServiceStub):
@@ -71,6 +76,10 @@ class PromptServiceAsyncStub(PromptServiceStub):
     SetPromptLabel: _aio.UnaryUnaryMultiCallable[_prompt_service_pb2.SetPromptLabelRequest, _prompt_pb2.Prompt]  # type: ignore[assignment]
     """Moves a label to a version, or takes it away. INVALID_ARGUMENT (BAD_LABEL); NOT_FOUND (PROMPT_NOT_FOUND,
     PROMPT_VERSION_NOT_FOUND); ABORTED (ETAG_MISMATCH).
+    """
+    DeletePrompt: _aio.UnaryUnaryMultiCallable[_prompt_service_pb2.DeletePromptRequest, _empty_pb2.Empty]  # type: ignore[assignment]
+    """With all its versions, for good: requests that name it are refused from then on, and a new prompt of that name
+    begins at version 1. NOT_FOUND (PROMPT_NOT_FOUND); ABORTED (ETAG_MISMATCH).
     """
 
 class PromptServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -126,6 +135,16 @@ class PromptServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_prompt_pb2.Prompt, _abc.Awaitable[_prompt_pb2.Prompt]]:
         """Moves a label to a version, or takes it away. INVALID_ARGUMENT (BAD_LABEL); NOT_FOUND (PROMPT_NOT_FOUND,
         PROMPT_VERSION_NOT_FOUND); ABORTED (ETAG_MISMATCH).
+        """
+
+    @_abc_1.abstractmethod
+    def DeletePrompt(
+        self,
+        request: _prompt_service_pb2.DeletePromptRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_empty_pb2.Empty, _abc.Awaitable[_empty_pb2.Empty]]:
+        """With all its versions, for good: requests that name it are refused from then on, and a new prompt of that name
+        begins at version 1. NOT_FOUND (PROMPT_NOT_FOUND); ABORTED (ETAG_MISMATCH).
         """
 
 def add_PromptServiceServicer_to_server(servicer: PromptServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -91,7 +91,7 @@ class ProjectSpending(_message.Message):
     def project(self) -> Global___Spending: ...
     @_builtins.property
     def keys(self) -> _containers.RepeatedCompositeFieldContainer[Global___Spending]:
-        """Keys that were used at least once."""
+        """All its keys: 0 for those that nobody used yet."""
 
     @_builtins.property
     def sent_out(self) -> _containers.RepeatedCompositeFieldContainer[Global___SentOut]:

@@ -27,7 +27,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from gyre.inference_gateway.v1 import trace_pb2 as gyre_dot_inference__gateway_dot_v1_dot_trace__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n-gyre/inference_gateway/v1/trace_service.proto\x12\x19gyre.inference_gateway.v1\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a%gyre/inference_gateway/v1/trace.proto\"\x1f\n\x0fGetTraceRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\xac\x03\n\x11ListTracesRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\r\n\x05query\x18\x04 \x01(\t\x12\x10\n\x08order_by\x18\x05 \x01(\t\x12.\n\nstart_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\ndeployment\x18\x08 \x01(\t\x12\x15\n\rmodel_version\x18\t \x01(\t\x12\x0f\n\x07session\x18\n \x01(\t\x12\x15\n\rfinish_reason\x18\x0b \x01(\t\x12\x12\n\nwith_error\x18\x0c \x01(\x08\x12\x17\n\x0fmin_duration_ms\x18\r \x01(\x05\x12\x18\n\x10min_total_tokens\x18\x0e \x01(\x05\x12\x37\n\x06rating\x18\x0f \x01(\x0e\x32\'.gyre.inference_gateway.v1.Trace.Rating\x12\x0e\n\x06prompt\x18( \x01(\t\"\xa9\x01\n\x12ListTracesResponse\x12\x30\n\x06traces\x18\x01 \x03(\x0b\x32 .gyre.inference_gateway.v1.Trace\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x05\x12\x34\n\x10searched_back_to\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\"\n\x12\x44\x65leteTraceRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"7\n\x14\x44\x65leteSessionRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x0f\n\x07session\x18\x02 \x01(\t\"S\n\x15\x44\x65leteSessionResponse\x12\x18\n\x10\x63ompletion_count\x18\x01 \x01(\x05\x12\x12\n\nspan_count\x18\x02 \x01(\x05\x12\x0c\n\x04name\x18\x03 \x01(\t2\x9d\x03\n\x0cTraceService\x12X\n\x08GetTrace\x12*.gyre.inference_gateway.v1.GetTraceRequest\x1a .gyre.inference_gateway.v1.Trace\x12i\n\nListTraces\x12,.gyre.inference_gateway.v1.ListTracesRequest\x1a-.gyre.inference_gateway.v1.ListTracesResponse\x12T\n\x0b\x44\x65leteTrace\x12-.gyre.inference_gateway.v1.DeleteTraceRequest\x1a\x16.google.protobuf.Empty\x12r\n\rDeleteSession\x12/.gyre.inference_gateway.v1.DeleteSessionRequest\x1a\x30.gyre.inference_gateway.v1.DeleteSessionResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n-gyre/inference_gateway/v1/trace_service.proto\x12\x19gyre.inference_gateway.v1\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a%gyre/inference_gateway/v1/trace.proto\"\x1f\n\x0fGetTraceRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\xbd\x03\n\x11ListTracesRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\r\n\x05query\x18\x04 \x01(\t\x12\x10\n\x08order_by\x18\x05 \x01(\t\x12.\n\nstart_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\ndeployment\x18\x08 \x01(\t\x12\x15\n\rmodel_version\x18\t \x01(\t\x12\x0f\n\x07session\x18\n \x01(\t\x12\x15\n\rfinish_reason\x18\x0b \x01(\t\x12\x12\n\nwith_error\x18\x0c \x01(\x08\x12\x17\n\x0fmin_duration_ms\x18\r \x01(\x05\x12\x18\n\x10min_total_tokens\x18\x0e \x01(\x05\x12\x37\n\x06rating\x18\x0f \x01(\x0e\x32\'.gyre.inference_gateway.v1.Trace.Rating\x12\x0e\n\x06prompt\x18( \x01(\t\x12\x0f\n\x07\x61pi_key\x18) \x01(\t\"\xa9\x01\n\x12ListTracesResponse\x12\x30\n\x06traces\x18\x01 \x03(\x0b\x32 .gyre.inference_gateway.v1.Trace\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x05\x12\x34\n\x10searched_back_to\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\"\n\x12\x44\x65leteTraceRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"7\n\x14\x44\x65leteSessionRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x0f\n\x07session\x18\x02 \x01(\t\"S\n\x15\x44\x65leteSessionResponse\x12\x18\n\x10\x63ompletion_count\x18\x01 \x01(\x05\x12\x12\n\nspan_count\x18\x02 \x01(\x05\x12\x0c\n\x04name\x18\x03 \x01(\t2\x9d\x03\n\x0cTraceService\x12X\n\x08GetTrace\x12*.gyre.inference_gateway.v1.GetTraceRequest\x1a .gyre.inference_gateway.v1.Trace\x12i\n\nListTraces\x12,.gyre.inference_gateway.v1.ListTracesRequest\x1a-.gyre.inference_gateway.v1.ListTracesResponse\x12T\n\x0b\x44\x65leteTrace\x12-.gyre.inference_gateway.v1.DeleteTraceRequest\x1a\x16.google.protobuf.Empty\x12r\n\rDeleteSession\x12/.gyre.inference_gateway.v1.DeleteSessionRequest\x1a\x30.gyre.inference_gateway.v1.DeleteSessionResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,15 +37,15 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETTRACEREQUEST']._serialized_start=177
   _globals['_GETTRACEREQUEST']._serialized_end=208
   _globals['_LISTTRACESREQUEST']._serialized_start=211
-  _globals['_LISTTRACESREQUEST']._serialized_end=639
-  _globals['_LISTTRACESRESPONSE']._serialized_start=642
-  _globals['_LISTTRACESRESPONSE']._serialized_end=811
-  _globals['_DELETETRACEREQUEST']._serialized_start=813
-  _globals['_DELETETRACEREQUEST']._serialized_end=847
-  _globals['_DELETESESSIONREQUEST']._serialized_start=849
-  _globals['_DELETESESSIONREQUEST']._serialized_end=904
-  _globals['_DELETESESSIONRESPONSE']._serialized_start=906
-  _globals['_DELETESESSIONRESPONSE']._serialized_end=989
-  _globals['_TRACESERVICE']._serialized_start=992
-  _globals['_TRACESERVICE']._serialized_end=1405
+  _globals['_LISTTRACESREQUEST']._serialized_end=656
+  _globals['_LISTTRACESRESPONSE']._serialized_start=659
+  _globals['_LISTTRACESRESPONSE']._serialized_end=828
+  _globals['_DELETETRACEREQUEST']._serialized_start=830
+  _globals['_DELETETRACEREQUEST']._serialized_end=864
+  _globals['_DELETESESSIONREQUEST']._serialized_start=866
+  _globals['_DELETESESSIONREQUEST']._serialized_end=921
+  _globals['_DELETESESSIONRESPONSE']._serialized_start=923
+  _globals['_DELETESESSIONRESPONSE']._serialized_end=1006
+  _globals['_TRACESERVICE']._serialized_start=1009
+  _globals['_TRACESERVICE']._serialized_end=1422
 # @@protoc_insertion_point(module_scope)

@@ -60,6 +60,7 @@ class ListTracesRequest(_message.Message):
     MIN_TOTAL_TOKENS_FIELD_NUMBER: _builtins.int
     RATING_FIELD_NUMBER: _builtins.int
     PROMPT_FIELD_NUMBER: _builtins.int
+    API_KEY_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """`projects/{project}`."""
     page_size: _builtins.int
@@ -85,6 +86,8 @@ class ListTracesRequest(_message.Message):
     rating: _trace_pb2.Trace.Rating.ValueType
     prompt: _builtins.str
     """A prompt, or one version of it, by its name."""
+    api_key: _builtins.str
+    """`projects/{project}/keys/{ulid}`: the key that asked."""
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
         """Began at this time or later."""
@@ -112,10 +115,11 @@ class ListTracesRequest(_message.Message):
         min_total_tokens: _builtins.int = ...,
         rating: _trace_pb2.Trace.Rating.ValueType = ...,
         prompt: _builtins.str = ...,
+        api_key: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["deployment", b"deployment", "end_time", b"end_time", "finish_reason", b"finish_reason", "min_duration_ms", b"min_duration_ms", "min_total_tokens", b"min_total_tokens", "model_version", b"model_version", "order_by", b"order_by", "page_size", b"page_size", "page_token", b"page_token", "parent", b"parent", "prompt", b"prompt", "query", b"query", "rating", b"rating", "session", b"session", "start_time", b"start_time", "with_error", b"with_error"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_key", b"api_key", "deployment", b"deployment", "end_time", b"end_time", "finish_reason", b"finish_reason", "min_duration_ms", b"min_duration_ms", "min_total_tokens", b"min_total_tokens", "model_version", b"model_version", "order_by", b"order_by", "page_size", b"page_size", "page_token", b"page_token", "parent", b"parent", "prompt", b"prompt", "query", b"query", "rating", b"rating", "session", b"session", "start_time", b"start_time", "with_error", b"with_error"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

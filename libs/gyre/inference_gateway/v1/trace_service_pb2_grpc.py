@@ -72,7 +72,7 @@ class TraceServiceServicer:
 
     def ListTraces(self, request, context):
         """Lists the traces of a project, newest first. What is asked of completions (deployment, model_version,
-        finish_reason, min_duration_ms, rating, query) has to be true of one and the same completion.
+        finish_reason, min_duration_ms, rating, api_key, prompt, query) has to be true of one and the same completion.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -39,7 +39,7 @@ class TraceServiceStub:
     """NOT_FOUND (TRACE_NOT_FOUND), also for a name of another project."""
     ListTraces: _grpc.UnaryUnaryMultiCallable[_trace_service_pb2.ListTracesRequest, _trace_service_pb2.ListTracesResponse]
     """Lists the traces of a project, newest first. What is asked of completions (deployment, model_version,
-    finish_reason, min_duration_ms, rating, query) has to be true of one and the same completion.
+    finish_reason, min_duration_ms, rating, api_key, prompt, query) has to be true of one and the same completion.
     """
     DeleteTrace: _grpc.UnaryUnaryMultiCallable[_trace_service_pb2.DeleteTraceRequest, _empty_pb2.Empty]
     """Forgets a trace with all its completions and steps, for good."""
@@ -55,7 +55,7 @@ class TraceServiceAsyncStub(TraceServiceStub):
     """NOT_FOUND (TRACE_NOT_FOUND), also for a name of another project."""
     ListTraces: _aio.UnaryUnaryMultiCallable[_trace_service_pb2.ListTracesRequest, _trace_service_pb2.ListTracesResponse]  # type: ignore[assignment]
     """Lists the traces of a project, newest first. What is asked of completions (deployment, model_version,
-    finish_reason, min_duration_ms, rating, query) has to be true of one and the same completion.
+    finish_reason, min_duration_ms, rating, api_key, prompt, query) has to be true of one and the same completion.
     """
     DeleteTrace: _aio.UnaryUnaryMultiCallable[_trace_service_pb2.DeleteTraceRequest, _empty_pb2.Empty]  # type: ignore[assignment]
     """Forgets a trace with all its completions and steps, for good."""
@@ -80,7 +80,7 @@ class TraceServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_trace_service_pb2.ListTracesResponse, _abc.Awaitable[_trace_service_pb2.ListTracesResponse]]:
         """Lists the traces of a project, newest first. What is asked of completions (deployment, model_version,
-        finish_reason, min_duration_ms, rating, query) has to be true of one and the same completion.
+        finish_reason, min_duration_ms, rating, api_key, prompt, query) has to be true of one and the same completion.
         """
 
     @_abc_1.abstractmethod

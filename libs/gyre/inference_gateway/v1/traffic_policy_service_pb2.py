@@ -23,20 +23,23 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from gyre.inference_gateway.v1 import traffic_policy_pb2 as gyre_dot_inference__gateway_dot_v1_dot_traffic__policy__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n6gyre/inference_gateway/v1/traffic_policy_service.proto\x12\x19gyre.inference_gateway.v1\x1a google/protobuf/field_mask.proto\x1a.gyre/inference_gateway/v1/traffic_policy.proto\"\'\n\x17GetTrafficPolicyRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x8f\x01\n\x1aUpdateTrafficPolicyRequest\x12@\n\x0etraffic_policy\x18\x01 \x01(\x0b\x32(.gyre.inference_gateway.v1.TrafficPolicy\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask2\x80\x02\n\x14TrafficPolicyService\x12p\n\x10GetTrafficPolicy\x12\x32.gyre.inference_gateway.v1.GetTrafficPolicyRequest\x1a(.gyre.inference_gateway.v1.TrafficPolicy\x12v\n\x13UpdateTrafficPolicy\x12\x35.gyre.inference_gateway.v1.UpdateTrafficPolicyRequest\x1a(.gyre.inference_gateway.v1.TrafficPolicyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n6gyre/inference_gateway/v1/traffic_policy_service.proto\x12\x19gyre.inference_gateway.v1\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a.gyre/inference_gateway/v1/traffic_policy.proto\"\'\n\x17GetTrafficPolicyRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x8f\x01\n\x1aUpdateTrafficPolicyRequest\x12@\n\x0etraffic_policy\x18\x01 \x01(\x0b\x32(.gyre.inference_gateway.v1.TrafficPolicy\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"Y\n\x19GetTrafficFindingsRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12.\n\nstart_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp2\xf8\x02\n\x14TrafficPolicyService\x12p\n\x10GetTrafficPolicy\x12\x32.gyre.inference_gateway.v1.GetTrafficPolicyRequest\x1a(.gyre.inference_gateway.v1.TrafficPolicy\x12v\n\x13UpdateTrafficPolicy\x12\x35.gyre.inference_gateway.v1.UpdateTrafficPolicyRequest\x1a(.gyre.inference_gateway.v1.TrafficPolicy\x12v\n\x12GetTrafficFindings\x12\x34.gyre.inference_gateway.v1.GetTrafficFindingsRequest\x1a*.gyre.inference_gateway.v1.TrafficFindingsb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'gyre.inference_gateway.v1.traffic_policy_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_GETTRAFFICPOLICYREQUEST']._serialized_start=167
-  _globals['_GETTRAFFICPOLICYREQUEST']._serialized_end=206
-  _globals['_UPDATETRAFFICPOLICYREQUEST']._serialized_start=209
-  _globals['_UPDATETRAFFICPOLICYREQUEST']._serialized_end=352
-  _globals['_TRAFFICPOLICYSERVICE']._serialized_start=355
-  _globals['_TRAFFICPOLICYSERVICE']._serialized_end=611
+  _globals['_GETTRAFFICPOLICYREQUEST']._serialized_start=200
+  _globals['_GETTRAFFICPOLICYREQUEST']._serialized_end=239
+  _globals['_UPDATETRAFFICPOLICYREQUEST']._serialized_start=242
+  _globals['_UPDATETRAFFICPOLICYREQUEST']._serialized_end=385
+  _globals['_GETTRAFFICFINDINGSREQUEST']._serialized_start=387
+  _globals['_GETTRAFFICFINDINGSREQUEST']._serialized_end=476
+  _globals['_TRAFFICPOLICYSERVICE']._serialized_start=479
+  _globals['_TRAFFICPOLICYSERVICE']._serialized_end=855
 # @@protoc_insertion_point(module_scope)

@@ -46,6 +46,11 @@ class TrafficPolicyServiceStub:
                 request_serializer=gyre_dot_inference__gateway_dot_v1_dot_traffic__policy__service__pb2.UpdateTrafficPolicyRequest.SerializeToString,
                 response_deserializer=gyre_dot_inference__gateway_dot_v1_dot_traffic__policy__pb2.TrafficPolicy.FromString,
                 _registered_method=True)
+        self.GetTrafficFindings = channel.unary_unary(
+                '/gyre.inference_gateway.v1.TrafficPolicyService/GetTrafficFindings',
+                request_serializer=gyre_dot_inference__gateway_dot_v1_dot_traffic__policy__service__pb2.GetTrafficFindingsRequest.SerializeToString,
+                response_deserializer=gyre_dot_inference__gateway_dot_v1_dot_traffic__policy__pb2.TrafficFindings.FromString,
+                _registered_method=True)
 
 
 class TrafficPolicyServiceServicer:
@@ -67,6 +72,13 @@ class TrafficPolicyServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetTrafficFindings(self, request, context):
+        """What was found lately; some seconds behind. NOT_FOUND (PROJECT_NOT_FOUND).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_TrafficPolicyServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -79,6 +91,11 @@ def add_TrafficPolicyServiceServicer_to_server(servicer, server):
                     servicer.UpdateTrafficPolicy,
                     request_deserializer=gyre_dot_inference__gateway_dot_v1_dot_traffic__policy__service__pb2.UpdateTrafficPolicyRequest.FromString,
                     response_serializer=gyre_dot_inference__gateway_dot_v1_dot_traffic__policy__pb2.TrafficPolicy.SerializeToString,
+            ),
+            'GetTrafficFindings': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetTrafficFindings,
+                    request_deserializer=gyre_dot_inference__gateway_dot_v1_dot_traffic__policy__service__pb2.GetTrafficFindingsRequest.FromString,
+                    response_serializer=gyre_dot_inference__gateway_dot_v1_dot_traffic__policy__pb2.TrafficFindings.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -136,6 +153,33 @@ class TrafficPolicyService:
             '/gyre.inference_gateway.v1.TrafficPolicyService/UpdateTrafficPolicy',
             gyre_dot_inference__gateway_dot_v1_dot_traffic__policy__service__pb2.UpdateTrafficPolicyRequest.SerializeToString,
             gyre_dot_inference__gateway_dot_v1_dot_traffic__policy__pb2.TrafficPolicy.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetTrafficFindings(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gyre.inference_gateway.v1.TrafficPolicyService/GetTrafficFindings',
+            gyre_dot_inference__gateway_dot_v1_dot_traffic__policy__service__pb2.GetTrafficFindingsRequest.SerializeToString,
+            gyre_dot_inference__gateway_dot_v1_dot_traffic__policy__pb2.TrafficFindings.FromString,
             options,
             channel_credentials,
             insecure,

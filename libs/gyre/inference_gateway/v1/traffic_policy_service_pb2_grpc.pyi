@@ -40,6 +40,8 @@ class TrafficPolicyServiceStub:
     """For administrators. INVALID_ARGUMENT (BAD_TRAFFIC_POLICY, HOOK_REFUSED); NOT_FOUND (PROJECT_NOT_FOUND); ABORTED
     (ETAG_MISMATCH).
     """
+    GetTrafficFindings: _grpc.UnaryUnaryMultiCallable[_traffic_policy_service_pb2.GetTrafficFindingsRequest, _traffic_policy_pb2.TrafficFindings]
+    """What was found lately; some seconds behind. NOT_FOUND (PROJECT_NOT_FOUND)."""
 
 @_typing.type_check_only
 class TrafficPolicyServiceAsyncStub(TrafficPolicyServiceStub):
@@ -52,6 +54,8 @@ class TrafficPolicyServiceAsyncStub(TrafficPolicyServiceStub):
     """For administrators. INVALID_ARGUMENT (BAD_TRAFFIC_POLICY, HOOK_REFUSED); NOT_FOUND (PROJECT_NOT_FOUND); ABORTED
     (ETAG_MISMATCH).
     """
+    GetTrafficFindings: _aio.UnaryUnaryMultiCallable[_traffic_policy_service_pb2.GetTrafficFindingsRequest, _traffic_policy_pb2.TrafficFindings]  # type: ignore[assignment]
+    """What was found lately; some seconds behind. NOT_FOUND (PROJECT_NOT_FOUND)."""
 
 class TrafficPolicyServiceServicer(metaclass=_abc_1.ABCMeta):
     """Guardrails and the exact cache of a project."""
@@ -73,5 +77,13 @@ class TrafficPolicyServiceServicer(metaclass=_abc_1.ABCMeta):
         """For administrators. INVALID_ARGUMENT (BAD_TRAFFIC_POLICY, HOOK_REFUSED); NOT_FOUND (PROJECT_NOT_FOUND); ABORTED
         (ETAG_MISMATCH).
         """
+
+    @_abc_1.abstractmethod
+    def GetTrafficFindings(
+        self,
+        request: _traffic_policy_service_pb2.GetTrafficFindingsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_traffic_policy_pb2.TrafficFindings, _abc.Awaitable[_traffic_policy_pb2.TrafficFindings]]:
+        """What was found lately; some seconds behind. NOT_FOUND (PROJECT_NOT_FOUND)."""
 
 def add_TrafficPolicyServiceServicer_to_server(servicer: TrafficPolicyServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -25,11 +25,20 @@ interface Chunk {
   error?: { message: string };
 }
 
+/** A prompt of the project, which the gateway fills in before the messages. */
+export interface PromptWish {
+  id: string;
+  /** A number or a label. */
+  version: string;
+  variables: Record<string, string>;
+}
+
 export interface Asked {
   model: string;
   messages: Turn[];
   temperature: number;
   max_tokens: number;
+  prompt?: PromptWish;
 }
 
 /** Streams one answer; `onAnswer` sees it grow. Raises: ApiError before the first token, Error when it breaks off. */

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { bare, lastPart, pagePath, partOf, shortName, slugify, variantLabel } from "./names";
+import { bare, kindOf, lastPart, pagePath, partOf, shortName, slugify, variantLabel } from "./names";
 
 test("a name is cut into its parts", () => {
   const name = "projects/p/models/hotline/versions/3/variants/q4-k-m";
@@ -19,6 +19,8 @@ test("people call things by short names", () => {
   );
   expect(variantLabel("q6-k-m-1")).toBe("Q6_K · m v1");
   expect(shortName("projects/p/models/hotline/aliases/production")).toBe("hotline@production");
+  expect(shortName("projects/p/prompts/triage/versions/2")).toBe("triage v2");
+  expect(shortName("projects/p/deployments/hotline/experiments/3")).toBe("hotline/3");
   expect(shortName("")).toBe("");
 });
 
@@ -26,14 +28,21 @@ test("a resource leads to its page, if it has one", () => {
   expect(pagePath("projects/p/models/hotline/versions/3/variants/hf")).toBe("/p/p/models/hotline?version=3");
   expect(pagePath("projects/p/runs/01A")).toBe("/p/p/runs/01A");
   expect(pagePath("projects/p/deployments/hotline")).toBe("/p/p/deployments?open=hotline");
+  expect(pagePath("projects/p/prompts/triage/versions/2")).toBe("/p/p/prompts/triage?version=2");
+  expect(pagePath("projects/p/inferenceBatches/batch_0a")).toBe("/p/p/batches");
+  expect([kindOf("projects/p/trafficPolicy"), pagePath("projects/p/trafficPolicy")]).toEqual([
+    "trafficPolicy",
+    "/p/p/access",
+  ]);
   expect(pagePath("nodes/local")).toBeUndefined();
 });
 
 test("an enum value loses its prefix alone", () => {
-  expect(["STATE_IN_REVIEW", "ROW_FORMAT_PROMPT_COMPLETION", "METHOD_SFT", "READY"].map(bare)).toEqual([
+  expect(["STATE_IN_REVIEW", "ROW_FORMAT_PROMPT_COMPLETION", "METHOD_SFT", "ACTION_MARK", "READY"].map(bare)).toEqual([
     "IN_REVIEW",
     "PROMPT_COMPLETION",
     "SFT",
+    "MARK",
     "READY",
   ]);
 });

@@ -15,10 +15,12 @@ export function partOf(name: string, collection: string): string {
 /** What people call it: `hotline v3`, `hotline v3 q8-0`, `hotline@production`, or the last part. */
 export function shortName(name: string): string {
   const parts = name.split("/");
-  const owner = partOf(name, "datasets") || partOf(name, "models");
+  const owner = partOf(name, "datasets") || partOf(name, "models") || partOf(name, "prompts");
   const version = partOf(name, "versions");
   const variant = partOf(name, "variants");
   const alias = partOf(name, "aliases");
+  const experiment = partOf(name, "experiments");
+  if (experiment) return `${partOf(name, "deployments")}/${experiment}`;
   if (owner && alias) return `${owner}@${alias}`;
   if (owner && version) return `${owner} v${version}${variant ? ` ${variantLabel(variant)}` : ""}`;
   return parts.at(-1) ?? name;
@@ -34,10 +36,19 @@ export function variantLabel(id: string): string {
   return id.toUpperCase().replaceAll("-", "_");
 }
 
-const ODD_SINGULARS: Record<string, string> = { batches: "batch", aliases: "alias", auditEntries: "audit_entry" };
+const ODD_SINGULARS: Record<string, string> = {
+  batches: "batch",
+  aliases: "alias",
+  auditEntries: "audit_entry",
+  inferenceBatches: "batch_of_questions",
+};
+
+/** What a project has one of: `projects/p/trafficPolicy`. */
+const SINGLES = /^projects\/[^/]+\/(?:trafficPolicy|licencePolicy)$/;
 
 /** `run`, `dataset_version`, `variant` …: what kind of thing a name names. */
 export function kindOf(name: string): string {
+  if (SINGLES.test(name)) return lastPart(name);
   const collection = name.split("/").at(-2) ?? "";
   if (collection === "versions") return partOf(name, "datasets") ? "dataset_version" : "model_version";
   return ODD_SINGULARS[collection] ?? collection.replace(/s$/, "");
@@ -48,7 +59,18 @@ export function pagePath(name: string): string | undefined {
   const project = partOf(name, "projects");
   const kept = partOf(name, "completions") || partOf(name, "traces");
   if (project && kept) return `/p/${project}/traces/${kept}`;
-  const pages = ["datasets", "runs", "pipelines", "models", "evaluations", "deployments", "feedback"] as const;
+  if (project && partOf(name, "inferenceBatches")) return `/p/${project}/batches`;
+  if (SINGLES.test(name)) return `/p/${project}/access`;
+  const pages = [
+    "datasets",
+    "runs",
+    "pipelines",
+    "models",
+    "evaluations",
+    "deployments",
+    "feedback",
+    "prompts",
+  ] as const;
   const collection = pages.find((page) => partOf(name, page));
   if (!project || !collection) return undefined;
   if (collection === "feedback" || collection === "deployments")
@@ -61,7 +83,7 @@ export function pagePath(name: string): string | undefined {
 /** A state without its prefix: `RUNNING` of `STATE_RUNNING`, `SFT` of `METHOD_SFT`. */
 export function bare(value: string): string {
   return value.replace(
-    /^(STATE|TYPE|METHOD|KIND|FORMAT|ENGINE|ROLE|RATING|SPLIT|OUTCOME|TERM|ROW_FORMAT|FILE_TYPE|BUDGET_PERIOD)_/,
+    /^(STATE|TYPE|METHOD|KIND|FORMAT|ENGINE|ROLE|RATING|SPLIT|OUTCOME|TERM|ACTION|MODE|ROW_FORMAT|FILE_TYPE|BUDGET_PERIOD)_/,
     "",
   );
 }

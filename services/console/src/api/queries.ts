@@ -23,6 +23,7 @@ export const OWNER = {
   deployments: "inference_gateway",
   completions: "inference_gateway",
   traces: "inference_gateway",
+  prompts: "inference_gateway",
   "traffic-policy": "inference_gateway",
   spending: "inference_gateway",
   "inference-batches": "inference_gateway",

@@ -1311,6 +1311,19 @@ export interface AnswerCache {
   billed: boolean;
 }
 
+export interface TrafficFindings {
+  name: string;
+  start_time?: string | null;
+  findings: TrafficFinding[];
+}
+
+export interface TrafficFinding {
+  what: string;
+  action: string;
+  count: string;
+  last_time?: string | null;
+}
+
 export interface UsageReport {
   name: string;
   start_time?: string | null;

@@ -7,6 +7,7 @@ import {
   CommentOutlined,
   DatabaseOutlined,
   DollarOutlined,
+  FileTextOutlined,
   HddOutlined,
   HomeOutlined,
   KeyOutlined,
@@ -61,6 +62,7 @@ const GROUPS: Group[] = [
     items: [
       { to: "deployments", label: "nav.deployments", icon: <CloudServerOutlined aria-hidden /> },
       { to: "playground", label: "nav.playground", icon: <CommentOutlined aria-hidden /> },
+      { to: "prompts", label: "nav.prompts", icon: <FileTextOutlined aria-hidden /> },
       { to: "traces", label: "nav.traces", icon: <NodeIndexOutlined aria-hidden /> },
       { to: "batches", label: "nav.batches", icon: <UnorderedListOutlined aria-hidden /> },
       {

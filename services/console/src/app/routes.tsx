@@ -51,6 +51,8 @@ export const router = createBrowserRouter([
               },
               { path: "feedback", element: page(() => import("@/pages/feedback/FeedbackReview"), "FeedbackReview") },
               { path: "deployments", element: page(() => import("@/pages/deployments/Deployments"), "Deployments") },
+              { path: "prompts", element: page(() => import("@/pages/prompts/Prompts"), "Prompts") },
+              { path: "prompts/:id", element: page(() => import("@/pages/prompts/PromptDetail"), "PromptDetail") },
               { path: "traces", element: page(() => import("@/pages/traces/Traces"), "Traces") },
               { path: "traces/:id", element: page(() => import("@/pages/traces/TraceDetail"), "TraceDetail") },
               { path: "batches", element: page(() => import("@/pages/batches/Batches"), "Batches") },

@@ -31,14 +31,17 @@ export function Digest({ value }: { value: string }) {
   return <Copyable value={value} shown={value.replace(/^sha256:/, "").slice(0, 12)} />;
 }
 
-const ULID = /^(chatcmpl-)?[0-9A-HJKMNP-TV-Z]{26}$/;
+/** Ids that nobody chose. */
+const MADE_UP = /^(?:(chatcmpl-)?[0-9A-HJKMNP-TV-Z]{26}|batch_[0-9a-f]{32})$/;
 
 /** A resource by what people call it, linked to its page if it has one. */
 export function Ref({ name }: { name?: string }) {
   const { word } = useI18n();
   if (!name) return <Nothing />;
   const path = pagePath(name);
-  const text = ULID.test(lastPart(name)) ? `${word("lineageKind", kindOf(name))} …${name.slice(-6)}` : shortName(name);
+  const kind = word("lineageKind", kindOf(name), "");
+  const single = kindOf(name) === lastPart(name) && kind;
+  const text = MADE_UP.test(lastPart(name)) ? `${kind || kindOf(name)} …${name.slice(-6)}` : single || shortName(name);
   return path ? (
     <Link to={path} title={name}>
       {text}

@@ -4,6 +4,7 @@ import type { ReactNode } from "react";
 import { useSearchParams } from "react-router";
 import type { Params } from "@/api/client";
 import { useList } from "@/api/queries";
+import type { ListReply } from "@/api/types";
 import { useI18n } from "@/i18n";
 import { Pager, usePages } from "./Pager";
 import { Search, withParam } from "./Search";
@@ -31,6 +32,8 @@ interface Props<Row> {
   empty: ReactNode;
   /** Controls beside the search. */
   tools?: ReactNode;
+  /** What the reply says beside its rows; below them. */
+  note?: (reply: ListReply) => ReactNode;
   searchable?: boolean;
   pageSize?: number;
   refetchInterval?: number;
@@ -98,6 +101,7 @@ export function ResourceTable<Row extends object>(props: Props<Row>) {
                 change("order", orderText(String(sorter.columnKey), sorter.order, props.columns));
             }}
           />
+          {props.note?.(list.data)}
           <Pager
             pages={pages}
             shown={rows.length}

@@ -7,6 +7,7 @@ export const costs = {
   "costs.csv": "Download CSV",
   "costs.usage": "Usage",
   "costs.measure": "What is shown",
+  "costs.console": "Playground",
   "costs.measure.cost": "Cost",
   "costs.measure.tokens": "Tokens",
   "costs.measure.requests": "Requests",

@@ -9,6 +9,7 @@ import { inference } from "./inference";
 import { models } from "./models";
 import { operate } from "./operate";
 import { pipelines } from "./pipelines";
+import { prompts } from "./prompts";
 import { reasons } from "./reasons";
 import { runs } from "./runs";
 import { serving } from "./serving";
@@ -30,6 +31,7 @@ export const en = {
   ...models,
   ...operate,
   ...pipelines,
+  ...prompts,
   ...reasons,
   ...runs,
   ...serving,

@@ -10,6 +10,7 @@ export const costs: Translation<typeof source> = {
   "costs.csv": "下载表格",
   "costs.usage": "用量",
   "costs.measure": "显示内容",
+  "costs.console": "试用页",
   "costs.measure.cost": "费用",
   "costs.measure.tokens": "词元",
   "costs.measure.requests": "请求",

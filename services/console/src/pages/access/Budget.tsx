@@ -23,7 +23,7 @@ export function Spent({ of, spending }: { of: ApiKey | Project; spending?: Spend
   const money = Number(of.limits?.budget_microusd ?? 0);
   const most = Number(of.limits?.budget_tokens ?? 0);
   if (!money && !most) {
-    return used ? <span className="num nowrap">{`${cost(microusd)} · ${tokens(used)}`}</span> : <Nothing />;
+    return spending ? <span className="num nowrap">{`${cost(microusd)} · ${tokens(used)}`}</span> : <Nothing />;
   }
   return (
     <div className="stack-s">

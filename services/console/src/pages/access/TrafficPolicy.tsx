@@ -7,7 +7,8 @@ import type { TrafficPolicy as Policy } from "@/api/types";
 import { useI18n } from "@/i18n";
 import { Facts, Panel } from "@/ui/Page";
 import { Trouble } from "@/ui/Trouble";
-import { useReport } from "@/ui/useConfirm";
+import { useConfirm } from "@/ui/useConfirm";
+import { Findings } from "./Findings";
 import { CacheDrawer, HookDrawer } from "./TrafficDrawers";
 
 type Field = "prompt_data" | "answer_data" | "injection";
@@ -16,6 +17,9 @@ const ACTIONS: Record<Field, readonly string[]> = {
   answer_data: ["ACTION_ALLOW", "ACTION_MARK"],
   injection: ["ACTION_ALLOW", "ACTION_FLAG", "ACTION_REFUSE"],
 };
+
+const NO_HOOK: NonNullable<Policy["hook"]> = { url: "", fails_open: false, before: false, after: false };
+const NO_CACHE: NonNullable<Policy["cache"]> = { mode: "MODE_OFF", deployments: [], billed: false };
 
 /** Guardrails and the exact cache: what becomes of what is found, who else is asked, what is given again. */
 export function TrafficPolicy() {
@@ -29,7 +33,10 @@ export function TrafficPolicy() {
       ) : policy.isError ? (
         <Trouble error={policy.error} retry={() => policy.refetch()} />
       ) : (
-        <Settings policy={policy.data} path={`/projects/${project}/traffic-policy`} />
+        <div className="stack">
+          <Settings policy={policy.data} path={`/projects/${project}/traffic-policy`} />
+          <Findings />
+        </div>
       )}
     </Panel>
   );
@@ -38,32 +45,58 @@ export function TrafficPolicy() {
 function Settings({ policy, path }: { policy: Policy; path: string }) {
   const { t, word } = useI18n();
   const isAdmin = useMay("ADMIN");
-  const report = useReport();
+  const confirm = useConfirm();
   const [open, setOpen] = useState<"hook" | "cache" | null>(null);
   const change = useChange(["inference_gateway"], (changes: Partial<Policy>) =>
     patch<Policy>(path, { ...changes, etag: policy.etag }),
   );
+  const ask = (what: string, action: string, changes: Partial<Policy>) =>
+    confirm({
+      title: t("guard.changeTitle", { what, action: word("guardAction", action) }),
+      hint: word("guardHint", action),
+      confirm: t("fallback.change"),
+      danger: action === "ALLOW" || action === "OFF",
+      done: t("guard.changed", { what }),
+      act: () => change.mutateAsync(changes),
+    });
   const select = (field: Field) => (
     <Select
       aria-label={t(`guard.${field}`)}
-      style={{ minWidth: 160 }}
+      style={{ width: "100%" }}
       disabled={!isAdmin}
       loading={change.isPending}
       value={policy[field] as string}
-      onChange={(action) => change.mutate({ [field]: action } as Partial<Policy>, { onError: report })}
+      onChange={(action) => ask(t(`guard.${field}`), bare(action), { [field]: action } as Partial<Policy>)}
       options={ACTIONS[field].map((action) => ({ value: action, label: word("guardAction", bare(action)) }))}
     />
   );
-  const edit = (what: "hook" | "cache", said: string) => (
-    <div className="row">
+  const edit = (what: "hook" | "cache", said: string, isOn: boolean, off: Partial<Policy>) => (
+    <div className="row wrap" style={{ justifyContent: "flex-end" }}>
       <span className="grow">{said}</span>
       {isAdmin && (
-        <Button size="small" onClick={() => setOpen(what)}>
-          {t("fallback.change")}
-        </Button>
+        <>
+          {isOn && (
+            <Button
+              size="small"
+              aria-label={t("guard.turnOffThis", { what: t(`guard.${what}`) })}
+              onClick={() => ask(t(`guard.${what}`), "OFF", off)}
+            >
+              {t("guard.turnOff")}
+            </Button>
+          )}
+          <Button
+            size="small"
+            aria-label={t("guard.changeThis", { what: t(`guard.${what}`) })}
+            onClick={() => setOpen(what)}
+          >
+            {t("fallback.change")}
+          </Button>
+        </>
       )}
     </div>
   );
+  const { hook, cache } = policy;
+  const mode = cache?.mode ?? "MODE_OFF";
   return (
     <div className="stack-s">
       <p className="quiet">{t("guard.hint")}</p>
@@ -73,8 +106,11 @@ function Settings({ policy, path }: { policy: Policy; path: string }) {
           [t("guard.prompt_data"), select("prompt_data")],
           [t("guard.answer_data"), select("answer_data")],
           [t("guard.injection"), select("injection")],
-          [t("guard.hook"), edit("hook", policy.hook?.url || t("guard.none"))],
-          [t("guard.cache"), edit("cache", word("cacheMode", bare(policy.cache?.mode ?? "MODE_OFF")))],
+          [t("guard.hook"), edit("hook", hook?.url || t("guard.none"), Boolean(hook?.url), { hook: { ...NO_HOOK } })],
+          [
+            t("guard.cache"),
+            edit("cache", word("cacheMode", bare(mode)), bare(mode) !== "OFF", { cache: { ...NO_CACHE } }),
+          ],
         ]}
       />
       <HookDrawer policy={policy} open={open === "hook"} onSave={change.mutateAsync} onClose={() => setOpen(null)} />

@@ -75,7 +75,6 @@ function BudgetLine({ line }: { line: Line }) {
   );
 }
 
-/** A budget that nobody used yet is in force all the same, but the books know it only for the project. */
 function linesOf(
   { project, keys }: ProjectSpending,
   pace: UsageReport | undefined,

@@ -2,8 +2,8 @@ import { DownloadOutlined } from "@ant-design/icons";
 import { Button, Segmented, Select } from "antd";
 import { useMemo } from "react";
 import { useSearchParams } from "react-router";
-import { useGet, useList, useProject } from "@/api/queries";
-import type { ApiKey, UsageReport } from "@/api/types";
+import { useGet, useProject } from "@/api/queries";
+import type { UsageReport } from "@/api/types";
 import { type PlainKey, useI18n } from "@/i18n";
 import { Empty } from "@/ui/Empty";
 import { Page, Panel } from "@/ui/Page";
@@ -15,7 +15,19 @@ import { Projects } from "./Projects";
 import { RentOrOwn } from "./RentOrOwn";
 import { UsageChart } from "./UsageChart";
 import { UsageTable } from "./UsageTable";
-import { daysBetween, GROUPS, type Group, labelOf, MEASURES, type Measure, seriesOf, sums, toCsv } from "./usage";
+import {
+  daysBetween,
+  GROUPS,
+  type Group,
+  labelOf,
+  MEASURES,
+  type Measure,
+  seriesOf,
+  sums,
+  toCsv,
+  withUnused,
+} from "./usage";
+import { useKeyTitles } from "./useKeyTitles";
 import "./costs.css";
 
 const PERIODS = [7, 30, 90] as const;
@@ -48,8 +60,8 @@ export function Costs() {
     { group_by: "day,key,deployment,model", start_time: period.start.toISOString() },
     { refetchInterval: REFRESH },
   );
-  const keys = useKeyTitles(project);
   const rows = usage.data?.rows ?? [];
+  const { titles: keys, own } = useKeyTitles(project, rows);
   return (
     <Page
       title={t("costs.title")}
@@ -108,7 +120,7 @@ export function Costs() {
               label={(id) => labelOf(id, keys)}
             />
             <UsageTable
-              sums={sums(rows, group, measure)}
+              sums={group === "key" ? withUnused(sums(rows, group, measure), own) : sums(rows, group, measure)}
               title={t(`costs.by.${group}` as PlainKey)}
               label={(id) => labelOf(id, keys)}
             />
@@ -139,15 +151,6 @@ function usePeriod(days: number) {
     start.setUTCHours(0, 0, 0, 0);
     return { start, end };
   }, [days]);
-}
-
-/** Titles of keys by name; without the right to list them there are none, and ids stand in their place. */
-function useKeyTitles(project: string): ReadonlyMap<string, string> {
-  const keys = useList<"keys", ApiKey>(`/projects/${project}/keys`, { page_size: 200 });
-  return useMemo(
-    () => new Map((keys.data?.keys ?? []).map((key) => [key.name, key.display_name || `${key.prefix}…`])),
-    [keys.data],
-  );
 }
 
 function download(name: string, text: string) {

@@ -7,6 +7,7 @@ import { colours, frame } from "./chart";
 import type { Measure, Series } from "./usage";
 
 const HEIGHT = 300;
+const EMPTY_MAX: Record<Measure, number> = { cost: 800_000, tokens: 100, requests: 4 };
 
 /** What was used on each day, group upon group. */
 export function UsageChart({
@@ -29,6 +30,8 @@ export function UsageChart({
     const paint = colours(palette);
     return {
       ...look,
+      // Without a bound, an axis of zeros has marks that read alike.
+      yAxis: { ...look.yAxis, max: ({ max }: { max: number }) => (max > 0 ? null : EMPTY_MAX[measure]) },
       tooltip: { ...look.tooltip, valueFormatter: (value: unknown) => show(Number(value)) },
       xAxis: {
         type: "category",

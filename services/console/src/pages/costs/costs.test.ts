@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
-import type { UsageRow } from "@/api/types";
+import type { ApiKey, UsageRow } from "@/api/types";
 import { forecast } from "./forecast";
 import { MONTH_HOURS, ownStairs, reach, rentedLine } from "./staircase";
-import { daysBetween, seriesOf, sums, toCsv } from "./usage";
+import { daysBetween, seriesOf, sums, titlesOf, toCsv, withUnused } from "./usage";
 
 function row(day: string, deployment: string, cost: number, given: Partial<UsageRow> = {}): UsageRow {
   return {
@@ -36,6 +36,30 @@ describe("usage", () => {
     ]);
     expect(sums(ROWS, "model", "tokens")).toEqual([
       { id: "big", requests: 4, promptTokens: 40, answerTokens: 20, cost: 11 },
+    ]);
+  });
+
+  it("has titles for keys, and for the one that lists leave out", () => {
+    const key = (name: string, display_name: string) => ({ name, display_name, prefix: "gyre-ab" }) as ApiKey;
+    const list = (keys: ApiKey[], total_size = keys.length) =>
+      new Map([["p", { keys, total_size, next_page_token: "" }]]);
+    const rows = ["projects/p/keys/1", "projects/p/keys/2", "projects/q/keys/9"].map((api_key) =>
+      row("", "", 0, { api_key }),
+    );
+    const mine = list([key("projects/p/keys/1", "front desk")]);
+    expect([...titlesOf(mine, rows, "Playground")]).toEqual([
+      ["projects/p/keys/1", "front desk"],
+      ["projects/p/keys/2", "Playground"],
+    ]);
+    const part = list([key("projects/p/keys/1", "")], 600);
+    expect([...titlesOf(part, rows, "Playground")]).toEqual([["projects/p/keys/1", "gyre-ab…"]]);
+  });
+
+  it("shows what used nothing with zeros, last", () => {
+    const shown = withUnused(sums(ROWS, "key", "cost"), ["projects/p/keys/00", "projects/p/keys/01"]);
+    expect(shown.map((sum) => [sum.id.slice(-2), sum.requests, sum.cost])).toEqual([
+      ["01", 4, 11],
+      ["00", 0, 0],
     ]);
   });
 

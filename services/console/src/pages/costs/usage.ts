@@ -1,5 +1,5 @@
-import { lastPart, shortName } from "@/api/names";
-import type { UsageRow } from "@/api/types";
+import { lastPart, partOf, shortName } from "@/api/names";
+import type { ApiKey, ListReply, UsageRow } from "@/api/types";
 
 export const GROUPS = ["model", "deployment", "key"] as const;
 export type Group = (typeof GROUPS)[number];
@@ -30,6 +30,25 @@ export function labelOf(id: string, keys: ReadonlyMap<string, string>): string {
   return keys.get(id) || (id.includes("/keys/") ? `…${lastPart(id).slice(-6)}` : shortName(id));
 }
 
+/**
+ * Titles of keys by name; `lists` by project. What asked and is in no whole list of its project is the console's own key, which lists leave
+ * out; `consoles` is what that is called.
+ */
+export function titlesOf(
+  lists: ReadonlyMap<string, ListReply & { keys: readonly ApiKey[] }>,
+  rows: readonly UsageRow[],
+  consoles: string,
+): Map<string, string> {
+  const titles = new Map<string, string>();
+  for (const [project, { keys, total_size }] of lists) {
+    for (const key of keys) titles.set(key.name, key.display_name || `${key.prefix}…`);
+    if (keys.length < Number(total_size)) continue;
+    for (const { api_key } of rows)
+      if (partOf(api_key, "projects") === project && !titles.has(api_key)) titles.set(api_key, consoles);
+  }
+  return titles;
+}
+
 /** One sum for each group, most used first. */
 export function sums(rows: readonly UsageRow[], group: Group, measure: Measure): Sum[] {
   const found = new Map<string, Sum>();
@@ -43,6 +62,13 @@ export function sums(rows: readonly UsageRow[], group: Group, measure: Measure):
     found.set(id, sum);
   }
   return [...found.values()].sort((one, other) => measured(other, measure) - measured(one, measure));
+}
+
+/** And zeros for those of `ids` that used nothing. */
+export function withUnused(used: readonly Sum[], ids: Iterable<string>): Sum[] {
+  const known = new Set(used.map((sum) => sum.id));
+  const unused = [...ids].filter((id) => !known.has(id));
+  return [...used, ...unused.map((id) => ({ id, requests: 0, promptTokens: 0, answerTokens: 0, cost: 0 }))];
 }
 
 export interface Series {

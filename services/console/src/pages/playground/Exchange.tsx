@@ -1,6 +1,7 @@
 import { CheckCircleFilled, CheckCircleOutlined, PauseCircleOutlined, RedoOutlined } from "@ant-design/icons";
 import { Button, Tooltip } from "antd";
 import { Link } from "react-router";
+import type { PromptWish } from "@/api/chat";
 import { useProject } from "@/api/queries";
 import type { Deployment } from "@/api/types";
 import { useI18n } from "@/i18n";
@@ -29,7 +30,10 @@ export function Exchange({ round, deployments, onRetry, onStop, onPick }: Props)
   const several = round.replies.length > 1;
   return (
     <article className={several ? "exchange several" : "exchange"}>
-      <div className="exchange-question">{round.question}</div>
+      <div className="exchange-question">
+        {round.prompt && <PromptUsed prompt={round.prompt} />}
+        {round.question}
+      </div>
       <div className="exchange-answers" style={{ ["--lanes" as string]: round.replies.length }}>
         {round.replies.map((reply, at) => (
           <OneAnswer
@@ -46,6 +50,24 @@ export function Exchange({ round, deployments, onRetry, onStop, onPick }: Props)
         ))}
       </div>
     </article>
+  );
+}
+
+/** Which prompt was asked, and with which values. */
+function PromptUsed({ prompt }: { prompt: PromptWish }) {
+  const { t } = useI18n();
+  return (
+    <div>
+      <span className="chip">
+        {t("playground.prompt")} {prompt.id}
+        {prompt.version && ` @ ${prompt.version}`}
+      </span>
+      {Object.entries(prompt.variables).map(([name, value]) => (
+        <div key={name} className="quiet">
+          <span className="mono">{name}</span>: {value}
+        </div>
+      ))}
+    </div>
   );
 }
 

@@ -10,10 +10,11 @@ import { useI18n } from "@/i18n";
 import { Empty } from "@/ui/Empty";
 import { Page, Panel } from "@/ui/Page";
 import { Trouble } from "@/ui/Trouble";
-import { addressOf, DEFAULTS, type Lane, lanesOf } from "./address";
+import { addressOf, type Lane, lanesOf, type PromptChoice, promptOf } from "./address";
 import { Exchange } from "./Exchange";
 import { Lanes } from "./Lanes";
 import { deploymentOf } from "./models";
+import { PromptPanel } from "./PromptPanel";
 import { type Manner, SettingsPanel } from "./SettingsPanel";
 import { type Round, useChat } from "./useChat";
 import { usePick } from "./usePick";
@@ -51,7 +52,8 @@ export function Playground() {
 
 function Stage({ deployments }: { deployments: readonly Deployment[] }) {
   const { t } = useI18n();
-  const { lanes, setLanes } = useLanes(deployments);
+  const { lanes, setLanes, prompt, setPrompt } = useLanes(deployments);
+  const [variables, setVariables] = useState<Record<string, string>>({});
   const [manner, setManner] = useState<Manner>({ remember: true, apart: hasSettingsApart(lanes) });
   const chat = useChat(useProject());
   const pick = usePick(chat.pick);
@@ -71,7 +73,7 @@ function Stage({ deployments }: { deployments: readonly Deployment[] }) {
       actions={
         <>
           <Lanes lanes={lanes} deployments={deployments} onChange={setLanes} />
-          <Share lanes={lanes} />
+          <Share lanes={lanes} prompt={prompt} />
           <Button icon={<ClearOutlined aria-hidden />} disabled={!chat.rounds.length} onClick={chat.clear}>
             {t("playground.clear")}
           </Button>
@@ -90,38 +92,54 @@ function Stage({ deployments }: { deployments: readonly Deployment[] }) {
             onStop={chat.stopOne}
             onPick={pick}
           />
-          <Ask busy={chat.busy} onAsk={(text) => chat.ask(text, lanes, manner.remember)} onStop={chat.stop} />
+          <Ask
+            busy={chat.busy}
+            mayBeEmpty={Boolean(prompt) && !chat.rounds.length}
+            onAsk={(text) => chat.ask(text, lanes, manner.remember, prompt && { ...prompt, variables })}
+            onStop={chat.stop}
+          />
         </section>
-        <SettingsPanel lanes={lanes} manner={manner} onLanes={setLanes} onManner={setManner} />
+        <div className="stack play-side">
+          <PromptPanel chosen={prompt} variables={variables} onChoose={setPrompt} onVariables={setVariables} />
+          <SettingsPanel
+            lanes={lanes}
+            manner={manner}
+            hasPrompt={Boolean(prompt)}
+            onLanes={setLanes}
+            onManner={setManner}
+          />
+        </div>
       </div>
     </Page>
   );
 }
 
-/** The models and their settings, kept in the address but for the texts: those stay in this window. */
+/** The models, their settings and the prompt, kept in the address but for the texts: those stay in this window. */
 function useLanes(deployments: readonly Deployment[]) {
   const [address, setAddress] = useSearchParams();
   const [systems, setSystems] = useState<string[]>([]);
+  const prompt = promptOf(address);
   const named = lanesOf(address).filter((lane) => deploymentOf(deployments, lane.model));
   const first = deployments.find((one) => bare(one.state) === "READY") ?? deployments[0];
-  const usual: Lane[] = first ? [{ ...DEFAULTS, model: lastPart(first.name) }] : [];
+  const usual = first ? lanesOf(address, [lastPart(first.name)]) : [];
   const lanes = (named.length ? named : usual).map((lane, at) => ({ ...lane, system: systems[at] ?? "" }));
   const setLanes = (changed: Lane[]) => {
     setSystems(changed.map((lane) => lane.system));
-    setAddress(addressOf(changed), { replace: true });
+    setAddress(addressOf(changed, prompt), { replace: true });
   };
-  return { lanes, setLanes };
+  const setPrompt = (chosen?: PromptChoice) => setAddress(addressOf(lanes, chosen), { replace: true });
+  return { lanes, setLanes, prompt, setPrompt };
 }
 
 function hasSettingsApart(lanes: readonly Lane[]): boolean {
   return new Set(lanes.map((lane) => `${lane.temperature} ${lane.max_tokens}`)).size > 1;
 }
 
-function Share({ lanes }: { lanes: readonly Lane[] }) {
+function Share({ lanes, prompt }: { lanes: readonly Lane[]; prompt?: PromptChoice }) {
   const { t } = useI18n();
   const { message } = App.useApp();
   const copy = () => {
-    const link = `${location.origin}${location.pathname}?${addressOf(lanes)}`;
+    const link = `${location.origin}${location.pathname}?${addressOf(lanes, prompt)}`;
     navigator.clipboard.writeText(link).then(() => message.success(t("playground.shared")));
   };
   return (
@@ -185,12 +203,20 @@ function Talk({ rounds, deployments, onRetry, onStop, onPick }: TalkProps) {
   );
 }
 
-function Ask({ busy, onAsk, onStop }: { busy: boolean; onAsk: (text: string) => void; onStop: () => void }) {
+interface AskProps {
+  busy: boolean;
+  /** While a prompt alone is a question. */
+  mayBeEmpty: boolean;
+  onAsk: (text: string) => void;
+  onStop: () => void;
+}
+
+function Ask({ busy, mayBeEmpty, onAsk, onStop }: AskProps) {
   const { t } = useI18n();
   const [text, setText] = useState("");
   const input = useRef<TextAreaRef>(null);
   const send = () => {
-    if (!text.trim() || busy) return;
+    if ((!text.trim() && !mayBeEmpty) || busy) return;
     onAsk(text.trim());
     setText("");
     input.current?.focus();
@@ -202,7 +228,7 @@ function Ask({ busy, onAsk, onStop }: { busy: boolean; onAsk: (text: string) => 
         autoFocus
         value={text}
         aria-label={t("playground.ask")}
-        placeholder={t("playground.askHint")}
+        placeholder={t(mayBeEmpty ? "playground.askWith" : "playground.askHint")}
         autoSize={{ minRows: 1, maxRows: 8 }}
         onChange={(event) => setText(event.target.value)}
         onKeyDown={(event) => {
@@ -215,7 +241,12 @@ function Ask({ busy, onAsk, onStop }: { busy: boolean; onAsk: (text: string) => 
       {busy ? (
         <Button onClick={onStop}>{t("action.stop")}</Button>
       ) : (
-        <Button type="primary" icon={<SendOutlined aria-hidden />} disabled={!text.trim()} onClick={send}>
+        <Button
+          type="primary"
+          icon={<SendOutlined aria-hidden />}
+          disabled={!text.trim() && !mayBeEmpty}
+          onClick={send}
+        >
           {t("playground.send")}
         </Button>
       )}

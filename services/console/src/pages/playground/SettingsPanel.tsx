@@ -15,11 +15,13 @@ export interface Manner {
 interface Props {
   lanes: readonly Lane[];
   manner: Manner;
+  /** It has the system message then. */
+  hasPrompt: boolean;
   onLanes: (lanes: Lane[]) => void;
   onManner: (manner: Manner) => void;
 }
 
-export function SettingsPanel({ lanes, manner, onLanes, onManner }: Props) {
+export function SettingsPanel({ lanes, manner, hasPrompt, onLanes, onManner }: Props) {
   const { t } = useI18n();
   const id = useId();
   const [chosen, setChosen] = useState(0);
@@ -53,16 +55,18 @@ export function SettingsPanel({ lanes, manner, onLanes, onManner }: Props) {
           />
         )}
         {apart && <span className="second ellipsis">{lane.model}</span>}
-        <div className="setting">
-          <label htmlFor={`${id}system`}>{t("playground.system")}</label>
-          <Input.TextArea
-            id={`${id}system`}
-            value={lane.system}
-            autoSize={{ minRows: 3, maxRows: 10 }}
-            placeholder={t("playground.systemHint")}
-            onChange={(event) => change({ system: event.target.value })}
-          />
-        </div>
+        {!hasPrompt && (
+          <div className="setting">
+            <label htmlFor={`${id}system`}>{t("playground.system")}</label>
+            <Input.TextArea
+              id={`${id}system`}
+              value={lane.system}
+              autoSize={{ minRows: 3, maxRows: 10 }}
+              placeholder={t("playground.systemHint")}
+              onChange={(event) => change({ system: event.target.value })}
+            />
+          </div>
+        )}
         <div className="setting">
           <label htmlFor={`${id}temperature`}>{t("playground.temperature")}</label>
           <NumberInput

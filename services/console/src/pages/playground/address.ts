@@ -1,4 +1,4 @@
-/** What a link to the playground says: models and settings, never a text that somebody wrote. */
+/** What a link to the playground says: models, settings and a prompt's name, never a text that somebody wrote. */
 
 export const MOST_MODELS = 4;
 
@@ -15,9 +15,23 @@ export interface Lane extends Settings {
 
 export const DEFAULTS: Settings = { temperature: 0, max_tokens: 256, system: "" };
 
-/** The lanes of an address. A value that is given once is everybody's; what is missing or odd is the default. */
-export function lanesOf(address: URLSearchParams): Lane[] {
-  const models = address.getAll("deployment").filter(Boolean).slice(0, MOST_MODELS);
+/** A prompt of the project and its version: a number or a label. */
+export interface PromptChoice {
+  id: string;
+  version: string;
+}
+
+export function promptOf(address: URLSearchParams): PromptChoice | undefined {
+  const id = address.get("prompt");
+  return id ? { id, version: address.get("version") ?? "" } : undefined;
+}
+
+/**
+ * The lanes of an address, or of `others` with its settings. A value that is given once is everybody's; what is missing
+ * or odd is the default.
+ */
+export function lanesOf(address: URLSearchParams, others?: readonly string[]): Lane[] {
+  const models = others ?? address.getAll("deployment").filter(Boolean).slice(0, MOST_MODELS);
   const temperatures = numbers(address.getAll("temperature"), 0, 2);
   const lengths = numbers(address.getAll("max_tokens"), 1, 4096);
   return models.map((model, at) => ({
@@ -28,7 +42,7 @@ export function lanesOf(address: URLSearchParams): Lane[] {
   }));
 }
 
-export function addressOf(lanes: readonly Lane[]): URLSearchParams {
+export function addressOf(lanes: readonly Lane[], prompt?: PromptChoice): URLSearchParams {
   const address = new URLSearchParams();
   for (const lane of lanes) address.append("deployment", lane.model);
   append(
@@ -43,6 +57,8 @@ export function addressOf(lanes: readonly Lane[]): URLSearchParams {
     lanes.map((lane) => lane.max_tokens),
     DEFAULTS.max_tokens,
   );
+  if (prompt) address.set("prompt", prompt.id);
+  if (prompt?.version) address.set("version", prompt.version);
   return address;
 }
 

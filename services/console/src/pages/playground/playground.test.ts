@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { Deployment, Target } from "@/api/types";
-import { addressOf, lanesOf } from "./address";
+import { addressOf, lanesOf, promptOf } from "./address";
 import { choicesOf, costOf, targetOf } from "./models";
 import { type Reply, type Round, toTurns } from "./useChat";
 import { preferences } from "./usePick";
@@ -24,6 +24,15 @@ describe("a link", () => {
     expect(lanesOf(address)).toEqual(lanes.map((lane) => ({ ...lane, system: "" })));
   });
 
+  it("holds which prompt was chosen, and its settings count for a model that it does not name", () => {
+    const address = new URLSearchParams("prompt=triage&version=3&temperature=0.5");
+    expect(promptOf(address)).toEqual({ id: "triage", version: "3" });
+    const lanes = lanesOf(address, ["hotline"]);
+    expect(lanes[0]?.temperature).toBe(0.5);
+    expect(promptOf(addressOf(lanes, promptOf(address)))).toEqual({ id: "triage", version: "3" });
+    expect(promptOf(addressOf(lanes))).toBeUndefined();
+  });
+
   it("takes the default for a value that is out of bounds, and four models at most", () => {
     const lanes = lanesOf(
       new URLSearchParams("deployment=a&temperature=9&max_tokens=x".concat("&deployment=b".repeat(6))),
@@ -45,6 +54,12 @@ describe("a conversation with several models", () => {
       "Here.",
       "And now?",
     ]);
+  });
+
+  it("begins with the prompt where that alone was asked", () => {
+    const first = { ...round, question: "", prompt: { id: "triage", version: "1", variables: {} } };
+    expect(toTurns("", [first], 0, "").map((turn) => turn.role)).toEqual(["assistant"]);
+    expect(toTurns("", [], 0, "")).toEqual([]);
   });
 
   it("leaves out a question that was not answered", () => {

@@ -1,5 +1,5 @@
 import { useCallback, useEffect, useRef, useState } from "react";
-import { type Answer, chat, type Turn } from "@/api/chat";
+import { type Answer, chat, type PromptWish, type Turn } from "@/api/chat";
 import type { Lane } from "./address";
 
 export interface Reply {
@@ -12,7 +12,9 @@ export interface Reply {
 /** One question and what each model said to it. */
 export interface Round {
   id: number;
+  /** Empty where the prompt alone is asked. */
   question: string;
+  prompt?: PromptWish;
   replies: Reply[];
   /** Which reply was picked as the better one; the conversation of every model goes on from it. */
   picked?: number;
@@ -30,12 +32,12 @@ export function useChat(project: string) {
   const update = (id: number, at: number, change: Partial<Reply>) =>
     setRounds((all) => all.map((round) => (round.id === id ? withReply(round, at, change) : round)));
 
-  const answer = async (id: number, at: number, lane: Lane, messages: Turn[]) => {
+  const answer = async (id: number, at: number, lane: Lane, messages: Turn[], prompt?: PromptWish) => {
     const abort = new AbortController();
     const key = `${id} ${at}`;
     running.current.set(key, abort);
     const { model, temperature, max_tokens } = lane;
-    const asked = { model, messages, temperature, max_tokens };
+    const asked = { model, messages, temperature, max_tokens, ...(prompt && { prompt }) };
     update(id, at, { model, answer: { id: "", text: "" }, state: "answering", error: undefined });
     try {
       await chat(project, asked, (answer) => update(id, at, { answer }), abort.signal);
@@ -47,12 +49,13 @@ export function useChat(project: string) {
     }
   };
 
-  const ask = (question: string, lanes: readonly Lane[], remember: boolean) => {
+  const ask = (question: string, lanes: readonly Lane[], remember: boolean, prompt?: PromptWish) => {
     const id = Date.now();
     const past = remember ? rounds : [];
     const replies = lanes.map(({ model }): Reply => ({ model, answer: { id: "", text: "" }, state: "answering" }));
-    setRounds((all) => [...all, { id, question, replies }]);
-    for (const [at, lane] of lanes.entries()) void answer(id, at, lane, toTurns(lane.system, past, at, question));
+    setRounds((all) => [...all, { id, question, prompt, replies }]);
+    for (const [at, lane] of lanes.entries())
+      void answer(id, at, lane, toTurns(prompt ? "" : lane.system, past, at, question), prompt);
   };
 
   /** Asks one model the last question again. */
@@ -61,7 +64,8 @@ export function useChat(project: string) {
     if (!round) return;
     const past = remember ? rounds.slice(0, -1) : [];
     setRounds((all) => all.map((one) => (one.id === round.id ? { ...one, picked: undefined } : one)));
-    void answer(round.id, at, lane, toTurns(lane.system, past, at, round.question));
+    const turns = toTurns(round.prompt ? "" : lane.system, past, at, round.question);
+    void answer(round.id, at, lane, turns, round.prompt);
   };
 
   return {
@@ -90,7 +94,12 @@ export function toTurns(system: string, past: readonly Round[], at: number, ques
   for (const round of past) {
     const reply = round.replies[round.picked ?? at] ?? round.replies[0];
     if (reply?.state !== "done") continue;
-    turns.push({ role: "user", content: round.question }, { role: "assistant", content: reply.answer.text });
+    turns.push(...asked(round.question), { role: "assistant", content: reply.answer.text });
   }
-  return [...turns, { role: "user", content: question }];
+  return [...turns, ...asked(question)];
+}
+
+/** Nothing where the prompt alone was asked. */
+function asked(question: string): Turn[] {
+  return question ? [{ role: "user", content: question }] : [];
 }

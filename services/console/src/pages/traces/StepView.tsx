@@ -47,7 +47,7 @@ function useFigures(): (completion: Completion) => FactRows {
     ],
     completion.cached_tokens > 0 && [t("traces.cached"), <Num value={completion.cached_tokens} />],
     [t("column.cost"), <Cost microusd={String(completion.cost_microusd)} />],
-    [t("traces.finish"), <span className="mono">{completion.finish_reason || "–"}</span>],
+    [t("traces.finish"), completion.finish_reason ? word("finish", completion.finish_reason) : <Nothing />],
     completion.prompt !== "" && [t("guard.prompt"), <Ref name={completion.prompt} />],
     completion.guardrails.length > 0 && [
       t("guard.found"),

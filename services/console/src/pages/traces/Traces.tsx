@@ -1,102 +1,41 @@
-import { SearchOutlined } from "@ant-design/icons";
-import { Button, Input, Select } from "antd";
+import { Button } from "antd";
 import { useNavigate, useSearchParams } from "react-router";
 import { lastPart, shortName } from "@/api/names";
 import { useGet, useProject } from "@/api/queries";
-import type { Project, Trace } from "@/api/types";
+import type { ListReply, Project, Trace } from "@/api/types";
 import { useI18n } from "@/i18n";
-import { formatMs } from "@/i18n/format";
+import { formatMs, formatTime } from "@/i18n/format";
 import { Empty } from "@/ui/Empty";
 import { Ref } from "@/ui/Id";
 import { Page } from "@/ui/Page";
-import { DeploymentPicker } from "@/ui/Pickers";
 import { ResourceTable } from "@/ui/ResourceTable";
 import { withParam } from "@/ui/Search";
 import { Cost, Nothing, Num, Time } from "@/ui/values";
+import { Filters } from "./Filters";
+import { isFiltered, paramsOf } from "./filters";
+import "./traces.css";
 
-const FILTERS = ["deployment", "session", "rating", "with_error", "min_duration_ms", "since"] as const;
-type Filter = (typeof FILTERS)[number];
-const SLOW = ["1000", "5000", "30000"];
-const HOURS = ["1", "24", "168"];
-const HOUR_MS = 3_600_000;
-/** Times are asked for to the minute, so that a list that is drawn again asks the same question. */
-const MINUTE_MS = 60_000;
+interface TracesReply extends ListReply {
+  searched_back_to?: string | null;
+}
 
 export function Traces() {
   const { t, language } = useI18n();
   const project = useProject();
   const navigate = useNavigate();
   const [address, setAddress] = useSearchParams();
-  const value = (name: Filter) => address.get(name) ?? "";
-  const set = (name: Filter, text: string) => setAddress((before) => withParam(before, name, text), { replace: true });
-  const filtered = FILTERS.some(value);
-  const { since, ...plain } = Object.fromEntries(FILTERS.map((name) => [name, value(name)]));
-  const begun = Math.floor((Date.now() - Number(since) * HOUR_MS) / MINUTE_MS) * MINUTE_MS;
-  const params = { ...plain, start_time: since ? new Date(begun).toISOString() : "" };
+  const filtered = isFiltered(address);
   return (
     <Page title={t("traces.title")} lead={t("traces.lead")}>
       <ResourceTable<Trace>
         path={`/projects/${project}/traces`}
         field="traces"
-        params={params}
+        params={paramsOf(address, new Date())}
         pageSize={30}
         rowKey={(trace) => trace.name}
         onRowClick={(trace) => navigate(lastPart(trace.name))}
-        tools={
-          <>
-            <DeploymentPicker
-              allowClear
-              aria-label={t("traces.deployment")}
-              placeholder={t("traces.deployment")}
-              style={{ minWidth: 150 }}
-              value={value("deployment") || undefined}
-              onChange={(one) => set("deployment", String(one ?? ""))}
-            />
-            <Choice
-              label={t("traces.since")}
-              value={value("since")}
-              onChange={(one) => set("since", one)}
-              options={HOURS.map((hours) => ({ value: hours, label: t("traces.hours", { n: Number(hours) }) }))}
-            />
-            <Choice
-              label={t("traces.slower")}
-              value={value("min_duration_ms")}
-              onChange={(one) => set("min_duration_ms", one)}
-              options={SLOW.map((one) => ({
-                value: one,
-                label: t("traces.over", { time: formatMs(language, Number(one)) }),
-              }))}
-            />
-            <Choice
-              label={t("traces.outcome")}
-              value={value("with_error") || value("rating")}
-              onChange={(one) =>
-                setAddress(
-                  (before) => {
-                    withParam(before, "with_error", one === "true" ? one : "");
-                    return withParam(before, "rating", one.startsWith("RATING") ? one : "");
-                  },
-                  { replace: true },
-                )
-              }
-              options={[
-                { value: "true", label: t("traces.withError") },
-                { value: "RATING_THUMBS_DOWN", label: t("rating.THUMBS_DOWN") },
-                { value: "RATING_THUMBS_UP", label: t("rating.THUMBS_UP") },
-              ]}
-            />
-            <Input.Search
-              enterButton={<SearchOutlined aria-label={t("table.search")} />}
-              allowClear
-              key={value("session")}
-              defaultValue={value("session")}
-              aria-label={t("traces.session")}
-              placeholder={t("traces.session")}
-              style={{ maxWidth: 180 }}
-              onSearch={(one) => set("session", one.trim())}
-            />
-          </>
-        }
+        tools={<Filters />}
+        note={(reply) => <SearchedBack to={(reply as TracesReply).searched_back_to} />}
         empty={
           filtered ? (
             <Empty
@@ -160,22 +99,19 @@ export function Traces() {
   );
 }
 
-function Choice(props: {
-  label: string;
-  value: string;
-  onChange: (value: string) => void;
-  options: { value: string; label: string }[];
-}) {
+/** A search for text reads only so many answers: how far back it looked, and the way further. */
+function SearchedBack({ to }: { to?: string | null }) {
+  const { t, language } = useI18n();
+  const [, setAddress] = useSearchParams();
+  if (!to) return null;
+  const further = () => setAddress((before) => withParam(before, "end_time", to), { replace: true });
   return (
-    <Select
-      allowClear
-      aria-label={props.label}
-      placeholder={props.label}
-      style={{ minWidth: 130 }}
-      value={props.value || undefined}
-      onChange={(one) => props.onChange(one ?? "")}
-      options={props.options}
-    />
+    <p className="row wrap searched-back" role="status">
+      <span>{t("traces.searchedBack", { time: formatTime(language, to) })}</span>
+      <Button size="small" onClick={further}>
+        {t("traces.further")}
+      </Button>
+    </p>
   );
 }
 
