@@ -59,9 +59,9 @@ class VariantServiceServicer:
 
     def CreateVariant(self, request, context):
         """Starts converting by a workload; returns it CREATING, or the one that is there already.
-        INVALID_ARGUMENT (QUANTISATION_UNKNOWN, CALIBRATION_WITHOUT_EFFECT); NOT_FOUND (VERSION_NOT_FOUND);
-        FAILED_PRECONDITION (VERSION_NOT_READY, WEIGHTS_MISSING, UPLOAD_INCOMPLETE, NO_ADAPTER); ALREADY_EXISTS
-        (VARIANT_EXISTS).
+        INVALID_ARGUMENT (QUANTISATION_UNKNOWN, CALIBRATION_WITHOUT_EFFECT, CALIBRATION_NEEDED); NOT_FOUND
+        (VERSION_NOT_FOUND); FAILED_PRECONDITION (VERSION_NOT_READY, WEIGHTS_MISSING, NO_GPU_FLAVOR, UPLOAD_INCOMPLETE,
+        NO_ADAPTER); ALREADY_EXISTS (VARIANT_EXISTS).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -36,9 +36,9 @@ class VariantServiceStub:
     def __new__(cls, channel: _aio.Channel) -> VariantServiceAsyncStub: ...
     CreateVariant: _grpc.UnaryUnaryMultiCallable[_variant_service_pb2.CreateVariantRequest, _variant_pb2.Variant]
     """Starts converting by a workload; returns it CREATING, or the one that is there already.
-    INVALID_ARGUMENT (QUANTISATION_UNKNOWN, CALIBRATION_WITHOUT_EFFECT); NOT_FOUND (VERSION_NOT_FOUND);
-    FAILED_PRECONDITION (VERSION_NOT_READY, WEIGHTS_MISSING, UPLOAD_INCOMPLETE, NO_ADAPTER); ALREADY_EXISTS
-    (VARIANT_EXISTS).
+    INVALID_ARGUMENT (QUANTISATION_UNKNOWN, CALIBRATION_WITHOUT_EFFECT, CALIBRATION_NEEDED); NOT_FOUND
+    (VERSION_NOT_FOUND); FAILED_PRECONDITION (VERSION_NOT_READY, WEIGHTS_MISSING, NO_GPU_FLAVOR, UPLOAD_INCOMPLETE,
+    NO_ADAPTER); ALREADY_EXISTS (VARIANT_EXISTS).
     """
     GetVariant: _grpc.UnaryUnaryMultiCallable[_variant_service_pb2.GetVariantRequest, _variant_pb2.Variant]
     """NOT_FOUND (VARIANT_NOT_FOUND), also for a name of another project."""
@@ -52,9 +52,9 @@ class VariantServiceAsyncStub(VariantServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateVariant: _aio.UnaryUnaryMultiCallable[_variant_service_pb2.CreateVariantRequest, _variant_pb2.Variant]  # type: ignore[assignment]
     """Starts converting by a workload; returns it CREATING, or the one that is there already.
-    INVALID_ARGUMENT (QUANTISATION_UNKNOWN, CALIBRATION_WITHOUT_EFFECT); NOT_FOUND (VERSION_NOT_FOUND);
-    FAILED_PRECONDITION (VERSION_NOT_READY, WEIGHTS_MISSING, UPLOAD_INCOMPLETE, NO_ADAPTER); ALREADY_EXISTS
-    (VARIANT_EXISTS).
+    INVALID_ARGUMENT (QUANTISATION_UNKNOWN, CALIBRATION_WITHOUT_EFFECT, CALIBRATION_NEEDED); NOT_FOUND
+    (VERSION_NOT_FOUND); FAILED_PRECONDITION (VERSION_NOT_READY, WEIGHTS_MISSING, NO_GPU_FLAVOR, UPLOAD_INCOMPLETE,
+    NO_ADAPTER); ALREADY_EXISTS (VARIANT_EXISTS).
     """
     GetVariant: _aio.UnaryUnaryMultiCallable[_variant_service_pb2.GetVariantRequest, _variant_pb2.Variant]  # type: ignore[assignment]
     """NOT_FOUND (VARIANT_NOT_FOUND), also for a name of another project."""
@@ -71,9 +71,9 @@ class VariantServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_variant_pb2.Variant, _abc.Awaitable[_variant_pb2.Variant]]:
         """Starts converting by a workload; returns it CREATING, or the one that is there already.
-        INVALID_ARGUMENT (QUANTISATION_UNKNOWN, CALIBRATION_WITHOUT_EFFECT); NOT_FOUND (VERSION_NOT_FOUND);
-        FAILED_PRECONDITION (VERSION_NOT_READY, WEIGHTS_MISSING, UPLOAD_INCOMPLETE, NO_ADAPTER); ALREADY_EXISTS
-        (VARIANT_EXISTS).
+        INVALID_ARGUMENT (QUANTISATION_UNKNOWN, CALIBRATION_WITHOUT_EFFECT, CALIBRATION_NEEDED); NOT_FOUND
+        (VERSION_NOT_FOUND); FAILED_PRECONDITION (VERSION_NOT_READY, WEIGHTS_MISSING, NO_GPU_FLAVOR, UPLOAD_INCOMPLETE,
+        NO_ADAPTER); ALREADY_EXISTS (VARIANT_EXISTS).
         """
 
     @_abc_1.abstractmethod

@@ -301,7 +301,8 @@ export type VariantFormat =
   | "FORMAT_HF"
   | "FORMAT_GGUF"
   | "FORMAT_ADAPTER"
-  | "FORMAT_GGUF_ADAPTER";
+  | "FORMAT_GGUF_ADAPTER"
+  | "FORMAT_COMPRESSED_TENSORS";
 
 export type VariantState =
   | "STATE_UNSPECIFIED"
