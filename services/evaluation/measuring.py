@@ -22,7 +22,7 @@ class VariantNotReady(Precondition):
 
 
 class FormatUnsupported(Precondition):
-    """The engine loads GGUF; make such a variant first, for example Q8_0."""
+    """Evaluations ask llama.cpp, which loads GGUF; make such a variant first, for example Q8_0."""
 
 
 async def pinned_spec(

@@ -217,6 +217,13 @@ async def test_what_cannot_be_compared_is_refused_before_anything_is_made(
     assert not served.world.asked
 
 
+async def test_what_only_vllm_loads_is_refused_before_anything_is_made(served: Served) -> None:
+    async with expect_rpc_error(grpc.StatusCode.INVALID_ARGUMENT) as errors:
+        await served.create(quantisations=["Q8_0", "AWQ"])
+    assert from_rpc(errors[0]).reason == "NOT_MEASURED"
+    assert not served.world.asked
+
+
 async def test_another_projects_comparison_is_not_found(served: Served) -> None:
     made = await served.create(quantisations=["Q8_0"])
     with acting_as(STRANGER):

@@ -64,7 +64,7 @@ class ComparisonServiceServicer:
 
     def CreateComparison(self, request, context):
         """Returns it QUEUED. NOT_FOUND (SUITE_NOT_FOUND, VERSION_NOT_FOUND); FAILED_PRECONDITION (VERSION_NOT_READY);
-        INVALID_ARGUMENT (BAD_COMPARISON, QUANTISATION_UNKNOWN).
+        INVALID_ARGUMENT (BAD_COMPARISON, NOT_MEASURED, QUANTISATION_UNKNOWN).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -23,6 +23,10 @@ export const models = {
   "models.variant": "Variant",
   "models.noVariants": "No variant yet",
   "models.quantise": "Quantise",
+  "models.forVllm": "For vLLM, made on a GPU",
+  "models.quantiseAs": "Quantise as {quantisation}",
+  "models.quantiseLead":
+    "llm-compressor measures on these conversations which weights matter. It needs a GPU, and vLLM serves the result.",
   "models.format": "Format",
   "models.note": "Note",
   "models.aboutVersion": "About this version",
@@ -76,6 +80,7 @@ export const models = {
   "alias.by": "Moved by",
   "format.HF": "Safetensors",
   "format.GGUF": "GGUF",
+  "format.COMPRESSED_TENSORS": "Safetensors, quantised",
   "format.GGUF_ADAPTER": "LoRA adapter (GGUF)",
   "card.edit": "Edit the card",
   "card.download": "Download",
