@@ -24,6 +24,10 @@ HOUR = 3600.0
 Candidate = dict[str, Any]
 
 
+class FlavorUnknown(Invalid):
+    """The platform has no such flavor."""
+
+
 class NotMeasured(Invalid):
     """Comparisons measure with llama.cpp, which cannot load AWQ, GPTQ or FP8; serve those on vLLM beside the others."""
 

@@ -34,7 +34,9 @@ export function AddVariant({ version, have }: { version: ModelVersion; have: Var
       .filter((one) => !have.some((variant) => variant.quantisation === one && !variant.calibration))
       .map((one) => ({ key: one, label: <span className="mono">{one}</span> }));
   const choose = (quantisation: string) =>
-    CALIBRATED.includes(quantisation) ? setCalibrating(quantisation) : add.mutate({ quantisation }, { onError: report });
+    CALIBRATED.includes(quantisation)
+      ? setCalibrating(quantisation)
+      : add.mutate({ quantisation }, { onError: report });
   return (
     <>
       <Dropdown
