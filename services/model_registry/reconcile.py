@@ -165,8 +165,7 @@ async def _follow_job(
         kind=workload_pb2.Workload.KIND_JOB,
         module=MODULE,
         spec_json=json.dumps(spec),
-        requests=requests
-        or {"cpu_milli": settings.convert_cpu_milli, "memory_bytes": settings.convert_memory_bytes},
+        requests=requests or {"cpu_milli": settings.convert_cpu_milli, "memory_bytes": settings.convert_memory_bytes},
         max_attempts=3,
         owner=claim.row.name,
         display_name=title,

@@ -25,9 +25,9 @@ def test_the_variant_decides_on_the_engine() -> None:
 
 @pytest.mark.usefixtures("vllm")
 def test_llama_cpp_refuses_what_llm_compressor_made_and_says_which_engine_to_take() -> None:
-    with pytest.raises(FormatUnsupported, match="llama.cpp cannot load AWQ weights; take the engine vLLM"):
+    with pytest.raises(FormatUnsupported, match=r"llama\.cpp cannot load AWQ weights; take the engine vLLM"):
         lookups._engine("LLAMA_CPP", AWQ)
-    with pytest.raises(FormatUnsupported, match="llama.cpp loads GGUF"):
+    with pytest.raises(FormatUnsupported, match=r"llama\.cpp loads GGUF"):
         lookups._engine("VLLM", GGUF)
 
 

@@ -91,7 +91,11 @@ class Registry:
 
 @pytest.fixture
 async def registry(platform: Platform) -> AsyncIterator[Registry]:
-    world, settings, clients = World(), platform.settings(Settings, llmcompressor_python="/opt/llmc"), platform.clients()
+    world, settings, clients = (
+        World(),
+        platform.settings(Settings, llmcompressor_python="/opt/llmc"),
+        platform.clients(),
+    )
     servers = {"gpu_scheduler": grpc.aio.server(), "dataset": grpc.aio.server()}
     node_service_pb2_grpc.add_NodeServiceServicer_to_server(Nodes(world), servers["gpu_scheduler"])
     workloads.add_WorkloadServiceServicer_to_server(Workloads(world), servers["gpu_scheduler"])
@@ -99,7 +103,9 @@ async def registry(platform: Platform) -> AsyncIterator[Registry]:
     for component, server in servers.items():
         server.add_insecure_port(settings.grpc_listen(component))
         await server.start()
-    quick = [Reconciler(each.step, every=0.02) for each in main.app.reconcilers if each.step.__name__ == "make_variants"]
+    quick = [
+        Reconciler(each.step, every=0.02) for each in main.app.reconcilers if each.step.__name__ == "make_variants"
+    ]
     app = replace(main.app, settings=settings, reconcilers=quick, handlers={})
     async with platform.serving(app) as (context,):
         with acting_as(ENGINEER):
@@ -180,7 +186,9 @@ async def test_it_fits_on_flavors_with_cards_alone(registry: Registry) -> None:
     assert [it.flavor for it in of_version.flavors] == ["flavors/l4", "flavors/cpu"]
     assert [it.flavor for it in of_variant.flavors] == ["flavors/l4"]
     registry.world.nodes.pop()
-    assert (await stub.GetFit(fit_service_pb2.GetFitRequest(name=variant.name))).verdict == fit_pb2.Fit.VERDICT_NO_FLAVORS
+    assert (
+        await stub.GetFit(fit_service_pb2.GetFitRequest(name=variant.name))
+    ).verdict == fit_pb2.Fit.VERDICT_NO_FLAVORS
 
 
 async def _soon(found: Any) -> Any:

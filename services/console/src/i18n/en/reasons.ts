@@ -57,6 +57,7 @@ export const reasons = {
   "reason.BASELINE_FAILED": "What the others are compared with could not be measured",
   "reason.CALIBRATION_WITHOUT_EFFECT": "F16, Q8_0 and FP8 take no calibration",
   "reason.CALIBRATION_NEEDED": "AWQ and GPTQ need conversations to measure on",
+  "reason.FLAVOR_UNKNOWN": "The platform has no such flavor",
   "reason.NO_GPU_FLAVOR": "No flavor of this platform has a GPU",
   "reason.LLMCOMPRESSOR_MISSING": "llm-compressor is not installed where the job ran",
   "reason.NOT_MEASURED": "Comparisons measure with llama.cpp, which cannot load AWQ, GPTQ or FP8",

@@ -60,6 +60,7 @@ export const reasons: Translation<typeof source> = {
   "reason.BASELINE_FAILED": "基准方案未能测量",
   "reason.CALIBRATION_WITHOUT_EFFECT": "F16、Q8_0 与 FP8 不使用校准",
   "reason.CALIBRATION_NEEDED": "AWQ 与 GPTQ 需要用于测量的对话",
+  "reason.FLAVOR_UNKNOWN": "本平台没有这种资源类型",
   "reason.NO_GPU_FLAVOR": "本平台没有带 GPU 的资源类型",
   "reason.LLMCOMPRESSOR_MISSING": "任务运行的环境中没有安装 llm-compressor",
   "reason.NOT_MEASURED": "对比使用 llama.cpp 测量，无法加载 AWQ、GPTQ 或 FP8",
