@@ -30,12 +30,12 @@ WEIGHED: Final = frozenset({6, 7, 12, 13, 14})  # Q5_0, Q5_1, Q4_K, Q5_K, Q6_K: 
 Importance = Mapping[str, npt.NDArray[np.float32]]  # by GGUF tensor, shape (columns,)
 
 
-def drawn_rows(path: Path, digest: str) -> list[Row]:
-    """At most ROWS conversations of a Parquet file, always the same ones. Raises: BadInput."""
+def drawn_rows(path: Path, digest: str, most: int = ROWS) -> list[Row]:
+    """At most `most` conversations of a Parquet file, always the same ones. Raises: BadInput."""
     rows = read_rows(path, "calibration", digest=digest, columns=("messages",))
     if not rows:
         raise BadInput("calibration", "no row has messages", "pick a data set version with conversations")
-    chosen = np.random.default_rng(0).permutation(len(rows))[:ROWS]
+    chosen = np.random.default_rng(0).permutation(len(rows))[:most]
     return [rows[index] for index in sorted(chosen)]
 
 

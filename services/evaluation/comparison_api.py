@@ -13,7 +13,8 @@ from gyre_kit.app import Context
 from gyre_kit.names import new_id, project_of
 from gyre_kit.render import render
 
-from services.evaluation import comparisons, service, store
+from services.evaluation import comparisons, flavors, service, store
+from services.evaluation.measuring import known_flavors
 from services.evaluation.models import Comparison
 
 
@@ -33,6 +34,8 @@ class ComparisonApi(ComparisonServiceServicer):
         baseline, metric = request.baseline or comparisons.BASELINE, request.metric or "exact"
         wanted = comparisons.wanted(request.version, request.versions, request.quantisations, baseline)
         comparisons.check(request.margin, metric, suite, wanted)
+        if request.only_flavor:
+            await self._check_flavor(request.only_flavor)
         calibration = request.calibration if request.version else ""
         given = {
             "display_name": request.display_name,
@@ -43,6 +46,7 @@ class ComparisonApi(ComparisonServiceServicer):
             "margin": request.margin,
             "calibration": calibration,
             "queue": request.queue,
+            "only_flavor": request.only_flavor,
             "candidates": [await self._candidate(*each, calibration) for each in wanted],
         }
         async with self.db.transaction() as session:
@@ -67,6 +71,24 @@ class ComparisonApi(ComparisonServiceServicer):
             total_size=found.total,
         )
 
+    async def ListFlavorCosts(
+        self, request: comparison_service_pb2.ListFlavorCostsRequest, _: Any
+    ) -> comparison_service_pb2.ListFlavorCostsResponse:
+        async with self.db.transaction() as session:
+            comparison = await resources.get(session, Comparison, request.name)
+            alike = await store.comparisons_like(session, comparison)
+            measured = flavors.measured(alike, {candidate["variant"] for candidate in comparison.candidates})
+        prices = await known_flavors(self.context.clients)
+        found = [
+            comparison_pb2.FlavorCosts(
+                flavor=flavor,
+                cpu_hour_microusd=prices.get(flavor, 0),
+                costs=[comparison_pb2.FlavorCost(**row) for row in flavors.costs(measured.get(flavor, {}))],
+            )
+            for flavor in sorted({*prices, *measured}, key=lambda name: (name not in measured, name))
+        ]
+        return comparison_service_pb2.ListFlavorCostsResponse(flavors=found)
+
     async def CancelComparison(
         self, request: comparison_service_pb2.CancelComparisonRequest, _: Any
     ) -> comparison_pb2.Comparison:
@@ -74,6 +96,12 @@ class ComparisonApi(ComparisonServiceServicer):
             comparison = await comparisons.cancel(session, request.name, request.etag)
         self.context.wake()
         return render(comparison, comparison_pb2.Comparison)
+
+    async def _check_flavor(self, name: str) -> None:
+        """Raises: FlavorUnknown."""
+        known = await known_flavors(self.context.clients)
+        if name not in known:
+            raise comparisons.FlavorUnknown(field="only_flavor", given=name[:80], known="|".join(sorted(known)))
 
     async def _candidate(self, version: str, quantisation: str, calibration: str) -> comparisons.Candidate:
         """Asks the registry for the variant, which starts making it or finds it made. Raises: what the registry says."""

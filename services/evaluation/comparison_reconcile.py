@@ -10,8 +10,7 @@ import asyncio
 from typing import Any
 
 import grpc
-from gyre.gpu_scheduler.v1 import node_service_pb2, workload_service_pb2
-from gyre.gpu_scheduler.v1.node_service_pb2_grpc import NodeServiceStub
+from gyre.gpu_scheduler.v1 import workload_service_pb2
 from gyre.gpu_scheduler.v1.workload_service_pb2_grpc import WorkloadServiceStub
 from gyre.model_registry.v1 import variant_service_pb2
 from gyre.model_registry.v1.variant_service_pb2_grpc import VariantServiceStub
@@ -27,7 +26,7 @@ from gyre_kit.states import transition
 
 from services.evaluation import comparisons, gate, results, service
 from services.evaluation.comparisons import Candidate
-from services.evaluation.measuring import pinned_spec
+from services.evaluation.measuring import known_flavors, pinned_spec
 from services.evaluation.models import Comparison, Evaluation, EvaluationState, Suite
 
 OPEN = (EvaluationState.QUEUED, EvaluationState.RUNNING, EvaluationState.CANCELLING)
@@ -88,12 +87,13 @@ async def _start(context: Context, comparison: Comparison, candidate: Candidate)
         suite = await resources.get(session, Suite, comparison.suite)
     evaluation_id = new_id()
     holder = f"projects/{comparison.project}/evaluations/{evaluation_id}"
+    spec = await pinned_spec(context, candidate["variant"], suite, holder, measure_cost=True)
     given = {
         "display_name": f"Comparison {comparison.number}: {comparisons.called(comparison, candidate)}",
         "variant": candidate["variant"],
         "suite": comparison.suite,
         "queue": comparison.queue,
-        "spec": await pinned_spec(context, candidate["variant"], suite, holder, measure_cost=True),
+        "spec": spec | ({"only_flavor": comparison.only_flavor} if comparison.only_flavor else {}),
     }
     request_id = _request_id(comparison, candidate)
     async with context.db.transaction() as session:
@@ -127,8 +127,8 @@ async def _price(context: Context, evaluation: Evaluation) -> tuple[str, int]:
     """The flavor that an evaluation ran on, and the price of one of its cores for an hour, millionths of a dollar."""
     request = workload_service_pb2.GetWorkloadRequest(name=evaluation.workload)
     workload = await context.clients.stub(WorkloadServiceStub).GetWorkload(request)
-    known = await context.clients.stub(NodeServiceStub).ListFlavors(node_service_pb2.ListFlavorsRequest(page_size=500))
-    return workload.flavor, next((it.cpu_hour_microusd for it in known.flavors if it.name == workload.flavor), 0)
+    prices = await known_flavors(context.clients)
+    return workload.flavor, prices.get(workload.flavor, 0)
 
 
 async def _conclude(context: Context, claim: Claim[Comparison]) -> None:

@@ -18,9 +18,18 @@ from services.evaluation.models import Comparison, Evaluation, EvaluationState, 
 QUANTISATIONS = ("Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M")
 BASELINE = "F16"
 MODEL_QUANTISATIONS = ("Q8_0",)
+ONLY_ON_VLLM = frozenset({"AWQ", "GPTQ", "FP8"})
 MOST = 16  # candidates in one comparison
 HOUR = 3600.0
 Candidate = dict[str, Any]
+
+
+class FlavorUnknown(Invalid):
+    """The platform has no such flavor."""
+
+
+class NotMeasured(Invalid):
+    """Comparisons measure with llama.cpp, which cannot load AWQ, GPTQ or FP8; serve those on vLLM beside the others."""
 
 
 class BadComparison(Invalid):
@@ -38,7 +47,9 @@ def wanted(version: str, versions: Sequence[str], quantisations: Sequence[str], 
 
 
 def check(margin: float, metric: str, suite: Suite, candidates: Sequence[tuple[str, str]]) -> None:
-    """`candidates` as `wanted` gives them. Raises: BadComparison."""
+    """`candidates` as `wanted` gives them. Raises: BadComparison; NotMeasured."""
+    if unmeasured := ONLY_ON_VLLM & {quantisation for _, quantisation in candidates}:
+        raise NotMeasured(field="quantisations", given=", ".join(sorted(unmeasured)))
     if not 0 <= margin <= 1:
         raise BadComparison(field="margin", given=margin)
     scorer = suite.scorer

@@ -8,11 +8,14 @@ from typing import Any
 from google.protobuf import duration_pb2
 from gyre.dataset.v1 import version_service_pb2 as dataset_versions
 from gyre.dataset.v1.version_service_pb2_grpc import VersionServiceStub as DatasetVersionServiceStub
+from gyre.gpu_scheduler.v1 import node_service_pb2
+from gyre.gpu_scheduler.v1.node_service_pb2_grpc import NodeServiceStub
 from gyre.model_registry.v1 import variant_pb2, variant_service_pb2, version_service_pb2
 from gyre.model_registry.v1.variant_service_pb2_grpc import VariantServiceStub
 from gyre.model_registry.v1.version_service_pb2_grpc import VersionServiceStub
 from gyre_kit.app import Context
 from gyre_kit.errors import Precondition
+from gyre_kit.rpc import Clients
 
 from services.evaluation.models import Suite
 
@@ -22,7 +25,7 @@ class VariantNotReady(Precondition):
 
 
 class FormatUnsupported(Precondition):
-    """The engine loads GGUF; make such a variant first, for example Q8_0."""
+    """Evaluations ask llama.cpp, which loads GGUF; make such a variant first, for example Q8_0."""
 
 
 async def pinned_spec(
@@ -52,6 +55,12 @@ async def pinned_spec(
         "parallel": context.settings.evaluate_parallel,
         "measure_cost": measure_cost,
     }
+
+
+async def known_flavors(clients: Clients) -> dict[str, int]:
+    """The platform's flavors, each with the price of one core for an hour, millionths of a dollar."""
+    known = await clients.stub(NodeServiceStub).ListFlavors(node_service_pb2.ListFlavorsRequest(page_size=500))
+    return {flavor.name: int(flavor.cpu_hour_microusd) for flavor in known.flavors}
 
 
 async def _variant(context: Context, name: str) -> variant_pb2.Variant:

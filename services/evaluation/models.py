@@ -119,6 +119,7 @@ class Comparison(Table, Resource, Numbered, Leased, table=True):
     margin: float
     calibration: str = ""
     queue: str = ""
+    only_flavor: str = ""
     candidates: list[dict[str, Any]] = Field(default_factory=list, sa_type=sa.JSON)
     recommended: str = ""
     recommendation_reason: str = ""

@@ -50,6 +50,7 @@ async def _workload(context: Context, evaluation: Evaluation) -> workload_pb2.Wo
         max_attempts=3,
         owner=evaluation.name,
         display_name=f"evaluation #{evaluation.number}",
+        only_flavor=evaluation.spec.get("only_flavor", ""),
     )
     return await stub.EnsureWorkload(workload_service_pb2.EnsureWorkloadRequest(name=evaluation.workload, spec=wanted))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -10,6 +11,8 @@ from gyre_kit.db import Session
 from gyre_kit.names import project_of
 
 from services.evaluation.models import Comparison, Evaluation, Suite, SuiteState, Verdict
+
+MOST_ALIKE = 100
 
 
 async def suite_page(session: Session, request: Any) -> pages.Page[Suite]:
@@ -41,6 +44,18 @@ async def comparison_page(session: Session, request: Any) -> pages.Page[Comparis
     return await resources.listed(
         session, query, Comparison, request, allowed=allowed, text_in=("display_name", "version", "number")
     )
+
+
+async def comparisons_like(session: Session, comparison: Comparison) -> Sequence[Comparison]:
+    """Of the same version, suite and metric, the newest first."""
+    same = (
+        Comparison.project == comparison.project,
+        Comparison.version == comparison.version,
+        Comparison.suite == comparison.suite,
+        Comparison.metric == comparison.metric,
+    )
+    query = sa.select(Comparison).where(*same).order_by(Comparison.number.desc()).limit(MOST_ALIKE)
+    return list((await session.execute(query)).scalars())
 
 
 async def make_due(session: Session, workload: str) -> None:

@@ -123,6 +123,7 @@ def _pending(row: Workload) -> policy.Pending:
         queued_at=row.queue_time,
         priority=row.priority,
         not_before=row.not_before,
+        only_flavor=row.only_flavor,
     )
 
 

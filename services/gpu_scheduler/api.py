@@ -53,6 +53,7 @@ class WorkloadApi(WorkloadServiceServicer):
             max_attempts=spec.max_attempts,
             owner=spec.owner,
             display_name=spec.display_name,
+            only_flavor=spec.only_flavor,
         )
         async with self.db.transaction() as session:
             workload = await service.ensure(session, request.name, wanted, self.context.settings)

@@ -162,6 +162,7 @@ class Workload(Table, Resource, Numbered, Leased, table=True):
     priority: int = 0
     max_attempts: int = 0
     owner: str = Field(default="", index=True)
+    only_flavor: str = ""
     traceparent: str = ""
     waiting_reason: str = ""
     failure_reason: str = ""

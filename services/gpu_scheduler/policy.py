@@ -73,7 +73,7 @@ class Queue:
 
 @dataclass(frozen=True)
 class Pending:
-    """A workload that waits. `not_before` is the end of its back-off."""
+    """A workload that waits. `not_before` is the end of its back-off; `only_flavor` empty means any."""
 
     name: str
     queue: str
@@ -81,6 +81,10 @@ class Pending:
     queued_at: datetime
     priority: int = 0
     not_before: datetime | None = None
+    only_flavor: str = ""
+
+    def may_run_on(self, node: Node) -> bool:
+        return node.ready and self.only_flavor in ("", node.flavor)
 
 
 @dataclass(frozen=True)
@@ -206,7 +210,7 @@ def _priority(snapshot: Snapshot, each: Pending | Holding) -> int:
 
 def _nominate(snapshot: Snapshot, room: Room, head: Pending) -> tuple[Node | None, Reason]:
     """The node for `head`: of those that fit one without idle cards first, then the fullest. Else the best reason."""
-    ready = [node for node in snapshot.nodes if node.ready]
+    ready = [node for node in snapshot.nodes if head.may_run_on(node)]
     if not ready:
         return None, Reason.NO_READY_NODE
     large_enough = [node for node in ready if head.requests.fits_in(node.capacity)]
@@ -255,7 +259,7 @@ def _victims(snapshot: Snapshot, room: Room, head: Pending) -> tuple[list[Holdin
     """
     queue = snapshot.cluster_queues[snapshot.queues[head.queue].cluster_queue]
     for node in snapshot.nodes:
-        if not node.ready or room.is_reserved(node.name) or not head.requests.fits_in(node.capacity):
+        if not head.may_run_on(node) or room.is_reserved(node.name) or not head.requests.fits_in(node.capacity):
             continue
         leaving = _amount(_of_queue(snapshot, queue, node, stopping=True))
         lacking_quota = _quota_left(room, queue, node) + leaving

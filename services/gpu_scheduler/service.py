@@ -69,6 +69,7 @@ class Wanted:
     max_attempts: int = 0
     owner: str = ""
     display_name: str = ""
+    only_flavor: str = ""
 
 
 async def ensure(session: Session, name: str, wanted: Wanted, settings: Settings) -> Workload:
@@ -104,6 +105,7 @@ async def ensure(session: Session, name: str, wanted: Wanted, settings: Settings
         priority=wanted.priority,
         max_attempts=wanted.max_attempts,
         owner=wanted.owner,
+        only_flavor=wanted.only_flavor,
         traceparent=current_traceparent(),
         waiting_reason=Reason.NOT_CONSIDERED_YET,
         queue_time=session.clock.now(),
@@ -181,8 +183,9 @@ def _same(existing: Workload, wanted: Wanted) -> Workload:
     """Raises: SpecDiffers. What only people see (display_name) may differ."""
     spec = (existing.kind, existing.module, json.loads(existing.spec_json), existing.priority, existing.owner)
     given = (wanted.kind, wanted.module, _parsed(wanted.spec_json), wanted.priority, wanted.owner)
+    places = existing.only_flavor == wanted.only_flavor and wanted.queue in ("", existing.queue)
     amounts = Amount(existing.cpu_milli, existing.memory_bytes, existing.gpu)
-    if spec != given or amounts != wanted.requests or wanted.queue not in ("", existing.queue):
+    if spec != given or amounts != wanted.requests or not places:
         raise SpecDiffers(name=existing.name)
     return existing
 

@@ -30,7 +30,8 @@ from services.inference_gateway.settings import Settings
 from services.inference_gateway.targets import Wanted
 
 PIN = timedelta(days=30)
-LOADS = {"LLAMA_CPP": variant_pb2.Variant.FORMAT_GGUF, "VLLM": variant_pb2.Variant.FORMAT_HF}
+COMPRESSED = variant_pb2.Variant.FORMAT_COMPRESSED_TENSORS
+LOADS = {"LLAMA_CPP": (variant_pb2.Variant.FORMAT_GGUF,), "VLLM": (variant_pb2.Variant.FORMAT_HF, COMPRESSED)}
 HIGHEST_PRICE_MICROUSD = 10**9
 
 
@@ -39,7 +40,7 @@ class VariantNotReady(Precondition):
 
 
 class FormatUnsupported(Precondition):
-    """llama.cpp loads GGUF (make such a variant first, for example Q8_0), vLLM safetensors (the variant hf)."""
+    """llama.cpp loads GGUF (make such a variant first, for example Q8_0), vLLM safetensors (hf, AWQ, GPTQ, FP8)."""
 
 
 class EngineNotLaunched(Precondition):
@@ -85,11 +86,14 @@ async def look_up(clients: Clients, spec: deployment_service_pb2.TargetSpec, hol
 def _engine(asked: str, variant: variant_pb2.Variant) -> str:
     """The one that is asked for, or else the one that loads the variant. Raises: EngineNotLaunched; FormatUnsupported."""
     has_vllm = bool(Settings().vllm_python)
-    engine = asked or ("VLLM" if has_vllm and variant.format == LOADS["VLLM"] else "LLAMA_CPP")
+    is_compressed = variant.format == COMPRESSED
+    by_vllm = is_compressed or (has_vllm and variant.format in LOADS["VLLM"])
+    engine = asked or ("VLLM" if by_vllm else "LLAMA_CPP")
     if engine not in LOADS or (engine == "VLLM" and not has_vllm):
         raise EngineNotLaunched(engine=engine)
-    if variant.format != LOADS[engine]:
-        raise FormatUnsupported(variant=variant.name, engine=engine)
+    if variant.format not in LOADS[engine]:
+        says = f"llama.cpp cannot load {variant.quantisation} weights; take the engine vLLM, or a GGUF variant."
+        raise FormatUnsupported(says if is_compressed else "", variant=variant.name, engine=engine)
     return engine
 
 

@@ -35,7 +35,7 @@ from gyre_kit.names import last, project_of
 from gyre_kit.render import render
 from gyre_kit.storage import key_of
 
-from services.model_registry import adapters, aliases, files, lineage, service, store, uploads, variants
+from services.model_registry import adapters, aliases, files, lineage, machines, service, store, uploads, variants
 from services.model_registry.models import Model, Variant, Version, VersionState, parents_of
 
 DEFAULT_DEPTH = 10
@@ -167,6 +167,7 @@ class VariantApi(VariantServiceServicer):
     async def CreateVariant(self, request: variant_service_pb2.CreateVariantRequest, _: Any) -> variant_pb2.Variant:
         if request.format == variant_pb2.Variant.FORMAT_ADAPTER:
             return await self._create_adapter(request)
+        await machines.check_cards(self.context, request.quantisation)
         calibration = await self._calibration(request) if request.calibration else None
         async with self.db.transaction() as session:
             if request.format == variant_pb2.Variant.FORMAT_GGUF_ADAPTER:

@@ -5,18 +5,15 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from gyre.gpu_scheduler.v1 import node_pb2, node_service_pb2
-from gyre.gpu_scheduler.v1.node_service_pb2_grpc import NodeServiceStub
+from gyre.gpu_scheduler.v1 import node_pb2
 from gyre.model_registry.v1 import fit_pb2, fit_service_pb2
 from gyre.model_registry.v1.fit_service_pb2_grpc import FitServiceServicer
 from gyre_kit import resources
 from gyre_kit.app import Context
 
-from services.model_registry import downloads, fit, service
+from services.model_registry import downloads, fit, machines, service, variants
 from services.model_registry.files import BLOBS
 from services.model_registry.models import Variant, Version
-
-MOST_NODES = 500
 
 
 class FitApi(FitServiceServicer):
@@ -30,7 +27,7 @@ class FitApi(FitServiceServicer):
             variant = await resources.get(session, Variant, request.name) if "/variants/" in request.name else None
         per_token = fit.cache_bytes_per_token(await self._shape(version))
         demand = fit.Demand(_weights(version, variant), per_token * tokens)
-        flavors = fit.flavors_of(await self._nodes())
+        flavors = fit.flavors_of(await self._nodes(variant))
         judgement = fit.judge(demand, flavors)
         return fit_pb2.Fit(
             name=request.name,
@@ -55,10 +52,11 @@ class FitApi(FitServiceServicer):
         found = json.loads(await self.context.store.get(f"{BLOBS}/{config['sha256']}"))
         return found if isinstance(found, dict) else {}
 
-    async def _nodes(self) -> list[node_pb2.Node]:
-        stub = self.context.clients.stub(NodeServiceStub)
-        reply = await stub.ListNodes(node_service_pb2.ListNodesRequest(page_size=MOST_NODES))
-        return [node for node in reply.nodes if node.state != node_pb2.Node.STATE_LOST]
+    async def _nodes(self, variant: Variant | None) -> list[node_pb2.Node]:
+        """Those that are there, and can serve it."""
+        found = [node for node in await machines.nodes(self.context) if node.state != node_pb2.Node.STATE_LOST]
+        needs_card = variant is not None and variant.format == variants.COMPRESSED
+        return [node for node in found if node.cards or not needs_card]
 
 
 def _weights(version: Version, variant: Variant | None) -> int:

@@ -7,12 +7,13 @@ import logging
 from datetime import timedelta
 from typing import Any
 
+import grpc
 from gyre.gpu_scheduler.v1 import workload_pb2, workload_service_pb2
 from gyre.gpu_scheduler.v1.workload_service_pb2_grpc import WorkloadServiceStub
 from gyre_kit import resources
 from gyre_kit.app import Context
 from gyre_kit.auth import within_project
-from gyre_kit.errors import NotFound, Precondition
+from gyre_kit.errors import NotFound, Precondition, from_rpc
 from gyre_kit.names import new_id
 from gyre_kit.reconcile import lease
 from gyre_kit.storage import key_of
@@ -22,6 +23,8 @@ from services.model_registry.models import Variant, VariantState, Version, Versi
 
 log = logging.getLogger(__name__)
 MODULE = "services.model_registry.work"
+CONVERSIONS = {"GGUF": "quantise", variants.COMPRESSED: "compress"}
+Resources = dict[str, int]
 ENDED = (workload_pb2.Workload.STATE_FAILED, workload_pb2.Workload.STATE_CANCELLED)
 
 
@@ -104,8 +107,17 @@ async def _follow_conversion(context: Context, claim: Any) -> bool:
     async with context.db.transaction() as session:
         version = await resources.get(session, Version, variant.version)
         sent = await resources.get(session, Variant, variant.source) if _is_of_sent(variant) else None
-    spec = _conversion(variant, version, sent)
-    workload = await _follow_job(context, claim, spec, f"{variant.display_name} of {variant.version}")
+    spec = _conversion(context, variant, version, sent)
+    requests = _of_a_card(context, version) if variant.format == variants.COMPRESSED else None
+    try:
+        workload = await _follow_job(context, claim, spec, f"{variant.display_name} of {variant.version}", requests)
+    except grpc.aio.AioRpcError as error:
+        if error.code() is not grpc.StatusCode.FAILED_PRECONDITION:  # such as FITS_NOWHERE
+            raise
+        async with context.db.transaction() as session:
+            refusal = from_rpc(error)
+            await variants.fail_variant(session, await claim.reload(session), refusal.reason, refusal.message)
+        return True
     if workload is None or workload.state not in (*ENDED, workload_pb2.Workload.STATE_FINISHED):
         return workload is None
     result = json.loads(workload.result_json or "{}")
@@ -122,23 +134,34 @@ def _is_of_sent(variant: Variant) -> bool:
     return variant.format == adapters.FORMAT and bool(variant.source)
 
 
-def _conversion(variant: Variant, version: Version, sent: Variant | None) -> dict[str, Any]:
+def _conversion(context: Context, variant: Variant, version: Version, sent: Variant | None) -> dict[str, Any]:
     """`sent`: the adapter that the variant is another form of."""
     weights = {"manifest": version.uri, "digest": version.digest}
     if variant.format == adapters.SENT:
         return {"task": "import_adapter", "source": variant.source, **weights}
     if variant.format == adapters.FORMAT:
         return {"task": "adapter", **weights} | ({"adapter": sent.uri, "adapter_digest": sent.digest} if sent else {})
-    return {
-        "task": "quantise",
+    spec = {
+        "task": CONVERSIONS[variant.format],
         **weights,
         "quantisation": variant.quantisation,
         "calibration": variant.calibration_uri,
         "calibration_digest": variant.calibration_digest,
     }
+    is_compressed = variant.format == variants.COMPRESSED
+    return spec | ({"python": context.settings.llmcompressor_python} if is_compressed else {})
 
 
-async def _follow_job(context: Context, claim: Any, spec: dict[str, Any], title: str) -> workload_pb2.Workload | None:
+def _of_a_card(context: Context, version: Version) -> Resources:
+    """llm-compressor holds the weights in the machine's memory, and layer by layer on the card."""
+    settings = context.settings
+    memory = settings.compress_memory_bytes + 2 * version.size_bytes
+    return {"cpu_milli": settings.convert_cpu_milli, "memory_bytes": memory, "gpu": settings.compress_cards}
+
+
+async def _follow_job(
+    context: Context, claim: Any, spec: dict[str, Any], title: str, requests: Resources | None = None
+) -> workload_pb2.Workload | None:
     """The job of a row. None right after its name was chosen: it is written down before anything is started."""
     if not claim.row.workload:
         async with context.db.transaction() as session:
@@ -150,7 +173,7 @@ async def _follow_job(context: Context, claim: Any, spec: dict[str, Any], title:
         kind=workload_pb2.Workload.KIND_JOB,
         module=MODULE,
         spec_json=json.dumps(spec),
-        requests={"cpu_milli": settings.convert_cpu_milli, "memory_bytes": settings.convert_memory_bytes},
+        requests=requests or {"cpu_milli": settings.convert_cpu_milli, "memory_bytes": settings.convert_memory_bytes},
         max_attempts=3,
         owner=claim.row.name,
         display_name=title,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from gyre.model_registry.v1 import events_pb2, variant_pb2
 from gyre_kit.db import Session
-from gyre_kit.errors import Invalid
+from gyre_kit.errors import Invalid, Precondition
 from gyre_kit.names import last
 from gyre_kit.render import enum_number
 from gyre_kit.states import transition
@@ -15,21 +15,35 @@ from services.model_registry import adapters, history
 from services.model_registry.models import Variant, VariantState
 from services.model_registry.service import ready_version
 
-QUANTISATIONS = ("F16", "Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M")
-UNCALIBRATED = ("F16", "Q8_0")  # take no importance matrix
+COMPRESSED = "COMPRESSED_TENSORS"
+# quantisation → the format of its variant
+QUANTISATIONS = {
+    **dict.fromkeys(("F16", "Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M"), "GGUF"),
+    **dict.fromkeys(("AWQ", "GPTQ", "FP8"), COMPRESSED),
+}
+UNCALIBRATED = ("F16", "Q8_0", "FP8")  # look at weights alone
+CALIBRATED = ("AWQ", "GPTQ")  # are nothing without conversations
 
 
 class QuantisationUnknown(Invalid):
-    """Quantisations are F16, Q8_0, Q6_K, Q5_K_M and Q4_K_M."""
+    """Quantisations are F16, Q8_0, Q6_K, Q5_K_M and Q4_K_M for llama.cpp, AWQ, GPTQ and FP8 for vLLM."""
 
 
 class CalibrationWithoutEffect(Invalid):
-    """F16 and Q8_0 round every weight alike; ask for Q6_K, Q5_K_M or Q4_K_M, or leave the calibration out."""
+    """F16, Q8_0 and FP8 look at the weights alone; ask for another quantisation, or leave the calibration out."""
+
+
+class CalibrationNeeded(Invalid):
+    """AWQ and GPTQ need conversations to measure on; name a data set version as calibration, or take FP8."""
+
+
+class NoGpuFlavor(Precondition):
+    """No flavor of this platform has a GPU, which AWQ, GPTQ and FP8 need; add a node with one, or take Q4_K_M."""
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """The training rows of a data set version, for an importance matrix."""
+    """The training rows of a data set version, to measure on what the weights are used for."""
 
     dataset_version: str
     uri: str
@@ -39,12 +53,14 @@ class Calibration:
 def variant_name(version: str, quantisation: str, dataset_version: str = "") -> str:
     """`…/variants/q4-k-m`, or `…/variants/q4-k-m-hotline-1` of one calibrated on version 1 of `hotline`.
 
-    Raises: QuantisationUnknown; CalibrationWithoutEffect.
+    Raises: QuantisationUnknown; CalibrationWithoutEffect; CalibrationNeeded.
     """
     if quantisation not in QUANTISATIONS:
         raise QuantisationUnknown(field="quantisation", given=quantisation[:40])
     name = f"{version}/variants/{quantisation.lower().replace('_', '-')}"
     if not dataset_version:
+        if quantisation in CALIBRATED:
+            raise CalibrationNeeded(field="calibration", quantisation=quantisation)
         return name
     if quantisation in UNCALIBRATED:
         raise CalibrationWithoutEffect(field="calibration", quantisation=quantisation)
@@ -56,7 +72,7 @@ async def create_variant(
 ) -> Variant:
     """A variant that a job will make, or the one of that name that is there; a failed one is tried again.
 
-    Raises: QuantisationUnknown; CalibrationWithoutEffect; NotFound; VersionNotReady; WeightsMissing.
+    Raises: QuantisationUnknown; CalibrationWithoutEffect; CalibrationNeeded; NotFound; VersionNotReady; WeightsMissing.
     """
     name = variant_name(version_name, quantisation, calibration.dataset_version if calibration else "")
     version = await ready_version(session, version_name)
@@ -69,7 +85,7 @@ async def create_variant(
             display_name=quantisation,
             state=VariantState.CREATING,
             version=version_name,
-            format="GGUF",
+            format=QUANTISATIONS[quantisation],
             quantisation=quantisation,
         )
         if calibration:

@@ -1,9 +1,10 @@
 """Heavy work of the registry, launched as a job: `python -m services.model_registry.work SPEC`.
 
 SPEC is {"task": "import", "source", "revision"}, {"task": "import_adapter", "source", "manifest", "digest"}, {"task":
-"adapter", "manifest", "digest"}, with {"adapter", "adapter_digest"} where it was imported, or {"task": "quantise",
-"manifest", "digest", "quantisation"}, with {"calibration", "calibration_digest"} where an importance matrix is wanted;
-`manifest` is of a version. The launcher adds `object_store`. The result goes to result.json beside the spec, last.
+"adapter", "manifest", "digest"}, with {"adapter", "adapter_digest"} where it was imported, {"task": "quantise",
+"manifest", "digest", "quantisation"} or the same with {"task": "compress", "python"}; the last two with {"calibration",
+"calibration_digest"} where conversations are to be measured on. `manifest` is of a version. The launcher adds
+`object_store`. The result goes to result.json beside the spec, last.
 """
 
 from __future__ import annotations
@@ -21,9 +22,11 @@ from pathlib import Path
 from typing import Any
 
 from gyre_kit.storage import ObjectStore, key_of
-from gyre_trainers import base, bundled, exits, hub, imatrix
+from gyre_trainers import base, bundled, compress, exits, hub, imatrix
+from gyre_trainers.compress import CompressorMissing
 from gyre_trainers.convert import to_gguf
 from gyre_trainers.convert_lora import lora_to_gguf
+from gyre_trainers.data import Row
 from gyre_trainers.exits import BadInput
 from gyre_trainers.quantize import quantise
 from gyre_trainers.spec import Artifact
@@ -49,7 +52,8 @@ def main(argv: list[str]) -> int:
         with tempfile.TemporaryDirectory(prefix="gyre-registry-") as scratch:
             result = asyncio.run(task(store, spec, Path(scratch)))
     except BadInput as error:
-        write_result(spec_file, {"error": {"reason": "BAD_SOURCE", "message": str(error)}})
+        reason = "LLMCOMPRESSOR_MISSING" if isinstance(error, CompressorMissing) else "BAD_SOURCE"
+        write_result(spec_file, {"error": {"reason": reason, "message": str(error)}})
         print(f"error: {error}", file=sys.stderr)
         return exits.BAD_INPUT
     write_result(spec_file, result)
@@ -125,6 +129,20 @@ async def make_variant(store: ObjectStore, spec: dict[str, Any], scratch: Path) 
     }
 
 
+async def make_compressed(store: ObjectStore, spec: dict[str, Any], scratch: Path) -> dict[str, Any]:
+    """A folder of a version's weights for vLLM. Raises: BadInput, CompressorMissing among them."""
+    artifact = Artifact(uri=spec["manifest"], digest=spec["digest"])
+    folder = await base.obtain(store, artifact, scratch / "hf", "manifest")
+    rows = await _calibration_rows(store, spec, scratch, compress.ROWS) if spec.get("calibration") else []
+    made = scratch / "compressed"
+    note = compress.compress(folder, made, spec["quantisation"], rows, spec.get("python", ""))
+    paths = sorted(path for path in made.iterdir() if path.suffix in KEPT)
+    stored = [{"path": path.name, **await intake.put_blob(store, path)} for path in paths]
+    facts = {"architecture": base.check_folder(made)["architectures"][0], "quantisation": spec["quantisation"]}
+    manifest = await intake.write_manifest(store, stored, facts)
+    return {"uri": manifest.uri, "digest": manifest.digest, "size_bytes": manifest.size_bytes, "note": note}
+
+
 async def make_adapter(store: ObjectStore, spec: dict[str, Any], scratch: Path) -> dict[str, Any]:
     """One GGUF file of what a run added to its base, or of an adapter that was imported for this version.
 
@@ -148,14 +166,19 @@ async def make_adapter(store: ObjectStore, spec: dict[str, Any], scratch: Path) 
 
 async def _calibrate(store: ObjectStore, spec: dict[str, Any], folder: Path, full: Path, made: Path) -> str:
     """Weighs the rounding of `made` in place and says so in a sentence. Raises: BadInput."""
-    try:
-        path = await store.fetch(key_of(spec["calibration"]), full.parent)
-    except FileNotFoundError as error:
-        raise BadInput("calibration", "the rows are not there", "pick a data set version that is ready") from error
-    rows = imatrix.drawn_rows(path, spec.get("calibration_digest", ""))
+    rows = await _calibration_rows(store, spec, full.parent, imatrix.ROWS)
     log.info("measuring an importance matrix on %d rows", len(rows))
     weighed = imatrix.requantise(full, made, imatrix.measure(folder, rows))
     return f"{weighed} matrices weighed by an importance matrix of {len(rows)} rows"
+
+
+async def _calibration_rows(store: ObjectStore, spec: dict[str, Any], scratch: Path, most: int) -> list[Row]:
+    """Raises: BadInput."""
+    try:
+        path = await store.fetch(key_of(spec["calibration"]), scratch)
+    except FileNotFoundError as error:
+        raise BadInput("calibration", "the rows are not there", "pick a data set version that is ready") from error
+    return imatrix.drawn_rows(path, spec.get("calibration_digest", ""), most)
 
 
 def _about_folder(folder: Path) -> dict[str, Any]:
@@ -242,6 +265,7 @@ TASKS = {
     "import_adapter": import_adapter,
     "adapter": make_adapter,
     "quantise": make_variant,
+    "compress": make_compressed,
 }
 
 if __name__ == "__main__":

@@ -18,11 +18,14 @@ ENTRY = re.compile(r'^  "([^"]+)":\s*"((?:[^"\\]|\\.)*)",?$', re.MULTILINE)
 TECHNICAL = frozenset(
     {
         "API",
+        "AWQ",
         "CPU",
         "CSV",
         "DPO",
+        "FP",
         "GB",
         "GGUF",
+        "GPTQ",
         "GPU",
         "Gyre",
         "ID",

@@ -9,8 +9,11 @@ import click
 from gyre_sdk.cli.base import OPTIONS, GyreCommand, complete, connect
 
 if TYPE_CHECKING:
-    from gyre.evaluation.v1.comparison_pb2 import Candidate, Comparison
+    from collections.abc import Sequence
 
+    from gyre.evaluation.v1.comparison_pb2 import Candidate, Comparison, FlavorCosts
+
+FLAVOR_TITLES = ("FLAVOR", "CANDIDATE", "$/M TOKENS", "SCORE", "FRONT")
 TITLES = (
     "CANDIDATE", "SIZE", "MEMORY", "PERPLEXITY", "SCORE", "95 % INTERVAL", "DIFFERENCE", "WITHIN", "FIRST TOKEN",
     "ALONE", "TOGETHER", "$/M TOKENS", "FRONT", "NOTE",
@@ -34,10 +37,11 @@ TITLES = (
     "--calibrate", default="", metavar="DATASET[@VERSION]", help="Conversations that weigh K-quants' rounding."
 )
 @click.option("--queue", default="", help="Queue that its evaluations wait in.")
+@click.option("--flavor", default="", help="Flavor to measure on, for instance cpu. [default: wherever there is room]")
 @click.option("--wait/--no-wait", default=True, show_default=True)
 def compare(
     version: str, suite: str, quantisations: tuple[str, ...], baseline: str, metric: str, margin: float,
-    calibrate: str, queue: str, wait: bool,
+    calibrate: str, queue: str, flavor: str, wait: bool,
 ) -> None:  # fmt: skip
     """Make and measure quantisations of a version, and recommend the cheapest that is good enough.
 
@@ -45,8 +49,10 @@ def compare(
     gyre models compare hotline@2 --suite hotline
     gyre models compare hotline@2 --suite hotline --calibrate hotline@1 --margin 2
     gyre models compare hotline --suite hotline --quantisation Q8_0 --quantisation Q4_K_M --metric text
+    gyre models compare hotline@2 --suite hotline --flavor cpu-large
     """
     from gyre_sdk.cli import output, progress
+    from gyre_sdk.names import last
 
     with connect() as gyre:
         comparison = gyre.comparisons.create(
@@ -58,14 +64,17 @@ def compare(
             margin=margin / 100,
             calibration=gyre.datasets.version_name(calibrate) if calibrate else "",
             queue=queue,
+            only_flavor=f"flavors/{last(flavor)}" if flavor else "",
         )
         if wait:
             with progress.Watching(line, share) as watching:
                 comparison = gyre.comparisons.wait(comparison.name, on_update=watching)
+        flavors = gyre.comparisons.flavor_costs(comparison.name) if wait else []
     if OPTIONS.json or not wait:
         output.show_item(comparison)
     else:
         show(comparison)
+        show_flavors(comparison, flavors)
 
 
 @click.command(cls=GyreCommand)
@@ -97,10 +106,12 @@ def comparisons(comparison: str, cancel: bool) -> None:
         found = gyre.comparisons.find(comparison)
         if cancel:
             found = gyre.comparisons.cancel(found.name)
+        flavors = gyre.comparisons.flavor_costs(found.name)
     if OPTIONS.json:
         output.show_item(found)
     else:
         show(found)
+        show_flavors(found, flavors)
 
 
 def show(comparison: Comparison) -> None:
@@ -112,6 +123,26 @@ def show(comparison: Comparison) -> None:
         click.echo(f"\nRecommended: {names.short(comparison.recommended)}. {comparison.recommendation_message}")
     else:
         click.echo(f"\n{line(comparison)}. {comparison.failure_message}".rstrip())
+
+
+def show_flavors(comparison: Comparison, flavors: Sequence[FlavorCosts]) -> None:
+    """Nothing is reckoned from a price alone: how fast a flavor is, is known once something was measured there."""
+    from gyre_sdk import names
+    from gyre_sdk.cli import output
+
+    rows = [
+        [names.last(flavor.flavor), cost.quantisation if comparison.version else names.short(cost.variant),
+         f"{cost.million_tokens_microusd / 1e6:.3f}", f"{cost.score:.1%}", "yes" if cost.on_front else ""]
+        for flavor in flavors
+        for cost in flavor.costs
+    ]  # fmt: skip
+    rows += [[names.last(it.flavor), "not measured there", "", "", ""] for it in flavors if not it.costs]
+    click.echo("")
+    output.show_table(FLAVOR_TITLES, rows)
+    if unmeasured := [it for it in flavors if not it.costs]:
+        what = names.short(comparison.version) if comparison.version else "MODEL"
+        suite, flavor = names.last(comparison.suite), names.last(unmeasured[0].flavor)
+        click.echo(f"\nTo measure there: gyre models compare {what} --suite {suite} --flavor {flavor}")
 
 
 def _row(candidate: Candidate, comparison: Comparison) -> list[Any]:

@@ -93,15 +93,16 @@ def variants(version: str) -> None:
 @click.argument("version", metavar="MODEL[@VERSION]", shell_complete=complete("models"))
 @click.argument("quantisation")
 @click.option(
-    "--calibrate", default="", metavar="DATASET[@VERSION]", help="Conversations that weigh K-quants' rounding."
+    "--calibrate", default="", metavar="DATASET[@VERSION]", help="Conversations to measure on; AWQ and GPTQ need some."
 )
 @click.option("--wait/--no-wait", default=True, show_default=True)
 def quantise(version: str, quantisation: str, calibrate: str, wait: bool) -> None:
-    """Make a GGUF variant: Q8_0, Q6_K, Q5_K_M or Q4_K_M.
+    """Make a variant: Q8_0, Q6_K, Q5_K_M or Q4_K_M for llama.cpp; on a GPU AWQ, GPTQ or FP8 for vLLM.
 
     Examples:
     gyre models quantise hotline-bot@1 Q8_0
     gyre models quantise hotline-bot@1 Q4_K_M --calibrate hotline@1
+    gyre models quantise hotline-bot@1 AWQ --calibrate hotline@1
     """
     from gyre_sdk.cli import output, progress
 

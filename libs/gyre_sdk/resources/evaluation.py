@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from gyre.evaluation.v1.comparison_pb2 import Comparison
-from gyre.evaluation.v1.comparison_service_pb2 import CreateComparisonRequest
+from gyre.evaluation.v1.comparison_pb2 import Comparison, FlavorCosts
+from gyre.evaluation.v1.comparison_service_pb2 import CreateComparisonRequest, ListFlavorCostsResponse
 from gyre.evaluation.v1.evaluation_pb2 import Evaluation, Result
 from gyre.evaluation.v1.evaluation_service_pb2 import CreateEvaluationRequest
 from gyre.evaluation.v1.suite_pb2 import Scorer, Suite
@@ -71,7 +71,7 @@ class Comparisons(Collection[Comparison]):
         """Makes and measures quantisations of a registry version, by name. Returns it QUEUED.
 
         `fields`: quantisations, baseline, metric, margin (0.05 allows five points less), calibration, queue,
-        display_name.
+        only_flavor (by name, to measure there), display_name.
         """
         request = CreateComparisonRequest(version=version, suite=suite, request_id=request_id(), **fields)
         return self._post(Comparison, f"{self.parent}/comparisons", request)
@@ -79,10 +79,15 @@ class Comparisons(Collection[Comparison]):
     def create_of_models(self, versions: Iterable[str], suite: str, **fields: Any) -> Comparison:
         """Measures registry versions of several models, by name, on one suite: which of them fits. Returns it QUEUED.
 
-        `fields`: quantisations (Q8_0 where none is given), metric, margin, queue, display_name.
+        `fields`: quantisations (Q8_0 where none is given), metric, margin, queue, only_flavor, display_name.
         """
         request = CreateComparisonRequest(versions=list(versions), suite=suite, request_id=request_id(), **fields)
         return self._post(Comparison, f"{self.parent}/comparisons", request)
+
+    def flavor_costs(self, name: str) -> list[FlavorCosts]:
+        """What the candidates cost on each flavor of the platform; `costs` is empty where nothing was measured."""
+        found = self._transport.call("GET", f"/{self.name(name)}/flavor-costs")
+        return list(messages.parse(ListFlavorCostsResponse, found).flavors)
 
     def cancel(self, name: str) -> Comparison:
         return self._post(Comparison, self.name(name), verb="cancel")

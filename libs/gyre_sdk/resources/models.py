@@ -99,9 +99,9 @@ class Models(Collection[Model]):
         self._delete(self.version_name(reference), etag)
 
     def create_variant(self, version: str, quantisation: str, calibration: str = "") -> Variant:
-        """`quantisation`: Q8_0, Q6_K, Q5_K_M or Q4_K_M. Returns it CREATING, or the one that is there.
+        """`quantisation`: F16, Q8_0, Q6_K, Q5_K_M, Q4_K_M, AWQ, GPTQ or FP8. Returns it CREATING, or the one that is there.
 
-        `calibration`: a data set version by name, whose conversations weigh the rounding of K-quants.
+        `calibration`: a data set version by name, whose conversations weigh the rounding; AWQ and GPTQ need one.
         """
         request = CreateVariantRequest(quantisation=quantisation, calibration=calibration, request_id=request_id())
         return self._post(Variant, f"{self.version_name(version)}/variants", request)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from gyre.evaluation.v1.comparison_pb2 import Candidate, Comparison
+from gyre.evaluation.v1.comparison_pb2 import Candidate, Comparison, FlavorCost, FlavorCosts
 from gyre.evaluation.v1.evaluation_pb2 import CostFigures, SliceScore
 from gyre_sdk.cli import compare
 
@@ -50,6 +50,18 @@ def test_a_comparison_is_a_table_and_a_sentence(capsys: pytest.CaptureFixture[st
     assert "FAILED" in q6_line
     assert "it cannot be made" in q6_line
     assert last == "Recommended: hotline@2:Q4_K_M. It is cheapest."
+
+
+def test_a_flavor_where_nothing_was_measured_says_so_and_how_to_measure_there(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    cost = FlavorCost(quantisation="Q4_K_M", million_tokens_microusd=52_600, score=0.85, on_front=True)
+    flavors = [FlavorCosts(flavor="flavors/cpu", costs=[cost]), FlavorCosts(flavor="flavors/l4")]
+    compare.show_flavors(Comparison(version=VERSION, suite="projects/p/suites/heldout"), flavors)
+    _, _, cpu, l4, _, last = capsys.readouterr().out.splitlines()
+    assert cpu.split() == ["cpu", "Q4_K_M", "0.053", "85.0%", "yes"]
+    assert l4.split() == ["l4", "not", "measured", "there"]
+    assert last == "To measure there: gyre models compare hotline@2 --suite heldout --flavor l4"
 
 
 def test_one_that_still_runs_says_how_far_it_is() -> None:

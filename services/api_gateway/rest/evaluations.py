@@ -40,5 +40,6 @@ ROUTES = [
     Route("GET", COMPARISONS, ComparisonServiceStub, "ListComparisons", IN_PROJECT),
     Route("POST", COMPARISONS, ComparisonServiceStub, "CreateComparison", IN_PROJECT),
     Route("GET", f"{COMPARISONS}/{{comparison}}", ComparisonServiceStub, "GetComparison", COMPARISON),
+    Route("GET", f"{COMPARISONS}/{{comparison}}/flavor-costs", ComparisonServiceStub, "ListFlavorCosts", COMPARISON),
     Route("POST", f"{COMPARISONS}/{{comparison}}:cancel", ComparisonServiceStub, "CancelComparison", COMPARISON),
 ]

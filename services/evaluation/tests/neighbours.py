@@ -27,6 +27,7 @@ VERSION = "projects/acme/models/hotline/versions/1"
 OTHER = "projects/acme/models/small/versions/2"  # its figures have `small-` before them
 CALIBRATION = "projects/acme/datasets/hotline/versions/2"
 FLAVOR = "flavors/cpu"
+BIG = "flavors/big"  # its cores cost twice as much
 CORE_HOUR = 36_000  # millionths of a dollar
 ROWS = 200
 Variant, Workload = variant_pb2.Variant, workload_pb2.Workload
@@ -119,7 +120,8 @@ class Workloads(workloads.WorkloadServiceServicer):
         """Runs when it is seen first, and is finished when it is seen again."""
         known = self.world.workloads.get(request.name)
         if known is None:
-            known = Workload(name=request.name, state=Workload.STATE_RUNNING, flavor=FLAVOR)
+            flavor = request.spec.only_flavor or FLAVOR
+            known = Workload(name=request.name, state=Workload.STATE_RUNNING, flavor=flavor)
             self.world.workloads[request.name] = known
             running = [it for it in self.world.workloads.values() if it.state == Workload.STATE_RUNNING]
             self.world.most_running = max(self.world.most_running, len(running))
@@ -138,8 +140,11 @@ class Workloads(workloads.WorkloadServiceServicer):
 
 class Nodes(node_service_pb2_grpc.NodeServiceServicer):
     async def ListFlavors(self, request: Any, context: Any) -> Any:
-        flavor = node_pb2.Flavor(name=FLAVOR, cpu_hour_microusd=CORE_HOUR)
-        return node_service_pb2.ListFlavorsResponse(flavors=[flavor])
+        flavors = [
+            node_pb2.Flavor(name=FLAVOR, cpu_hour_microusd=CORE_HOUR),
+            node_pb2.Flavor(name=BIG, cpu_hour_microusd=2 * CORE_HOUR),
+        ]
+        return node_service_pb2.ListFlavorsResponse(flavors=flavors)
 
 
 @asynccontextmanager

@@ -24,7 +24,7 @@ from gyre_kit.testing import ENGINEER, PROJECT, STRANGER, Platform, eventually, 
 
 from services.evaluation import service
 from services.evaluation.main import app
-from services.evaluation.tests.neighbours import CALIBRATION, CORE_HOUR, FLAVOR, OTHER, VERSION, World, neighbours
+from services.evaluation.tests.neighbours import BIG, CALIBRATION, CORE_HOUR, FLAVOR, OTHER, VERSION, World, neighbours
 
 Comparison, Candidate = comparison_pb2.Comparison, comparison_pb2.Candidate
 SUITE = f"projects/{PROJECT}/suites/heldout"
@@ -59,6 +59,11 @@ class Served:
     async def get(self, name: str) -> Any:
         with acting_as(ENGINEER):
             return await self.stub.GetComparison(comparison_service_pb2.GetComparisonRequest(name=name))
+
+    async def flavor_costs(self, name: str) -> list[Any]:
+        with acting_as(ENGINEER):
+            request = comparison_service_pb2.ListFlavorCostsRequest(name=name)
+            return list((await self.stub.ListFlavorCosts(request)).flavors)
 
     async def reached(self, name: str, state: int) -> Any:
         async def check() -> Any:
@@ -214,6 +219,39 @@ async def test_what_cannot_be_compared_is_refused_before_anything_is_made(
         await served.create(**fields)
     assert from_rpc(errors[0]).reason == "BAD_COMPARISON"
     assert says in str(errors[0].details())
+    assert not served.world.asked
+
+
+async def test_each_flavor_has_the_figures_that_were_measured_there_and_no_others(served: Served) -> None:
+    asked = {"quantisations": ["Q8_0"]}
+    first = await served.reached((await served.create(**asked)).name, Comparison.STATE_SUCCEEDED)
+
+    cpu, big = await served.flavor_costs(first.name)
+    assert [(it.quantisation, it.on_front) for it in cpu.costs] == [("Q8_0", True), ("F16", False)]
+    assert cpu.flavor == FLAVOR and cpu.costs[0].score == pytest.approx(0.9)
+    assert (big.flavor, big.cpu_hour_microusd, list(big.costs)) == (BIG, 2 * CORE_HOUR, [])
+
+    second = await served.create(only_flavor=BIG, **asked)
+    await served.reached(second.name, Comparison.STATE_SUCCEEDED)
+    big, cpu = await served.flavor_costs(first.name)
+    assert (big.flavor, cpu.flavor) == (BIG, FLAVOR)
+    assert {it.comparison for it in big.costs} == {second.name}
+    assert {it.comparison for it in cpu.costs} == {first.name}
+    assert [it.million_tokens_microusd for it in big.costs] == [2 * it.million_tokens_microusd for it in cpu.costs]
+
+
+async def test_a_flavor_that_the_platform_does_not_have_is_refused(served: Served) -> None:
+    async with expect_rpc_error(grpc.StatusCode.INVALID_ARGUMENT) as errors:
+        await served.create(only_flavor="flavors/tpu")
+    assert from_rpc(errors[0]).reason == "FLAVOR_UNKNOWN"
+    assert "flavors/big|flavors/cpu" in str(errors[0].details())
+    assert not served.world.asked
+
+
+async def test_what_only_vllm_loads_is_refused_before_anything_is_made(served: Served) -> None:
+    async with expect_rpc_error(grpc.StatusCode.INVALID_ARGUMENT) as errors:
+        await served.create(quantisations=["Q8_0", "AWQ"])
+    assert from_rpc(errors[0]).reason == "NOT_MEASURED"
     assert not served.world.asked
 
 

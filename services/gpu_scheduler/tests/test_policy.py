@@ -71,6 +71,21 @@ def test_higher_priority_goes_first_and_among_equals_the_older_one() -> None:
     assert admitted(decisions) == ["old"]
 
 
+def test_what_is_for_one_flavor_runs_there_and_nowhere_else() -> None:
+    other = Node("nodes/b", "flavors/big", Amount(2000, 24 * GIB))
+    wanted = pending("one", only_flavor="flavors/big")
+    assert schedule(snapshot(wanted, nodes=[TWO_CORES, other])) == [Admit("one", "nodes/b", "flavors/big")]
+    assert reasons(schedule(snapshot(wanted))) == {"one": Reason.NO_READY_NODE}
+
+
+def test_what_is_for_one_flavor_preempts_nobody_elsewhere() -> None:
+    urgent = pending("urgent", priority=9, only_flavor="flavors/big")
+    busy = Holding("b", QUEUE, "nodes/b", "flavors/big", TRAINER, NOW)
+    other = Node("nodes/b", "flavors/big", Amount(2000, 24 * GIB))
+    decisions = schedule(snapshot(urgent, nodes=[TWO_CORES, other], holding=(holding("a"), busy)))
+    assert [each for each in decisions if isinstance(each, Preempt)] == [Preempt("b", "urgent")]
+
+
 def test_the_priority_of_a_queue_is_added_to_that_of_its_workloads() -> None:
     rush = Queue("projects/acme/queues/rush", "clusterQueues/default", priority=10)
     queues = {QUEUE: Queue(QUEUE, "clusterQueues/default"), rush.name: rush}

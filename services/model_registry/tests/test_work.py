@@ -82,6 +82,57 @@ async def test_a_calibrated_variant_differs_from_the_plain_one_in_its_bytes_alon
     assert (code, refused["error"]["reason"]) == (64, "BAD_SOURCE")
 
 
+STAND_IN = """
+import json, shutil, sys
+from pathlib import Path
+
+spec = json.loads(Path(sys.argv[-1]).read_text())
+shutil.copytree(spec["model"], spec["output"], ignore=shutil.ignore_patterns(".blobs", "tokenizer*"))
+(Path(spec["output"]) / "recipe.yaml").write_text("not kept")
+Path(sys.argv[-1]).with_name("made.json").write_text('{"group_size": 128}')
+"""
+
+
+async def test_weights_for_a_card_become_a_folder_with_the_tokenizer(tmp_path: Path) -> None:
+    """llm-compressor's part is a stand-in here; libs/gyre_trainers/tests/test_compress.py has the real one."""
+    model = tiny_llama(tmp_path / "tiny", ["a lamp is broken in the park"] * 20)
+    store = ObjectStore.from_url(f"file://{tmp_path / 'objects'}")
+    listed = [{"path": path.name, **await intake.put_blob(store, path)} for path in model.iterdir()]
+    manifest = await intake.write_manifest(store, listed, {})
+    talk = [{"role": "user", "content": "a lamp is broken"}, {"role": "assistant", "content": "in the park"}]
+    pq.write_table(pa.Table.from_pylist([{"messages": talk}]), tmp_path / "rows.parquet")
+    rows = await store.put_file("dataset/rows.parquet", tmp_path / "rows.parquet")
+    (python := tmp_path / "python").write_text(f"#!{sys.executable}\n{STAND_IN}")
+    python.chmod(0o755)
+    wanted = {"manifest": manifest.uri, "digest": manifest.digest, "quantisation": "AWQ", "calibration": rows}
+
+    code, made, errors = work(tmp_path, task="compress", python=str(python), **wanted)
+
+    assert code == 0, errors
+    assert made["note"].startswith("4-bit weights in groups of 128; calibrated on 1 conversation (")
+    stored = json.loads(await store.get(key_of(made["uri"])))
+    assert stored["quantisation"] == "AWQ"
+    assert {"config.json", "model.safetensors", "tokenizer.json", "chat_template.jinja"} <= {
+        entry["path"] for entry in stored["files"]
+    }
+    assert "recipe.yaml" not in {entry["path"] for entry in stored["files"]}
+    assert made["size_bytes"] == sum(entry["size"] for entry in stored["files"])
+
+
+async def test_without_llm_compressor_it_is_said_once_what_to_install(tmp_path: Path) -> None:
+    model = tiny_llama(tmp_path / "tiny", ["a lamp is broken in the park"] * 20)
+    store = ObjectStore.from_url(f"file://{tmp_path / 'objects'}")
+    listed = [{"path": path.name, **await intake.put_blob(store, path)} for path in model.iterdir()]
+    manifest = await intake.write_manifest(store, listed, {})
+
+    code, refused, _ = work(
+        tmp_path, task="compress", manifest=manifest.uri, digest=manifest.digest, quantisation="FP8", python=""
+    )
+
+    assert (code, refused["error"]["reason"]) == (64, "LLMCOMPRESSOR_MISSING")  # 64 is never tried again
+    assert "GYRE_LLMCOMPRESSOR_PYTHON" in refused["error"]["message"]
+
+
 async def test_the_adapter_of_a_version_becomes_one_file_and_a_version_without_one_is_refused(tmp_path: Path) -> None:
     model = tiny_llama(tmp_path / "tiny", ["a lamp is broken in the park"] * 20)
     tiny_lora(tmp_path / "adapter", model, seed=1)

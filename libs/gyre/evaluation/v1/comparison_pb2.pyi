@@ -75,6 +75,7 @@ class Comparison(_message.Message):
     START_TIME_FIELD_NUMBER: _builtins.int
     END_TIME_FIELD_NUMBER: _builtins.int
     QUEUE_FIELD_NUMBER: _builtins.int
+    ONLY_FLAVOR_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`projects/{project}/comparisons/{ulid}`."""
     display_name: _builtins.str
@@ -105,6 +106,8 @@ class Comparison(_message.Message):
     """The same for people."""
     queue: _builtins.str
     """Local queue of its evaluations; empty means the project's default."""
+    only_flavor: _builtins.str
+    """`flavors/{slug}` that it is measured on; empty means any."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -143,10 +146,11 @@ class Comparison(_message.Message):
         start_time: _timestamp_pb2.Timestamp | None = ...,
         end_time: _timestamp_pb2.Timestamp | None = ...,
         queue: _builtins.str = ...,
+        only_flavor: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time", "start_time", b"start_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline", b"baseline", "calibration", b"calibration", "candidates", b"candidates", "create_time", b"create_time", "created_by", b"created_by", "display_name", b"display_name", "end_time", b"end_time", "etag", b"etag", "failure_message", b"failure_message", "failure_reason", b"failure_reason", "margin", b"margin", "metric", b"metric", "name", b"name", "number", b"number", "queue", b"queue", "recommendation_message", b"recommendation_message", "recommendation_reason", b"recommendation_reason", "recommended", b"recommended", "start_time", b"start_time", "state", b"state", "suite", b"suite", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline", b"baseline", "calibration", b"calibration", "candidates", b"candidates", "create_time", b"create_time", "created_by", b"created_by", "display_name", b"display_name", "end_time", b"end_time", "etag", b"etag", "failure_message", b"failure_message", "failure_reason", b"failure_reason", "margin", b"margin", "metric", b"metric", "name", b"name", "number", b"number", "only_flavor", b"only_flavor", "queue", b"queue", "recommendation_message", b"recommendation_message", "recommendation_reason", b"recommendation_reason", "recommended", b"recommended", "start_time", b"start_time", "state", b"state", "suite", b"suite", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -263,3 +267,75 @@ class Candidate(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Candidate: _TypeAlias = Candidate  # noqa: Y015
+
+@_typing.final
+class FlavorCosts(_message.Message):
+    """What variants cost on one flavor, as far as they were measured there."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FLAVOR_FIELD_NUMBER: _builtins.int
+    CPU_HOUR_MICROUSD_FIELD_NUMBER: _builtins.int
+    COSTS_FIELD_NUMBER: _builtins.int
+    flavor: _builtins.str
+    """`flavors/{slug}`."""
+    cpu_hour_microusd: _builtins.int
+    """Millionths of a US dollar for one core for one hour."""
+    @_builtins.property
+    def costs(self) -> _containers.RepeatedCompositeFieldContainer[Global___FlavorCost]:
+        """The cheapest first; empty where nothing was measured there."""
+
+    def __init__(
+        self,
+        *,
+        flavor: _builtins.str = ...,
+        cpu_hour_microusd: _builtins.int = ...,
+        costs: _abc.Iterable[Global___FlavorCost] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["costs", b"costs", "cpu_hour_microusd", b"cpu_hour_microusd", "flavor", b"flavor"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FlavorCosts: _TypeAlias = FlavorCosts  # noqa: Y015
+
+@_typing.final
+class FlavorCost(_message.Message):
+    """The newest figures of one variant on one flavor."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VARIANT_FIELD_NUMBER: _builtins.int
+    QUANTISATION_FIELD_NUMBER: _builtins.int
+    MILLION_TOKENS_MICROUSD_FIELD_NUMBER: _builtins.int
+    SCORE_FIELD_NUMBER: _builtins.int
+    ON_FRONT_FIELD_NUMBER: _builtins.int
+    COMPARISON_FIELD_NUMBER: _builtins.int
+    variant: _builtins.str
+    quantisation: _builtins.str
+    million_tokens_microusd: _builtins.int
+    """As of a Candidate."""
+    score: _builtins.float
+    """Of the comparison's metric on all rows, 0 to 1."""
+    on_front: _builtins.bool
+    """No other one that was measured on this flavor is both cheaper and better."""
+    comparison: _builtins.str
+    """`projects/{project}/comparisons/{ulid}` that measured it."""
+    def __init__(
+        self,
+        *,
+        variant: _builtins.str = ...,
+        quantisation: _builtins.str = ...,
+        million_tokens_microusd: _builtins.int = ...,
+        score: _builtins.float = ...,
+        on_front: _builtins.bool = ...,
+        comparison: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["comparison", b"comparison", "million_tokens_microusd", b"million_tokens_microusd", "on_front", b"on_front", "quantisation", b"quantisation", "score", b"score", "variant", b"variant"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FlavorCost: _TypeAlias = FlavorCost  # noqa: Y015

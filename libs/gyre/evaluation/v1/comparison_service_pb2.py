@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from gyre.evaluation.v1 import comparison_pb2 as gyre_dot_evaluation_dot_v1_dot_comparison__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+gyre/evaluation/v1/comparison_service.proto\x12\x12gyre.evaluation.v1\x1a#gyre/evaluation/v1/comparison.proto\"\xf2\x01\n\x17\x43reateComparisonRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\r\n\x05suite\x18\x04 \x01(\t\x12\x15\n\rquantisations\x18\x05 \x03(\t\x12\x10\n\x08\x62\x61seline\x18\x06 \x01(\t\x12\x0e\n\x06metric\x18\x07 \x01(\t\x12\x0e\n\x06margin\x18\x08 \x01(\x01\x12\x13\n\x0b\x63\x61libration\x18\t \x01(\t\x12\r\n\x05queue\x18\n \x01(\t\x12\x12\n\nrequest_id\x18\x0b \x01(\t\x12\x10\n\x08versions\x18\x0c \x03(\t\"$\n\x14GetComparisonRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x80\x01\n\x16ListComparisonsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x0e\n\x06\x66ilter\x18\x04 \x01(\t\x12\r\n\x05query\x18\x05 \x01(\t\x12\x10\n\x08order_by\x18\x06 \x01(\t\"{\n\x17ListComparisonsResponse\x12\x33\n\x0b\x63omparisons\x18\x01 \x03(\x0b\x32\x1e.gyre.evaluation.v1.Comparison\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x05\"5\n\x17\x43\x61ncelComparisonRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t2\x9c\x03\n\x11\x43omparisonService\x12_\n\x10\x43reateComparison\x12+.gyre.evaluation.v1.CreateComparisonRequest\x1a\x1e.gyre.evaluation.v1.Comparison\x12Y\n\rGetComparison\x12(.gyre.evaluation.v1.GetComparisonRequest\x1a\x1e.gyre.evaluation.v1.Comparison\x12j\n\x0fListComparisons\x12*.gyre.evaluation.v1.ListComparisonsRequest\x1a+.gyre.evaluation.v1.ListComparisonsResponse\x12_\n\x10\x43\x61ncelComparison\x12+.gyre.evaluation.v1.CancelComparisonRequest\x1a\x1e.gyre.evaluation.v1.Comparisonb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+gyre/evaluation/v1/comparison_service.proto\x12\x12gyre.evaluation.v1\x1a#gyre/evaluation/v1/comparison.proto\"\x87\x02\n\x17\x43reateComparisonRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\r\n\x05suite\x18\x04 \x01(\t\x12\x15\n\rquantisations\x18\x05 \x03(\t\x12\x10\n\x08\x62\x61seline\x18\x06 \x01(\t\x12\x0e\n\x06metric\x18\x07 \x01(\t\x12\x0e\n\x06margin\x18\x08 \x01(\x01\x12\x13\n\x0b\x63\x61libration\x18\t \x01(\t\x12\r\n\x05queue\x18\n \x01(\t\x12\x12\n\nrequest_id\x18\x0b \x01(\t\x12\x10\n\x08versions\x18\x0c \x03(\t\x12\x13\n\x0bonly_flavor\x18\r \x01(\t\"$\n\x14GetComparisonRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x80\x01\n\x16ListComparisonsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x0e\n\x06\x66ilter\x18\x04 \x01(\t\x12\r\n\x05query\x18\x05 \x01(\t\x12\x10\n\x08order_by\x18\x06 \x01(\t\"{\n\x17ListComparisonsResponse\x12\x33\n\x0b\x63omparisons\x18\x01 \x03(\x0b\x32\x1e.gyre.evaluation.v1.Comparison\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x05\"5\n\x17\x43\x61ncelComparisonRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\"&\n\x16ListFlavorCostsRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"K\n\x17ListFlavorCostsResponse\x12\x30\n\x07\x66lavors\x18\x01 \x03(\x0b\x32\x1f.gyre.evaluation.v1.FlavorCosts2\x88\x04\n\x11\x43omparisonService\x12_\n\x10\x43reateComparison\x12+.gyre.evaluation.v1.CreateComparisonRequest\x1a\x1e.gyre.evaluation.v1.Comparison\x12Y\n\rGetComparison\x12(.gyre.evaluation.v1.GetComparisonRequest\x1a\x1e.gyre.evaluation.v1.Comparison\x12j\n\x0fListComparisons\x12*.gyre.evaluation.v1.ListComparisonsRequest\x1a+.gyre.evaluation.v1.ListComparisonsResponse\x12j\n\x0fListFlavorCosts\x12*.gyre.evaluation.v1.ListFlavorCostsRequest\x1a+.gyre.evaluation.v1.ListFlavorCostsResponse\x12_\n\x10\x43\x61ncelComparison\x12+.gyre.evaluation.v1.CancelComparisonRequest\x1a\x1e.gyre.evaluation.v1.Comparisonb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,15 +33,19 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'gyre.evaluation.v1.comparis
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_CREATECOMPARISONREQUEST']._serialized_start=105
-  _globals['_CREATECOMPARISONREQUEST']._serialized_end=347
-  _globals['_GETCOMPARISONREQUEST']._serialized_start=349
-  _globals['_GETCOMPARISONREQUEST']._serialized_end=385
-  _globals['_LISTCOMPARISONSREQUEST']._serialized_start=388
-  _globals['_LISTCOMPARISONSREQUEST']._serialized_end=516
-  _globals['_LISTCOMPARISONSRESPONSE']._serialized_start=518
-  _globals['_LISTCOMPARISONSRESPONSE']._serialized_end=641
-  _globals['_CANCELCOMPARISONREQUEST']._serialized_start=643
-  _globals['_CANCELCOMPARISONREQUEST']._serialized_end=696
-  _globals['_COMPARISONSERVICE']._serialized_start=699
-  _globals['_COMPARISONSERVICE']._serialized_end=1111
+  _globals['_CREATECOMPARISONREQUEST']._serialized_end=368
+  _globals['_GETCOMPARISONREQUEST']._serialized_start=370
+  _globals['_GETCOMPARISONREQUEST']._serialized_end=406
+  _globals['_LISTCOMPARISONSREQUEST']._serialized_start=409
+  _globals['_LISTCOMPARISONSREQUEST']._serialized_end=537
+  _globals['_LISTCOMPARISONSRESPONSE']._serialized_start=539
+  _globals['_LISTCOMPARISONSRESPONSE']._serialized_end=662
+  _globals['_CANCELCOMPARISONREQUEST']._serialized_start=664
+  _globals['_CANCELCOMPARISONREQUEST']._serialized_end=717
+  _globals['_LISTFLAVORCOSTSREQUEST']._serialized_start=719
+  _globals['_LISTFLAVORCOSTSREQUEST']._serialized_end=757
+  _globals['_LISTFLAVORCOSTSRESPONSE']._serialized_start=759
+  _globals['_LISTFLAVORCOSTSRESPONSE']._serialized_end=834
+  _globals['_COMPARISONSERVICE']._serialized_start=837
+  _globals['_COMPARISONSERVICE']._serialized_end=1357
 # @@protoc_insertion_point(module_scope)

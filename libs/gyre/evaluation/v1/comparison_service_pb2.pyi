@@ -35,6 +35,7 @@ class CreateComparisonRequest(_message.Message):
     QUEUE_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     VERSIONS_FIELD_NUMBER: _builtins.int
+    ONLY_FLAVOR_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """`projects/{project}`."""
     display_name: _builtins.str
@@ -53,6 +54,8 @@ class CreateComparisonRequest(_message.Message):
     """Local queue; empty means the project's default."""
     request_id: _builtins.str
     """Makes the call idempotent."""
+    only_flavor: _builtins.str
+    """`flavors/{slug}` to measure on; empty means wherever there is room."""
     @_builtins.property
     def quantisations(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Empty means Q8_0, Q6_K, Q5_K_M and Q4_K_M."""
@@ -78,10 +81,11 @@ class CreateComparisonRequest(_message.Message):
         queue: _builtins.str = ...,
         request_id: _builtins.str = ...,
         versions: _abc.Iterable[_builtins.str] | None = ...,
+        only_flavor: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline", b"baseline", "calibration", b"calibration", "display_name", b"display_name", "margin", b"margin", "metric", b"metric", "parent", b"parent", "quantisations", b"quantisations", "queue", b"queue", "request_id", b"request_id", "suite", b"suite", "version", b"version", "versions", b"versions"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline", b"baseline", "calibration", b"calibration", "display_name", b"display_name", "margin", b"margin", "metric", b"metric", "only_flavor", b"only_flavor", "parent", b"parent", "quantisations", b"quantisations", "queue", b"queue", "request_id", b"request_id", "suite", b"suite", "version", b"version", "versions", b"versions"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -195,3 +199,45 @@ class CancelComparisonRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CancelComparisonRequest: _TypeAlias = CancelComparisonRequest  # noqa: Y015
+
+@_typing.final
+class ListFlavorCostsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`projects/{project}/comparisons/{ulid}`."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListFlavorCostsRequest: _TypeAlias = ListFlavorCostsRequest  # noqa: Y015
+
+@_typing.final
+class ListFlavorCostsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FLAVORS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def flavors(self) -> _containers.RepeatedCompositeFieldContainer[_comparison_pb2.FlavorCosts]:
+        """Flavors with figures first, then by name."""
+
+    def __init__(
+        self,
+        *,
+        flavors: _abc.Iterable[_comparison_pb2.FlavorCosts] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["flavors", b"flavors"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListFlavorCostsResponse: _TypeAlias = ListFlavorCostsResponse  # noqa: Y015

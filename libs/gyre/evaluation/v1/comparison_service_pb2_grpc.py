@@ -51,6 +51,11 @@ class ComparisonServiceStub:
                 request_serializer=gyre_dot_evaluation_dot_v1_dot_comparison__service__pb2.ListComparisonsRequest.SerializeToString,
                 response_deserializer=gyre_dot_evaluation_dot_v1_dot_comparison__service__pb2.ListComparisonsResponse.FromString,
                 _registered_method=True)
+        self.ListFlavorCosts = channel.unary_unary(
+                '/gyre.evaluation.v1.ComparisonService/ListFlavorCosts',
+                request_serializer=gyre_dot_evaluation_dot_v1_dot_comparison__service__pb2.ListFlavorCostsRequest.SerializeToString,
+                response_deserializer=gyre_dot_evaluation_dot_v1_dot_comparison__service__pb2.ListFlavorCostsResponse.FromString,
+                _registered_method=True)
         self.CancelComparison = channel.unary_unary(
                 '/gyre.evaluation.v1.ComparisonService/CancelComparison',
                 request_serializer=gyre_dot_evaluation_dot_v1_dot_comparison__service__pb2.CancelComparisonRequest.SerializeToString,
@@ -64,7 +69,7 @@ class ComparisonServiceServicer:
 
     def CreateComparison(self, request, context):
         """Returns it QUEUED. NOT_FOUND (SUITE_NOT_FOUND, VERSION_NOT_FOUND); FAILED_PRECONDITION (VERSION_NOT_READY);
-        INVALID_ARGUMENT (BAD_COMPARISON, QUANTISATION_UNKNOWN).
+        INVALID_ARGUMENT (BAD_COMPARISON, NOT_MEASURED, FLAVOR_UNKNOWN, QUANTISATION_UNKNOWN).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -79,6 +84,14 @@ class ComparisonServiceServicer:
 
     def ListComparisons(self, request, context):
         """Lists the comparisons of a project, newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListFlavorCosts(self, request, context):
+        """What the variants of a comparison cost on each flavor of the platform, by the newest comparisons of the same version,
+        suite and metric; a flavor on which none ran has no costs. NOT_FOUND (COMPARISON_NOT_FOUND).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -108,6 +121,11 @@ def add_ComparisonServiceServicer_to_server(servicer, server):
                     servicer.ListComparisons,
                     request_deserializer=gyre_dot_evaluation_dot_v1_dot_comparison__service__pb2.ListComparisonsRequest.FromString,
                     response_serializer=gyre_dot_evaluation_dot_v1_dot_comparison__service__pb2.ListComparisonsResponse.SerializeToString,
+            ),
+            'ListFlavorCosts': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListFlavorCosts,
+                    request_deserializer=gyre_dot_evaluation_dot_v1_dot_comparison__service__pb2.ListFlavorCostsRequest.FromString,
+                    response_serializer=gyre_dot_evaluation_dot_v1_dot_comparison__service__pb2.ListFlavorCostsResponse.SerializeToString,
             ),
             'CancelComparison': grpc.unary_unary_rpc_method_handler(
                     servicer.CancelComparison,
@@ -197,6 +215,33 @@ class ComparisonService:
             '/gyre.evaluation.v1.ComparisonService/ListComparisons',
             gyre_dot_evaluation_dot_v1_dot_comparison__service__pb2.ListComparisonsRequest.SerializeToString,
             gyre_dot_evaluation_dot_v1_dot_comparison__service__pb2.ListComparisonsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListFlavorCosts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gyre.evaluation.v1.ComparisonService/ListFlavorCosts',
+            gyre_dot_evaluation_dot_v1_dot_comparison__service__pb2.ListFlavorCostsRequest.SerializeToString,
+            gyre_dot_evaluation_dot_v1_dot_comparison__service__pb2.ListFlavorCostsResponse.FromString,
             options,
             channel_credentials,
             insecure,

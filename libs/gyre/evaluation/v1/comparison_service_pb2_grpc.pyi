@@ -36,12 +36,16 @@ class ComparisonServiceStub:
     def __new__(cls, channel: _aio.Channel) -> ComparisonServiceAsyncStub: ...
     CreateComparison: _grpc.UnaryUnaryMultiCallable[_comparison_service_pb2.CreateComparisonRequest, _comparison_pb2.Comparison]
     """Returns it QUEUED. NOT_FOUND (SUITE_NOT_FOUND, VERSION_NOT_FOUND); FAILED_PRECONDITION (VERSION_NOT_READY);
-    INVALID_ARGUMENT (BAD_COMPARISON, QUANTISATION_UNKNOWN).
+    INVALID_ARGUMENT (BAD_COMPARISON, NOT_MEASURED, FLAVOR_UNKNOWN, QUANTISATION_UNKNOWN).
     """
     GetComparison: _grpc.UnaryUnaryMultiCallable[_comparison_service_pb2.GetComparisonRequest, _comparison_pb2.Comparison]
     """NOT_FOUND (COMPARISON_NOT_FOUND), also for a name of another project."""
     ListComparisons: _grpc.UnaryUnaryMultiCallable[_comparison_service_pb2.ListComparisonsRequest, _comparison_service_pb2.ListComparisonsResponse]
     """Lists the comparisons of a project, newest first."""
+    ListFlavorCosts: _grpc.UnaryUnaryMultiCallable[_comparison_service_pb2.ListFlavorCostsRequest, _comparison_service_pb2.ListFlavorCostsResponse]
+    """What the variants of a comparison cost on each flavor of the platform, by the newest comparisons of the same version,
+    suite and metric; a flavor on which none ran has no costs. NOT_FOUND (COMPARISON_NOT_FOUND).
+    """
     CancelComparison: _grpc.UnaryUnaryMultiCallable[_comparison_service_pb2.CancelComparisonRequest, _comparison_pb2.Comparison]
     """Asks for a stop; CANCELLED once its evaluation has stopped. FAILED_PRECONDITION (ALREADY_ENDED)."""
 
@@ -52,12 +56,16 @@ class ComparisonServiceAsyncStub(ComparisonServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateComparison: _aio.UnaryUnaryMultiCallable[_comparison_service_pb2.CreateComparisonRequest, _comparison_pb2.Comparison]  # type: ignore[assignment]
     """Returns it QUEUED. NOT_FOUND (SUITE_NOT_FOUND, VERSION_NOT_FOUND); FAILED_PRECONDITION (VERSION_NOT_READY);
-    INVALID_ARGUMENT (BAD_COMPARISON, QUANTISATION_UNKNOWN).
+    INVALID_ARGUMENT (BAD_COMPARISON, NOT_MEASURED, FLAVOR_UNKNOWN, QUANTISATION_UNKNOWN).
     """
     GetComparison: _aio.UnaryUnaryMultiCallable[_comparison_service_pb2.GetComparisonRequest, _comparison_pb2.Comparison]  # type: ignore[assignment]
     """NOT_FOUND (COMPARISON_NOT_FOUND), also for a name of another project."""
     ListComparisons: _aio.UnaryUnaryMultiCallable[_comparison_service_pb2.ListComparisonsRequest, _comparison_service_pb2.ListComparisonsResponse]  # type: ignore[assignment]
     """Lists the comparisons of a project, newest first."""
+    ListFlavorCosts: _aio.UnaryUnaryMultiCallable[_comparison_service_pb2.ListFlavorCostsRequest, _comparison_service_pb2.ListFlavorCostsResponse]  # type: ignore[assignment]
+    """What the variants of a comparison cost on each flavor of the platform, by the newest comparisons of the same version,
+    suite and metric; a flavor on which none ran has no costs. NOT_FOUND (COMPARISON_NOT_FOUND).
+    """
     CancelComparison: _aio.UnaryUnaryMultiCallable[_comparison_service_pb2.CancelComparisonRequest, _comparison_pb2.Comparison]  # type: ignore[assignment]
     """Asks for a stop; CANCELLED once its evaluation has stopped. FAILED_PRECONDITION (ALREADY_ENDED)."""
 
@@ -71,7 +79,7 @@ class ComparisonServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_comparison_pb2.Comparison, _abc.Awaitable[_comparison_pb2.Comparison]]:
         """Returns it QUEUED. NOT_FOUND (SUITE_NOT_FOUND, VERSION_NOT_FOUND); FAILED_PRECONDITION (VERSION_NOT_READY);
-        INVALID_ARGUMENT (BAD_COMPARISON, QUANTISATION_UNKNOWN).
+        INVALID_ARGUMENT (BAD_COMPARISON, NOT_MEASURED, FLAVOR_UNKNOWN, QUANTISATION_UNKNOWN).
         """
 
     @_abc_1.abstractmethod
@@ -89,6 +97,16 @@ class ComparisonServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_comparison_service_pb2.ListComparisonsResponse, _abc.Awaitable[_comparison_service_pb2.ListComparisonsResponse]]:
         """Lists the comparisons of a project, newest first."""
+
+    @_abc_1.abstractmethod
+    def ListFlavorCosts(
+        self,
+        request: _comparison_service_pb2.ListFlavorCostsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_comparison_service_pb2.ListFlavorCostsResponse, _abc.Awaitable[_comparison_service_pb2.ListFlavorCostsResponse]]:
+        """What the variants of a comparison cost on each flavor of the platform, by the newest comparisons of the same version,
+        suite and metric; a flavor on which none ran has no costs. NOT_FOUND (COMPARISON_NOT_FOUND).
+        """
 
     @_abc_1.abstractmethod
     def CancelComparison(

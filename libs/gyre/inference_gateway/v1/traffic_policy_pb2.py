@@ -26,7 +26,7 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n.gyre/inference_gateway/v1/traffic_policy.proto\x12\x19gyre.inference_gateway.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x84\x04\n\rTrafficPolicy\x12\x0c\n\x04name\x18\x01 \x01(\t\x12/\n\x0bupdate_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04\x65tag\x18\x03 \x01(\t\x12\x44\n\x0bprompt_data\x18\x04 \x01(\x0e\x32/.gyre.inference_gateway.v1.TrafficPolicy.Action\x12\x44\n\x0b\x61nswer_data\x18\x05 \x01(\x0e\x32/.gyre.inference_gateway.v1.TrafficPolicy.Action\x12\x42\n\tinjection\x18\x06 \x01(\x0e\x32/.gyre.inference_gateway.v1.TrafficPolicy.Action\x12\x36\n\x04hook\x18\x07 \x01(\x0b\x32(.gyre.inference_gateway.v1.GuardrailHook\x12\x35\n\x05\x63\x61\x63he\x18\x08 \x01(\x0b\x32&.gyre.inference_gateway.v1.AnswerCache\"g\n\x06\x41\x63tion\x12\x16\n\x12\x41\x43TION_UNSPECIFIED\x10\x00\x12\x10\n\x0c\x41\x43TION_ALLOW\x10\x01\x12\x0f\n\x0b\x41\x43TION_MARK\x10\x02\x12\x0f\n\x0b\x41\x43TION_FLAG\x10\x03\x12\x11\n\rACTION_REFUSE\x10\x04\"{\n\rGuardrailHook\x12\x0b\n\x03url\x18\x01 \x01(\t\x12*\n\x07timeout\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x12\n\nfails_open\x18\x03 \x01(\x08\x12\x0e\n\x06\x62\x65\x66ore\x18\x04 \x01(\x08\x12\r\n\x05\x61\x66ter\x18\x05 \x01(\x08\"\xe7\x01\n\x0b\x41nswerCache\x12\x39\n\x04mode\x18\x01 \x01(\x0e\x32+.gyre.inference_gateway.v1.AnswerCache.Mode\x12&\n\x03ttl\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x13\n\x0b\x64\x65ployments\x18\x03 \x03(\t\x12\x0e\n\x06\x62illed\x18\x04 \x01(\x08\"P\n\x04Mode\x12\x14\n\x10MODE_UNSPECIFIED\x10\x00\x12\x0c\n\x08MODE_OFF\x10\x01\x12\x13\n\x0fMODE_ON_REQUEST\x10\x02\x12\x0f\n\x0bMODE_ALWAYS\x10\x03\"\x8c\x01\n\x0fTrafficFindings\x12\x0c\n\x04name\x18\x01 \x01(\t\x12.\n\nstart_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12;\n\x08\x66indings\x18\x03 \x03(\x0b\x32).gyre.inference_gateway.v1.TrafficFinding\"l\n\x0eTrafficFinding\x12\x0c\n\x04what\x18\x01 \x01(\t\x12\x0e\n\x06\x61\x63tion\x18\x02 \x01(\t\x12\r\n\x05\x63ount\x18\x03 \x01(\x03\x12-\n\tlast_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestampb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n.gyre/inference_gateway/v1/traffic_policy.proto\x12\x19gyre.inference_gateway.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x84\x04\n\rTrafficPolicy\x12\x0c\n\x04name\x18\x01 \x01(\t\x12/\n\x0bupdate_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04\x65tag\x18\x03 \x01(\t\x12\x44\n\x0bprompt_data\x18\x04 \x01(\x0e\x32/.gyre.inference_gateway.v1.TrafficPolicy.Action\x12\x44\n\x0b\x61nswer_data\x18\x05 \x01(\x0e\x32/.gyre.inference_gateway.v1.TrafficPolicy.Action\x12\x42\n\tinjection\x18\x06 \x01(\x0e\x32/.gyre.inference_gateway.v1.TrafficPolicy.Action\x12\x36\n\x04hook\x18\x07 \x01(\x0b\x32(.gyre.inference_gateway.v1.GuardrailHook\x12\x35\n\x05\x63\x61\x63he\x18\x08 \x01(\x0b\x32&.gyre.inference_gateway.v1.AnswerCache\"g\n\x06\x41\x63tion\x12\x16\n\x12\x41\x43TION_UNSPECIFIED\x10\x00\x12\x10\n\x0c\x41\x43TION_ALLOW\x10\x01\x12\x0f\n\x0b\x41\x43TION_MARK\x10\x02\x12\x0f\n\x0b\x41\x43TION_FLAG\x10\x03\x12\x11\n\rACTION_REFUSE\x10\x04\"\x8b\x01\n\rGuardrailHook\x12\x0b\n\x03url\x18\x01 \x01(\t\x12*\n\x07timeout\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x12\n\nfails_open\x18\x03 \x01(\x08\x12\x0e\n\x06\x62\x65\x66ore\x18\x04 \x01(\x08\x12\r\n\x05\x61\x66ter\x18\x05 \x01(\x08\x12\x0e\n\x06region\x18\x06 \x01(\t\"\xe7\x01\n\x0b\x41nswerCache\x12\x39\n\x04mode\x18\x01 \x01(\x0e\x32+.gyre.inference_gateway.v1.AnswerCache.Mode\x12&\n\x03ttl\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x13\n\x0b\x64\x65ployments\x18\x03 \x03(\t\x12\x0e\n\x06\x62illed\x18\x04 \x01(\x08\"P\n\x04Mode\x12\x14\n\x10MODE_UNSPECIFIED\x10\x00\x12\x0c\n\x08MODE_OFF\x10\x01\x12\x13\n\x0fMODE_ON_REQUEST\x10\x02\x12\x0f\n\x0bMODE_ALWAYS\x10\x03\"\x8c\x01\n\x0fTrafficFindings\x12\x0c\n\x04name\x18\x01 \x01(\t\x12.\n\nstart_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12;\n\x08\x66indings\x18\x03 \x03(\x0b\x32).gyre.inference_gateway.v1.TrafficFinding\"l\n\x0eTrafficFinding\x12\x0c\n\x04what\x18\x01 \x01(\t\x12\x0e\n\x06\x61\x63tion\x18\x02 \x01(\t\x12\r\n\x05\x63ount\x18\x03 \x01(\x03\x12-\n\tlast_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestampb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,14 +37,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TRAFFICPOLICY']._serialized_end=659
   _globals['_TRAFFICPOLICY_ACTION']._serialized_start=556
   _globals['_TRAFFICPOLICY_ACTION']._serialized_end=659
-  _globals['_GUARDRAILHOOK']._serialized_start=661
-  _globals['_GUARDRAILHOOK']._serialized_end=784
-  _globals['_ANSWERCACHE']._serialized_start=787
-  _globals['_ANSWERCACHE']._serialized_end=1018
-  _globals['_ANSWERCACHE_MODE']._serialized_start=938
-  _globals['_ANSWERCACHE_MODE']._serialized_end=1018
-  _globals['_TRAFFICFINDINGS']._serialized_start=1021
-  _globals['_TRAFFICFINDINGS']._serialized_end=1161
-  _globals['_TRAFFICFINDING']._serialized_start=1163
-  _globals['_TRAFFICFINDING']._serialized_end=1271
+  _globals['_GUARDRAILHOOK']._serialized_start=662
+  _globals['_GUARDRAILHOOK']._serialized_end=801
+  _globals['_ANSWERCACHE']._serialized_start=804
+  _globals['_ANSWERCACHE']._serialized_end=1035
+  _globals['_ANSWERCACHE_MODE']._serialized_start=955
+  _globals['_ANSWERCACHE_MODE']._serialized_end=1035
+  _globals['_TRAFFICFINDINGS']._serialized_start=1038
+  _globals['_TRAFFICFINDINGS']._serialized_end=1178
+  _globals['_TRAFFICFINDING']._serialized_start=1180
+  _globals['_TRAFFICFINDING']._serialized_end=1288
 # @@protoc_insertion_point(module_scope)

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$gyre/model_registry/v1/variant.proto\x12\x16gyre.model_registry.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe2\x05\n\x07Variant\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x34\n\x05state\x18\x03 \x01(\x0e\x32%.gyre.model_registry.v1.Variant.State\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04\x65tag\x18\x06 \x01(\t\x12\x12\n\ncreated_by\x18\x07 \x01(\t\x12\x16\n\x0e\x66\x61ilure_reason\x18\x08 \x01(\t\x12\x17\n\x0f\x66\x61ilure_message\x18\t \x01(\t\x12\x0f\n\x07version\x18\n \x01(\t\x12\x36\n\x06\x66ormat\x18\x0b \x01(\x0e\x32&.gyre.model_registry.v1.Variant.Format\x12\x14\n\x0cquantisation\x18\x0c \x01(\t\x12\x0b\n\x03uri\x18\r \x01(\t\x12\x0e\n\x06\x64igest\x18\x0e \x01(\t\x12\x12\n\nsize_bytes\x18\x0f \x01(\x03\x12\x0c\n\x04note\x18\x10 \x01(\t\x12\x10\n\x08workload\x18\x11 \x01(\t\x12\x13\n\x0b\x63\x61libration\x18\x12 \x01(\t\x12\x1a\n\x12\x63\x61libration_digest\x18\x13 \x01(\t\x12\x0e\n\x06source\x18\x14 \x01(\t\"m\n\x06\x46ormat\x12\x16\n\x12\x46ORMAT_UNSPECIFIED\x10\x00\x12\r\n\tFORMAT_HF\x10\x01\x12\x0f\n\x0b\x46ORMAT_GGUF\x10\x02\x12\x12\n\x0e\x46ORMAT_ADAPTER\x10\x03\x12\x17\n\x13\x46ORMAT_GGUF_ADAPTER\x10\x0b\"h\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x12\n\x0eSTATE_CREATING\x10\x01\x12\x0f\n\x0bSTATE_READY\x10\x02\x12\x10\n\x0cSTATE_FAILED\x10\x03\x12\x11\n\rSTATE_DELETED\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$gyre/model_registry/v1/variant.proto\x12\x16gyre.model_registry.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x82\x06\n\x07Variant\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x34\n\x05state\x18\x03 \x01(\x0e\x32%.gyre.model_registry.v1.Variant.State\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04\x65tag\x18\x06 \x01(\t\x12\x12\n\ncreated_by\x18\x07 \x01(\t\x12\x16\n\x0e\x66\x61ilure_reason\x18\x08 \x01(\t\x12\x17\n\x0f\x66\x61ilure_message\x18\t \x01(\t\x12\x0f\n\x07version\x18\n \x01(\t\x12\x36\n\x06\x66ormat\x18\x0b \x01(\x0e\x32&.gyre.model_registry.v1.Variant.Format\x12\x14\n\x0cquantisation\x18\x0c \x01(\t\x12\x0b\n\x03uri\x18\r \x01(\t\x12\x0e\n\x06\x64igest\x18\x0e \x01(\t\x12\x12\n\nsize_bytes\x18\x0f \x01(\x03\x12\x0c\n\x04note\x18\x10 \x01(\t\x12\x10\n\x08workload\x18\x11 \x01(\t\x12\x13\n\x0b\x63\x61libration\x18\x12 \x01(\t\x12\x1a\n\x12\x63\x61libration_digest\x18\x13 \x01(\t\x12\x0e\n\x06source\x18\x14 \x01(\t\"\x8c\x01\n\x06\x46ormat\x12\x16\n\x12\x46ORMAT_UNSPECIFIED\x10\x00\x12\r\n\tFORMAT_HF\x10\x01\x12\x0f\n\x0b\x46ORMAT_GGUF\x10\x02\x12\x12\n\x0e\x46ORMAT_ADAPTER\x10\x03\x12\x17\n\x13\x46ORMAT_GGUF_ADAPTER\x10\x0b\x12\x1d\n\x19\x46ORMAT_COMPRESSED_TENSORS\x10\x0c\"h\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x12\n\x0eSTATE_CREATING\x10\x01\x12\x0f\n\x0bSTATE_READY\x10\x02\x12\x10\n\x0cSTATE_FAILED\x10\x03\x12\x11\n\rSTATE_DELETED\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,9 +33,9 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'gyre.model_registry.v1.vari
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_VARIANT']._serialized_start=98
-  _globals['_VARIANT']._serialized_end=836
-  _globals['_VARIANT_FORMAT']._serialized_start=621
-  _globals['_VARIANT_FORMAT']._serialized_end=730
-  _globals['_VARIANT_STATE']._serialized_start=732
-  _globals['_VARIANT_STATE']._serialized_end=836
+  _globals['_VARIANT']._serialized_end=868
+  _globals['_VARIANT_FORMAT']._serialized_start=622
+  _globals['_VARIANT_FORMAT']._serialized_end=762
+  _globals['_VARIANT_STATE']._serialized_start=764
+  _globals['_VARIANT_STATE']._serialized_end=868
 # @@protoc_insertion_point(module_scope)

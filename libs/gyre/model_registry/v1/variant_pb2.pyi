@@ -41,6 +41,8 @@ class Variant(_message.Message):
         """One GGUF file of a LoRA adapter, which an engine adds to its base while it serves. Without `source` a run trained it,
         on the version's base_version; with `source` it was imported, and the version itself is its base.
         """
+        FORMAT_COMPRESSED_TENSORS: Variant._Format.ValueType  # 12
+        """Folder like HF's, its weights quantised by llm-compressor (AWQ, GPTQ, FP8); vLLM loads it, best on a card."""
 
     class Format(_Format, metaclass=_FormatEnumTypeWrapper): ...
     FORMAT_UNSPECIFIED: Variant.Format.ValueType  # 0
@@ -54,6 +56,8 @@ class Variant(_message.Message):
     """One GGUF file of a LoRA adapter, which an engine adds to its base while it serves. Without `source` a run trained it,
     on the version's base_version; with `source` it was imported, and the version itself is its base.
     """
+    FORMAT_COMPRESSED_TENSORS: Variant.Format.ValueType  # 12
+    """Folder like HF's, its weights quantised by llm-compressor (AWQ, GPTQ, FP8); vLLM loads it, best on a card."""
 
     class _State:
         ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -110,9 +114,9 @@ class Variant(_message.Message):
     """`projects/{project}/models/{slug}/versions/{n}`."""
     format: Global___Variant.Format.ValueType
     quantisation: _builtins.str
-    """llama.cpp's name, for example "F16", "Q8_0", "Q4_K_M"; empty for HF."""
+    """llama.cpp's name, for example "F16", "Q8_0", "Q4_K_M"; of COMPRESSED_TENSORS "AWQ", "GPTQ" or "FP8"; empty for HF."""
     uri: _builtins.str
-    """`gyre://registry/…`: the GGUF file, or the manifest of an HF folder; set when READY."""
+    """`gyre://registry/…`: the GGUF file, or the manifest of a folder; set when READY."""
     digest: _builtins.str
     """`sha256:<hex>` of that file."""
     size_bytes: _builtins.int
@@ -121,7 +125,7 @@ class Variant(_message.Message):
     workload: _builtins.str
     """Job that makes it; empty for the HF one."""
     calibration: _builtins.str
-    """Data set version on whose training rows the importance matrix was measured; empty where there is none."""
+    """Data set version on whose training rows it was calibrated: the importance matrix, AWQ or GPTQ; empty for none."""
     calibration_digest: _builtins.str
     """`sha256:<hex>` of those rows' file."""
     source: _builtins.str

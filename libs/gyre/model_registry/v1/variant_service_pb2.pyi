@@ -35,14 +35,14 @@ class CreateVariantRequest(_message.Message):
     the version that its `base_model_name_or_path` names.
     """
     format: _variant_pb2.Variant.Format.ValueType
-    """Unspecified means GGUF. GGUF_ADAPTER takes no quantisation and no calibration."""
+    """Unspecified means what the quantisation is of. GGUF_ADAPTER takes no quantisation and no calibration."""
     quantisation: _builtins.str
-    """For example "Q8_0"."""
+    """"F16", "Q8_0", "Q6_K", "Q5_K_M" or "Q4_K_M" make a GGUF file, "AWQ", "GPTQ" or "FP8" a COMPRESSED_TENSORS folder."""
     request_id: _builtins.str
     """Makes the call idempotent; the same quantisation does so too."""
     calibration: _builtins.str
     """Data set version with conversations like those that will be served: K-quants round what matters to them more
-    finely (an importance matrix). Empty for none; F16 and Q8_0 take none.
+    finely (an importance matrix). Empty for none; F16, Q8_0 and FP8 take none, AWQ and GPTQ need one.
     """
     source: _builtins.str
     """`uri` of a model upload with an adapter for this version, or `hf://{id}` or `ms://{id}` of one; format is ADAPTER then."""

@@ -59,10 +59,11 @@ class VariantServiceServicer:
 
     def CreateVariant(self, request, context):
         """Starts converting by a workload; returns it CREATING, or the one that is there already.
-        INVALID_ARGUMENT (QUANTISATION_UNKNOWN, CALIBRATION_WITHOUT_EFFECT); NOT_FOUND (VERSION_NOT_FOUND);
-        FAILED_PRECONDITION (VERSION_NOT_READY, WEIGHTS_MISSING, UPLOAD_INCOMPLETE, NO_ADAPTER); ALREADY_EXISTS
-        (VARIANT_EXISTS). An ADAPTER that turns out not to fit the version FAILS; of one that does, the GGUF_ADAPTER follows
-        by itself. INVALID_ARGUMENT (BASE_UNKNOWN, BASE_AMBIGUOUS) where the version of an adapter is to be found.
+        INVALID_ARGUMENT (QUANTISATION_UNKNOWN, CALIBRATION_WITHOUT_EFFECT, CALIBRATION_NEEDED); NOT_FOUND
+        (VERSION_NOT_FOUND); FAILED_PRECONDITION (VERSION_NOT_READY, WEIGHTS_MISSING, NO_GPU_FLAVOR, UPLOAD_INCOMPLETE,
+        NO_ADAPTER); ALREADY_EXISTS (VARIANT_EXISTS). An ADAPTER that turns out not to fit the version FAILS; of one that
+        does, the GGUF_ADAPTER follows by itself. INVALID_ARGUMENT (BASE_UNKNOWN, BASE_AMBIGUOUS) where the version of an
+        adapter is to be found.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -36,10 +36,11 @@ class VariantServiceStub:
     def __new__(cls, channel: _aio.Channel) -> VariantServiceAsyncStub: ...
     CreateVariant: _grpc.UnaryUnaryMultiCallable[_variant_service_pb2.CreateVariantRequest, _variant_pb2.Variant]
     """Starts converting by a workload; returns it CREATING, or the one that is there already.
-    INVALID_ARGUMENT (QUANTISATION_UNKNOWN, CALIBRATION_WITHOUT_EFFECT); NOT_FOUND (VERSION_NOT_FOUND);
-    FAILED_PRECONDITION (VERSION_NOT_READY, WEIGHTS_MISSING, UPLOAD_INCOMPLETE, NO_ADAPTER); ALREADY_EXISTS
-    (VARIANT_EXISTS). An ADAPTER that turns out not to fit the version FAILS; of one that does, the GGUF_ADAPTER follows
-    by itself. INVALID_ARGUMENT (BASE_UNKNOWN, BASE_AMBIGUOUS) where the version of an adapter is to be found.
+    INVALID_ARGUMENT (QUANTISATION_UNKNOWN, CALIBRATION_WITHOUT_EFFECT, CALIBRATION_NEEDED); NOT_FOUND
+    (VERSION_NOT_FOUND); FAILED_PRECONDITION (VERSION_NOT_READY, WEIGHTS_MISSING, NO_GPU_FLAVOR, UPLOAD_INCOMPLETE,
+    NO_ADAPTER); ALREADY_EXISTS (VARIANT_EXISTS). An ADAPTER that turns out not to fit the version FAILS; of one that
+    does, the GGUF_ADAPTER follows by itself. INVALID_ARGUMENT (BASE_UNKNOWN, BASE_AMBIGUOUS) where the version of an
+    adapter is to be found.
     """
     GetVariant: _grpc.UnaryUnaryMultiCallable[_variant_service_pb2.GetVariantRequest, _variant_pb2.Variant]
     """NOT_FOUND (VARIANT_NOT_FOUND), also for a name of another project."""
@@ -53,10 +54,11 @@ class VariantServiceAsyncStub(VariantServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateVariant: _aio.UnaryUnaryMultiCallable[_variant_service_pb2.CreateVariantRequest, _variant_pb2.Variant]  # type: ignore[assignment]
     """Starts converting by a workload; returns it CREATING, or the one that is there already.
-    INVALID_ARGUMENT (QUANTISATION_UNKNOWN, CALIBRATION_WITHOUT_EFFECT); NOT_FOUND (VERSION_NOT_FOUND);
-    FAILED_PRECONDITION (VERSION_NOT_READY, WEIGHTS_MISSING, UPLOAD_INCOMPLETE, NO_ADAPTER); ALREADY_EXISTS
-    (VARIANT_EXISTS). An ADAPTER that turns out not to fit the version FAILS; of one that does, the GGUF_ADAPTER follows
-    by itself. INVALID_ARGUMENT (BASE_UNKNOWN, BASE_AMBIGUOUS) where the version of an adapter is to be found.
+    INVALID_ARGUMENT (QUANTISATION_UNKNOWN, CALIBRATION_WITHOUT_EFFECT, CALIBRATION_NEEDED); NOT_FOUND
+    (VERSION_NOT_FOUND); FAILED_PRECONDITION (VERSION_NOT_READY, WEIGHTS_MISSING, NO_GPU_FLAVOR, UPLOAD_INCOMPLETE,
+    NO_ADAPTER); ALREADY_EXISTS (VARIANT_EXISTS). An ADAPTER that turns out not to fit the version FAILS; of one that
+    does, the GGUF_ADAPTER follows by itself. INVALID_ARGUMENT (BASE_UNKNOWN, BASE_AMBIGUOUS) where the version of an
+    adapter is to be found.
     """
     GetVariant: _aio.UnaryUnaryMultiCallable[_variant_service_pb2.GetVariantRequest, _variant_pb2.Variant]  # type: ignore[assignment]
     """NOT_FOUND (VARIANT_NOT_FOUND), also for a name of another project."""
@@ -73,10 +75,11 @@ class VariantServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_variant_pb2.Variant, _abc.Awaitable[_variant_pb2.Variant]]:
         """Starts converting by a workload; returns it CREATING, or the one that is there already.
-        INVALID_ARGUMENT (QUANTISATION_UNKNOWN, CALIBRATION_WITHOUT_EFFECT); NOT_FOUND (VERSION_NOT_FOUND);
-        FAILED_PRECONDITION (VERSION_NOT_READY, WEIGHTS_MISSING, UPLOAD_INCOMPLETE, NO_ADAPTER); ALREADY_EXISTS
-        (VARIANT_EXISTS). An ADAPTER that turns out not to fit the version FAILS; of one that does, the GGUF_ADAPTER follows
-        by itself. INVALID_ARGUMENT (BASE_UNKNOWN, BASE_AMBIGUOUS) where the version of an adapter is to be found.
+        INVALID_ARGUMENT (QUANTISATION_UNKNOWN, CALIBRATION_WITHOUT_EFFECT, CALIBRATION_NEEDED); NOT_FOUND
+        (VERSION_NOT_FOUND); FAILED_PRECONDITION (VERSION_NOT_READY, WEIGHTS_MISSING, NO_GPU_FLAVOR, UPLOAD_INCOMPLETE,
+        NO_ADAPTER); ALREADY_EXISTS (VARIANT_EXISTS). An ADAPTER that turns out not to fit the version FAILS; of one that
+        does, the GGUF_ADAPTER follows by itself. INVALID_ARGUMENT (BASE_UNKNOWN, BASE_AMBIGUOUS) where the version of an
+        adapter is to be found.
         """
 
     @_abc_1.abstractmethod

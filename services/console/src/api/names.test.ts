@@ -18,6 +18,7 @@ test("people call things by short names", () => {
     "m v3 Q4_K_M · city-hotline v2",
   );
   expect(variantLabel("q6-k-m-1")).toBe("Q6_K · m v1");
+  expect([variantLabel("awq-hotline-2"), variantLabel("fp8")]).toEqual(["AWQ · hotline v2", "FP8"]);
   expect(shortName("projects/p/models/hotline/aliases/production")).toBe("hotline@production");
   expect(shortName("projects/p/prompts/triage/versions/2")).toBe("triage v2");
   expect(shortName("projects/p/deployments/hotline/experiments/3")).toBe("hotline/3");

@@ -27,7 +27,7 @@ export function shortName(name: string): string {
 }
 
 /** A quantisation, and behind it the data set version that it was calibrated on. */
-const CALIBRATED = /^(q\d-\w(?:-\w)?)-(.+)-(\d+)$/;
+const CALIBRATED = /^(q\d-\w(?:-\w)?|awq|gptq)-(.+)-(\d+)$/;
 
 /** `Q8_0` of `q8-0`, `HF` of `hf`, `Q4_K_M · hotline v1` of `q4-k-m-hotline-1`. */
 export function variantLabel(id: string): string {

@@ -302,7 +302,8 @@ export type VariantFormat =
   | "FORMAT_HF"
   | "FORMAT_GGUF"
   | "FORMAT_ADAPTER"
-  | "FORMAT_GGUF_ADAPTER";
+  | "FORMAT_GGUF_ADAPTER"
+  | "FORMAT_COMPRESSED_TENSORS";
 
 export type VariantState =
   | "STATE_UNSPECIFIED"
@@ -557,6 +558,7 @@ export interface Comparison {
   start_time?: string | null;
   end_time?: string | null;
   queue: string;
+  only_flavor: string;
 }
 
 export interface Candidate {
@@ -579,6 +581,21 @@ export interface Candidate {
   on_front: boolean;
   failure_reason: string;
   failure_message: string;
+}
+
+export interface FlavorCosts {
+  flavor: string;
+  cpu_hour_microusd: string;
+  costs: FlavorCost[];
+}
+
+export interface FlavorCost {
+  variant: string;
+  quantisation: string;
+  million_tokens_microusd: string;
+  score: number;
+  on_front: boolean;
+  comparison: string;
 }
 
 export interface Evaluation {
@@ -874,6 +891,7 @@ export interface WorkloadSpec {
   max_attempts: number;
   owner: string;
   display_name: string;
+  only_flavor: string;
 }
 
 export interface WorkloadUsage {

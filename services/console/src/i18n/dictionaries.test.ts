@@ -15,7 +15,7 @@ const NAMES = new RegExp(
   [
     "Gyre|SmolLM2 135M Instruct|LoRA|JSONL?|CSV|Parquet|GGUF|Alpaca|ShareGPT|OpenAI|UTF-8|GB18030|ZIP|TAR",
     "[Ss]afetensors|llama\\.cpp|vLLM|TGI|Esc|Shift|admin\\.key|production|http://\\S+|department|urgency",
-    "system|user|assistant|\\ben\\b|\\bzh\\b",
+    "system|user|assistant|\\ben\\b|\\bzh\\b|\\bGPU\\b|AWQ|GPTQ|FP8|llm-compressor",
   ].join("|"),
   "g",
 );

@@ -9,12 +9,19 @@ import { isOpen } from "@/ui/State";
 import { Failure } from "@/ui/Trouble";
 import { useAskToRemove } from "@/ui/useConfirm";
 import { CandidateTable } from "./CandidateTable";
+import { FlavorTable } from "./FlavorTable";
 import { ParetoChart } from "./ParetoChart";
 import { ended, marksOf } from "./pareto";
 import { Recommendation } from "./Recommendation";
 
 /** A comparison from its progress to its recommendation. */
-export function ComparisonView({ comparison }: { comparison: Comparison }) {
+export function ComparisonView({
+  comparison,
+  onChoose,
+}: {
+  comparison: Comparison;
+  onChoose: (comparison: string) => void;
+}) {
   const { t } = useI18n();
   const marks = marksOf(comparison);
   return (
@@ -30,6 +37,7 @@ export function ComparisonView({ comparison }: { comparison: Comparison }) {
       <Panel title={t("quantisations.figures")} flush>
         <CandidateTable comparison={comparison} />
       </Panel>
+      {comparison.recommended && <FlavorTable key={comparison.name} comparison={comparison} onChoose={onChoose} />}
     </>
   );
 }

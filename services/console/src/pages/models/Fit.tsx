@@ -70,7 +70,7 @@ export function Fit() {
             />
             <State value={shown.state} why={shown.failure_reason} />
           </div>
-          <ComparisonView comparison={shown} />
+          <ComparisonView comparison={shown} onChoose={choose} />
         </>
       ) : (
         <Panel>

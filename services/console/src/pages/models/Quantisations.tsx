@@ -63,7 +63,7 @@ export function Quantisations({ version }: { version: ModelVersion }) {
             <span className="grow" />
             {start}
           </div>
-          <ComparisonView comparison={shown} />
+          <ComparisonView comparison={shown} onChoose={setChosen} />
         </>
       ) : (
         <Panel>

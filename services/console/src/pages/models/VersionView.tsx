@@ -1,7 +1,7 @@
-import { DeleteOutlined, PlusOutlined } from "@ant-design/icons";
-import { Button, Dropdown, Skeleton, Table } from "antd";
+import { DeleteOutlined } from "@ant-design/icons";
+import { Button, Skeleton, Table } from "antd";
 import { useNavigate } from "react-router";
-import { post, remove } from "@/api/client";
+import { remove } from "@/api/client";
 import { bare, lastPart, shortName, variantLabel } from "@/api/names";
 import { useChange, useList, useMay } from "@/api/queries";
 import type { ModelVersion, Variant } from "@/api/types";
@@ -12,13 +12,12 @@ import { Facts, Panel } from "@/ui/Page";
 import { isOpen, State } from "@/ui/State";
 import { Terms } from "@/ui/Terms";
 import { Failure, Trouble } from "@/ui/Trouble";
-import { useAskToRemove, useReport } from "@/ui/useConfirm";
+import { useAskToRemove } from "@/ui/useConfirm";
 import { Bytes, Nothing, Time } from "@/ui/values";
 import { AddAdapter } from "./AddAdapter";
+import { AddVariant } from "./AddVariant";
 import { Files } from "./Files";
 import { Memory } from "./Memory";
-
-const QUANTISATIONS = ["F16", "Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M"];
 
 export function VersionView({ version }: { version: ModelVersion }) {
   const { t } = useI18n();
@@ -124,32 +123,6 @@ function Variants({ version }: { version: ModelVersion }) {
         />
       )}
     </Panel>
-  );
-}
-
-function AddVariant({ version, have }: { version: ModelVersion; have: Variant[] }) {
-  const { t } = useI18n();
-  const mayAdd = useMay("ENGINEER");
-  const report = useReport();
-  const add = useChange(["model_registry", "gpu_scheduler"], (quantisation: string) =>
-    post<Variant>(`/${version.name}/variants`, { quantisation }),
-  );
-  const missing = QUANTISATIONS.filter(
-    (one) => !have.some((variant) => variant.quantisation === one && !variant.calibration),
-  );
-  if (!mayAdd || version.state !== "STATE_READY" || !missing.length) return null;
-  return (
-    <Dropdown
-      trigger={["click"]}
-      menu={{
-        items: missing.map((one) => ({ key: one, label: <span className="mono">{one}</span> })),
-        onClick: ({ key }) => add.mutate(key, { onError: report }),
-      }}
-    >
-      <Button size="small" icon={<PlusOutlined aria-hidden />} loading={add.isPending}>
-        {t("models.quantise")}
-      </Button>
-    </Dropdown>
   );
 }
 
