@@ -56,6 +56,7 @@ from services.inference_gateway.proxy.snapshot import (
 )
 
 KEY = "bench-key"
+LIMITED, ROUTER = "gateway, limiting all", "vLLM's router"
 PIECES = 16
 FAR_LIMITS = Limits(10**9, 10**9, 10**6, 10**15, 10**12)  # checked for each request, and reached by none
 MESSAGES = [{"role": "system", "content": "You sort messages."}, {"role": "user", "content": "A lamp is broken. " * 8}]
@@ -116,8 +117,10 @@ class MockEngine(asyncio.Protocol):
 
 
 class Caller(asyncio.Protocol):
-    def __init__(self, request: bytes, latencies: list[float]) -> None:
-        self.request, self.latencies, self.going = request, latencies, True
+    """One connection that asks again when it is answered, or `gap` seconds after it asked before."""
+
+    def __init__(self, request: bytes, latencies: list[float], gap: float) -> None:
+        self.request, self.latencies, self.gap, self.going = request, latencies, gap, True
         self.gone = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: Any) -> None:
@@ -135,21 +138,25 @@ class Caller(asyncio.Protocol):
         if self.parser.get_status_code() != 200:
             raise RuntimeError(f"status {self.parser.get_status_code()}")
         self.latencies.append(time.perf_counter() - self.asked)
-        if self.going:
-            self.ask()
-        else:
+        if not self.going:
             self.transport.close()
+        elif self.gap:
+            asyncio.get_running_loop().call_later(max(0.0, self.asked + self.gap - time.perf_counter()), self.ask)
+        else:
+            self.ask()
 
     def connection_lost(self, error: Exception | None) -> None:
         if not self.gone.done():
             self.gone.set_result(None)
 
 
-async def load(port: int, connections: int, seconds: float, stream: bool) -> dict[str, float]:
+async def load(port: int, connections: int, seconds: float, stream: bool, rate: float) -> dict[str, float]:
+    """`rate`: requests a second, evenly over the connections; 0: each as soon as the one before is answered."""
     latencies: list[float] = []
     loop, request = asyncio.get_running_loop(), request_bytes(port, stream)
-    callers = [Caller(request, latencies) for _ in range(connections)]
+    callers = [Caller(request, latencies, connections / rate if rate else 0.0) for _ in range(connections)]
     for caller in callers:
+        await asyncio.sleep(1 / rate if rate else 0)
         await loop.create_connection(lambda caller=caller: caller, "127.0.0.1", port)  # type: ignore[misc]
     await asyncio.sleep(0.5)  # warm
     latencies.clear()
@@ -279,12 +286,14 @@ def pin(pid: int, core: int) -> None:
         os.sched_setaffinity(pid, {cores[core]})
 
 
-async def measure(name: str, port: int, pid: int, options: argparse.Namespace, stream: bool) -> dict[str, float]:
+async def measure(
+    name: str, port: int, pid: int, options: argparse.Namespace, stream: bool, rate: float = 0
+) -> dict[str, float]:
     """One round, by a load process of its own, so that its garbage is not ours."""
     process = psutil.Process(pid)
     before = sum(process.cpu_times()[:2])
     command = [sys.executable, __file__, "--part", "load", "--port", str(port)]
-    command += ["--seconds", str(options.seconds), "--connections", str(options.connections)]
+    command += ["--seconds", str(options.seconds), "--connections", str(options.connections), "--rate", str(rate)]
     child = await asyncio.create_subprocess_exec(
         *command, *(["--stream"] if stream else []), stdout=asyncio.subprocess.PIPE
     )
@@ -319,19 +328,20 @@ async def run(options: argparse.Namespace) -> dict[str, Any]:
                 "direct": (engine_port, engine.pid),
                 "gateway": (lean_port, lean),
                 "gateway, keeping all": (keeping_port, keeping),
-                "gateway, limiting all": (limited_port, limited),
+                LIMITED: (limited_port, limited),
                 "FastAPI + aiohttp": (plain_port, plain.pid),
             }
             if options.vllm_router:
-                cases["vLLM's router"] = (router_port, parts[2].pid)
+                cases[ROUTER] = (router_port, parts[2].pid)
                 for thread in psutil.Process(parts[2].pid).threads():
                     pin(thread.id, 0)
             for pid, core in ((engine.pid, 1), (plain.pid, 0), (lean, 0), (keeping, 0), (limited, 0)):
                 pin(pid, core)
-            return {
+            found = {
                 kind: {name: _median(rounds) for name, rounds in (await _rounds(cases, options, stream)).items()}
                 for kind, stream in (("whole replies", False), (f"streams of {PIECES} tokens", True))
             }
+            return found | {"at half load": await _at_half_load(cases, options, found["whole replies"])}
     finally:
         for part in parts:
             part.terminate()
@@ -339,13 +349,27 @@ async def run(options: argparse.Namespace) -> dict[str, Any]:
         shutil.rmtree(home)
 
 
-async def _rounds(cases: dict[str, tuple[int, int]], options: argparse.Namespace, stream: bool) -> dict[str, list[Any]]:
+async def _rounds(
+    cases: dict[str, tuple[int, int]], options: argparse.Namespace, stream: bool, rate: float = 0
+) -> dict[str, list[Any]]:
     found: dict[str, list[Any]] = {name: [] for name in cases}
     for number in range(options.rounds):
-        print(f"{'streams' if stream else 'whole replies'}, round {number + 1}", file=sys.stderr)
+        what = f"{rate:.0f}/s" if rate else "streams" if stream else "whole replies"
+        print(f"{what}, round {number + 1}", file=sys.stderr)
         for name, (port, pid) in cases.items():
-            found[name].append(await measure(name, port, pid, options, stream))
+            found[name].append(await measure(name, port, pid, options, stream, rate))
     return found
+
+
+async def _at_half_load(
+    cases: dict[str, tuple[int, int]], options: argparse.Namespace, full: dict[str, dict[str, float]]
+) -> dict[str, Any]:
+    """What the gateway adds to the time of an answer, at half of what it can do with limits."""
+    rate = full[LIMITED]["per_second"] / 2
+    some = {name: case for name, case in cases.items() if name in ("direct", LIMITED, ROUTER)}
+    found = {name: _median(rounds) for name, rounds in (await _rounds(some, options, False, rate)).items()}
+    added = {key: round(found[LIMITED][key] - found["direct"][key], 3) for key in ("p50_ms", "p99_ms")}
+    return {"rate": rate, "added": added, **found}
 
 
 def _median(rounds: list[dict[str, float]]) -> dict[str, float]:
@@ -363,9 +387,14 @@ def main() -> None:
     parser.add_argument("--part", choices=["engine", "fastapi", "load"], help=argparse.SUPPRESS)
     parser.add_argument("--engine", type=int, default=0, help=argparse.SUPPRESS)
     parser.add_argument("--stream", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--rate", type=float, default=0, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.part == "load":
-        print(json.dumps(uvloop.run(load(options.port, options.connections, options.seconds, options.stream))))
+        print(
+            json.dumps(
+                uvloop.run(load(options.port, options.connections, options.seconds, options.stream, options.rate))
+            )
+        )
     elif options.part:
         serve_part(options.part, options.port, options.engine)
     else:
