@@ -26,6 +26,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from services.inference_gateway.proxy.settings import ProxySettings
 
 log = logging.getLogger(__name__)
@@ -37,9 +39,9 @@ NEW = ".new"  # not locked yet
 RETRY_SECONDS = 1.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class CompletionRecord:
-    """One answered request. `id` as the client got it; names are resource names; `time` in Unix seconds. No messages:
+    """One answered request, not changed once it is made. `id` as the client got it; names are resource names; `time` in Unix seconds. No messages:
     its texts are not to be kept."""
 
     id: str
@@ -75,12 +77,15 @@ class CompletionRecord:
     cached: bool = False  # no engine was asked
 
     def line(self) -> bytes:
-        """ASCII JSON. Characters that no database takes (NUL, halves of surrogate pairs) become U+FFFD."""
+        """JSON. Characters that no database takes (NUL, halves of surrogate pairs) become U+FFFD."""
+        try:
+            line = orjson.dumps(self)
+            if b"\\u0000" not in line:
+                return line
+        except orjson.JSONEncodeError:  # half a surrogate pair, or a number beyond 64 bits
+            pass
         fields = {name: getattr(self, name) for name in self.__slots__}
-        line = json.dumps(fields, separators=(",", ":"))
-        if "\\u0000" in line or "\\ud" in line:
-            line = json.dumps(storable(fields), separators=(",", ":"))
-        return line.encode()
+        return json.dumps(storable(fields), separators=(",", ":")).encode()
 
 
 def storable(value: Any) -> Any:

@@ -18,7 +18,7 @@ const ACTIONS: Record<Field, readonly string[]> = {
   injection: ["ACTION_ALLOW", "ACTION_FLAG", "ACTION_REFUSE"],
 };
 
-const NO_HOOK: NonNullable<Policy["hook"]> = { url: "", fails_open: false, before: false, after: false };
+const NO_HOOK: NonNullable<Policy["hook"]> = { url: "", region: "", fails_open: false, before: false, after: false };
 const NO_CACHE: NonNullable<Policy["cache"]> = { mode: "MODE_OFF", deployments: [], billed: false };
 
 /** Guardrails and the exact cache: what becomes of what is found, who else is asked, what is given again. */
