@@ -22,6 +22,9 @@ class RuntimeSettings(KitSettings):
     upstream_model: str = Field(
         default="", description="The model's name at that engine. Empty: the first that it lists."
     )
+    upstream_deployment: str = Field(default="", description="Name under which it is served. Empty: its model's name.")
+    upstream_key_ref: str = Field(default="", description="Variable with its key: GYRE_UPSTREAM_KEY…")
+    upstream_region: str = Field(default="", description="Where it computes, if it is rented, for example eu.")
     start_timeout_seconds: float = Field(
         default=90.0, gt=0, description="How long `gyre up` waits for everything to be ready."
     )

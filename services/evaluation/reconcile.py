@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import grpc
 from gyre.gpu_scheduler.v1 import workload_pb2, workload_service_pb2
 from gyre.gpu_scheduler.v1.workload_service_pb2_grpc import WorkloadServiceStub
 from gyre_kit.app import Context
 from gyre_kit.auth import within_project
+from gyre_kit.errors import from_rpc
 from gyre_kit.reconcile import lease
 from gyre_kit.render import enum_name
 from gyre_kit.states import transition
@@ -17,6 +19,8 @@ from services.evaluation import service
 from services.evaluation.models import Evaluation, EvaluationState
 
 MODULE = "services.evaluation.work"
+# Of a job that can never run, such as FITS_NOWHERE.
+REFUSALS = (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND, grpc.StatusCode.FAILED_PRECONDITION)
 OPEN = (EvaluationState.QUEUED, EvaluationState.RUNNING, EvaluationState.CANCELLING)
 
 
@@ -26,8 +30,16 @@ async def follow_evaluations(context: Context) -> bool:
     async with lease(context.db, Evaluation, where, again_in=0.5) as claim:
         if claim is None:
             return False
-        with within_project(claim.row.project):
-            workload = await _workload(context, claim.row)
+        try:
+            with within_project(claim.row.project):
+                workload = await _workload(context, claim.row)
+        except grpc.aio.AioRpcError as error:
+            if error.code() not in REFUSALS:
+                raise
+            refusal = from_rpc(error)
+            async with context.db.transaction() as session:
+                await service.fail(session, await claim.reload(session), refusal.reason, refusal.message)
+            return True
         async with context.db.transaction() as session:
             evaluation = await claim.reload(session)
             await _apply(session, evaluation, workload)

@@ -133,9 +133,14 @@ async def attach_upstream(context: Context) -> bool:
     http: aiohttp.ClientSession = context.state["http"]
     model = context.settings.upstream_model or (await list_models(http, Endpoint(url, "")))[0]
     spec = deployment_service_pb2.TargetSpec(
-        upstream_url=url, upstream_model=model, weight_percent=100, region=context.settings.upstream_region
+        upstream_url=url,
+        upstream_model=model,
+        upstream_key_ref=context.settings.upstream_key_ref,
+        weight_percent=100,
+        region=context.settings.upstream_region,
     )
-    slug = re.sub(r"[^a-z0-9._-]+", "-", model.lower()).strip("-._")[:63] or "upstream"
+    by_model = re.sub(r"[^a-z0-9._-]+", "-", model.lower()).strip("-._")[:63] or "upstream"
+    slug = context.settings.upstream_deployment or by_model
     name = f"projects/{HOME_PROJECT}/deployments/{slug}"
     wanted = await lookups.look_up(context.clients, spec, name)
     async with context.db.transaction() as session:

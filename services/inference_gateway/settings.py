@@ -12,6 +12,8 @@ class Settings(KitSettings):
     upstream_url: str = Field("", description="An OpenAI-compatible engine that already runs, with its /v1.")
     upstream_region: str = Field("", description="Where it computes, if it is rented, for example eu.")
     upstream_model: str = Field("", description="The model's name at that engine. Empty: the first that it lists.")
+    upstream_deployment: str = Field("", description="Name under which it is served. Empty: its model's name.")
+    upstream_key_ref: str = Field("", description="Variable with its key: GYRE_UPSTREAM_KEY…")
     replica_cpu_milli: int = Field(250, ge=50, description="CPU that one replica asks for, milli-cores.")
     replica_memory_bytes: int = Field(900_000_000, gt=0, description="Memory that one replica asks for.")
     replica_parallel: int = Field(4, ge=1, le=256, description="Requests that a replica computes at once.")

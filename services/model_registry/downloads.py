@@ -14,6 +14,7 @@ from gyre_kit.errors import Invalid, NotFound, Precondition
 from gyre_kit.names import last, part
 from gyre_kit.storage import ObjectStore, key_of
 
+from services.model_registry import adapters
 from services.model_registry.files import BLOBS
 from services.model_registry.models import Variant, VariantState
 
@@ -57,7 +58,7 @@ async def files_of(context: Context, name: str) -> list[File]:
         variant = await resources.get(session, Variant, name)
     if variant.state != VariantState.READY:
         raise VariantNotReady(name=name, state=variant.state)
-    if variant.format == "GGUF":
+    if variant.format in ("GGUF", adapters.FORMAT):
         version = f"{part(name, 'models')}-{part(name, 'versions')}"
         sha256 = variant.digest.removeprefix("sha256:")
         return [File(f"{version}-{last(name)}.gguf", variant.size_bytes, sha256)]

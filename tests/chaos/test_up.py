@@ -15,6 +15,7 @@ from gyre_kit import addresses
 from deploy.local import children, ports
 from tests.chaos import harness
 from tests.chaos.harness import until
+from tests.chaos.test_serving import engine
 from tests.conftest import Running, start, stop
 
 MOST_IDLE_BYTES = 1_500_000_000
@@ -65,12 +66,14 @@ def test_up_clears_away_what_a_killed_supervisor_left(victim: Running) -> None:
     os.kill(before["supervisor"], signal.SIGKILL)
     until(lambda: not psutil.pid_exists(before["supervisor"]), "the supervisor is gone", 10)
     assert victim.status()["state"] == "UNSUPERVISED"
-    again = victim.command("up", "--timeout", "120", timeout=150)
-    assert again.returncode == 0, again.stderr
+    with engine(fails_every=0) as address:
+        given = ("--upstream", address, "--deployment", "helper")
+        again = victim.command("up", "--timeout", "120", *given, timeout=150)
+        assert again.returncode == 0, again.stderr
     after = harness.pids(victim)
     assert not set(before.values()) & set(after.values())
     assert harness.orphans(victim) == []
-    assert [project.name for project in victim.client().projects.list()]
+    assert [each.name for each in victim.client().deployments.list()] == ["projects/default/deployments/helper"]
 
 
 def test_down_leaves_nothing(victim: Running) -> None:

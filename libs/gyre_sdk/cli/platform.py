@@ -23,8 +23,8 @@ FOLLOW_SECONDS = 0.2
 @click.option("--upstream", metavar="URL", help="An OpenAI-compatible engine that already runs, for example with /v1.")
 @click.option("--upstream-model", metavar="MODEL", help="The model's name there. [default: the first that it lists]")
 @click.option("--deployment", metavar="NAME", help="Name under which --upstream is served. [default: its model's name]")
-@click.option("--upstream-key-ref", metavar="SETTING", default="", help="Variable with its key: GYRE_UPSTREAM_KEY…")
-@click.option("--upstream-region", default="", help="Where a rented engine computes, for example eu.")
+@click.option("--upstream-key-ref", metavar="SETTING", help="Variable with its key: GYRE_UPSTREAM_KEY…")
+@click.option("--upstream-region", help="Where a rented engine computes, for example eu.")
 @click.option("--processes", type=click.Choice(["1", "8"]), help="1: all services in one process. [default 8]")
 @click.option("--timeout", type=float, help="Seconds to wait until all is ready. [default 90]")
 @click.option("--foreground", is_flag=True, help="Stay, print what happens, stop everything at Ctrl-C.")
@@ -32,8 +32,8 @@ def up(
     upstream: str | None,
     upstream_model: str | None,
     deployment: str | None,
-    upstream_key_ref: str,
-    upstream_region: str,
+    upstream_key_ref: str | None,
+    upstream_region: str | None,
     processes: str | None,
     timeout: float | None,
     foreground: bool,
@@ -49,15 +49,21 @@ def up(
     """
     from deploy.local import control
 
-    given = {"upstream_url": upstream, "upstream_model": upstream_model, "start_timeout_seconds": timeout}
-    given["processes"] = int(processes) if processes else None
-    settings = local_settings(**given)
+    settings = local_settings(
+        upstream_url=upstream,
+        upstream_model=upstream_model,
+        upstream_deployment=deployment,
+        upstream_key_ref=upstream_key_ref,
+        upstream_region=upstream_region,
+        start_timeout_seconds=timeout,
+        processes=int(processes) if processes else None,
+    )
     if foreground:
         control.run_in_foreground(settings)
         return
-    state = _start(settings)
+    state = _start(settings.model_copy(update={"upstream_url": ""}))  # it is attached from here, once
     if settings.upstream_url:
-        attach_upstream(settings, deployment, upstream_key_ref, upstream_region)
+        attach_upstream(settings)
     _say_ready(settings, state)
 
 
@@ -96,7 +102,7 @@ def _say_ready(settings: RuntimeSettings, state: RuntimeState) -> None:
     click.echo(f"  key      {settings.admin_key_file}")
 
 
-def attach_upstream(settings: RuntimeSettings, deployment: str | None, key_ref: str, region: str) -> None:
+def attach_upstream(settings: RuntimeSettings) -> None:
     """Makes the deployment that serves the engine at `upstream_url`, or points an existing one to it.
 
     Raises: GyreError.
@@ -107,13 +113,13 @@ def attach_upstream(settings: RuntimeSettings, deployment: str | None, key_ref: 
     from gyre_sdk.resources.serving import target
 
     model = settings.upstream_model or _first_model(settings.upstream_url)
-    name = deployment or deployment_id(model)
+    name = settings.upstream_deployment or deployment_id(model)
     wanted = target(
         engine=ENGINE_OPENAI,
         upstream_url=settings.upstream_url,
         upstream_model=model,
-        upstream_key_ref=key_ref,
-        region=region,
+        upstream_key_ref=settings.upstream_key_ref,
+        region=settings.upstream_region,
     )
     with connect() as gyre:
         try:

@@ -42,6 +42,7 @@ class World:
         self.speed = {"F16": 50.0, "Q8_0": 100.0, "Q6_K": 90.0, "Q5_K_M": 125.0, "Q4_K_M": 200.0, "small-Q8_0": 400.0}
         self.broken: set[str] = set()  # quantisations that cannot be made
         self.hold = False  # jobs run on and on
+        self.too_small = False  # no job fits anywhere
         self.variants: dict[str, Any] = {}
         self.workloads: dict[str, Any] = {}
         self.asked: Counter[str] = Counter()
@@ -118,6 +119,8 @@ class Workloads(workloads.WorkloadServiceServicer):
 
     async def EnsureWorkload(self, request: Any, context: Any) -> Any:
         """Runs when it is seen first, and is finished when it is seen again."""
+        if self.world.too_small:
+            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, "No node has 64 cores.")
         known = self.world.workloads.get(request.name)
         if known is None:
             flavor = request.spec.only_flavor or FLAVOR

@@ -200,6 +200,13 @@ async def test_a_quantisation_that_cannot_be_made_leaves_the_others_and_a_broken
     assert "it cannot be made" in failed.failure_message
 
 
+async def test_a_job_that_fits_nowhere_fails_what_waits_for_it(served: Served) -> None:
+    served.world.too_small = True
+    made = await served.create(quantisations=["Q8_0"])
+    await served.reached(made.name, Comparison.STATE_FAILED)
+    assert ["No node has 64 cores." in each.failure_message for each in await served.all_evaluations()] == [True] * 2
+
+
 @pytest.mark.parametrize(
     ("fields", "says"),
     [
