@@ -38,8 +38,8 @@ EVENTS = {
     "evaluation": "EvaluationCompleted EvaluationFailed VerdictGiven ComparisonCompleted ComparisonFailed",
     "model_registry": "VersionRegistered VariantReady AliasMoved VersionDeleted",
     "inference_gateway": "DeploymentReady DeploymentDeleted DeploymentFailed TrafficShifted RolloutFinished "
-    "CompletionRecorded ExperimentFinished InferenceBatchFinished",
-    "feedback": "FeedbackSubmitted FeedbackDecided BatchReady",
+    "CompletionRecorded CompletionDeleted ExperimentFinished InferenceBatchFinished",
+    "feedback": "FeedbackSubmitted FeedbackDecided FeedbackForgotten BatchReady",
     "api_gateway": "KeyChanged ProjectChanged AuditRecorded",
 }
 EVENT_NAMES = [f"gyre.{component}.v1.{name}" for component, names in EVENTS.items() for name in names.split()]

@@ -10,6 +10,7 @@ from datetime import timedelta
 
 import pytest
 import sqlalchemy as sa
+from gyre.feedback.v1.feedback_service_pb2 import ListFeedbackRequest
 from gyre.inference_gateway.v1.events_pb2 import CompletionDeleted
 from gyre_kit import migrate, outbox
 from gyre_kit.app import Context
@@ -68,9 +69,7 @@ async def test_what_a_data_set_version_has_stays_and_says_which(session: Session
     assert (await outbox_of(session))[-1] == ("FeedbackForgotten", kept.name)
     shown = api.to_proto(kept, await store.batches_of(session, [kept]))
     assert (shown.completion_deleted, list(shown.dataset_versions)) == (True, [batch.sft_version])
-    page = await store.feedback_page(
-        session, filter="completion_deleted=true", query="", page_size=10, page_token="", order_by=""
-    )
+    page = await store.feedback_page(session, ListFeedbackRequest(filter="completion_deleted=true"))
     assert [row.name for row in page.rows] == [kept.name]
 
 

@@ -16,7 +16,7 @@ from services.inference_gateway.models.comparing import Experiment, ExperimentSt
 from services.inference_gateway.models.deployments import Target
 from services.inference_gateway.models.traces import Completion
 from services.inference_gateway.models.usage import SentOut
-from services.inference_gateway.proxy.tally import Place
+from services.inference_gateway.proxy.occurrences import Place
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from gyre_kit.names import project_of
 from sqlalchemy.dialects.postgresql import insert
 
 from services.inference_gateway.models.policies import Finding, Prompt, PromptVersion, TrafficPolicy
-from services.inference_gateway.proxy.tally import Place
+from services.inference_gateway.proxy.occurrences import Place
 
 FINDINGS_KEPT = timedelta(days=31)
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from services.inference_gateway.proxy import errors, stored, tally, wire
+from services.inference_gateway.proxy import errors, occurrences, stored, wire
 from services.inference_gateway.proxy.outcomes import Outcomes, from_json
 from services.inference_gateway.proxy.reply import Reply
 from services.inference_gateway.proxy.server import Server
@@ -66,8 +66,8 @@ class WorkerStatus:
     outcomes: Mapping[str, Outcomes] = field(default_factory=dict)
     waits: Mapping[str, Outcomes] = field(default_factory=dict)
     held: Mapping[str, int] = field(default_factory=dict)
-    sent_out: Counter[tally.Place] = field(default_factory=Counter)
-    found: Counter[tally.Place] = field(default_factory=Counter)
+    sent_out: Counter[occurrences.Place] = field(default_factory=Counter)
+    found: Counter[occurrences.Place] = field(default_factory=Counter)
     alone: bool = False
     told: WorkerStatus | None = None
 
@@ -273,7 +273,7 @@ class ControlServer:
 
 def _counts(said: Mapping[str, Any]) -> dict[str, Any]:
     counts: dict[str, Any] = {name: from_json(said[name]) for name in ("outcomes", "waits") if name in said}
-    return counts | {name: tally.from_json(said[name]) for name in ("sent_out", "found") if name in said}
+    return counts | {name: occurrences.from_json(said[name]) for name in ("sent_out", "found") if name in said}
 
 
 def _adapter(body: bytes) -> tuple[str, str]:

@@ -40,6 +40,7 @@ from services.inference_gateway.proxy.ledger import Ledger
 from services.inference_gateway.proxy.limits import Limiter
 from services.inference_gateway.proxy.metrics import Metrics
 from services.inference_gateway.proxy.newcomers import Newcomers
+from services.inference_gateway.proxy.occurrences import Occurrences
 from services.inference_gateway.proxy.parts import HeldReply, PartWriter
 from services.inference_gateway.proxy.pool import Pools
 from services.inference_gateway.proxy.records import CompletionRecord, Spool
@@ -52,7 +53,6 @@ from services.inference_gateway.proxy.sleepers import Sleepers
 from services.inference_gateway.proxy.snapshot import ALL_PROJECTS, Deployment, Key, Snapshot
 from services.inference_gateway.proxy.spool import Uploads
 from services.inference_gateway.proxy.ssrf import UpstreamRefused
-from services.inference_gateway.proxy.tally import Tally
 from services.inference_gateway.proxy.turns import AllTurns
 from services.inference_gateway.proxy.usage import UsageMeter
 from services.inference_gateway.proxy.wire import Request
@@ -91,7 +91,7 @@ class Gateway:
         self.turns = AllTurns(settings, clock)
         self.shadows = Shadows(self)
         self.sent_out = SentOut(metrics.sent_out)
-        self.found = Tally()
+        self.found = Occurrences()
         self.cache = ExactCache(settings.cache_bytes, clock)
         self.snapshot: Snapshot | None = None
         self.draining = False

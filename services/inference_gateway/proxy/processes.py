@@ -43,11 +43,11 @@ from services.inference_gateway.proxy.control import (
     no_adapters,
     nobody_sleeps,
 )
+from services.inference_gateway.proxy.occurrences import Place
 from services.inference_gateway.proxy.outcomes import Outcomes
 from services.inference_gateway.proxy.settings import Paths, ProxySettings
 from services.inference_gateway.proxy.shipper import Record, Shipper
 from services.inference_gateway.proxy.stored import StoredSink
-from services.inference_gateway.proxy.tally import Place
 from services.inference_gateway.proxy.usage import Store, UsageShipper
 
 log = logging.getLogger(__name__)

@@ -5,11 +5,11 @@ from __future__ import annotations
 
 from prometheus_client import Counter as Metric
 
+from services.inference_gateway.proxy.occurrences import Occurrences, Place
 from services.inference_gateway.proxy.snapshot import Target
-from services.inference_gateway.proxy.tally import Place, Tally
 
 
-class SentOut(Tally):
+class SentOut(Occurrences):
     """By project, host of the engine and region."""
 
     def __init__(self, metric: Metric) -> None:

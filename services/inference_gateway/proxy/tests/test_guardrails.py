@@ -10,7 +10,7 @@ from typing import Any
 import openai
 import pytest
 
-from services.inference_gateway.proxy import redaction, tally
+from services.inference_gateway.proxy import occurrences, redaction
 from services.inference_gateway.proxy.guardrails import LONGEST_WORD, Lane
 from services.inference_gateway.proxy.policy import Guardrails, Hook, Policy
 from services.inference_gateway.proxy.snapshot import Target
@@ -83,7 +83,7 @@ async def test_marks_leave_in_place_of_personal_data_and_it_comes_back_in_the_an
         assert record.guardrails == ["prompt.email:mark", "prompt.phone:mark"]
         labels = {"project": "demo", "finding": "prompt.email", "action": "mark"}
         assert gateway.metric("gyre_gateway_guardrails_total", **labels) == 1
-        told = tally.from_json(gateway.gateway.found.as_json())  # as the control plane reads it
+        told = occurrences.from_json(gateway.gateway.found.as_json())  # as the control plane reads it
         assert told == {("demo", "prompt.email", "mark"): 1, ("demo", "prompt.phone", "mark"): 1}
 
 

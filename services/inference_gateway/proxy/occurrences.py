@@ -8,7 +8,7 @@ from collections.abc import Sequence
 Place = tuple[str, ...]  # the project, then what and where
 
 
-class Tally:
+class Occurrences:
     def __init__(self) -> None:
         self._counts: Counter[Place] = Counter()
 
