@@ -119,7 +119,7 @@ class MockEngine(asyncio.Protocol):
 class Caller(asyncio.Protocol):
     """One connection that asks again when it is answered, or `gap` seconds after it asked before."""
 
-    def __init__(self, request: bytes, latencies: list[float], gap: float) -> None:
+    def __init__(self, request: bytes, latencies: list[float], gap: float = 0.0) -> None:
         self.request, self.latencies, self.gap, self.going = request, latencies, gap, True
         self.gone = asyncio.get_running_loop().create_future()
 

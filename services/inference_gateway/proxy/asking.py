@@ -61,12 +61,15 @@ class Asking:
 
     def _says_model_once(self) -> bool:
         """Nobody who reads it can take it for another model's: the key is there once, and not spelt with escapes."""
-        return self.raw.count(MODEL) == 1 and b"\\u00" not in self.raw
+        return self.raw.count(MODEL) == 1 and not self._hides_keys()
+
+    def _hides_keys(self) -> bool:
+        return b"\\" in self.raw and ESCAPED_LETTER.search(self.raw) is not None
 
     def _patchable(self, force: bool, adapted: bool) -> bool:
         return (
             self.raw[:1] == b"{"
-            and not ESCAPED_LETTER.search(self.raw)
+            and not self._hides_keys()
             and not (force and b'"stream_options"' in self.raw)
             and not (adapted and b'"lora"' in self.raw)
         )

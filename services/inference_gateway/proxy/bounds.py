@@ -36,7 +36,7 @@ BOUNDED = frozenset((*CHOICES, *PROBABILITIES, *LAST_TOKENS, *LISTS, *SCHEMAS, "
 
 def check_depth(raw: bytes, fields: dict[str, Any]) -> None:
     """Raises: ApiError 400 if `fields`, which `raw` says, is nested deeper than engines and records bear."""
-    if raw.count(b"{") + raw.count(b"[") <= MAX_DEPTH:
+    if _is_flat(fields) or raw.count(b"{") + raw.count(b"[") <= MAX_DEPTH:
         return
     level: list[Any] = [fields]
     for _ in range(MAX_DEPTH):
@@ -44,6 +44,24 @@ def check_depth(raw: bytes, fields: dict[str, Any]) -> None:
         if not level:
             return
     raise bad_request("too_deep", f"The body is nested deeper than {MAX_DEPTH} levels. Send a flatter one.")
+
+
+def _is_flat(fields: dict[str, Any]) -> bool:
+    """Whether it is a usual body, told without looking at its texts: nothing lies deeper than in a message."""
+    for value in fields.values():
+        if isinstance(value, dict):
+            return False
+        if isinstance(value, list):
+            if len(value) > MAX_LISTED:
+                return False
+            for each in value:
+                if isinstance(each, list):
+                    return False
+                if isinstance(each, dict):
+                    for inner in each.values():
+                        if isinstance(inner, (dict, list)):
+                            return False
+    return True
 
 
 def check(fields: dict[str, Any]) -> None:
