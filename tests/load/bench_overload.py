@@ -1,6 +1,6 @@
 """What overload does: recorded traces at a multiple of an engine's capacity, sent by projects of unequal appetite.
 
-    GYRE_TRACES=FOLDER python tests/load/bench_overload.py [--factor 2] [--seconds 20] [--out tests/load/out/overload.json]
+    python tests/load/bench_overload.py --traces FOLDER [--factor 2] [--seconds 20] [--out tests/load/out/overload.json]
 
 FOLDER holds `azure_llm_conv.csv` (Azure's LLM inference trace of 2023: TIMESTAMP, ContextTokens, GeneratedTokens) and
 `mooncake_conversation_3000.jsonl` (Mooncake: timestamp in ms, input_length, output_length). Arrivals keep the trace's
@@ -284,6 +284,7 @@ async def run(options: argparse.Namespace) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--traces", type=Path, required=True, help="folder of the recorded traces")
     parser.add_argument("--factor", type=float, default=2, help="work that arrives / what the engine can do")
     parser.add_argument("--seconds", type=float, default=20, help="length of each replay")
     parser.add_argument("--queue-seconds", type=float, default=3, help="the longest wait that is accepted")
@@ -291,9 +292,8 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--out", type=Path, default=ROOT / "tests/load/out/overload.json")
     options = parser.parse_args()
-    options.traces = Path(os.environ.get("GYRE_TRACES", ""))
     if not (options.traces / "azure_llm_conv.csv").is_file():
-        parser.error("set GYRE_TRACES to the folder with azure_llm_conv.csv and mooncake_conversation_3000.jsonl")
+        parser.error("--traces: a folder with azure_llm_conv.csv and mooncake_conversation_3000.jsonl")
     results = uvloop.run(run(options))
     machine = {"python": platform.python_version(), "cores": os.cpu_count(), "load_average": os.getloadavg()[0]}
     settings = {name: getattr(options, name) for name in ("factor", "seconds", "queue_seconds", "workers")}
