@@ -54,7 +54,7 @@ TECHNICAL = frozenset(
     }
     | {"en", "http", "key", "kB", "KL", "llama", "MB", "UTC", "vLLM", "zh"}
 )
-ID = re.compile(r"…[0-9A-Z]{6,8}\b|\b[0-9A-HJKMNP-TV-Z]{26}\b|sha256:[0-9a-f]+")
+ID = re.compile(r"…[0-9A-Z]{6,8}\b|\b[0-9A-HJKMNP-TV-Z]{26}\b|sha256:[0-9a-f]+|\b[0-9a-f]{32}\b")
 # Visible texts and spoken labels, each with whether it stands among data: cells, values, what people named or wrote.
 TEXTS = """() => {
   const data = 'td, dd, .mono, kbd, code, pre, [translate=no], [lang=en], .side-project, .chip, .version-list, '

@@ -24,9 +24,14 @@ export function Conversation({ turns }: { turns: readonly Turn[] }) {
 
 export function Content({ text }: { text: string }) {
   const fields = jsonFields(text);
-  if (!fields) return <div className="turn-text">{text}</div>;
+  if (!fields)
+    return (
+      <div className="turn-text" translate="no">
+        {text}
+      </div>
+    );
   return (
-    <div className="turn-json">
+    <div className="turn-json" translate="no">
       {fields.map(([name, value]) => (
         <div key={name}>
           <span className="mono quiet">{name}</span>

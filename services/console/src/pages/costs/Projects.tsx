@@ -31,7 +31,7 @@ export function Projects({ start }: { start: Date }) {
           const tokens = Number(total?.prompt_tokens ?? 0) + Number(total?.completion_tokens ?? 0);
           return (
             <div key={project.name} className="row">
-              <Link className="grow ellipsis" to={`/p/${lastPart(project.name)}/costs`}>
+              <Link className="grow ellipsis" translate="no" to={`/p/${lastPart(project.name)}/costs`}>
                 {project.display_name || lastPart(project.name)}
               </Link>
               <span className="quiet num">{t("budget.tokens", { count: formatNumber(language, tokens) })}</span>

@@ -119,7 +119,11 @@ function VersionList({ path, shown, onShow }: { path: string; shown?: number; on
                   </span>
                 ))}
               </span>
-              {version.comment && <span className="ellipsis">{version.comment}</span>}
+              {version.comment && (
+                <span className="ellipsis" translate="no">
+                  {version.comment}
+                </span>
+              )}
               <span className="row quiet">
                 <Time value={version.create_time} />
               </span>
