@@ -53,20 +53,27 @@ async def test_health_of_nobody_is_unreachable(settings: RuntimeSettings) -> Non
     assert await probes.health(settings.grpc_address("dataset")) == "UNREACHABLE"
 
 
-async def test_a_taken_port_is_named_with_the_remedy() -> None:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen()
-        port = listener.getsockname()[1]
-        with pytest.raises(ports.PortTaken, match=rf"{port} \(REST\).*GYRE_PORT_OFFSET"):
-            await ports.ensure_free({"REST": port})
-    await ports.ensure_free({"REST": port})
+async def test_a_taken_port_is_named_with_the_remedy(settings: RuntimeSettings) -> None:
+    address = one_of_ours(settings)
+    with (
+        socket.create_server(address),
+        pytest.raises(ports.PortTaken, match=rf"{address[1]} \(REST\).*GYRE_PORT_OFFSET"),
+    ):
+        await ports.ensure_free({"REST": address[1]})
+    await ports.ensure_free({"REST": address[1]})
 
 
-async def test_a_port_from_which_somebody_talks_is_taken_too() -> None:
+async def test_a_port_from_which_somebody_talks_is_taken_too(settings: RuntimeSettings) -> None:
+    address = one_of_ours(settings)
     with socket.create_server(("127.0.0.1", 0)) as listener, socket.socket() as talker:
+        talker.bind(address)
         talker.connect(listener.getsockname())
-        port = talker.getsockname()[1]
-        with pytest.raises(ports.PortTaken, match=rf"{port} \(REST\) by"):
-            await ports.ensure_free({"REST": port})
-    await ports.ensure_free({"REST": port})
+        with pytest.raises(ports.PortTaken, match=rf"{address[1]} \(REST\) by"):
+            await ports.ensure_free({"REST": address[1]})
+    await ports.ensure_free({"REST": address[1]})
+
+
+def one_of_ours(settings: RuntimeSettings) -> tuple[str, int]:
+    """Below the range from which the kernel takes the ports of outgoing connections: nobody else is given it."""
+    host, _, port = settings.kafka_address.rpartition(":")
+    return host, int(port)
