@@ -10,7 +10,7 @@ import heapq
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from services.gpu_scheduler.decisions.amounts import NAMES, Amount
+from services.gpu_scheduler.decisions.amounts import Amount
 from services.gpu_scheduler.decisions.places import ANYWHERE, Node, Places
 from services.gpu_scheduler.decisions.policies.base import Policy, Speeds
 from services.gpu_scheduler.decisions.quotas import Cell, ClusterQueue, Cohort, Quota, QuotaTree
@@ -36,10 +36,16 @@ class Promise:
 
 @dataclass(slots=True, eq=False)
 class Line:
-    """Those that wait in one cluster queue, by shape. `parked`: shapes that fitted nowhere, with the rank that tried."""
+    """Those that wait in one cluster queue, by shape. `parked`: shapes that fitted nowhere, with the rank that tried.
+
+    `given`: the flavors that it gives, best first. `cells`: what requests use of the quotas on a flavor, once found out.
+    """
 
     queue: ClusterQueue
     quota: Quota
+    root: Quota
+    given: tuple[str, ...] = ()
+    cells: dict[tuple[Amount, str], dict[Cell, int]] = field(default_factory=dict)
     heaps: dict[Shape, list[Entry]] = field(default_factory=dict)
     parked: dict[Shape, tuple[float, ...]] = field(default_factory=dict)
     holding: dict[str, Workload] = field(default_factory=dict)
@@ -60,7 +66,7 @@ class Cluster:
         self.tree = QuotaTree(queues, cohorts or {})
         self.places = None if nodes is None else Places(nodes)
         self.speeds = speeds or Speeds()
-        self.lines = {name: Line(queue, self.tree.queues[name]) for name, queue in queues.items()}
+        self.lines = {name: self._line(queue) for name, queue in queues.items()}
         self.waiting: dict[str, Entry] = {}
         self.holding: dict[str, Workload] = {}
         self.promises: dict[str, Promise] = {}
@@ -69,6 +75,8 @@ class Cluster:
         self.dirty: set[str] = set()
         self._serial = 0
         self._flavors = self._all_flavors()
+        for line in self.lines.values():
+            line.given = tuple(flavor for flavor in self._flavors if self._is_given(line, flavor))
 
     # -- who waits ---------------------------------------------------------------------------------------------------
 
@@ -175,21 +183,31 @@ class Cluster:
     # -- what fits ---------------------------------------------------------------------------------------------------
 
     def flavors(self, workload: Workload) -> tuple[str, ...]:
-        """Those that it accepts and that are there."""
+        """Those that it accepts, in its order, and that its queue gives."""
+        given = self.lines[workload.queue].given
         if not workload.flavors:
-            return self._flavors
-        return tuple(flavor for flavor in workload.flavors if flavor in self._flavors)
+            return given
+        return tuple(flavor for flavor in workload.flavors if flavor in given)
 
     def cells(self, workload: Workload, flavor: str) -> dict[Cell, int]:
-        """What it would use of the quotas that its queue's tree has of `flavor`."""
-        subtree = self.lines[workload.queue].quota.root().subtree
-        found = {(flavor, kind): workload.requests[kind] for kind in range(len(NAMES)) if workload.requests[kind]}
-        return {cell: amount for cell, amount in found.items() if cell in subtree}
+        """What it would use of the quotas that its queue's tree has of `flavor`. Not to be changed: it is shared."""
+        line = self.lines[workload.queue]
+        key = (workload.requests, flavor)
+        found = line.cells.get(key)
+        if found is None:
+            asked = {(flavor, kind): amount for kind, amount in enumerate(workload.requests) if amount}
+            found = line.cells[key] = {cell: amount for cell, amount in asked.items() if cell in line.root.subtree}
+        return found
 
-    def is_given(self, workload: Workload, flavor: str) -> bool:
-        """A queue with quotas gives nothing of a flavor that they do not name; one without gives all."""
-        root = self.lines[workload.queue].quota.root()
-        return not root.subtree or any(cell[0] == flavor for cell in root.subtree)
+    def nominal_cells(self, workload: Workload) -> dict[Cell, int]:
+        """On the first flavor of which its queue has enough left, else on the first; empty where it is given none."""
+        first: dict[Cell, int] = {}
+        for flavor in self.flavors(workload):
+            cells = self.cells(workload, flavor)
+            if self.tree.fits(workload.queue, cells):
+                return cells
+            first = first or cells
+        return first
 
     def place(self, workload: Workload, flavor: str) -> Placement | None:
         if self.places is None:
@@ -218,8 +236,7 @@ class Cluster:
         if self.places is not None:
             self.open_all()
             return
-        root = self.lines[queue].quota.root()
-        for name in self._queues_below(root):
+        for name in self._queues_below(self.lines[queue].root):
             line = self.lines[name]
             line.parked.clear()
             if line.heaps:
@@ -241,8 +258,16 @@ class Cluster:
         if self.places is not None:
             self.places.give_back(workload.placement)
 
+    def _line(self, queue: ClusterQueue) -> Line:
+        quota = self.tree.queues[queue.name]
+        return Line(queue, quota, quota.root())
+
+    def _is_given(self, line: Line, flavor: str) -> bool:
+        """A queue with quotas gives nothing of a flavor that they do not name; one without gives all."""
+        return not line.root.subtree or any(cell[0] == flavor for cell in line.root.subtree)
+
     def _all_flavors(self) -> tuple[str, ...]:
         if self.places is not None:
             return tuple(self.places.pools)
-        roots = [line.quota.root() for line in self.lines.values()]
+        roots = [line.root for line in self.lines.values()]
         return tuple(dict.fromkeys(cell[0] for root in roots for cell in root.subtree))

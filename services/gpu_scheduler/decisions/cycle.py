@@ -60,8 +60,6 @@ def _nominate(cluster: Cluster, workload: Workload, now: float) -> tuple[Admit |
     """The first flavor on which it fits, by quota and on nodes; else what was missing on the one that came closest."""
     why = Why(Reason.NO_READY_NODE)
     for flavor in cluster.policy.flavors(cluster, workload, now):
-        if not cluster.is_given(workload, flavor):
-            continue
         if not cluster.tree.fits(workload.queue, cluster.cells(workload, flavor)):
             why = Why(Reason.QUOTA_EXHAUSTED, flavor)
             continue
@@ -75,8 +73,6 @@ def _nominate(cluster: Cluster, workload: Workload, now: float) -> tuple[Admit |
 def _make_room(cluster: Cluster, workload: Workload, now: float) -> list[Decision]:
     """Asks as few as possible to go; what they hold is promised. Nothing where nobody's going would help."""
     for flavor in cluster.policy.flavors(cluster, workload, now):
-        if not cluster.is_given(workload, flavor):
-            continue
         found = preemption.find(cluster, workload, flavor, now)
         if found is not None and found.victims:
             for victim, _ in found.victims:

@@ -146,7 +146,9 @@ class Pool:
         total, size = requests.cards, self.size
         full, rest = divmod(total, size)
         part = requests.part(size, total)
-        rooms = [room for room in self.buckets[size].values() if room.has(part)][:full] if size < len(self.buckets) else []
+        rooms = (
+            [room for room in self.buckets[size].values() if room.has(part)][:full] if size < len(self.buckets) else []
+        )
         if len(rooms) < full:
             return None
         placement = [Share(room.node.name, part, room.pick(size)) for room in rooms]

@@ -58,13 +58,14 @@ class Cohort:
 class Quota:
     """A queue or cohort in the tree, with what is used below it."""
 
-    __slots__ = ("children", "limits", "name", "parent", "subtree", "usage", "weight")
+    __slots__ = ("children", "depth", "limits", "name", "parent", "subtree", "usage", "weight")
 
     def __init__(self, name: str, limits: Mapping[Cell, Limit], weight: float, parent: Quota | None) -> None:
         self.name = name
         self.limits = limits
         self.weight = weight
         self.parent = parent
+        self.depth: int = parent.depth + 1 if parent else 0
         self.children: list[Quota] = []
         self.usage: dict[Cell, int] = {}
         self.subtree: dict[Cell, int] = {}

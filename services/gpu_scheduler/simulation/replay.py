@@ -15,7 +15,7 @@ from services.gpu_scheduler.decisions.cluster import Cluster
 from services.gpu_scheduler.decisions.cycle import Admit
 from services.gpu_scheduler.decisions.places import Node as Place
 from services.gpu_scheduler.decisions.policies import named
-from services.gpu_scheduler.decisions.policies.base import Speeds
+from services.gpu_scheduler.decisions.policies.base import Policy, Speeds
 from services.gpu_scheduler.decisions.policies.srtf import Oracle
 from services.gpu_scheduler.decisions.quotas import Cell, ClusterQueue, Cohort, Limit, Preemption
 from services.gpu_scheduler.decisions.work import Workload
@@ -164,8 +164,8 @@ class _Replay:
 # -- from a trace to a cluster ---------------------------------------------------------------------------------------
 
 
-def _cluster(trace: Trace, policy: object, options: Options) -> Cluster:
-    queues, cohorts = _queues(trace, fair=bool(getattr(policy, "fair", False)))
+def _cluster(trace: Trace, policy: Policy, options: Options) -> Cluster:
+    queues, cohorts = _queues(trace, fair=policy.fair)
     nodes = None
     if trace.nodes:
         nodes = _merged(trace.nodes) if options.placement == "count" else [_place(node) for node in trace.nodes]
@@ -191,7 +191,9 @@ def _given(quotas: Iterable[Quota]) -> dict[str, ClusterQueue]:
     first: dict[str, Quota] = {}
     for quota in quotas:
         scale = CARD  # cores and cards are both counted in thousandths
-        bounds = [None if each is None else round(each * scale) for each in (quota.borrowing_limit, quota.lending_limit)]
+        bounds = [
+            None if each is None else round(each * scale) for each in (quota.borrowing_limit, quota.lending_limit)
+        ]
         limit = Limit(round(quota.nominal * scale), *bounds)
         limits.setdefault(quota.queue, {})[quota.flavor, RESOURCES[quota.resource]] = limit
         first.setdefault(quota.queue, quota)
@@ -208,7 +210,9 @@ def _given(quotas: Iterable[Quota]) -> dict[str, ClusterQueue]:
 
 
 def _place(node: Node) -> Place:
-    return Place(node.id, node.flavor, Amount(node.cpu_milli or UNBOUND, node.memory_bytes or UNBOUND, node.gpus * CARD))
+    return Place(
+        node.id, node.flavor, Amount(node.cpu_milli or UNBOUND, node.memory_bytes or UNBOUND, node.gpus * CARD)
+    )
 
 
 def _merged(nodes: Iterable[Node]) -> list[Place]:
@@ -238,7 +242,7 @@ def _refusal(cluster: Cluster, workload: Workload) -> str:
     """Why it could not run in an empty cluster; empty: it could."""
     if workload.queue not in cluster.lines:
         return "UNKNOWN_QUEUE"
-    flavors = [flavor for flavor in cluster.flavors(workload) if cluster.is_given(workload, flavor)]
+    flavors = list(cluster.flavors(workload))
     if not flavors:
         return "NO_FLAVOR"
     if cluster.places is not None:
@@ -248,7 +252,9 @@ def _refusal(cluster: Cluster, workload: Workload) -> str:
             return "FITS_NO_NODE"
     quota = cluster.lines[workload.queue].quota
     for flavor in flavors:
-        if all(quota.available(cell, unused=True) >= amount for cell, amount in cluster.cells(workload, flavor).items()):
+        if all(
+            quota.available(cell, unused=True) >= amount for cell, amount in cluster.cells(workload, flavor).items()
+        ):
             return ""
     return "OVER_QUOTA"
 

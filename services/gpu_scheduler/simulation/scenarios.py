@@ -101,7 +101,7 @@ class _Stage:
     def _submit(self, event: Mapping[str, Any]) -> None:
         asked = event["request"]
         if unknown := set(asked) - set(NAMES):
-            raise BadScenario(f"{event['workload']}: unknown resource {sorted(unknown)[0]}: {', '.join(NAMES)}")
+            raise BadScenario(f"{event['workload']}: unknown resource {min(unknown)}: {', '.join(NAMES)}")
         amount = Amount(*(int(asked.get(name, 0)) for name in NAMES))
         if event.get("runtime_s") is not None:
             self.runtimes[event["workload"]] = float(event["runtime_s"])
@@ -177,7 +177,10 @@ class _Stage:
             for cell, most in root.subtree.items():
                 queues = [line for line in self.cluster.lines.values() if line.quota.root() is root]
                 held = sum(
-                    each.requests[cell[1]] for line in queues for each in line.holding.values() if each.flavor == cell[0]
+                    each.requests[cell[1]]
+                    for line in queues
+                    for each in line.holding.values()
+                    if each.flavor == cell[0]
                 )
                 if held > most:
                     self.result.faults.append(f"cohort {root.name} holds {held} of {most}")
