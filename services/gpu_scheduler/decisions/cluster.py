@@ -1,7 +1,8 @@
 """Everything that the decisions look at: who waits, who holds what, what is promised to whom. Changed step by step.
 
-What is **held in the books** (quotas and places) is what will be held when all that was decided has happened: a workload
-that was asked to leave is not in it any more, and whoever it leaves for is. So nobody else is given what is promised.
+What is **held in the books** (quotas and places) is enough for now and for when all that was decided has happened: for a
+promise that is the larger of what those hold that leave for it, and of what it will take. So nobody else is given what is
+promised, nor what somebody has not left yet.
 """
 
 from __future__ import annotations
@@ -11,10 +12,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from services.gpu_scheduler.decisions.amounts import Amount
-from services.gpu_scheduler.decisions.places import ANYWHERE, Node, Places
+from services.gpu_scheduler.decisions.places import ANYWHERE, Node, Places, larger
 from services.gpu_scheduler.decisions.policies.base import Policy, Speeds
 from services.gpu_scheduler.decisions.quotas import Cell, ClusterQueue, Cohort, Quota, QuotaTree
-from services.gpu_scheduler.decisions.reasons import Why
 from services.gpu_scheduler.decisions.work import Placement, Workload
 
 Shape = tuple[Amount, tuple[str, ...], str, bool]
@@ -23,7 +23,10 @@ Entry = tuple[tuple[float, ...], int, Workload]  # rank, serial
 
 @dataclass(slots=True, eq=False)
 class Promise:
-    """What `workload` gets as soon as all of `leaving` are gone. `rule`: by which they have to go."""
+    """What `workload` gets as soon as all of `leaving` are gone. `rule`: by which they have to go.
+
+    `booked`: what the books hold for it and for them, on nodes and of the quotas of their queues.
+    """
 
     workload: Workload
     flavor: str
@@ -32,6 +35,8 @@ class Promise:
     leaving: dict[str, Workload]
     rule: str
     since: float
+    booked: Placement = ()
+    surplus: list[tuple[str, dict[Cell, int]]] = field(default_factory=list)
 
 
 @dataclass(slots=True, eq=False)
@@ -71,7 +76,6 @@ class Cluster:
         self.holding: dict[str, Workload] = {}
         self.promises: dict[str, Promise] = {}
         self.promise_of: dict[str, Promise] = {}  # who leaves → for whom
-        self.why: dict[tuple[str, Shape], Why] = {}
         self.dirty: set[str] = set()
         self._serial = 0
         self._flavors = self._all_flavors()
@@ -134,10 +138,11 @@ class Cluster:
         workload = self.holding.pop(name)
         self.lines[workload.queue].holding.pop(name)
         promise = self.promise_of.pop(name, None)
-        if promise is not None:
-            del promise.leaving[name]
-        else:
+        if promise is None:
             self._unbook(workload)
+        else:
+            del promise.leaving[name]
+            self._book_promise(promise)
         workload.ran = workload.attained(now)
         self._open(workload.queue)
         workload.flavor, workload.placement, workload.leaving = "", (), False
@@ -148,7 +153,7 @@ class Cluster:
     def promise(
         self, workload: Workload, flavor: str, placement: Placement, leaving: Iterable[Workload], rule: str, now: float
     ) -> Promise:
-        """The books show the end of it; `leaving` were taken out of them already by whoever looked for them."""
+        """`leaving` were taken out of the books already by whoever looked for them."""
         promise = Promise(workload, flavor, placement, self.cells(workload, flavor), {}, rule, now)
         for each in leaving:
             each.leaving = True
@@ -156,8 +161,7 @@ class Cluster:
             self.promise_of[each.name] = promise
         self.promises[workload.name] = promise
         self.tree.add(workload.queue, promise.cells)
-        if self.places is not None:
-            self.places.take(placement)
+        self._book_promise(promise)
         return promise
 
     def fulfilled(self) -> Iterator[Promise]:
@@ -177,8 +181,7 @@ class Cluster:
     def _forget(self, promise: Promise) -> None:
         del self.promises[promise.workload.name]
         self.tree.remove(promise.workload.queue, promise.cells)
-        if self.places is not None:
-            self.places.give_back(promise.placement)
+        self._unbook_promise(promise)
 
     # -- what fits ---------------------------------------------------------------------------------------------------
 
@@ -266,8 +269,40 @@ class Cluster:
         """A queue with quotas gives nothing of a flavor that they do not name; one without gives all."""
         return not line.root.subtree or any(cell[0] == flavor for cell in line.root.subtree)
 
+    def _book_promise(self, promise: Promise) -> None:
+        """Again, whenever one of those that leave is gone."""
+        self._unbook_promise(promise)
+        promise.surplus = _surplus(promise)
+        for queue, cells in promise.surplus:
+            self.tree.add(queue, cells)
+        if self.places is not None:
+            shares = [share for each in promise.leaving.values() for share in each.placement]
+            promise.booked = larger(shares, promise.placement)
+            self.places.take(promise.booked)
+
+    def _unbook_promise(self, promise: Promise) -> None:
+        for queue, cells in promise.surplus:
+            self.tree.remove(queue, cells)
+        if self.places is not None:
+            self.places.give_back(promise.booked)
+        promise.surplus, promise.booked = [], ()
+
     def _all_flavors(self) -> tuple[str, ...]:
         if self.places is not None:
             return tuple(self.places.pools)
         roots = [line.root for line in self.lines.values()]
         return tuple(dict.fromkeys(cell[0] for root in roots for cell in root.subtree))
+
+
+def _surplus(promise: Promise) -> list[tuple[str, dict[Cell, int]]]:
+    """What those that leave hold of the quotas beyond what is promised, by their queues."""
+    needed = dict(promise.cells)
+    surplus = []
+    for each in promise.leaving.values():
+        more: dict[Cell, int] = {}
+        for cell, amount in each.cells.items():
+            covered = min(amount, needed.get(cell, 0))
+            needed[cell] = needed.get(cell, 0) - covered
+            more[cell] = amount - covered
+        surplus.append((each.queue, more))
+    return surplus

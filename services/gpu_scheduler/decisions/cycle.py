@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from services.gpu_scheduler.decisions import preemption
 from services.gpu_scheduler.decisions.cluster import Cluster
 from services.gpu_scheduler.decisions.contest import Contest
-from services.gpu_scheduler.decisions.reasons import Reason, Rule, Why
+from services.gpu_scheduler.decisions.reasons import Rule
 from services.gpu_scheduler.decisions.work import Placement, Workload
 
 
@@ -39,7 +39,7 @@ def run(cluster: Cluster, now: float) -> list[Decision]:
     contest = Contest(cluster)  # 2 heads
     while (candidate := contest.next()) is not None:  # 3 order
         line, shape, (rank, _, workload) = candidate
-        admitted, why = _nominate(cluster, workload, now)  # 4 nominate
+        admitted = _nominate(cluster, workload, now)  # 4 nominate
         if admitted is not None:
             cluster.admit(workload, admitted.flavor, admitted.placement, now)  # 5 admit
             decisions.append(admitted)
@@ -51,23 +51,18 @@ def run(cluster: Cluster, now: float) -> list[Decision]:
             contest.served(line, shape)
             continue
         line.parked[shape] = rank  # 7 or wait
-        cluster.why[line.queue.name, shape] = why
         contest.failed(line)
     return decisions
 
 
-def _nominate(cluster: Cluster, workload: Workload, now: float) -> tuple[Admit | None, Why]:
-    """The first flavor on which it fits, by quota and on nodes; else what was missing on the one that came closest."""
-    why = Why(Reason.NO_READY_NODE)
+def _nominate(cluster: Cluster, workload: Workload, now: float) -> Admit | None:
+    """The first flavor on which it fits, by quota and on nodes."""
     for flavor in cluster.policy.flavors(cluster, workload, now):
-        if not cluster.tree.fits(workload.queue, cluster.cells(workload, flavor)):
-            why = Why(Reason.QUOTA_EXHAUSTED, flavor)
-            continue
-        placement = cluster.place(workload, flavor)
-        if placement is not None:
-            return Admit(workload, flavor, placement), why
-        why = Why(Reason.NO_FREE_GPU if workload.requests.gpu_milli else Reason.NO_FREE_CPU, flavor)
-    return None, why
+        if cluster.tree.fits(workload.queue, cluster.cells(workload, flavor)):
+            placement = cluster.place(workload, flavor)
+            if placement is not None:
+                return Admit(workload, flavor, placement)
+    return None
 
 
 def _make_room(cluster: Cluster, workload: Workload, now: float) -> list[Decision]:
