@@ -27,12 +27,14 @@ from gyre_kit.names import project_of
 from gyre_kit.periods import period_of
 from gyre_kit.render import enum_name, render
 
-from services.gpu_scheduler import facts, launcher, queues, service, store
+from services.gpu_scheduler import facts, launcher, queues, service, store, waiting
+from services.gpu_scheduler.books import BOOKS, Books
 from services.gpu_scheduler.decisions.amounts import CARD, Amount
 from services.gpu_scheduler.decisions.reasons import Reason
 from services.gpu_scheduler.logs import AttemptNotFound, read_log
 from services.gpu_scheduler.models import HOLDING, Card, Node, Queue, Workload
 from services.gpu_scheduler.usage import costs_of, usage_of
+from services.gpu_scheduler.waiting import Told
 
 STREAMS = {"": launcher.STDERR, "STDERR": launcher.STDERR, "STDOUT": launcher.STDOUT}
 
@@ -55,6 +57,8 @@ class WorkloadApi(WorkloadServiceServicer):
             owner=spec.owner,
             display_name=spec.display_name,
             only_flavor=spec.only_flavor,
+            max_run_seconds=spec.max_run_seconds,
+            throughput_class=spec.throughput_class,
         )
         async with self.db.transaction() as session:
             workload = await service.ensure(session, request.name, wanted, self.context.settings)
@@ -75,7 +79,10 @@ class WorkloadApi(WorkloadServiceServicer):
             attempts = await store.attempts_of(session, [row.name for row in found.rows])
             now = session.clock.now()
         return workload_service.ListWorkloadsResponse(
-            workloads=[to_proto(row, usage_of(attempts[row.name], now)) for row in found.rows],
+            workloads=[
+                to_proto(row, usage_of(attempts[row.name], now), Told(waiting.code(self._books, row)))
+                for row in found.rows
+            ],
             next_page_token=found.next_page_token,
             total_size=found.total,
         )
@@ -83,6 +90,18 @@ class WorkloadApi(WorkloadServiceServicer):
     async def CancelWorkload(self, request: workload_service.CancelWorkloadRequest, _: Any) -> workload_pb2.Workload:
         async with self.db.transaction() as session:
             workload = await service.cancel(session, request.name, etag=request.etag)
+        self.context.wake()
+        return await self._rendered(workload)
+
+    async def HoldWorkload(self, request: workload_service.HoldWorkloadRequest, _: Any) -> workload_pb2.Workload:
+        async with self.db.transaction() as session:
+            workload = await service.hold(session, request.name, etag=request.etag)
+        self.context.wake()
+        return await self._rendered(workload)
+
+    async def ReleaseWorkload(self, request: workload_service.ReleaseWorkloadRequest, _: Any) -> workload_pb2.Workload:
+        async with self.db.transaction() as session:
+            workload = await service.release(session, request.name, etag=request.etag)
         self.context.wake()
         return await self._rendered(workload)
 
@@ -114,7 +133,13 @@ class WorkloadApi(WorkloadServiceServicer):
     async def _rendered(self, workload: Workload) -> workload_pb2.Workload:
         async with self.db.transaction() as session:
             attempts = await store.attempts_of(session, [workload.name])
-            return to_proto(workload, usage_of(attempts[workload.name], session.clock.now()))
+            usage = usage_of(attempts[workload.name], session.clock.now())
+        return to_proto(workload, usage, await waiting.told(self.db, self._books, workload))
+
+    @property
+    def _books(self) -> Books:
+        books: Books = self.context.state[BOOKS]
+        return books
 
 
 class CostApi(CostServiceServicer):
@@ -267,9 +292,21 @@ class NodeApi(NodeServiceServicer):
         return nodes
 
 
-def to_proto(workload: Workload, usage: workload_pb2.Usage) -> workload_pb2.Workload:
+def to_proto(workload: Workload, usage: workload_pb2.Usage, told: Told) -> workload_pb2.Workload:
+    """Who gained by its preemption is told to whoever may see that one."""
     spec = render(workload, workload_pb2.WorkloadSpec, requests=facts.resources(workload))
-    return render(workload, workload_pb2.Workload, spec=spec, usage=usage)
+    gained = workload.preempted_for
+    return render(
+        workload,
+        workload_pb2.Workload,
+        spec=spec,
+        usage=usage,
+        waiting_reason=told.reason,
+        waiting_message=told.message,
+        queue_position=told.position,
+        earliest_start_time=told.earliest,
+        preempted_for=gained if gained and caller().may_see(project_of(gained)) else "",
+    )
 
 
 def _amount(given: node_pb2.Resources) -> Amount:

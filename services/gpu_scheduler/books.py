@@ -22,6 +22,7 @@ from services.gpu_scheduler.decisions.reasons import Reason
 from services.gpu_scheduler.decisions.work import Placement, Share, Workload
 from services.gpu_scheduler.models import HOLDING, Card, Node, NodeState, Queue, QueueState, StopReason, WorkloadState
 
+BOOKS = "books"  # where the context keeps those of this process
 Row = Any  # of store.looked_at
 
 

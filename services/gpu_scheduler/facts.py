@@ -12,7 +12,7 @@ from gyre.gpu_scheduler.v1 import events_pb2, node_pb2, workload_pb2
 from gyre_kit.render import enum_number
 
 from services.gpu_scheduler.decisions.amounts import CARD, Amount
-from services.gpu_scheduler.models import Node, Workload
+from services.gpu_scheduler.models import Node, StopReason, Workload
 
 Event = TypeVar("Event", bound=Message)
 
@@ -55,7 +55,8 @@ def preempted(workload: Workload, now: datetime) -> events_pb2.WorkloadPreempted
         workload,
         events_pb2.WorkloadPreempted,
         attempt=workload.attempt,
-        reason=workload.stop_reason,
+        reason=workload.preemption_rule if workload.stop_reason == StopReason.PREEMPTION else workload.stop_reason,
+        preempted_for=workload.preempted_for if workload.stop_reason == StopReason.PREEMPTION else "",
         preempt_time=stamp(now),
     )
 

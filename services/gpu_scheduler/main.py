@@ -11,13 +11,13 @@ from gyre_kit.auth import Role
 from gyre_kit.reconcile import Reconciler
 
 from services.gpu_scheduler.api import CostApi, NodeApi, QueueApi, WorkloadApi
-from services.gpu_scheduler.books import Books
+from services.gpu_scheduler.books import BOOKS, Books
 from services.gpu_scheduler.ends import Ends
 from services.gpu_scheduler.metrics import ADMISSION, Gauges
 from services.gpu_scheduler.reconcile import (
-    BOOKS,
     ENDS,
     admit,
+    end_overdue,
     hear_of_node,
     launch,
     look_at_once,
@@ -50,6 +50,7 @@ app = App(
     reconcilers=[
         Reconciler(hear_of_node, every=5.0),
         Reconciler(admit),
+        Reconciler(end_overdue, every=1.0),
         Reconciler(launch, every=IDLE_SECONDS),
         Reconciler(watch, every=IDLE_SECONDS),
         Reconciler(stop, every=IDLE_SECONDS),

@@ -171,7 +171,7 @@ class Workload(Table, Resource, Numbered, Leased, table=True):
         S.ADMITTED: frozenset({S.STARTING, S.STOPPING, S.QUEUED, S.FAILED}),
         S.STARTING: frozenset({S.RUNNING, S.STOPPING, S.FINISHED, S.QUEUED, S.FAILED}),
         S.RUNNING: frozenset({S.STOPPING, S.FINISHED, S.QUEUED, S.FAILED}),
-        S.STOPPING: frozenset({S.CANCELLED, S.QUEUED, S.FINISHED}),
+        S.STOPPING: frozenset({S.CANCELLED, S.QUEUED, S.FINISHED, S.FAILED}),
         S.FINISHED: frozenset(),
         S.FAILED: frozenset(),
         S.CANCELLED: frozenset(),

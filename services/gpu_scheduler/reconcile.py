@@ -24,7 +24,7 @@ from gyre_kit.reconcile import Claim, LeaseLost, lease
 from sqlmodel import col
 
 from services.gpu_scheduler import admission, launcher, nodes, service, store
-from services.gpu_scheduler.books import Books
+from services.gpu_scheduler.books import BOOKS, Books
 from services.gpu_scheduler.ends import Ends
 from services.gpu_scheduler.environment import worker_environment
 from services.gpu_scheduler.hardware import read_machine
@@ -40,7 +40,6 @@ HELD_LOOK_AGAIN = 0.1
 SAMPLE_SECONDS = 5.0
 RENEW_SECONDS = 30.0  # a token has at least 60 s left when its successor is signed
 LOCAL = Launcher()
-BOOKS = "books"  # where the context keeps the Books of this process
 ENDS = "ends"  # where the context keeps the Ends of this process
 
 
@@ -78,6 +77,14 @@ async def admit(context: Context) -> None:
     gauges: Gauges = context.state[ADMISSION]
     gauges.show(counts)
     if cycle.admitted or cycle.preempted:
+        context.wake()
+
+
+async def end_overdue(context: Context) -> None:
+    """Ends what ran for as long as it may."""
+    async with context.db.transaction() as session:
+        overdue = await service.end_overdue(session)
+    if overdue:
         context.wake()
 
 

@@ -21,7 +21,7 @@ from services.gpu_scheduler import facts, outcome, queues, store
 from services.gpu_scheduler.decisions.amounts import CARD, Amount
 from services.gpu_scheduler.decisions.reasons import Reason
 from services.gpu_scheduler.launcher import Ended
-from services.gpu_scheduler.models import ENDED, Attempt, NodeState, StopReason, Workload, WorkloadState
+from services.gpu_scheduler.models import ENDED, HOLDING, Attempt, NodeState, StopReason, Workload, WorkloadState
 from services.gpu_scheduler.outcome import Next, Outcome
 from services.gpu_scheduler.processes import ProcessRef
 from services.gpu_scheduler.settings import Settings
@@ -29,6 +29,7 @@ from services.gpu_scheduler.usage import usage_of
 
 NAME = re.compile(r"projects/[^/]+/workloads/[0-9A-Za-z]{1,63}")
 MAX_SPEC_CHARACTERS = 1_000_000
+LONGEST_RUN = 366 * 86_400.0
 VANISHED = -9  # who goes without a word was killed hard
 NOT_LAUNCHED = 71  # EX_OSERR
 
@@ -53,6 +54,10 @@ class NameTaken(AlreadyExists):
     """That ULID is in use; choose a new one."""
 
 
+class AlreadyEnded(Precondition):
+    """It has ended: there is nothing to hold or to release."""
+
+
 class FitsNowhere(Precondition):
     """No node is large enough for it, however long it waits: ask for less, or add a node."""
 
@@ -71,6 +76,8 @@ class Wanted:
     owner: str = ""
     display_name: str = ""
     only_flavor: str = ""
+    max_run_seconds: float = 0.0
+    throughput_class: str = ""
 
 
 async def ensure(session: Session, name: str, wanted: Wanted, settings: Settings) -> Workload:
@@ -108,6 +115,8 @@ async def ensure(session: Session, name: str, wanted: Wanted, settings: Settings
         max_attempts=wanted.max_attempts,
         owner=wanted.owner,
         only_flavor=wanted.only_flavor,
+        max_run_seconds=wanted.max_run_seconds,
+        throughput_class=wanted.throughput_class,
         traceparent=current_traceparent(),
         waiting_reason=Reason.NOT_CONSIDERED_YET,
         queue_time=session.clock.now(),
@@ -132,6 +141,41 @@ async def cancel(session: Session, name: str, *, etag: str = "") -> Workload:
         workload.stop_reason = StopReason.CANCEL
     else:
         await ask_to_stop(session, workload, StopReason.CANCEL)
+    return workload
+
+
+async def hold(session: Session, name: str, *, etag: str = "") -> Workload:
+    """It is not considered until it is released; one that holds resources is asked to stop first.
+
+    Raises: NotFound; EtagMismatch; AlreadyEnded.
+    """
+    workload = await _open(session, name, etag)
+    workload.held = True
+    if workload.state in HOLDING - {WorkloadState.STOPPING}:
+        await ask_to_stop(session, workload, StopReason.HOLD)
+    return workload
+
+
+async def release(session: Session, name: str, *, etag: str = "") -> Workload:
+    """It waits like others again. Raises: NotFound; EtagMismatch; AlreadyEnded."""
+    workload = await _open(session, name, etag)
+    workload.held = False
+    return workload
+
+
+async def end_overdue(session: Session) -> list[str]:
+    """Asks those to stop that ran for as long as they may; returns their names."""
+    overdue = await store.overdue(session)
+    for workload in overdue:
+        await ask_to_stop(session, workload, StopReason.MAX_RUN)
+    return [workload.name for workload in overdue]
+
+
+async def _open(session: Session, name: str, etag: str) -> Workload:
+    workload = await resources.get(session, Workload, name, lock=True)
+    resources.check_etag(workload, etag)
+    if workload.state in ENDED:
+        raise AlreadyEnded(name=name, state=workload.state)
     return workload
 
 
@@ -169,6 +213,7 @@ async def attempt_ended(
         await running(session, workload, "")  # it was quicker than our look at it
     attempt.end_time = session.clock.now()
     attempt.exit_code = workload.exit_code = _exit_code(ended)
+    workload.ran_seconds += (attempt.end_time - attempt.admit_time).total_seconds()
     sampled(session, attempt, ended.cpu_seconds, ended.peak_memory_bytes)
     workload.address = ""
     await store.release_cards(session, workload.name)
@@ -177,6 +222,9 @@ async def attempt_ended(
         await _after_attempt(session, workload, attempt, ended, settings)
     elif workload.stop_reason == StopReason.CANCEL:
         await _cancelled(session, workload)
+    elif workload.stop_reason == StopReason.MAX_RUN:
+        longest = f"It ran for as long as it may, {workload.max_run_seconds:g} s."
+        await _failed(session, workload, "MAX_RUN_EXCEEDED", longest)
     else:
         await _preempted(session, workload)
 
@@ -191,6 +239,7 @@ def _same(existing: Workload, wanted: Wanted) -> Workload:
     spec = (existing.kind, existing.module, json.loads(existing.spec_json), existing.priority, existing.owner)
     given = (wanted.kind, wanted.module, _parsed(wanted.spec_json), wanted.priority, wanted.owner)
     places = existing.only_flavor == wanted.only_flavor and wanted.queue in ("", existing.queue)
+    places = places and existing.max_run_seconds == wanted.max_run_seconds
     amounts = amount_of(existing)
     if spec != given or amounts != wanted.requests or not places:
         raise SpecDiffers(name=existing.name)
@@ -213,6 +262,8 @@ def _check(wanted: Wanted, settings: Settings) -> None:
         raise BadSpec(field="spec.requests", wanted="cpu_milli of at least 1, and nothing below 0")
     if asked.gpu_milli > CARD and asked.gpu_milli % CARD:
         raise BadSpec(field="spec.requests", wanted="whole cards in gpu, or a share of one in gpu_milli, not both")
+    if not 0 <= wanted.max_run_seconds <= LONGEST_RUN:
+        raise BadSpec(field="spec.max_run_seconds", wanted=f"0 to {LONGEST_RUN:.0f} seconds")
     if wanted.max_attempts < 0:
         raise BadSpec(field="spec.max_attempts", wanted="0 or more")
 

@@ -205,6 +205,23 @@ async def held_by(session: Session, column: Any) -> dict[tuple[str, str], tuple[
     return {(row[0], row[1]): (int(row[2]), int(row[3]), int(row[4])) for row in await session.execute(query)}
 
 
+async def overdue(session: Session) -> Sequence[Workload]:
+    """Those that hold resources for longer than they may, locked; what somebody else works on comes next time."""
+    longest = sa.func.make_interval(0, 0, 0, 0, 0, 0, col(Workload.max_run_seconds))
+    query = sa.select(Workload).where(
+        col(Workload.state).in_(HOLDING - {WorkloadState.STOPPING}),
+        col(Workload.max_run_seconds) > 0,
+        col(Workload.admit_time) + longest <= session.clock.now(),
+    )
+    return (await session.scalars(query.with_for_update(skip_locked=True, key_share=True))).all()
+
+
+async def numbers(session: Session, names: Collection[str]) -> Sequence[tuple[str, str, int]]:
+    """(name, kind, short number) of workloads."""
+    query = sa.select(col(Workload.name), col(Workload.kind), col(Workload.number)).where(col(Workload.name).in_(names))
+    return [(name, kind, number) for name, kind, number in await session.execute(query)]
+
+
 async def state_counts(session: Session) -> dict[str, int]:
     rows = await session.execute(sa.select(col(Workload.state), sa.func.count()).group_by(col(Workload.state)))
     return dict(rows.tuples().all())

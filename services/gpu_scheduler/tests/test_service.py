@@ -386,3 +386,86 @@ async def test_a_workload_of_another_project_does_not_exist(session: Session) ->
         await enter_project(session, "*")
         assert (await cycle(session)).admitted == 1
         assert await store.find_workload(session, workload.name)
+
+
+async def test_what_is_held_is_not_considered_until_it_is_released(session: Session) -> None:
+    workload = await ensured(session)
+    await service.hold(session, workload.name)
+    assert (await cycle(session)).admitted == 0 and workload.waiting_reason == Reason.WORKLOAD_HELD
+    await service.release(session, workload.name)
+    assert (await cycle(session)).admitted == 1
+
+
+async def test_what_runs_and_is_held_stops_with_no_fault_and_waits(session: Session) -> None:
+    workload = await ensured(session)
+    await cycle(session)
+    attempt = await launched(session, workload)
+    await service.hold(session, workload.name)
+    assert workload.state == "STOPPING"
+    await service.attempt_ended(session, workload, attempt, Ended(143), SETTINGS)
+    assert (workload.state, workload.faults) == ("QUEUED", 0)
+    assert (await cycle(session)).admitted == 0
+    await service.cancel(session, workload.name)
+    with pytest.raises(service.AlreadyEnded):
+        await service.release(session, workload.name)
+
+
+async def test_what_ran_for_as_long_as_it_may_is_ended(session: Session, clock: ManualClock) -> None:
+    workload = await ensured(session, replace(TRAINER, max_run_seconds=60))
+    await cycle(session)
+    attempt = await launched(session, workload)
+    clock.advance(seconds=59)
+    assert await service.end_overdue(session) == []
+    clock.advance(seconds=1)
+    assert await service.end_overdue(session) == [workload.name]
+    await service.attempt_ended(session, workload, attempt, Ended(143), SETTINGS)
+    assert (workload.state, workload.failure_reason) == ("FAILED", "MAX_RUN_EXCEEDED")
+
+
+async def test_books_follow_what_changed_and_cost_nothing_where_nothing_did(
+    session: Session, clock: ManualClock
+) -> None:
+    books = Books("best-effort")
+    first = await ensured(session)
+    assert (await cycle(session, books)).admitted == 1
+    known = books.cluster
+    second = await ensured(session)
+    assert (await cycle(session, books)).admitted == 0 and second.name in known.waiting
+    attempt = await launched(session, first)
+    await service.attempt_ended(session, first, attempt, Ended(1), SETTINGS)
+    assert (await cycle(session, books)).admitted == 1 and second.state == "ADMITTED"
+    assert books.aside == {first.name: Reason.BACKING_OFF}
+    await service.cancel(session, first.name)
+    clock.advance(seconds=5)
+    assert (await cycle(session, books)).admitted == 0 and first.name not in known.waiting
+    assert books.cluster is known, "they were never read anew"
+    await nodes.heard_of(session, replace(MACHINE, cpu_milli=4000), SETTINGS)
+    await cycle(session, books)
+    assert books.cluster is not known, "a node has changed"
+
+
+async def test_a_promise_survives_that_the_books_are_thrown_away(session: Session) -> None:
+    low = await ensured(session)
+    await cycle(session)
+    attempt = await launched(session, low)
+    urgent = await ensured(session, replace(TRAINER, priority=10))
+    await cycle(session)
+    small = await ensured(session, replace(TRAINER, requests=Amount(600)))
+    assert (await cycle(session)).admitted == 0, "what low holds is promised"
+    assert small.waiting_reason == Reason.RESERVED_FOR_HIGHER_PRIORITY
+    await service.attempt_ended(session, low, attempt, Ended(143), SETTINGS)
+    assert await cycle(session) == admission.Cycle(admitted=1, preempted=0)
+    assert (urgent.state, urgent.promised) == ("ADMITTED", {})
+    assert (low.preempted_for, low.preemption_rule, low.preemptions) == (urgent.name, "HIGHER_PRIORITY", 1)
+    events = [event for event, subject in await outbox_of(session) if subject == low.name]
+    assert events[-1] == "WorkloadPreempted"
+
+
+async def test_half_a_card_leaves_the_other_half(session: Session) -> None:
+    await nodes.heard_of(session, replace(MACHINE, flavor="h100", cards=[CARD]), SETTINGS)
+    half = replace(TRAINER, requests=Amount(500, GIB, WHOLE // 2))
+    first, second, third = [await ensured(session, half) for _ in range(3)]
+    assert (await cycle(session)).admitted == 2
+    assert (first.state, second.state, third.waiting_reason) == ("ADMITTED", "ADMITTED", Reason.NO_FREE_GPU)
+    with pytest.raises(service.BadSpec):
+        await ensured(session, replace(TRAINER, requests=Amount(500, GIB, WHOLE + 500)))

@@ -159,6 +159,7 @@ class WorkloadPreempted(_message.Message):
     ATTEMPT_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     PREEMPT_TIME_FIELD_NUMBER: _builtins.int
+    PREEMPTED_FOR_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Aggregate: the workload."""
     kind: _workload_pb2.Workload.Kind.ValueType
@@ -166,7 +167,9 @@ class WorkloadPreempted(_message.Message):
     attempt: _builtins.int
     """The attempt that was stopped."""
     reason: _builtins.str
-    """For programs, for example HIGHER_PRIORITY."""
+    """By which rule, for programs, for example HIGHER_PRIORITY, RECLAIM or FAIR_SHARE."""
+    preempted_for: _builtins.str
+    """Who gained by it; empty where nobody did."""
     @_builtins.property
     def preempt_time(self) -> _timestamp_pb2.Timestamp: ...
     def __init__(
@@ -178,10 +181,11 @@ class WorkloadPreempted(_message.Message):
         attempt: _builtins.int = ...,
         reason: _builtins.str = ...,
         preempt_time: _timestamp_pb2.Timestamp | None = ...,
+        preempted_for: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["preempt_time", b"preempt_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "kind", b"kind", "name", b"name", "owner", b"owner", "preempt_time", b"preempt_time", "reason", b"reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "kind", b"kind", "name", b"name", "owner", b"owner", "preempt_time", b"preempt_time", "preempted_for", b"preempted_for", "reason", b"reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -880,6 +880,13 @@ export interface Workload {
   admit_time?: string | null;
   start_time?: string | null;
   end_time?: string | null;
+  waiting_message: string;
+  queue_position: number;
+  earliest_start_time?: string | null;
+  preemptions: number;
+  preempted_for: string;
+  preemption_rule: string;
+  held: boolean;
 }
 
 export interface WorkloadSpec {
@@ -893,6 +900,8 @@ export interface WorkloadSpec {
   owner: string;
   display_name: string;
   only_flavor: string;
+  max_run_seconds: number;
+  throughput_class: string;
 }
 
 export interface WorkloadUsage {
