@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
+from google.protobuf.empty_pb2 import Empty
 from gyre.gpu_scheduler.v1 import (
     cost_pb2,
     cost_service_pb2,
@@ -27,12 +28,14 @@ from gyre_kit.names import project_of
 from gyre_kit.periods import period_of
 from gyre_kit.render import enum_name, render
 
-from services.gpu_scheduler import facts, launcher, queues, service, store, waiting
+from services.gpu_scheduler import facts, launcher, queues, quota, service, store, waiting
 from services.gpu_scheduler.books import BOOKS, Books
+from services.gpu_scheduler.cluster_queue_api import quota_rows, quotas_of
 from services.gpu_scheduler.decisions.amounts import CARD, Amount
 from services.gpu_scheduler.decisions.reasons import Reason
 from services.gpu_scheduler.logs import AttemptNotFound, read_log
 from services.gpu_scheduler.models import HOLDING, Card, Node, Queue, Workload
+from services.gpu_scheduler.quota import Quota
 from services.gpu_scheduler.usage import costs_of, usage_of
 from services.gpu_scheduler.waiting import Told
 
@@ -171,7 +174,7 @@ class QueueApi(QueueServiceServicer):
                 display_name=request.display_name,
                 cluster_queue=request.cluster_queue,
                 priority=request.priority,
-                quotas=_quotas(request.quotas),
+                quotas=quotas_of(request.quotas),
                 request_id=request.request_id,
             )
         return (await self._rendered([queue]))[0]
@@ -207,10 +210,15 @@ class QueueApi(QueueServiceServicer):
                 display_name=given.display_name,
                 priority=given.priority,
                 state=enum_name(given, "state"),
-                quotas=_quotas(given.quotas),
+                quotas=quotas_of(given.quotas),
             )
         self.context.wake()
         return (await self._rendered([queue]))[0]
+
+    async def DeleteQueue(self, request: queue_service_pb2.DeleteQueueRequest, _: Any) -> Empty:
+        async with self.db.transaction() as session:
+            await queues.delete(session, request.name, etag=request.etag)
+        return Empty()
 
     async def _rendered(self, rows: Sequence[Queue]) -> list[queue_pb2.Queue]:
         """Quotas and what is used of them are sums over all projects, so they are read as the system."""
@@ -219,7 +227,7 @@ class QueueApi(QueueServiceServicer):
         with acting_as(SYSTEM):
             async with self.db.transaction() as session:
                 shared = {row.name: row.quotas for row in await store.cluster_queues(session)}
-                capacity = queues.total_capacity(await store.nodes(session))
+                capacity = quota.total_capacity(await store.nodes(session))
                 used = await store.held_by(session, Queue.cluster_queue)
         return [
             render(
@@ -313,10 +321,6 @@ def _amount(given: node_pb2.Resources) -> Amount:
     return Amount(given.cpu_milli, given.memory_bytes, given.gpu * CARD + given.gpu_milli)
 
 
-def _quotas(given: Sequence[queue_pb2.FlavorQuota]) -> dict[str, Amount]:
-    return {quota.flavor: _amount(quota.nominal) for quota in given}
-
-
 def _quota_table(
     cluster_queue: str,
     quotas: dict[str, dict[str, Any]],
@@ -324,15 +328,8 @@ def _quota_table(
     used: dict[tuple[str, str], tuple[int, int, int]],
 ) -> list[queue_pb2.FlavorQuota]:
     """A cluster queue without quotas may give all that the nodes have."""
-    nominal = {flavor: queues.nominal(given) for flavor, given in quotas.items()} or capacity
-    return [
-        queue_pb2.FlavorQuota(
-            flavor=flavor,
-            nominal=facts.amount(amount),
-            used=facts.amount(Amount(*used.get((cluster_queue, flavor), (0, 0, 0)))),
-        )
-        for flavor, amount in sorted(nominal.items())
-    ]
+    stored = quotas or quota.to_json({flavor: Quota(amount) for flavor, amount in capacity.items()})
+    return quota_rows(stored, {flavor: Amount(*used.get((cluster_queue, flavor), (0, 0, 0))) for flavor in stored})
 
 
 def _card(card: Card, stopping: bool, *, visible: bool) -> node_pb2.Card:

@@ -12,6 +12,7 @@ from gyre_kit.reconcile import Reconciler
 
 from services.gpu_scheduler.api import CostApi, NodeApi, QueueApi, WorkloadApi
 from services.gpu_scheduler.books import BOOKS, Books
+from services.gpu_scheduler.cluster_queue_api import ClusterQueueApi
 from services.gpu_scheduler.ends import Ends
 from services.gpu_scheduler.metrics import ADMISSION, Gauges
 from services.gpu_scheduler.reconcile import (
@@ -27,6 +28,10 @@ from services.gpu_scheduler.reconcile import (
 )
 from services.gpu_scheduler.settings import Settings
 
+OPERATE_QUEUES = (
+    "CreateQueue", "UpdateQueue", "DeleteQueue", "CreateClusterQueue", "UpdateClusterQueue", "DeleteClusterQueue",
+    "CreateCohort", "UpdateCohort", "DeleteCohort",
+)  # fmt: skip
 IDLE_SECONDS = 2.0  # each is woken when there is something for it
 
 
@@ -46,7 +51,7 @@ async def own_node(context: Context) -> AsyncIterator[None]:
 app = App(
     component="gpu_scheduler",
     settings=Settings(),
-    servicers=[WorkloadApi, QueueApi, NodeApi, CostApi],
+    servicers=[WorkloadApi, QueueApi, ClusterQueueApi, NodeApi, CostApi],
     reconcilers=[
         Reconciler(hear_of_node, every=5.0),
         Reconciler(admit),
@@ -56,7 +61,7 @@ app = App(
         Reconciler(stop, every=IDLE_SECONDS),
         Reconciler(sweep, every=3600.0),
     ],
-    roles={"CreateQueue": Role.ADMIN, "UpdateQueue": Role.ADMIN},
+    roles=dict.fromkeys(OPERATE_QUEUES, Role.ADMIN),
     extras=[own_node],
 )
 

@@ -97,6 +97,7 @@ class ClusterQueue(Table, table=True):
     weight: float = 1.0
     strict: bool = False
     preemption: dict[str, Any] = Field(default_factory=dict, sa_type=sa.JSON)
+    revision: int = 1
 
 
 class Cohort(Table, table=True):
@@ -106,6 +107,7 @@ class Cohort(Table, table=True):
     parent: str = ""
     quotas: dict[str, dict[str, Any]] = Field(default_factory=dict, sa_type=sa.JSON)
     weight: float = 1.0
+    revision: int = 1
 
 
 class Topology(Table, table=True):

@@ -13,7 +13,7 @@ from gyre_kit.db import Session
 from gyre_kit.periods import Period
 from sqlmodel import col
 
-from services.gpu_scheduler.decisions.amounts import CARD
+from services.gpu_scheduler.decisions.amounts import CARD, Amount
 from services.gpu_scheduler.models import (
     ENDED,
     HOLDING,
@@ -184,6 +184,45 @@ async def cluster_queues(session: Session) -> Sequence[ClusterQueue]:
 
 async def cohorts(session: Session) -> Sequence[Cohort]:
     return (await session.scalars(sa.select(Cohort))).all()
+
+
+async def cluster_queue_page(session: Session, request: Any) -> pages.Page[ClusterQueue]:
+    query, allowed = sa.select(ClusterQueue), ("cohort", "strict")
+    return await resources.listed(session, query, ClusterQueue, request, allowed=allowed, text_in=("name",))
+
+
+async def cohort_page(session: Session, request: Any) -> pages.Page[Cohort]:
+    return await resources.listed(session, sa.select(Cohort), Cohort, request, allowed=("parent",), text_in=("name",))
+
+
+async def queues_of(session: Session, cluster_queue: str) -> Sequence[str]:
+    """The local queues that point to it, of all projects that the caller may see."""
+    return (await session.scalars(sa.select(col(Queue.name)).where(col(Queue.cluster_queue) == cluster_queue))).all()
+
+
+async def members_of(session: Session, cohort: str) -> Sequence[str]:
+    """Cluster queues and cohorts that are directly in it."""
+    queues = sa.select(col(ClusterQueue.name)).where(col(ClusterQueue.cohort) == cohort)
+    below = sa.select(col(Cohort.name)).where(col(Cohort.parent) == cohort)
+    return (await session.scalars(sa.union_all(queues, below))).all()
+
+
+async def cluster_queue_counts(session: Session, names: Collection[str]) -> dict[str, tuple[int, int, int]]:
+    """Cluster queue → (local queues, workloads that wait, workloads that hold resources)."""
+    waits = sa.func.count(col(Workload.name)).filter(col(Workload.state) == WorkloadState.QUEUED)
+    holds = sa.func.count(col(Workload.name)).filter(col(Workload.state).in_(HOLDING))
+    query = (
+        sa.select(col(Queue.cluster_queue), sa.func.count(sa.distinct(col(Queue.name))), waits, holds)
+        .outerjoin(Workload, col(Workload.queue) == Queue.name)
+        .where(col(Queue.cluster_queue).in_(names))
+        .group_by(col(Queue.cluster_queue))
+    )
+    return {name: (doors, waiting, holding) for name, doors, waiting, holding in await session.execute(query)}
+
+
+async def held_by_cluster_queue(session: Session) -> dict[tuple[str, str], Amount]:
+    """(cluster queue, flavor) → what is held of it."""
+    return {key: Amount(*amounts) for key, amounts in (await held_by(session, Queue.cluster_queue)).items()}
 
 
 async def queue_counts(session: Session, names: Collection[str]) -> dict[str, tuple[int, int]]:

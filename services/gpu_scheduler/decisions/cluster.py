@@ -86,9 +86,7 @@ class Cluster:
 
     def submit(self, workload: Workload) -> None:
         """It waits, for the first time or again. Raises: KeyError for a queue that is not there."""
-        if not workload.serial:
-            self._serial += 1
-            workload.serial = self._serial
+        self._number(workload)
         line = self.lines[workload.queue]
         entry = (self.policy.rank(workload), workload.serial, workload)
         self.waiting[workload.name] = entry
@@ -125,6 +123,7 @@ class Cluster:
 
     def restore(self, workload: Workload, flavor: str, placement: Placement, since: float) -> None:
         """It holds that already, as far as anybody knows."""
+        self._number(workload)
         workload.flavor, workload.placement, workload.admitted_at = flavor, placement, since
         workload.speed = self.speeds.of(workload.kind, workload.requests.cards, flavor)
         workload.cells = self.cells(workload, flavor)
@@ -250,6 +249,11 @@ class Cluster:
             yield quota.name
         for child in quota.children:
             yield from self._queues_below(child)
+
+    def _number(self, workload: Workload) -> None:
+        if not workload.serial:
+            self._serial += 1
+            workload.serial = self._serial
 
     def _book(self, workload: Workload) -> None:
         self.tree.add(workload.queue, workload.cells)

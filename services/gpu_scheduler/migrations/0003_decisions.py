@@ -27,6 +27,7 @@ CLUSTER_QUEUE = (
     ("weight", sa.Float(), "1"),
     ("strict", sa.Boolean(), "false"),
     ("preemption", sa.JSON(), "{}"),
+    ("revision", sa.Integer(), "1"),
 )
 # What a cycle has to know of; a lease, a sample or a heartbeat is none of it.
 LOOKED_AT = ("state", "attempt", "queue", "priority", "not_before", "held", "stop_reason")
@@ -55,6 +56,7 @@ def upgrade() -> None:
         sa.Column("parent", sa.Text(), nullable=False),
         sa.Column("quotas", sa.JSON(), nullable=False),
         sa.Column("weight", sa.Float(), nullable=False),
+        sa.Column("revision", sa.Integer(), nullable=False),
         sa.PrimaryKeyConstraint("name"),
         schema=SCHEMA,
     )

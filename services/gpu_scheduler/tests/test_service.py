@@ -21,6 +21,7 @@ from services.gpu_scheduler.hardware import CardReading, Machine
 from services.gpu_scheduler.launcher import Ended
 from services.gpu_scheduler.models import Attempt, Card, Node, QueueState, Workload, WorkloadState
 from services.gpu_scheduler.processes import ProcessRef
+from services.gpu_scheduler.quota import FlavorNotFound, Quota, QuotaOverCapacity
 from services.gpu_scheduler.settings import Settings
 from services.gpu_scheduler.usage import usage_of
 
@@ -326,10 +327,12 @@ async def test_queues_refuse_what_makes_no_sense(session: Session) -> None:
     await queues.create(session, PROJECT, "night", priority=-5)
     with pytest.raises(queues.QueueExists):
         await queues.create(session, PROJECT, "night")
-    with pytest.raises(queues.FlavorNotFound):
-        await queues.create(session, PROJECT, "b", cluster_queue="clusterQueues/b", quotas={"flavors/x": Amount(1)})
-    with pytest.raises(queues.QuotaOverCapacity):
-        over = {"flavors/cpu": Amount(2001)}
+    with pytest.raises(FlavorNotFound):
+        await queues.create(
+            session, PROJECT, "b", cluster_queue="clusterQueues/b", quotas={"flavors/x": Quota(Amount(1))}
+        )
+    with pytest.raises(QuotaOverCapacity):
+        over = {"flavors/cpu": Quota(Amount(2001))}
         await queues.create(session, PROJECT, "c", cluster_queue="clusterQueues/c", quotas=over)
     with pytest.raises(queues.FieldImmutable):
         await queues.update(session, f"projects/{PROJECT}/queues/night", ["cluster_queue"])
@@ -338,7 +341,7 @@ async def test_queues_refuse_what_makes_no_sense(session: Session) -> None:
 
 
 async def test_a_quota_limits_its_cluster_queue(session: Session) -> None:
-    quota = {"flavors/cpu": Amount(300, 24 * GIB)}
+    quota = {"flavors/cpu": Quota(Amount(300, 24 * GIB))}
     queue = await queues.create(session, PROJECT, "small", cluster_queue="clusterQueues/small", quotas=quota)
     first, second = [await ensured(session, replace(REPLICA, queue=queue.name)) for _ in range(2)]
     await cycle(session)

@@ -132,6 +132,18 @@ export type FeedbackState =
   | "STATE_EXPIRED"
   | "STATE_FORGOTTEN";
 
+export type ClusterQueueStrategy =
+  | "STRATEGY_UNSPECIFIED"
+  | "STRATEGY_BEST_EFFORT_FIFO"
+  | "STRATEGY_STRICT_FIFO";
+
+export type PreemptionPolicy =
+  | "POLICY_UNSPECIFIED"
+  | "POLICY_NEVER"
+  | "POLICY_LOWER_PRIORITY"
+  | "POLICY_LOWER_OR_NEWER_EQUAL_PRIORITY"
+  | "POLICY_ANY";
+
 export type NodeState =
   | "STATE_UNSPECIFIED"
   | "STATE_READY"
@@ -773,6 +785,36 @@ export interface FeedbackMessage {
   content: string;
 }
 
+export interface ClusterQueue {
+  name: string;
+  etag: string;
+  cohort: string;
+  weight: number;
+  strategy: ClusterQueueStrategy;
+  preemption?: Preemption | null;
+  quotas: FlavorQuota[];
+  queue_count: number;
+  pending_count: number;
+  admitted_count: number;
+  share: number;
+}
+
+export interface Preemption {
+  within_cluster_queue: PreemptionPolicy;
+  reclaim_within_cohort: PreemptionPolicy;
+  borrow_within_cohort: PreemptionPolicy;
+  borrow_max_priority?: number | null;
+}
+
+export interface Cohort {
+  name: string;
+  etag: string;
+  parent: string;
+  quotas: FlavorQuota[];
+  weight: number;
+  member_count: number;
+}
+
 export interface CostReport {
   name: string;
   start_time?: string | null;
@@ -855,6 +897,8 @@ export interface FlavorQuota {
   flavor: string;
   nominal?: Resources | null;
   used?: Resources | null;
+  borrowing_limit?: Resources | null;
+  lending_limit?: Resources | null;
 }
 
 export interface Workload {
