@@ -187,12 +187,17 @@ async def cohorts(session: Session) -> Sequence[Cohort]:
 
 
 async def cluster_queue_page(session: Session, request: Any) -> pages.Page[ClusterQueue]:
-    query, allowed = sa.select(ClusterQueue), ("cohort", "strict")
-    return await resources.listed(session, query, ClusterQueue, request, allowed=allowed, text_in=("name",))
+    query, order = sa.select(ClusterQueue), request.order_by or "name"
+    return await resources.listed(
+        session, query, ClusterQueue, request, allowed=("cohort", "strict"), text_in=("name",), order_by=order
+    )
 
 
 async def cohort_page(session: Session, request: Any) -> pages.Page[Cohort]:
-    return await resources.listed(session, sa.select(Cohort), Cohort, request, allowed=("parent",), text_in=("name",))
+    query, order = sa.select(Cohort), request.order_by or "name"
+    return await resources.listed(
+        session, query, Cohort, request, allowed=("parent",), text_in=("name",), order_by=order
+    )
 
 
 async def queues_of(session: Session, cluster_queue: str) -> Sequence[str]:
