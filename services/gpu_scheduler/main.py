@@ -24,6 +24,7 @@ from services.gpu_scheduler.reconcile import (
     watch,
 )
 from services.gpu_scheduler.settings import Settings
+from services.gpu_scheduler.simulation.api import SimulationApi
 
 IDLE_SECONDS = 2.0  # each is woken when there is something for it
 
@@ -43,7 +44,7 @@ async def own_node(context: Context) -> AsyncIterator[None]:
 app = App(
     component="gpu_scheduler",
     settings=Settings(),
-    servicers=[WorkloadApi, QueueApi, NodeApi, CostApi],
+    servicers=[WorkloadApi, QueueApi, NodeApi, CostApi, SimulationApi],
     reconcilers=[
         Reconciler(hear_of_node, every=5.0),
         Reconciler(admit),
@@ -52,7 +53,7 @@ app = App(
         Reconciler(stop, every=IDLE_SECONDS),
         Reconciler(sweep, every=3600.0),
     ],
-    roles={"CreateQueue": Role.ADMIN, "UpdateQueue": Role.ADMIN},
+    roles={"CreateQueue": Role.ADMIN, "UpdateQueue": Role.ADMIN, "WhatIf": Role.ADMIN},
     extras=[own_node],
 )
 

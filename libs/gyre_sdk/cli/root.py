@@ -42,6 +42,7 @@ SECTIONS: Final = {
         "workloads": ("capacity:workloads", "What runs, what waits and why."),
         "nodes": ("capacity:nodes", "Machines and cards."),
         "simulate": ("simulate:simulate", "Replay a trace of jobs under a policy, or compare policies on it."),
+        "what-if": ("what_if:what_if", "What more nodes would have changed, by replaying the last days."),
         "costs": ("costs:costs", "Usage, money, own machines, and whether to rent or own."),
         "events": ("events:events", "Follow the platform's facts as they happen."),
         "projects": ("identity:projects", "Projects, and whether they keep completions."),

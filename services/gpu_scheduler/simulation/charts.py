@@ -10,7 +10,7 @@ from pathlib import Path
 
 from services.gpu_scheduler.simulation import series
 from services.gpu_scheduler.simulation.model import Replay, Trace
-from services.gpu_scheduler.simulation.report import Report, is_in_cores, report_of, waited
+from services.gpu_scheduler.simulation.report import Report, capacity_of, is_in_cores, report_of, waited
 from services.gpu_scheduler.simulation.series import Points
 
 # Okabe and Ito's colours, which the colour-blind can tell apart, without their yellow, which white paper swallows.
@@ -47,7 +47,7 @@ def write_chart(path: Path, replays: Sequence[Replay], trace: Trace) -> None:
 
 def panels_of(replays: Sequence[Replay], trace: Trace) -> list[Panel]:
     unit = "cores" if is_in_cores(trace) else "cards"
-    capacity = max((math.fsum(replay.capacity.values()) for replay in replays), default=0.0)
+    capacity = max((math.fsum(capacity_of(replay, trace).values()) for replay in replays), default=0.0)
     ended = {replay.policy: [(o, o.end) for o in replay.outcomes if o.end is not None] for replay in replays}
     scale, name = _unit(max((end for pairs in ended.values() for _, end in pairs), default=1.0))
     time = f"time since the trace began ({name})"

@@ -67,8 +67,20 @@ def amount(job: Job, in_cores: bool) -> float:
 
 
 def is_in_cores(trace: Trace) -> bool:
-    """Whether quotas of cores are all that bounds it."""
-    return not trace.nodes and bool(trace.quotas) and all(quota.resource == "cpu" for quota in trace.quotas)
+    """Whether it is about cores: there is no card on any node, or quotas of cores are all that bounds it."""
+    if trace.nodes:
+        return not any(node.gpus for node in trace.nodes)
+    return bool(trace.quotas) and all(quota.resource == "cpu" for quota in trace.quotas)
+
+
+def capacity_of(replay: Replay, trace: Trace) -> Mapping[str, float]:
+    """By flavor, in cards or cores. A replay on nodes counts its cards: where there are none, the nodes' cores count."""
+    if not trace.nodes or not is_in_cores(trace):
+        return replay.capacity
+    cores: dict[str, float] = {}
+    for node in trace.nodes:
+        cores[node.flavor] = cores.get(node.flavor, 0.0) + node.cpu_milli / 1000
+    return cores
 
 
 def waited(outcome: Outcome, end: float) -> float:
@@ -76,7 +88,7 @@ def waited(outcome: Outcome, end: float) -> float:
 
 
 def utilisation(replay: Replay, trace: Trace, begin: float) -> float | None:
-    in_cores, capacity = is_in_cores(trace), math.fsum(replay.capacity.values())
+    in_cores, capacity = is_in_cores(trace), math.fsum(capacity_of(replay, trace).values())
     spans = [(amount(outcome.job, in_cores), span) for outcome in replay.outcomes for span in outcome.spans]
     seconds = max((span.end for _, span in spans), default=begin) - begin
     if not seconds or not capacity:
@@ -108,12 +120,12 @@ def finish_time_fairness(replay: Replay, trace: Trace) -> Iterator[float]:
     time, fastest flavors first while Σ x_f ≤ 1, so T_isolated = duration / Σ x_f s_f. n is the mean number of jobs in
     the system, itself among them, between its submission and its end.
     """
-    in_cores, crowd = is_in_cores(trace), Crowd.of(replay)
+    in_cores, capacity, crowd = is_in_cores(trace), capacity_of(replay, trace), Crowd.of(replay)
     for outcome in replay.outcomes:
         job, end = outcome.job, outcome.end
         if end is None or not job.duration:
             continue
-        speed = isolated_speed(job, trace, replay.capacity, crowd.mean(job.submit, end), amount(job, in_cores))
+        speed = isolated_speed(job, trace, capacity, crowd.mean(job.submit, end), amount(job, in_cores))
         if speed:
             yield (end - job.submit) * speed / job.duration
 
