@@ -114,6 +114,8 @@ def simulate(
     if ctx.invoked_subcommand:
         return Exit.OK
     if scenario:
+        if trace or policy or compare:
+            raise click.UsageError("A scenario has its own jobs and policy: give --scenario alone.")
         return _run_scenario(scenario)
     if policy and compare:
         raise click.UsageError("Give --policy or --compare, not both.")

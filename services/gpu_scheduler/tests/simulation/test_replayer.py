@@ -20,7 +20,7 @@ from services.gpu_scheduler.simulation.service import WhatIfTooLarge
 
 REFERENCE = "services.gpu_scheduler.tests.simulation.reference_child"
 BAD = "services.gpu_scheduler.tests.simulation.bad_child"
-MEMORY = 1 << 29
+MEMORY = 1 << 28
 
 
 def payload(policy: str = "fifo") -> bytes:
