@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -159,3 +161,18 @@ def test_a_file_that_cannot_be_imported_leaves_nothing_behind(tmp_path: Path) ->
     (tmp_path / "log").write_text("[")
     assert run(["simulate", "import", "philly", str(tmp_path / "log"), "--out", str(tmp_path / "out")]) == 2
     assert not (tmp_path / "out").exists()
+
+
+def test_no_hash_of_python_has_a_say_in_the_output(trace: list[str], tmp_path: Path) -> None:
+    code = (
+        "import sys; from services.gpu_scheduler.tests.simulation import reference_fifo;"
+        f"sys.modules[{engine.REPLAY!r}] = reference_fifo; from gyre_sdk.cli.root import run; sys.exit(run(sys.argv[1:]))"
+    )
+    outputs = set()
+    for seed in ("1", "2"):
+        chart, out = tmp_path / f"{seed}.html", tmp_path / f"{seed}.csv"
+        words = ["simulate", *trace, "--compare", "fifo,las", "--json", "--chart", str(chart), "--out", str(out)]
+        environment = os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        done = subprocess.run([sys.executable, "-c", code, *words], env=environment, capture_output=True, check=True)
+        outputs.add((done.stdout, chart.read_bytes(), out.read_bytes()))
+    assert len(outputs) == 1

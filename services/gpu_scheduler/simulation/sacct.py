@@ -28,7 +28,8 @@ LIVING = frozenset({
 })  # fmt: skip
 NO_TIME = ("", "Unknown", "None")
 # `[days-]hours:minutes:seconds[.fraction]`, or minutes and seconds alone.
-ELAPSED = re.compile(r"(?:(?:(?P<d>\d+)-)?(?P<h>\d+):)?(?P<m>\d+):(?P<s>\d+(?:\.\d+)?)")
+ELAPSED = re.compile(r"(?:(?:(?P<d>\d{1,6})-)?(?P<h>\d{1,9}):)?(?P<m>\d{1,9}):(?P<s>\d{1,9}(?:\.\d{1,9})?)", re.ASCII)
+AMOUNT = re.compile(r"\d{1,9}(?:\.\d{1,9})?[KMGTP]?", re.ASCII)  # memory comes with its unit
 GPU = "gres/gpu"
 
 
@@ -87,23 +88,26 @@ def _allocated(row: Row) -> tuple[int, int, tuple[str, ...]]:
     amounts: dict[str, str] = {}
     for item in filter(None, row.text("AllocTRES").split(",")):
         name, _, amount = item.partition("=")
+        if not AMOUNT.fullmatch(amount):
+            row.place("AllocTRES").refuse(f"{shown(item)} has no amount", "It is written as cpu=8,gres/gpu=2,mem=64G.")
         amounts[name] = amount
     typed = {name.removeprefix(f"{GPU}:"): amount for name, amount in amounts.items() if name.startswith(f"{GPU}:")}
-    try:
-        cores = int(amounts.get("cpu", "0"))
-        cards = int(amounts[GPU]) if GPU in amounts else sum(map(int, typed.values()))
-    except ValueError:
-        row.place("AllocTRES").refuse(
-            f"{shown(row.text('AllocTRES'))} has an amount that is no number", "Mend the line."
-        )
+    cores = _whole(row, amounts.get("cpu", "0"))
+    cards = _whole(row, amounts[GPU]) if GPU in amounts else sum(_whole(row, amount) for amount in typed.values())
     return cores, cards, tuple(typed) if len(typed) == 1 else ()
+
+
+def _whole(row: Row, amount: str) -> int:
+    if not amount.isdecimal():
+        row.place("AllocTRES").refuse(f"{shown(amount)} is no whole number", "Cores and cards are counted whole.")
+    return int(amount)
 
 
 def _time(row: Row) -> float:
     """Times of sacct are local and name no zone; epochs come with SLURM_TIME_FORMAT=%s."""
     given = row.text("Submit")
     if given.isdecimal():
-        return float(given)
+        return row.number("Submit")
     try:
         return datetime.fromisoformat(given).replace(tzinfo=UTC).timestamp()
     except ValueError:

@@ -64,7 +64,7 @@ class Row:
                 self.place(column).refuse("it is blank", "Write a number there.")
             return blank
         try:
-            value = float(given)
+            value = float(given.replace("_", "x"))  # 1_000 is Python's alone
         except ValueError:
             self.place(column).refuse(f"{shown(given)} is no number", "Write it in digits, with a point.")
         if not math.isfinite(value):
