@@ -1,0 +1,273 @@
+"""Everything that the decisions look at: who waits, who holds what, what is promised to whom. Changed step by step.
+
+What is **held in the books** (quotas and places) is what will be held when all that was decided has happened: a workload
+that was asked to leave is not in it any more, and whoever it leaves for is. So nobody else is given what is promised.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from services.gpu_scheduler.decisions.amounts import Amount
+from services.gpu_scheduler.decisions.places import ANYWHERE, Node, Places
+from services.gpu_scheduler.decisions.policies.base import Policy, Speeds
+from services.gpu_scheduler.decisions.quotas import Cell, ClusterQueue, Cohort, Quota, QuotaTree
+from services.gpu_scheduler.decisions.reasons import Why
+from services.gpu_scheduler.decisions.work import Placement, Workload
+
+Shape = tuple[Amount, tuple[str, ...], str, bool]
+Entry = tuple[tuple[float, ...], int, Workload]  # rank, serial
+
+
+@dataclass(slots=True, eq=False)
+class Promise:
+    """What `workload` gets as soon as all of `leaving` are gone. `rule`: by which they have to go."""
+
+    workload: Workload
+    flavor: str
+    placement: Placement
+    cells: Mapping[Cell, int]
+    leaving: dict[str, Workload]
+    rule: str
+    since: float
+
+
+@dataclass(slots=True, eq=False)
+class Line:
+    """Those that wait in one cluster queue, by shape. `parked`: shapes that fitted nowhere, with the rank that tried.
+
+    `given`: the flavors that it gives, best first. `cells`: what requests use of the quotas on a flavor, once found out.
+    """
+
+    queue: ClusterQueue
+    quota: Quota
+    root: Quota
+    given: tuple[str, ...] = ()
+    cells: dict[tuple[Amount, str], dict[Cell, int]] = field(default_factory=dict)
+    heaps: dict[Shape, list[Entry]] = field(default_factory=dict)
+    parked: dict[Shape, tuple[float, ...]] = field(default_factory=dict)
+    holding: dict[str, Workload] = field(default_factory=dict)
+
+
+class Cluster:
+    """`nodes` None: the quotas alone bound what runs. Raises: quotas.BadTree."""
+
+    def __init__(
+        self,
+        policy: Policy,
+        queues: Mapping[str, ClusterQueue],
+        cohorts: Mapping[str, Cohort] | None = None,
+        nodes: Iterable[Node] | None = None,
+        speeds: Speeds | None = None,
+    ) -> None:
+        self.policy = policy
+        self.tree = QuotaTree(queues, cohorts or {})
+        self.places = None if nodes is None else Places(nodes)
+        self.speeds = speeds or Speeds()
+        self.lines = {name: self._line(queue) for name, queue in queues.items()}
+        self.waiting: dict[str, Entry] = {}
+        self.holding: dict[str, Workload] = {}
+        self.promises: dict[str, Promise] = {}
+        self.promise_of: dict[str, Promise] = {}  # who leaves → for whom
+        self.why: dict[tuple[str, Shape], Why] = {}
+        self.dirty: set[str] = set()
+        self._serial = 0
+        self._flavors = self._all_flavors()
+        for line in self.lines.values():
+            line.given = tuple(flavor for flavor in self._flavors if self._is_given(line, flavor))
+
+    # -- who waits ---------------------------------------------------------------------------------------------------
+
+    def submit(self, workload: Workload) -> None:
+        """It waits, for the first time or again. Raises: KeyError for a queue that is not there."""
+        if not workload.serial:
+            self._serial += 1
+            workload.serial = self._serial
+        line = self.lines[workload.queue]
+        entry = (self.policy.rank(workload), workload.serial, workload)
+        self.waiting[workload.name] = entry
+        shape = workload.shape
+        heapq.heappush(line.heaps.setdefault(shape, []), entry)
+        parked = line.parked.get(shape)
+        if parked is None or entry[0] < parked:
+            line.parked.pop(shape, None)
+            self.dirty.add(workload.queue)
+
+    def withdraw(self, name: str) -> None:
+        """It does not wait any more; what it was promised is free, but for what those that leave still hold."""
+        del self.waiting[name]
+        if promise := self.promises.get(name):
+            self.break_promise(promise)
+
+    def head(self, line: Line, shape: Shape) -> Entry | None:
+        """The first of its shape that still waits and was promised nothing yet."""
+        heap = line.heaps.get(shape)
+        while heap:
+            entry = heap[0]
+            if self.waiting.get(entry[2].name) is entry and entry[2].name not in self.promises:
+                return entry
+            heapq.heappop(heap)
+        line.heaps.pop(shape, None)
+        return None
+
+    # -- who holds ---------------------------------------------------------------------------------------------------
+
+    def admit(self, workload: Workload, flavor: str, placement: Placement, now: float) -> None:
+        """It holds what fits; `nominate` said so."""
+        self.waiting.pop(workload.name, None)
+        self.restore(workload, flavor, placement, now)
+
+    def restore(self, workload: Workload, flavor: str, placement: Placement, since: float) -> None:
+        """It holds that already, as far as anybody knows."""
+        workload.flavor, workload.placement, workload.admitted_at = flavor, placement, since
+        workload.speed = self.speeds.of(workload.kind, workload.requests.cards, flavor)
+        workload.cells = self.cells(workload, flavor)
+        workload.leaving = False
+        self.holding[workload.name] = workload
+        self.lines[workload.queue].holding[workload.name] = workload
+        self._book(workload)
+
+    def release(self, name: str, now: float) -> Workload:
+        """It is gone: ended, or its stop is confirmed. Whoever waited for that gets it in the next cycle."""
+        workload = self.holding.pop(name)
+        self.lines[workload.queue].holding.pop(name)
+        promise = self.promise_of.pop(name, None)
+        if promise is not None:
+            del promise.leaving[name]
+        else:
+            self._unbook(workload)
+        workload.ran = workload.attained(now)
+        self._open(workload.queue)
+        workload.flavor, workload.placement, workload.leaving = "", (), False
+        return workload
+
+    # -- what is promised --------------------------------------------------------------------------------------------
+
+    def promise(
+        self, workload: Workload, flavor: str, placement: Placement, leaving: Iterable[Workload], rule: str, now: float
+    ) -> Promise:
+        """The books show the end of it; `leaving` were taken out of them already by whoever looked for them."""
+        promise = Promise(workload, flavor, placement, self.cells(workload, flavor), {}, rule, now)
+        for each in leaving:
+            each.leaving = True
+            promise.leaving[each.name] = each
+            self.promise_of[each.name] = promise
+        self.promises[workload.name] = promise
+        self.tree.add(workload.queue, promise.cells)
+        if self.places is not None:
+            self.places.take(placement)
+        return promise
+
+    def fulfilled(self) -> Iterator[Promise]:
+        """Those for whom everybody has left, in the order of the promises; each is out of the books again."""
+        for promise in [each for each in self.promises.values() if not each.leaving]:
+            self._forget(promise)
+            yield promise
+
+    def break_promise(self, promise: Promise) -> None:
+        """Those that leave still leave, but nobody waits for it: until they are gone they hold what they held."""
+        self._forget(promise)
+        for each in promise.leaving.values():
+            del self.promise_of[each.name]
+            self._book(each)
+        self._open(promise.workload.queue)
+
+    def _forget(self, promise: Promise) -> None:
+        del self.promises[promise.workload.name]
+        self.tree.remove(promise.workload.queue, promise.cells)
+        if self.places is not None:
+            self.places.give_back(promise.placement)
+
+    # -- what fits ---------------------------------------------------------------------------------------------------
+
+    def flavors(self, workload: Workload) -> tuple[str, ...]:
+        """Those that it accepts, in its order, and that its queue gives."""
+        given = self.lines[workload.queue].given
+        if not workload.flavors:
+            return given
+        return tuple(flavor for flavor in workload.flavors if flavor in given)
+
+    def cells(self, workload: Workload, flavor: str) -> dict[Cell, int]:
+        """What it would use of the quotas that its queue's tree has of `flavor`. Not to be changed: it is shared."""
+        line = self.lines[workload.queue]
+        key = (workload.requests, flavor)
+        found = line.cells.get(key)
+        if found is None:
+            asked = {(flavor, kind): amount for kind, amount in enumerate(workload.requests) if amount}
+            found = line.cells[key] = {cell: amount for cell, amount in asked.items() if cell in line.root.subtree}
+        return found
+
+    def nominal_cells(self, workload: Workload) -> dict[Cell, int]:
+        """On the first flavor of which its queue has enough left, else on the first; empty where it is given none."""
+        first: dict[Cell, int] = {}
+        for flavor in self.flavors(workload):
+            cells = self.cells(workload, flavor)
+            if self.tree.fits(workload.queue, cells):
+                return cells
+            first = first or cells
+        return first
+
+    def place(self, workload: Workload, flavor: str) -> Placement | None:
+        if self.places is None:
+            return ANYWHERE
+        pool = self.places.pools.get(flavor)
+        return pool.place(workload.requests) if pool else None
+
+    def take_out(self, workload: Workload) -> None:
+        """Out of the books, to see what would fit; `put_back` undoes it."""
+        self._unbook(workload)
+
+    def put_back(self, workload: Workload) -> None:
+        self._book(workload)
+
+    # -- below -------------------------------------------------------------------------------------------------------
+
+    def open_all(self) -> None:
+        """Time or the nodes changed: everything that waits is looked at again."""
+        for name, line in self.lines.items():
+            line.parked.clear()
+            if line.heaps:
+                self.dirty.add(name)
+
+    def _open(self, queue: str) -> None:
+        """Room came up: who was parked is looked at again, with nodes everywhere, without in the same cohort."""
+        if self.places is not None:
+            self.open_all()
+            return
+        for name in self._queues_below(self.lines[queue].root):
+            line = self.lines[name]
+            line.parked.clear()
+            if line.heaps:
+                self.dirty.add(name)
+
+    def _queues_below(self, quota: Quota) -> Iterator[str]:
+        if self.tree.queues.get(quota.name) is quota:
+            yield quota.name
+        for child in quota.children:
+            yield from self._queues_below(child)
+
+    def _book(self, workload: Workload) -> None:
+        self.tree.add(workload.queue, workload.cells)
+        if self.places is not None:
+            self.places.take(workload.placement)
+
+    def _unbook(self, workload: Workload) -> None:
+        self.tree.remove(workload.queue, workload.cells)
+        if self.places is not None:
+            self.places.give_back(workload.placement)
+
+    def _line(self, queue: ClusterQueue) -> Line:
+        quota = self.tree.queues[queue.name]
+        return Line(queue, quota, quota.root())
+
+    def _is_given(self, line: Line, flavor: str) -> bool:
+        """A queue with quotas gives nothing of a flavor that they do not name; one without gives all."""
+        return not line.root.subtree or any(cell[0] == flavor for cell in line.root.subtree)
+
+    def _all_flavors(self) -> tuple[str, ...]:
+        if self.places is not None:
+            return tuple(self.places.pools)
+        roots = [line.root for line in self.lines.values()]
+        return tuple(dict.fromkeys(cell[0] for root in roots for cell in root.subtree))

@@ -1,0 +1,221 @@
+"""Which cards of which nodes: one node before several, a link group before a mixture, the tightest fit first.
+
+Tightest fit keeps whole nodes whole for gangs, which is what fragmentation is about (FGD, ATC '23).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from services.gpu_scheduler.decisions.amounts import CARD, NOTHING, Amount
+from services.gpu_scheduler.decisions.work import Placement, Share
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """`links`: for each card its link group; empty: all are of one. `sick`: indexes of cards that nobody gets."""
+
+    name: str
+    flavor: str
+    capacity: Amount
+    ready: bool = True
+    links: tuple[int, ...] = ()
+    sick: frozenset[int] = frozenset()
+
+
+class Room:
+    """What is left on one node."""
+
+    __slots__ = ("cards", "cpu", "memory", "node", "whole")
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+        self.cpu, self.memory = node.capacity.cpu_milli, node.capacity.memory_bytes
+        self.cards = [0 if index in node.sick else CARD for index in range(node.capacity.cards)]
+        self.whole = self.cards.count(CARD)
+
+    @property
+    def size(self) -> int:
+        """Cards that it could give if nobody held any."""
+        return len(self.cards) - len(self.node.sick)
+
+    def has(self, amount: Amount) -> bool:
+        """Cores and memory for it; cards are looked for elsewhere."""
+        return amount[0] <= self.cpu and amount[1] <= self.memory
+
+    def take(self, share: Share) -> None:
+        self._change(share, -1)
+
+    def give_back(self, share: Share) -> None:
+        self._change(share, 1)
+
+    def _change(self, share: Share, sign: int) -> None:
+        self.cpu += sign * share.amount[0]
+        self.memory += sign * share.amount[1]
+        for index, milli in share.cards:
+            if index < len(self.cards) and index not in self.node.sick:
+                before = self.cards[index]
+                self.cards[index] = before + sign * milli
+                self.whole += (self.cards[index] == CARD) - (before == CARD)
+
+    def pick(self, count: int) -> tuple[tuple[int, int], ...]:
+        """`count` whole cards: all of one link group if one has so many, of the group that has the fewest."""
+        free = [index for index, milli in enumerate(self.cards) if milli == CARD]
+        links = self.node.links
+        if links and count < len(free):
+            groups: dict[int, list[int]] = {}
+            for index in free:
+                groups.setdefault(links[index], []).append(index)
+            fitting = [group for group in groups.values() if len(group) >= count]
+            if fitting:
+                free = min(fitting, key=len)
+            else:  # the fewest groups
+                free = [index for group in sorted(groups.values(), key=len, reverse=True) for index in group]
+        return tuple((index, CARD) for index in free[:count])
+
+    def card_for(self, milli: int) -> int | None:
+        """The card with the least room that a share fits in."""
+        fitting = [(free, index) for index, free in enumerate(self.cards) if free >= milli]
+        return min(fitting)[1] if fitting else None
+
+
+class Pool:
+    """The ready nodes of one flavor, in buckets by how many whole cards they have left."""
+
+    def __init__(self) -> None:
+        self.rooms: dict[str, Room] = {}
+        self.buckets: list[dict[str, Room]] = [{}]
+        self.free_cards = 0
+        self.size = 0  # cards of the largest node
+
+    def add(self, room: Room) -> None:
+        self.rooms[room.node.name] = room
+        while len(self.buckets) <= len(room.cards):
+            self.buckets.append({})
+        self.buckets[room.whole][room.node.name] = room
+        self.free_cards += room.whole
+        self.size = max(self.size, room.size)
+
+    def change(self, share: Share, *, take: bool) -> None:
+        room = self.rooms[share.node]
+        before = room.whole
+        if take:
+            room.take(share)
+        else:
+            room.give_back(share)
+        if room.whole != before:
+            del self.buckets[before][share.node]
+            self.buckets[room.whole][share.node] = room
+            self.free_cards += room.whole - before
+
+    def place(self, requests: Amount) -> Placement | None:
+        """Where `requests` go now, or None. All or nothing."""
+        if requests.gpu_milli == 0:
+            return self._without_cards(requests)
+        if requests.gpu_milli < CARD:
+            return self._share(requests)
+        count = requests.cards
+        if count > self.free_cards:
+            return None
+        if count <= self.size:
+            room = self._tightest(count, requests)
+            return (Share(room.node.name, requests, room.pick(count)),) if room else None
+        return self._gang(requests)
+
+    def could_ever(self, requests: Amount) -> bool:
+        """Would it fit if nobody held anything?"""
+        if requests.cards > self.size:
+            return self.size > 0 and sum(room.size for room in self.rooms.values()) >= requests.cards
+        return any(
+            room.size * CARD >= requests.gpu_milli
+            and requests.cpu_milli <= room.node.capacity.cpu_milli
+            and requests.memory_bytes <= room.node.capacity.memory_bytes
+            for room in self.rooms.values()
+        )
+
+    def _tightest(self, count: int, requests: Amount) -> Room | None:
+        for bucket in self.buckets[count:]:
+            for room in bucket.values():
+                if room.has(requests):
+                    return room
+        return None
+
+    def _gang(self, requests: Amount) -> Placement | None:
+        """Whole nodes, and a remainder on one more."""
+        total, size = requests.cards, self.size
+        full, rest = divmod(total, size)
+        part = requests.part(size, total)
+        rooms = (
+            [room for room in self.buckets[size].values() if room.has(part)][:full] if size < len(self.buckets) else []
+        )
+        if len(rooms) < full:
+            return None
+        placement = [Share(room.node.name, part, room.pick(size)) for room in rooms]
+        if rest:
+            small, taken = requests.part(rest, total), {room.node.name for room in rooms}
+            last = self._remainder(rest, small, taken)
+            if last is None:
+                return None
+            placement.append(Share(last.node.name, small, last.pick(rest)))
+        return tuple(placement)
+
+    def _remainder(self, count: int, part: Amount, taken: set[str]) -> Room | None:
+        for bucket in self.buckets[count:]:
+            for name, room in bucket.items():
+                if name not in taken and room.has(part):
+                    return room
+        return None
+
+    def _share(self, requests: Amount) -> Placement | None:
+        """The fullest card that has room for it; a whole one only where there is no other."""
+        best: tuple[int, int, Room, int] | None = None
+        for bucket in self.buckets:
+            for room in bucket.values():
+                if room.has(requests) and (card := room.card_for(requests.gpu_milli)) is not None:
+                    found = (room.cards[card], room.whole, room, card)
+                    if best is None or found[:2] < best[:2]:
+                        best = found
+            if best is not None and best[0] < CARD:
+                break
+        if best is None:
+            return None
+        return (Share(best[2].node.name, requests, ((best[3], requests.gpu_milli),)),)
+
+    def _without_cards(self, requests: Amount) -> Placement | None:
+        """Nodes that have no card first, then the fullest: cards need cores too."""
+        fitting = [room for room in self.rooms.values() if room.has(requests)]
+        if not fitting:
+            return None
+        best = min(fitting, key=lambda room: (len(room.cards) > 0, room.cpu))
+        return (Share(best.node.name, requests),)
+
+
+class Places:
+    """All nodes. What is held on a node that is not ready, or gone, stays held there."""
+
+    def __init__(self, nodes: Iterable[Node]) -> None:
+        self.pools: dict[str, Pool] = {}
+        self.flavor_of: dict[str, str] = {}
+        for node in nodes:
+            self.flavor_of[node.name] = node.flavor
+            pool = self.pools.setdefault(node.flavor, Pool())
+            if node.ready:
+                pool.add(Room(node))
+
+    def take(self, placement: Placement) -> None:
+        for pool, share in self._shares(placement):
+            pool.change(share, take=True)
+
+    def give_back(self, placement: Placement) -> None:
+        for pool, share in self._shares(placement):
+            pool.change(share, take=False)
+
+    def _shares(self, placement: Placement) -> Iterator[tuple[Pool, Share]]:
+        for share in placement:
+            pool = self.pools.get(self.flavor_of.get(share.node, ""))
+            if pool is not None and share.node in pool.rooms:
+                yield pool, share
+
+
+ANYWHERE = (Share("", NOTHING),)  # where the quotas alone bound what runs
