@@ -12,7 +12,8 @@ import click
 
 from gyre_sdk.cli.base import OPTIONS, Exit, GyreGroup, common_options
 from gyre_sdk.errors import InputError
-from services.gpu_scheduler.simulation.engine import DEFAULT_POLICY, POLICIES
+from services.gpu_scheduler.decisions.policies import POLICIES
+from services.gpu_scheduler.simulation.engine import DEFAULT_POLICY
 
 if TYPE_CHECKING:
     from services.gpu_scheduler.simulation.model import Replay, Trace
@@ -77,7 +78,7 @@ class Policies(click.ParamType[tuple[str, ...]]):
 @click.option("--nodes", type=FILE, help="Nodes and their cards. Without it, quotas alone bound what runs.")
 @click.option("--quotas", type=FILE, help="Quotas of queues, with cohorts and limits.")
 @click.option("--speeds", type=FILE, help="Speeds of models on flavors.")
-@click.option("--policy", type=click.Choice(POLICIES), help=f"[default: {DEFAULT_POLICY}]")
+@click.option("--policy", type=click.Choice(list(POLICIES)), help=f"[default: {DEFAULT_POLICY}]")
 @click.option("--compare", type=Policies(), metavar="P1,P2,...", help="Several policies side by side.")
 @click.option(
     "--placement", type=click.Choice(["nodes", "count"]), default="nodes", show_default=True,
@@ -168,19 +169,23 @@ def import_(kind: str, files: tuple[Path, ...], out: Path, force: bool) -> None:
 
 def _run_scenario(path: Path) -> int:
     from gyre_sdk.cli import output
-    from services.gpu_scheduler.simulation import engine
+    from services.gpu_scheduler.simulation import scenarios
 
-    with _refusing():
-        found = engine.scenario(path)
+    try:
+        found = scenarios.run(path)
+    except ValueError as error:
+        raise InputError("BAD_SCENARIO", f"{error}.", "Correct the scenario's file.") from error
     if OPTIONS.json:
-        output.show_json(found)
-    elif found["as_expected"]:
-        click.echo(f"{found['scenario']} ends as expected.")
+        output.show_json(
+            {"scenario": found.name, "as_expected": found.passed, "differences": found.faults, "state": found.state}
+        )
+    elif found.passed:
+        click.echo(f"{found.name} ends as expected.")
     else:
-        click.echo(f"{found['scenario']} ends otherwise than expected:")
-        for difference in found["differences"]:
-            click.echo(f"  {difference}")
-    return Exit.OK if found["as_expected"] else Exit.FAILURE
+        click.echo(f"{found.name} ends otherwise than expected:")
+        for fault in found.faults:
+            click.echo(f"  {fault}")
+    return Exit.OK if found.passed else Exit.FAILURE
 
 
 def _check_new_files(chart: Path | None, out: Path | None) -> None:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gyre_sdk.cli.base import OPTIONS, GyreCommand, connect
-from services.gpu_scheduler.simulation.engine import DEFAULT_POLICY, POLICIES
+from services.gpu_scheduler.decisions.policies import POLICIES
+from services.gpu_scheduler.simulation.engine import DEFAULT_POLICY
 
 if TYPE_CHECKING:
     from gyre.gpu_scheduler.v1.simulation_pb2 import AddedNodes, SimulationReport, WhatIfReport
@@ -53,7 +54,7 @@ class Addition(click.ParamType["AddedNodes"]):
 @click.option(
     "--days", default=7, show_default=True, type=click.IntRange(1, 31), help="How much of the past to replay."
 )
-@click.option("--policy", type=click.Choice(POLICIES), help=f"[default: {DEFAULT_POLICY}]")
+@click.option("--policy", type=click.Choice(list(POLICIES)), help=f"[default: {DEFAULT_POLICY}]")
 def what_if(additions: tuple[AddedNodes, ...], days: int, policy: str | None) -> None:
     """What more nodes would have changed, by replaying the last days with and without them. For administrators.
 

@@ -1,4 +1,4 @@
-"""`gyre simulate` from the command line to its exit code, on the reference replay: strict FIFO, whatever is asked for."""
+"""`gyre simulate` from the command line to its exit code."""
 
 from __future__ import annotations
 
@@ -8,22 +8,16 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
+from typing import Any
 
 import pytest
 from gyre_kit.errors import Invalid
 from gyre_sdk.cli.root import run
 
 from services.gpu_scheduler.simulation import engine
-from services.gpu_scheduler.tests.simulation import reference_fifo
 
 JOBS = "job_id,submit_s,duration_s,gpus\na,0,10,2\nb,0,30,1\nc,20,10,1\n"
 NODES = "node_id,gpus,flavor\nn,2,f\n"
-
-
-@pytest.fixture(autouse=True)
-def reference(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, engine.REPLAY, reference_fifo)
 
 
 @pytest.fixture
@@ -59,11 +53,11 @@ def test_two_runs_print_the_same_bytes(trace: list[str], capsys: pytest.CaptureF
 def test_policies_stand_side_by_side_with_ratios_to_the_first(
     trace: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(["simulate", *trace, "--compare", "fifo,las"]) == 0
+    assert run(["simulate", *trace, "--compare", "fifo,srtf"]) == 0
     out = capsys.readouterr().out
-    assert "FIFO" in out and "LAS" in out and "(1.00 ×)" in out and "Simulated" in out
-    assert run(["simulate", *trace, "--compare", "fifo,las", "--json"]) == 0
-    assert [each["policy"] for each in json.loads(capsys.readouterr().out)["policies"]] == ["fifo", "las"]
+    assert "FIFO" in out and "SRTF" in out and "(1.00 ×)" in out and "Simulated" in out
+    assert run(["simulate", *trace, "--compare", "fifo,srtf", "--json"]) == 0
+    assert [each["policy"] for each in json.loads(capsys.readouterr().out)["policies"]] == ["fifo", "srtf"]
 
 
 def test_half_a_trace_is_half_its_jobs(trace: list[str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -97,7 +91,7 @@ def test_a_bad_trace_ends_with_2_and_says_where_and_what_to_do(
 @pytest.mark.parametrize(
     ("more", "says"),
     [
-        (["--policy", "fifo", "--compare", "las"], "not both"),
+        (["--policy", "fifo", "--compare", "srtf"], "not both"),
         (["--compare", "fifo,magic"], "'magic' is no policy"),
         (["--policy", "magic"], "magic"),
         (["--scenario", __file__], "--scenario alone"),
@@ -120,16 +114,36 @@ def test_something_has_to_bound_what_runs(trace: list[str], capsys: pytest.Captu
     assert run(["simulate"]) == 2
 
 
-@pytest.mark.parametrize(("as_expected", "code"), [(True, 0), (False, 1)])
-def test_a_scenario_that_ends_otherwise_ends_with_1(
-    as_expected: bool, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    scenarios = ModuleType("scenarios")
-    found = {"scenario": "s", "as_expected": as_expected, "differences": [] if as_expected else ["a is QUEUED"]}
-    monkeypatch.setattr(scenarios, "run", lambda path: found, raising=False)
-    monkeypatch.setitem(sys.modules, engine.SCENARIOS, scenarios)
-    (tmp_path / "s.json").write_text("{}")
-    assert run(["simulate", "--scenario", str(tmp_path / "s.json")]) == code
+def scenario(final: dict[str, Any]) -> str:
+    """Two cards, and two jobs that want them both: the first has them."""
+    quota = {"flavor": "f", "resource": "gpu", "nominal": 2}
+    jobs = [{"op": "submit", "workload": name, "queue": "q", "request": {"gpu": 2}, "runtime_s": None} for name in "ab"]
+    given = {
+        "schema": "schedref/quota-scenario/1",
+        "name": "two-jobs",
+        "mode": {"fair_sharing": False},
+        "cluster_queues": [{"name": "q", "quotas": [quota]}],
+        "events": [{"op": "batch", "events": jobs}, {"op": "settle"}],
+        "final": final,
+    }
+    return json.dumps(given)
+
+
+def test_a_scenario_ends_with_0_or_1_as_it_ends(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "s.json"
+    file.write_text(scenario({"admitted": ["a"], "pending": ["b"]}))
+    assert run(["simulate", "--scenario", str(file), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["as_expected"]
+    file.write_text(scenario({"admitted": ["b"]}))
+    assert run(["simulate", "--scenario", str(file)]) == 1
+    assert "two-jobs ends otherwise than expected" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("text", ["[", "{}", '{"schema": "schedref/quota-scenario/1"}'])
+def test_what_is_no_scenario_ends_with_2(text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "s.json").write_text(text)
+    assert run(["simulate", "--scenario", str(tmp_path / "s.json"), "--json"]) == 2
+    assert json.loads(capsys.readouterr().err)["error"]["reason"] == "BAD_SCENARIO"
 
 
 def test_what_a_replay_refuses_ends_with_2(trace: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -164,14 +178,11 @@ def test_a_file_that_cannot_be_imported_leaves_nothing_behind(tmp_path: Path) ->
 
 
 def test_no_hash_of_python_has_a_say_in_the_output(trace: list[str], tmp_path: Path) -> None:
-    code = (
-        "import sys; from services.gpu_scheduler.tests.simulation import reference_fifo;"
-        f"sys.modules[{engine.REPLAY!r}] = reference_fifo; from gyre_sdk.cli.root import run; sys.exit(run(sys.argv[1:]))"
-    )
+    code = "import sys; from gyre_sdk.cli.root import run; sys.exit(run(sys.argv[1:]))"
     outputs = set()
     for seed in ("1", "2"):
         chart, out = tmp_path / f"{seed}.html", tmp_path / f"{seed}.csv"
-        words = ["simulate", *trace, "--compare", "fifo,las", "--json", "--chart", str(chart), "--out", str(out)]
+        words = ["simulate", *trace, "--compare", "fifo,srtf", "--json", "--chart", str(chart), "--out", str(out)]
         environment = os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         done = subprocess.run([sys.executable, "-c", code, *words], env=environment, capture_output=True, check=True)
         outputs.add((done.stdout, chart.read_bytes(), out.read_bytes()))

@@ -1,4 +1,4 @@
-"""`gyre what-if` through REST, RPC, database and the replay's own process, which replays strict FIFO here."""
+"""`gyre what-if` through REST, RPC, database and the replay's own process."""
 
 from __future__ import annotations
 
@@ -23,18 +23,9 @@ from services.gpu_scheduler import main as scheduler_main
 from services.gpu_scheduler import nodes
 from services.gpu_scheduler.hardware import CardReading, Machine
 from services.gpu_scheduler.settings import Settings
-from services.gpu_scheduler.simulation.api import SimulationApi
-from services.gpu_scheduler.simulation.replayer import Replayer
 from services.gpu_scheduler.tests.simulation import rows
 
-REFERENCE = "services.gpu_scheduler.tests.simulation.reference_child"
 MACHINE = Machine("card-node", "card-node", "a100", 8000, 1 << 34, 0.0, 0, [CardReading(0, "GPU-1", "A100", 1 << 36)])
-
-
-class ReferenceApi(SimulationApi):
-    def __init__(self, context: Context) -> None:
-        super().__init__(context)
-        self.replayer = Replayer(60, 1 << 29, REFERENCE)
 
 
 @pytest.fixture(scope="module")
@@ -45,8 +36,7 @@ async def scheduler(platform: Platform) -> AsyncIterator[Context]:
         await platform.empty(component)
     (platform.home / "admin.key").unlink(missing_ok=True)
     gateway = replace(gateway_main.app, settings=platform.settings(GatewaySettings))
-    servicers = [ReferenceApi if each is SimulationApi else each for each in scheduler_main.app.servicers]
-    app = replace(scheduler_main.app, settings=platform.settings(Settings), servicers=servicers)
+    app = replace(scheduler_main.app, settings=platform.settings(Settings))
     async with platform.serving(gateway, app) as (_, context):
         await yesterday(context)
         yield context

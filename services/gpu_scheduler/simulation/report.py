@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 
+from services.gpu_scheduler.simulation.fragmentation import fragmentation
 from services.gpu_scheduler.simulation.model import WHOLE, Job, Outcome, Replay, Trace
 
 Figure = float | int | str | None
@@ -24,7 +25,7 @@ def report_of(replay: Replay, trace: Trace) -> Report:
 
     jct: from submission to end. wait: the part of it in which the job held nothing, after preemptions too.
     utilisation: what was held, over capacity times the time until nothing more was held. makespan: from the first submission to the last end.
-    fragmentation: the part of what was free that stood on nodes with too little for any gang that waited, over time.
+    fragmentation: see there. jain_index, p99_finish_time_fairness: see `jain`, `finish_time_fairness`.
     """
     ended = [(outcome, outcome.end) for outcome in replay.outcomes if outcome.end is not None]
     times = sorted(end - outcome.job.submit for outcome, end in ended)
@@ -47,7 +48,7 @@ def report_of(replay: Replay, trace: Trace) -> Report:
         "p99_wait_s": quantile(waits, 0.99),
         "makespan_s": max(end for _, end in ended) - begin if ended else None,
         "utilisation": utilisation(replay, trace, begin),
-        "fragmentation": fragmentation(replay),
+        "fragmentation": fragmentation(replay, trace),
         "jain_index": jain([1 / rho for rho in unfairness]),
         "p99_finish_time_fairness": quantile(unfairness, 0.99),
         "preemptions": preemptions,
@@ -94,13 +95,6 @@ def utilisation(replay: Replay, trace: Trace, begin: float) -> float | None:
     if not seconds or not capacity:
         return None
     return math.fsum(held * (span.end - span.start) for held, span in spans) / (capacity * seconds)
-
-
-def fragmentation(replay: Replay) -> float | None:
-    """Each sample holds until the next one. None where nothing was ever free."""
-    steps = [(earlier, later.time - earlier.time) for earlier, later in pairwise(replay.samples)]
-    free = math.fsum(sample.free * seconds for sample, seconds in steps)
-    return math.fsum(sample.stranded * seconds for sample, seconds in steps) / free if free else None
 
 
 def jain(values: Sequence[float]) -> float | None:

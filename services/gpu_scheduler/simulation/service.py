@@ -13,10 +13,11 @@ from gyre_kit.names import last
 from gyre_kit.periods import Period
 
 from services.gpu_scheduler import store as scheduler_store
+from services.gpu_scheduler.decisions.policies import POLICIES
 from services.gpu_scheduler.models import Flavor
 from services.gpu_scheduler.queues import FlavorNotFound
 from services.gpu_scheduler.simulation import store
-from services.gpu_scheduler.simulation.engine import DEFAULT_POLICY, POLICIES
+from services.gpu_scheduler.simulation.engine import DEFAULT_POLICY
 from services.gpu_scheduler.simulation.history import Added, History, history_of, quotas_of, with_more
 
 USUAL_DAYS, MOST_DAYS = 7, 31

@@ -12,6 +12,7 @@ from gyre_kit.testing import ManualClock
 from services.gpu_scheduler.models import Attempt, ClusterQueue, Flavor, Workload
 from services.gpu_scheduler.queues import FlavorNotFound
 from services.gpu_scheduler.simulation import service, store
+from services.gpu_scheduler.simulation.engine import DEFAULT_POLICY
 from services.gpu_scheduler.simulation.history import Added, History, history_of, quotas_of, with_more
 from services.gpu_scheduler.simulation.model import Job, Node, Quota
 from services.gpu_scheduler.tests.simulation import rows
@@ -102,7 +103,7 @@ async def test_a_question_has_its_price_and_the_same_payload_for_the_next_minute
     asked = [Added(2, "gpu", 4, 0)]
     first = await service.asked(past, asked, 1, "")
     clock.advance(seconds=100)
-    again = await service.asked(past, asked, 1, "hetero")
+    again = await service.asked(past, asked, 1, DEFAULT_POLICY)
     assert first.payload == again.payload and b"\n" not in first.payload
     assert first.added_hour_microusd == 2 * (4 * 1_000_000 + 8 * 10_000)  # as many cores as the node that is there
     assert (len(first.history.jobs), first.history.left_out) == (1, 1)

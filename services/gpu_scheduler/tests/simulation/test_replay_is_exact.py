@@ -7,9 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.gpu_scheduler.simulation.model import Job, Node, Options, Outcome, Speeds, Trace
+from services.gpu_scheduler.simulation.replay import replay
 from services.gpu_scheduler.tests.simulation import reference_fifo
-
-real = pytest.importorskip("services.gpu_scheduler.simulation.replay", reason="the replay is not here yet")
 
 JOBS = st.lists(
     st.tuples(st.integers(0, 500), st.integers(1, 400), st.integers(1, 9), st.sampled_from(["slow", "fast"])),
@@ -29,7 +28,7 @@ def test_every_job_starts_and_ends_when_the_reference_says(given: list[tuple[int
     trace = Trace(jobs, [Node("a", 4, "f"), Node("b", 4, "f")], speeds=SPEEDS)  # nine cards fit nowhere
     options = Options(placement="count")
     expected = {outcome.job.id: outcome for outcome in reference_fifo.replay(trace, "fifo", options).outcomes}
-    found = real.replay(trace, "fifo", options).outcomes
+    found = replay(trace, "fifo", options).outcomes
     assert len(found) == len(expected)
     for outcome in found:
         other = expected[outcome.job.id]

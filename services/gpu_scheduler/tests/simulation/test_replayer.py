@@ -18,7 +18,6 @@ from services.gpu_scheduler.simulation.model import Job, Node
 from services.gpu_scheduler.simulation.replayer import Replayer, WhatIfBusy, WhatIfFailed, WhatIfTooLong
 from services.gpu_scheduler.simulation.service import WhatIfTooLarge
 
-REFERENCE = "services.gpu_scheduler.tests.simulation.reference_child"
 BAD = "services.gpu_scheduler.tests.simulation.bad_child"
 MEMORY = 1 << 28
 
@@ -42,13 +41,13 @@ def is_gone(pid: int) -> bool:
 
 
 async def test_the_answer_is_a_report_for_each_of_the_two(tmp_path: Path) -> None:
-    digest, (before, after) = await Replayer(30, MEMORY, REFERENCE).reports(payload())
+    digest, (before, after) = await Replayer(30, MEMORY).reports(payload())
     assert digest.startswith("sha256:")
     assert (before["mean_wait_s"], after["mean_wait_s"], before["makespan_s"], after["makespan_s"]) == (5, 0, 20, 10)
 
 
 async def test_the_same_question_again_costs_no_replay(monkeypatch: pytest.MonkeyPatch) -> None:
-    replayer = Replayer(30, MEMORY, REFERENCE)
+    replayer = Replayer(30, MEMORY)
     together = await asyncio.gather(replayer.reports(payload()), replayer.reports(payload()))
     monkeypatch.setattr(replayer, "_module", "no.such.module")
     assert [*together, await replayer.reports(payload())] == [together[0]] * 3

@@ -9,6 +9,7 @@ import random
 import pytest
 
 from services.gpu_scheduler.simulation import series
+from services.gpu_scheduler.simulation.fragmentation import shares
 from services.gpu_scheduler.simulation.model import (
     Job,
     Node,
@@ -16,7 +17,6 @@ from services.gpu_scheduler.simulation.model import (
     Outcome,
     Quota,
     Replay,
-    Sample,
     Span,
     Speeds,
     Trace,
@@ -103,10 +103,35 @@ def test_of_two_jobs_that_want_the_same_card_the_later_one_has_the_wait() -> Non
     assert second == pytest.approx(20 / 15)  # one and a half on average while it was there
 
 
-def test_fragmentation_is_the_stranded_part_of_what_was_free_over_time() -> None:
-    samples = [Sample(0, 2, 6, 1, stranded=3), Sample(10, 4, 4, 0, stranded=0), Sample(20, 8, 0, 0)]
-    report = report_of(Replay("fifo", [], {"f": 8}, samples), Trace([]))
-    assert report["fragmentation"] == pytest.approx(30 / 100)
+def test_fragmentation_is_what_lay_in_pieces_too_small_for_those_that_waited() -> None:
+    """`a` and `b` leave one card free on each node, from 0 to 10; `c` needs two on one node and gets them at 10."""
+    nodes = [Node("m", 4, "f"), Node("n", 4, "f")]
+    a, b, c = Job("a", 0, 10, 3), Job("b", 0, 10, 3), Job("c", 0, 10, 2)
+    outcomes = [
+        Outcome(a, [Span(0, 10, "f", ("m",))], 10),
+        Outcome(b, [Span(0, 10, "f", ("n",))], 10),
+        Outcome(c, [Span(10, 20, "f", ("n",))], 20),
+    ]
+    report = report_of(Replay("fifo", outcomes, {"f": 8}), Trace([a, b, c], nodes))
+    assert report["fragmentation"] == pytest.approx(2 * 10 / (2 * 10 + 6 * 10))
+
+
+def test_what_is_free_on_one_node_is_not_stranded() -> None:
+    trace = Trace([Job("a", 0, 10, 2), Job("b", 5, 10, 4)], [Node("m", 4, "f")])
+    outcomes = [Outcome(trace.jobs[0], [Span(0, 10, "f", ("m",))], 10)]
+    assert report_of(Replay("fifo", outcomes, {"f": 4}), trace)["fragmentation"] == 0
+
+
+def test_a_gang_over_several_nodes_holds_whole_ones_and_a_remainder() -> None:
+    assert list(shares(Job("a", 0, 1, 10), ("m", "n", "o"), dict.fromkeys("mno", 4000))) == [
+        ("m", 4000),
+        ("n", 4000),
+        ("o", 2000),
+    ]
+
+
+def test_where_no_place_is_known_there_is_no_fragmentation() -> None:
+    assert report_of(fifo(), TRACE)["fragmentation"] is None
 
 
 def test_where_quotas_of_cores_bound_the_trace_cores_are_counted() -> None:
