@@ -106,8 +106,8 @@ def simulate(
     same output, byte for byte. `srtf` is the oracle, which alone knows how long jobs take.
 
     Examples:
-    gyre simulate --trace trace.csv --nodes nodes.csv --policy hetero
-    gyre simulate --trace trace.csv --nodes nodes.csv --compare fifo,las,hetero --chart compared.html
+    gyre simulate --trace trace.csv --nodes nodes.csv --policy fair
+    gyre simulate --trace trace.csv --nodes nodes.csv --compare fifo,fair,srtf --chart compared.html
     gyre simulate --trace trace.csv --quotas quotas.csv --policy fifo --json
     gyre simulate --scenario scenario.json
     gyre simulate import philly cluster_job_log cluster_machine_list --out philly

@@ -21,6 +21,7 @@ LEFT, RIGHT, TOP, BOTTOM = 64, 16, 34, 44
 UNITS = ((86_400.0, "days"), (3600.0, "hours"), (60.0, "minutes"), (1.0, "seconds"))
 LEAST_SECONDS = 0.1  # where a logarithmic axis begins: what is shorter is drawn there
 CLOCK = "hours, at most (logarithmic; what is under 0.1 s is drawn there)"
+WIDEST = 7  # pixels that a letter takes on average, or fewer
 STYLE = "font-family:system-ui,sans-serif;font-size:12px;fill:#222"
 
 
@@ -82,10 +83,12 @@ def svg(panels: Sequence[Panel], names: Sequence[str]) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" {size} {about} style="{STYLE}">',
         f'<rect width="{width}" height="{height}" fill="#fff"/>',
     ]
+    x = LEFT
     for index, name in enumerate(names):
-        x = LEFT + index * 130
+        text = f"{name} (simulated)"
         parts.append(f'<rect x="{x}" y="10" width="14" height="4" fill="{COLOURS[index % len(COLOURS)]}"/>')
-        parts.append(f'<text x="{x + 20}" y="16">{escape(name)} (simulated)</text>')
+        parts.append(f'<text x="{x + 20}" y="16">{escape(text)}</text>')
+        x += 44 + WIDEST * len(text)
     for index, panel in enumerate(panels):
         parts.append(f'<g transform="translate({index % 2 * WIDTH},{30 + index // 2 * HEIGHT})">')
         parts += [*_drawn(panel), "</g>"]

@@ -33,7 +33,7 @@ class WhatIfReport(_message.Message):
     ADDED_HOUR_MICROUSD_FIELD_NUMBER: _builtins.int
     INPUT_DIGEST_FIELD_NUMBER: _builtins.int
     policy: _builtins.str
-    """Policy that both replays followed, for example `hetero`."""
+    """Policy that both replays followed, for example `fair`."""
     left_out_count: _builtins.int
     """Workloads of that time that never ran, and so have no known length; they are not in the replays."""
     truncated_count: _builtins.int
@@ -151,7 +151,7 @@ class SimulationReport(_message.Message):
     utilisation: _builtins.float
     """0 to 1: cards that were held, over all cards, over time; of cores where there are no cards."""
     fragmentation: _builtins.float
-    """0 to 1: free cards on nodes with too few of them for any gang that waited, over free cards."""
+    """0 to 1: free cards on nodes with too few of them for the smallest gang that waited, over free cards."""
     jain_index: _builtins.float
     """1: all jobs went equally fast, measured against a fair share."""
     p99_finish_time_fairness: _builtins.float
