@@ -27,6 +27,7 @@ from services.gpu_scheduler.reconcile import (
     watch,
 )
 from services.gpu_scheduler.settings import Settings
+from services.gpu_scheduler.simulation.api import SimulationApi
 
 OPERATE_QUEUES = (
     "CreateQueue", "UpdateQueue", "DeleteQueue", "CreateClusterQueue", "UpdateClusterQueue", "DeleteClusterQueue",
@@ -51,7 +52,7 @@ async def own_node(context: Context) -> AsyncIterator[None]:
 app = App(
     component="gpu_scheduler",
     settings=Settings(),
-    servicers=[WorkloadApi, QueueApi, ClusterQueueApi, NodeApi, CostApi],
+    servicers=[WorkloadApi, QueueApi, ClusterQueueApi, NodeApi, CostApi, SimulationApi],
     reconcilers=[
         Reconciler(hear_of_node, every=5.0),
         Reconciler(admit),
@@ -61,7 +62,7 @@ app = App(
         Reconciler(stop, every=IDLE_SECONDS),
         Reconciler(sweep, every=3600.0),
     ],
-    roles=dict.fromkeys(OPERATE_QUEUES, Role.ADMIN),
+    roles=dict.fromkeys((*OPERATE_QUEUES, "WhatIf"), Role.ADMIN),
     extras=[own_node],
 )
 

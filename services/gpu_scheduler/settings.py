@@ -39,6 +39,8 @@ class Settings(KitSettings):
     )
     stop_grace_seconds: float = Field(30.0, ge=0, description="Between SIGTERM and SIGKILL: time for a checkpoint.")
     credential_seconds: int = Field(900, ge=120, description="How long a worker's token holds; renewed while it runs.")
+    what_if_seconds: float = Field(60.0, gt=0, description="Longest replay of a what-if; it is ended after that.")
+    what_if_memory_bytes: int = Field(1 << 30, ge=1 << 28, description="Memory that a replay of a what-if may take.")
     work_retention_days: int = Field(14, ge=1, description="How long logs of ended workloads are kept.")
 
     @property

@@ -164,6 +164,10 @@ async def nodes(session: Session) -> Sequence[Node]:
     return (await session.scalars(sa.select(Node).order_by(col(Node.name)))).all()
 
 
+async def flavors(session: Session) -> Sequence[Flavor]:
+    return (await session.scalars(sa.select(Flavor))).all()
+
+
 async def find_node(session: Session, name: str) -> Node | None:
     found: Node | None = await session.get(Node, name)
     return found

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from gyre.gpu_scheduler.v1.node_pb2 import Flavor, Node
 from gyre.gpu_scheduler.v1.queue_pb2 import Queue
 from gyre.gpu_scheduler.v1.queue_service_pb2 import CreateQueueRequest
+from gyre.gpu_scheduler.v1.simulation_pb2 import AddedNodes, WhatIfReport
+from gyre.gpu_scheduler.v1.simulation_service_pb2 import WhatIfRequest
 from gyre.gpu_scheduler.v1.workload_pb2 import Workload
 
-from gyre_sdk import names
+from gyre_sdk import messages, names
 from gyre_sdk.collection import Collection, request_id
+
+WHAT_IF_SECONDS = 600.0  # the scheduler has its own, shorter bound
 
 
 class Queues(Collection[Queue]):
@@ -48,6 +52,12 @@ class Nodes(Collection[Node]):
 
     def list(self, **query: Any) -> Iterator[Node]:
         return self._all(Node, "nodes", "nodes", **query)
+
+    def what_if(self, additions: Sequence[AddedNodes], days: int = 0, policy: str = "") -> WhatIfReport:
+        """What more nodes would have changed in the last days. For administrators; takes up to a minute."""
+        body = messages.to_body(WhatIfRequest(additions=additions, days=days, policy=policy))
+        found = self._transport.call("POST", "/nodes:whatIf", body=body, timeout=WHAT_IF_SECONDS)
+        return messages.parse(WhatIfReport, found)
 
     def flavors(self) -> Iterator[Flavor]:
         return self._all(Flavor, "flavors", "flavors")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from gyre.gpu_scheduler.v1.cost_service_pb2_grpc import CostServiceStub
 from gyre.gpu_scheduler.v1.node_service_pb2_grpc import NodeServiceStub
 from gyre.gpu_scheduler.v1.queue_service_pb2_grpc import QueueServiceStub
+from gyre.gpu_scheduler.v1.simulation_service_pb2_grpc import SimulationServiceStub
 from gyre.gpu_scheduler.v1.workload_service_pb2_grpc import WorkloadServiceStub
 
 from services.api_gateway.rest.routing import Route
@@ -12,11 +13,13 @@ from services.api_gateway.rest.routing import Route
 IN_PROJECT = {"parent": "projects/{project}"}
 QUEUE = {"name": "projects/{project}/queues/{queue}"}
 WORKLOAD = {"name": "projects/{project}/workloads/{workload}"}
+WHAT_IF_SECONDS = 600.0  # the scheduler has its own, shorter bound
 QUEUES, WORKLOADS = "/projects/{project}/queues", "/projects/{project}/workloads"
 
 ROUTES = [
     Route("GET", "/nodes", NodeServiceStub, "ListNodes"),
     Route("GET", "/nodes/{node}", NodeServiceStub, "GetNode", {"name": "nodes/{node}"}),
+    Route("POST", "/nodes:whatIf", SimulationServiceStub, "WhatIf", required=("additions",), timeout=WHAT_IF_SECONDS),
     Route("GET", "/flavors", NodeServiceStub, "ListFlavors"),
     Route("GET", "/projects/{project}/costs", CostServiceStub, "GetCosts", {"name": "projects/{project}/costs"}),
     Route("GET", QUEUES, QueueServiceStub, "ListQueues", IN_PROJECT),

@@ -46,7 +46,8 @@ MISTAKES = (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND)
 @dataclass(frozen=True)
 class Route:
     """`sets` gives request fields as templates of the path's parts; `resource` names the message that is the body,
-    where the body is the thing itself and not the request around it (PATCH)."""
+    where the body is the thing itself and not the request around it (PATCH). `timeout`: seconds, where the usual ones
+    are too few."""
 
     verb: str
     path: str
@@ -55,6 +56,7 @@ class Route:
     sets: Mapping[str, str] = field(default_factory=dict)
     resource: str = ""
     required: tuple[str, ...] = ()
+    timeout: float | None = None
 
     @property
     def method(self) -> MethodDescriptor:
@@ -120,7 +122,7 @@ async def forward(context: Context, request: Request, route: Route, message: Mes
     with acting_as(identity):
         stub = context.clients.stub(route.stub)
         try:
-            reply = await getattr(stub, route.rpc)(message)
+            reply = await getattr(stub, route.rpc)(message, timeout=route.timeout)
         except grpc.aio.AioRpcError as error:
             if route.verb != "GET" and error.code() not in MISTAKES:
                 await _audit(context, identity, route, message, project, error)

@@ -901,6 +901,44 @@ export interface FlavorQuota {
   lending_limit?: Resources | null;
 }
 
+export interface WhatIfReport {
+  start_time?: string | null;
+  end_time?: string | null;
+  policy: string;
+  before?: SimulationReport | null;
+  after?: SimulationReport | null;
+  left_out_count: number;
+  truncated_count: number;
+  added_hour_microusd: string;
+  input_digest: string;
+}
+
+export interface AddedNodes {
+  node_count: number;
+  flavor: string;
+  cards_per_node: number;
+  cpu_milli_per_node: number;
+}
+
+export interface SimulationReport {
+  job_count: number;
+  ended_count: number;
+  refused_count: number;
+  mean_completion_seconds?: number | null;
+  p50_completion_seconds?: number | null;
+  p99_completion_seconds?: number | null;
+  max_completion_seconds?: number | null;
+  mean_wait_seconds?: number | null;
+  p50_wait_seconds?: number | null;
+  p99_wait_seconds?: number | null;
+  makespan_seconds?: number | null;
+  utilisation?: number | null;
+  fragmentation?: number | null;
+  jain_index?: number | null;
+  p99_finish_time_fairness?: number | null;
+  preemption_count: number;
+}
+
 export interface Workload {
   name: string;
   display_name: string;
