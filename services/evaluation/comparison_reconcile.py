@@ -26,7 +26,7 @@ from gyre_kit.states import transition
 
 from services.evaluation import comparisons, gate, results, service
 from services.evaluation.comparisons import Candidate
-from services.evaluation.measuring import Prices, known_flavors, pinned_spec
+from services.evaluation.measuring import Prices, check_vllm, known_flavors, pinned_spec
 from services.evaluation.models import Comparison, Evaluation, EvaluationState, Suite
 
 OPEN = (EvaluationState.QUEUED, EvaluationState.RUNNING, EvaluationState.CANCELLING)
@@ -88,6 +88,8 @@ async def _start(context: Context, comparison: Comparison, candidate: Candidate)
     evaluation_id = new_id()
     holder = f"projects/{comparison.project}/evaluations/{evaluation_id}"
     spec = await pinned_spec(context, candidate["variant"], suite, holder, measure_cost=True)
+    if spec["engine"] == "VLLM":  # else it would wait for ever where its flavor has no card
+        await check_vllm(context, comparison.only_flavor)
     given = {
         "display_name": f"Comparison {comparison.number}: {comparisons.called(comparison, candidate)}",
         "variant": candidate["variant"],

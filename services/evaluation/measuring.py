@@ -79,8 +79,8 @@ async def pinned_spec(
     }
 
 
-async def check_vllm(context: Context) -> None:
-    """Whether variants for vLLM can be measured. A node that is away may come back.
+async def check_vllm(context: Context, only_flavor: str = "") -> None:
+    """Whether variants for vLLM can be measured, on `only_flavor` if one is named. A node that is away may come back.
 
     Raises: EngineNotLaunched; NoGpuFlavor.
     """
@@ -90,8 +90,9 @@ async def check_vllm(context: Context) -> None:
     if not needed:
         return
     known = await context.clients.stub(NodeServiceStub).ListNodes(node_service_pb2.ListNodesRequest(page_size=500))
-    if not any(len(node.cards) >= needed for node in known.nodes):
-        raise NoGpuFlavor(cards=needed)
+    nodes = [node for node in known.nodes if not only_flavor or node.flavor == only_flavor]
+    if not any(len(node.cards) >= needed for node in nodes):
+        raise NoGpuFlavor(cards=needed, **({"flavor": only_flavor} if only_flavor else {}))
 
 
 async def known_flavors(clients: Clients) -> dict[str, Prices]:

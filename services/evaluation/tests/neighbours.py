@@ -164,7 +164,7 @@ class Nodes(node_service_pb2_grpc.NodeServiceServicer):
 
     async def ListNodes(self, request: Any, context: Any) -> Any:
         cards = [node_pb2.Card() for _ in range(self.world.cards)]
-        return node_service_pb2.ListNodesResponse(nodes=[node_pb2.Node(name="nodes/one", cards=cards)])
+        return node_service_pb2.ListNodesResponse(nodes=[node_pb2.Node(name="nodes/one", flavor=CARD, cards=cards)])
 
     async def ListFlavors(self, request: Any, context: Any) -> Any:
         flavors = [

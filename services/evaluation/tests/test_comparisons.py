@@ -315,6 +315,17 @@ async def test_what_vllm_could_not_measure_here_is_refused_before_anything_is_ma
     assert not served.world.asked
 
 
+async def test_a_flavor_without_cards_measures_the_others_alone(served: Served) -> None:
+    served.world.cards = 1
+    await served.restart(vllm_python="/opt/vllm/bin/python", vllm_cards=1)
+    made = await served.create(quantisations=["Q8_0", "FP8"], only_flavor=FLAVOR)
+    done = await served.reached(made.name, Comparison.STATE_SUCCEEDED)
+    fp8 = done.candidates[-1]
+    assert (fp8.state, fp8.failure_reason) == (Candidate.STATE_FAILED, "NO_GPU_FLAVOR")
+    assert FLAVOR in fp8.failure_message
+    assert done.recommended.endswith("/q8-0")
+
+
 async def test_what_the_engine_cannot_load_fails_with_its_words_and_the_others_go_on(served: Served) -> None:
     await served.restart(vllm_python="/opt/vllm/bin/python")
     served.world.unloadable = {"FP8": "error: the engine cannot load this variant: vLLM cannot serve judged: no kernel"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +18,20 @@ from services.evaluation import probes
 from services.evaluation.engines import LONGEST, LlamaCpp
 from services.evaluation.work import Spec, engine
 
+QUESTIONS = ("What is the capital of France?", "Say hello.", "Name a colour.", "What is two plus two?")
 
-async def spec_of(folder: Path, **changes: Any) -> Path:
+
+async def spec_of(folder: Path, *, talks: Mapping[str, str] | None = None, **changes: Any) -> Path:
+    """Asks eight rows of SmolLM2 on llama.cpp, unless told otherwise. `talks`: questions with the expected answers."""
     store = ObjectStore.from_url(f"file://{folder / 'objects'}")
-    questions = ["What is the capital of France?", "Say hello.", "Name a colour.", "What is two plus two?"]
+    talks = talks or dict.fromkeys(QUESTIONS, "Paris")
     rows = [
         {
             "id": f"r{index}",
             "slice": "even" if index % 2 == 0 else "odd",
-            "messages": [{"role": "user", "content": question}, {"role": "assistant", "content": "Paris"}],
+            "messages": [{"role": "user", "content": question}, {"role": "assistant", "content": answer}],
         }
-        for index, question in enumerate(questions * 2)
+        for index, (question, answer) in enumerate([*talks.items()] * 2)
     ]
     path = folder / "rows.parquet"
     pq.write_table(pa.Table.from_pylist(rows), path)
@@ -46,7 +50,7 @@ async def spec_of(folder: Path, **changes: Any) -> Path:
 
 def run(spec_file: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "services.evaluation.work", str(spec_file)]
-    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=240)
+    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=500)
 
 
 async def test_a_variant_is_asked_as_it_will_be_served_and_every_row_is_kept(tmp_path: Path) -> None:
