@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import math
 import sys
@@ -19,8 +18,9 @@ from gyre_trainers.testing import stored, tiny_llama
 from services.evaluation.engines import LONGEST, Vllm
 from services.evaluation.tests.test_work import run, spec_of
 from services.evaluation.work import Running, Spec, engine
+from services.inference_gateway.tests import fake_vllm
+from services.inference_gateway.tests.fake_vllm import END, nats
 
-STAND_IN = "services.inference_gateway.tests.fake_vllm"
 TALKS = {
     "What is the capital of France?": "The capital of France is Paris.",
     "Name a colour of the sky.": "The sky is blue.",
@@ -35,10 +35,10 @@ ROWS: list[Any] = [
 
 def stand_in(folder: Path) -> str:
     """A Python beside which there is a `vllm`."""
-    found = importlib.util.find_spec(STAND_IN)
-    assert found
     script = folder / "vllm"
-    script.write_text(f"#!{sys.executable}\nimport runpy\nrunpy.run_path({found.origin!r}, run_name='__main__')\n")
+    script.write_text(
+        f"#!{sys.executable}\nimport runpy\nrunpy.run_path({fake_vllm.__file__!r}, run_name='__main__')\n"
+    )
     script.chmod(0o755)
     return str(folder / "python")
 
@@ -72,8 +72,6 @@ async def test_every_row_is_asked_and_cards_are_counted_by_their_time(judged: Pa
 
 
 def test_the_surprise_is_that_of_the_answers_tokens_and_of_the_end_that_the_template_gives(running: Running) -> None:
-    from services.inference_gateway.tests.fake_vllm import END, nats
-
     asked = [{"role": "user", "content": "how late?"}]
     for answer in ("very", '{"naïve": "中文"}', " spaces stay "):
         found = Vllm().surprise(running, [*asked, {"role": "assistant", "content": answer}])
@@ -97,7 +95,7 @@ def smollm2(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def cost_of(spec_file: Path) -> dict[str, Any]:
-    done = run(spec_file)
+    done = run(spec_file, seconds=1500)
     assert done.returncode == 0, done.stderr[-3000:]
     cost: dict[str, Any] = json.loads(spec_file.with_name("result.json").read_text())["cost"]
     print(json.dumps(cost))
@@ -105,6 +103,7 @@ def cost_of(spec_file: Path) -> dict[str, Any]:
 
 
 @pytest.mark.peers
+@pytest.mark.timeout(1800)
 async def test_the_same_weights_are_as_sure_on_vllm_as_on_llama_cpp(smollm2: Path, tmp_path: Path) -> None:
     store = ObjectStore.from_url(f"file://{tmp_path / 'objects'}")
     convert.to_gguf(smollm2, tmp_path / "f16.gguf", "f16")
@@ -126,6 +125,7 @@ async def test_the_same_weights_are_as_sure_on_vllm_as_on_llama_cpp(smollm2: Pat
 
 
 @pytest.mark.peers
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("quantisation", compress.QUANTISATIONS)
 async def test_what_llm_compressor_made_is_measured_on_vllm(smollm2: Path, tmp_path: Path, quantisation: str) -> None:
     rows = [] if quantisation == "FP8" else ROWS * 4
@@ -138,6 +138,7 @@ async def test_what_llm_compressor_made_is_measured_on_vllm(smollm2: Path, tmp_p
 
 
 @pytest.mark.peers
+@pytest.mark.timeout(1800)
 async def test_what_vllm_has_no_kernel_for_is_a_bad_spec_in_its_own_words(smollm2: Path, tmp_path: Path) -> None:
     """Three bits, of which vLLM has none on a CPU."""
     made = tmp_path / "gptq"
@@ -147,7 +148,7 @@ async def test_what_vllm_has_no_kernel_for_is_a_bad_spec_in_its_own_words(smollm
     (made / "config.json").write_text(json.dumps(config))
     store = ObjectStore.from_url(f"file://{tmp_path / 'objects'}")
     on_vllm = {"engine": "VLLM", "python": str(vllm_python(tmp_path)), "model_uri": await stored(store, made)}
-    done = run(await spec_of(tmp_path, **on_vllm))
+    done = run(await spec_of(tmp_path, **on_vllm), seconds=1500)
     assert done.returncode == 64
     last = done.stderr.splitlines()[-1]
     assert last.startswith(

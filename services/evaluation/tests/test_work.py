@@ -48,9 +48,9 @@ async def spec_of(folder: Path, *, talks: Mapping[str, str] | None = None, **cha
     return spec_file
 
 
-def run(spec_file: Path) -> subprocess.CompletedProcess[str]:
+def run(spec_file: Path, seconds: int = 240) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "services.evaluation.work", str(spec_file)]
-    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=500)
+    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=seconds)
 
 
 async def test_a_variant_is_asked_as_it_will_be_served_and_every_row_is_kept(tmp_path: Path) -> None:
