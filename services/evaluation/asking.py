@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 SECONDS = 120.0
+
+
+class Refused(OSError):
+    """The engine's answer is no 2xx. Says what it said."""
 
 
 class Running(NamedTuple):
@@ -24,7 +29,7 @@ class Running(NamedTuple):
 
 
 def post(url: str, body: dict[str, Any]) -> Any:
-    """Raises: OSError, also for an answer that is no 2xx; ValueError for one that is no JSON."""
+    """Raises: Refused; OSError; ValueError for an answer that is no JSON."""
     with _request(url, body) as reply:
         return json.load(reply)
 
@@ -39,4 +44,8 @@ def stream(url: str, body: dict[str, Any]) -> Iterator[Any]:
 
 def _request(url: str, body: dict[str, Any]) -> Any:
     request = urllib.request.Request(url, json.dumps(body).encode(), {"content-type": "application/json"})
-    return urllib.request.urlopen(request, timeout=SECONDS)
+    try:
+        return urllib.request.urlopen(request, timeout=SECONDS)
+    except urllib.error.HTTPError as error:
+        said = " ".join(error.read().decode(errors="replace").split())
+        raise Refused(f"{url} answered {error.code}: {said[:300]}") from None

@@ -35,7 +35,7 @@ def measure(engine: Engine, at: Running, rows: list[Row], *, max_tokens: int, pa
     """The fields of CostFigures but for those of the rows that were asked together."""
     timings = [time_answer(engine, at, row["messages"][:-1], max_tokens) for row in _spread(rows, PROBE_ROWS)]
     asked = _spread(rows, PERPLEXITY_ROWS)
-    with ThreadPoolExecutor(parallel) as pool:
+    with ThreadPoolExecutor(parallel if engine.surprises_at_once else 1) as pool:
         nats = list(pool.map(lambda row: engine.surprise(at, row["messages"]), asked))
     firsts = [timing.first_token * 1000 for timing in timings]
     rest = sum(timing.rest for timing in timings)

@@ -15,9 +15,10 @@ from gyre_kit.storage import ObjectStore
 from gyre_trainers import bundled, compress, convert
 from gyre_trainers.testing import stored, tiny_llama
 
+from services.evaluation.asking import Refused, Running, post
 from services.evaluation.engines import LONGEST, Vllm
 from services.evaluation.tests.test_work import run, spec_of
-from services.evaluation.work import Running, Spec, engine
+from services.evaluation.work import Spec, engine
 from services.inference_gateway.tests import fake_vllm
 from services.inference_gateway.tests.fake_vllm import END, nats
 
@@ -78,6 +79,11 @@ def test_the_surprise_is_that_of_the_answers_tokens_and_of_the_end_that_the_temp
         assert found == [nats(token) for token in (*answer.encode(), END)]
     long = Vllm().surprise(running, [*asked, {"role": "assistant", "content": "x" * 2 * LONGEST}])
     assert long == [nats(ord("x"))] * LONGEST  # and no end
+
+
+def test_what_the_engine_refuses_is_said_with_its_words(running: Running) -> None:
+    with pytest.raises(Refused, match=r"answered 404: .*The model `other` does not exist"):
+        post(f"{running.base_url}/chat/completions", {"model": "other", "messages": []})
 
 
 async def test_a_python_without_vllm_is_a_bad_spec_that_says_so(judged: Path) -> None:
