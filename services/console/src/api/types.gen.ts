@@ -599,6 +599,7 @@ export interface FlavorCosts {
   flavor: string;
   cpu_hour_microusd: string;
   costs: FlavorCost[];
+  gpu_hour_microusd: string;
 }
 
 export interface FlavorCost {
@@ -648,6 +649,9 @@ export interface CostFigures {
   perplexity_rows: number;
   threads: number;
   cpu_seconds_per_token: number;
+  engine: string;
+  card_memory_bytes: string;
+  card_seconds_per_token: number;
 }
 
 export interface SliceScore {

@@ -60,7 +60,6 @@ export const reasons = {
   "reason.FLAVOR_UNKNOWN": "The platform has no such flavor",
   "reason.NO_GPU_FLAVOR": "No flavor of this platform has a GPU",
   "reason.LLMCOMPRESSOR_MISSING": "llm-compressor is not installed where the job ran",
-  "reason.NOT_MEASURED": "Comparisons measure with llama.cpp, which cannot load AWQ, GPTQ or FP8",
   "reason.NOTHING_MEASURED": "None of the models could be measured",
   "reason.CHEAPEST_WITHIN_MARGIN": "The cheapest that is not worse than allowed",
   "reason.BASELINE_BEST": "Nothing cheaper is surely good enough",

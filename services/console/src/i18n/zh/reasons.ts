@@ -63,7 +63,6 @@ export const reasons: Translation<typeof source> = {
   "reason.FLAVOR_UNKNOWN": "本平台没有这种资源类型",
   "reason.NO_GPU_FLAVOR": "本平台没有带 GPU 的资源类型",
   "reason.LLMCOMPRESSOR_MISSING": "任务运行的环境中没有安装 llm-compressor",
-  "reason.NOT_MEASURED": "对比使用 llama.cpp 测量，无法加载 AWQ、GPTQ 或 FP8",
   "reason.NOTHING_MEASURED": "没有模型测量成功",
   "reason.CHEAPEST_WITHIN_MARGIN": "在允许范围内最便宜",
   "reason.BASELINE_BEST": "没有更便宜且足够好的方案",
