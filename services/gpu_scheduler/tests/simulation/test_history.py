@@ -10,7 +10,7 @@ from gyre_kit.periods import Period
 from gyre_kit.testing import ManualClock
 
 from services.gpu_scheduler.models import Attempt, ClusterQueue, Flavor, Workload
-from services.gpu_scheduler.queues import FlavorNotFound
+from services.gpu_scheduler.quota import FlavorNotFound
 from services.gpu_scheduler.simulation import service, store
 from services.gpu_scheduler.simulation.engine import DEFAULT_POLICY
 from services.gpu_scheduler.simulation.history import Added, History, history_of, quotas_of, with_more
