@@ -9,27 +9,24 @@ from gyre.gpu_scheduler.v1 import (
     cost_pb2,
     cost_service_pb2,
     node_pb2,
-    node_service_pb2,
     queue_pb2,
     queue_service_pb2,
     workload_pb2,
 )
 from gyre.gpu_scheduler.v1 import workload_service_pb2 as workload_service
 from gyre.gpu_scheduler.v1.cost_service_pb2_grpc import CostServiceServicer
-from gyre.gpu_scheduler.v1.node_service_pb2_grpc import NodeServiceServicer
 from gyre.gpu_scheduler.v1.queue_service_pb2_grpc import QueueServiceServicer
 from gyre.gpu_scheduler.v1.workload_service_pb2_grpc import WorkloadServiceServicer
 from gyre_kit import resources
 from gyre_kit.app import Context
-from gyre_kit.auth import SYSTEM, acting_as, caller
-from gyre_kit.errors import NotFound
+from gyre_kit.auth import SYSTEM, acting_as
 from gyre_kit.names import project_of
 from gyre_kit.periods import period_of
 from gyre_kit.render import enum_name, render
 
 from services.gpu_scheduler import facts, launcher, queues, service, store
 from services.gpu_scheduler.logs import AttemptNotFound, read_log
-from services.gpu_scheduler.models import HOLDING, Card, Node, Queue, Workload, WorkloadState
+from services.gpu_scheduler.models import HOLDING, Queue, Workload
 from services.gpu_scheduler.policy import Amount, Reason
 from services.gpu_scheduler.usage import costs_of, usage_of
 
@@ -207,66 +204,6 @@ class QueueApi(QueueServiceServicer):
         ]
 
 
-class NodeApi(NodeServiceServicer):
-    def __init__(self, context: Context) -> None:
-        self.db = context.db
-
-    async def GetNode(self, request: node_service_pb2.GetNodeRequest, _: Any) -> node_pb2.Node:
-        async with self.db.transaction() as session:
-            node = await store.find_node(session, request.name)
-        if node is None:
-            raise NotFound(name=request.name)
-        return (await self._rendered([node]))[0]
-
-    async def ListNodes(self, request: node_service_pb2.ListNodesRequest, _: Any) -> node_service_pb2.ListNodesResponse:
-        async with self.db.transaction() as session:
-            found = await store.node_page(session, request)
-        return node_service_pb2.ListNodesResponse(
-            nodes=await self._rendered(found.rows), next_page_token=found.next_page_token, total_size=found.total
-        )
-
-    async def ListFlavors(
-        self, request: node_service_pb2.ListFlavorsRequest, _: Any
-    ) -> node_service_pb2.ListFlavorsResponse:
-        async with self.db.transaction() as session:
-            found = await store.flavor_page(session, request)
-        return node_service_pb2.ListFlavorsResponse(
-            flavors=[render(row, node_pb2.Flavor) for row in found.rows],
-            next_page_token=found.next_page_token,
-            total_size=found.total,
-        )
-
-    async def _rendered(self, rows: Sequence[Node]) -> list[node_pb2.Node]:
-        """What is held on a node is a sum over all projects; whose card it is, only the holder's own project sees."""
-        asker = caller()
-        with acting_as(SYSTEM):
-            async with self.db.transaction() as session:
-                held = await store.held_by(session, Workload.node)
-                cards = await store.cards(session, [row.name for row in rows])
-                stopping = {
-                    row.name for row in await store.queued_and_holding(session) if row.state == WorkloadState.STOPPING
-                }
-        nodes = []
-        for row in rows:
-            allocated = sum((Amount(*amount) for (node, _), amount in held.items() if node == row.name), Amount())
-            mine = [
-                _card(card, card.workload in stopping, visible=asker.may_see(_project_of_holder(card)))
-                for card in cards
-                if card.node == row.name and (card.present or card.workload)
-            ]
-            nodes.append(
-                render(
-                    row,
-                    node_pb2.Node,
-                    etag=str(row.revision),
-                    capacity=facts.resources(row),
-                    allocated=facts.resources(allocated),
-                    cards=mine,
-                )
-            )
-        return nodes
-
-
 def to_proto(workload: Workload, usage: workload_pb2.Usage) -> workload_pb2.Workload:
     spec = render(workload, workload_pb2.WorkloadSpec, requests=facts.resources(workload))
     return render(workload, workload_pb2.Workload, spec=spec, usage=usage)
@@ -296,17 +233,3 @@ def _quota_table(
         )
         for flavor, amount in sorted(nominal.items())
     ]
-
-
-def _card(card: Card, stopping: bool, *, visible: bool) -> node_pb2.Card:
-    if not card.present:
-        state = "LOST"
-    elif not card.workload:
-        state = "FREE"
-    else:
-        state = "RELEASING" if stopping else "BUSY"
-    return render(card, node_pb2.Card, state=state, workload=card.workload if visible else "")
-
-
-def _project_of_holder(card: Card) -> str:
-    return project_of(card.workload) if card.workload else ""

@@ -10,7 +10,7 @@ from gyre_kit.errors import AlreadyExists, Invalid, NotFound
 from gyre_kit.names import slug
 
 from services.gpu_scheduler import store
-from services.gpu_scheduler.models import ClusterQueue, Node, NodeState, Queue, QueueState
+from services.gpu_scheduler.models import AWAY, ClusterQueue, Node, Queue, QueueState
 from services.gpu_scheduler.policy import Amount
 
 DEFAULT = "default"
@@ -139,10 +139,10 @@ async def update(
 
 
 def total_capacity(nodes: Sequence[Node]) -> dict[str, Amount]:
-    """Flavor → what its nodes have together, lost ones aside."""
+    """Flavor → what its nodes have together, those that are away aside."""
     total: dict[str, Amount] = {}
     for node in nodes:
-        if node.state != NodeState.LOST:
+        if node.state not in AWAY:
             amount = Amount(node.cpu_milli, node.memory_bytes, node.gpu)
             total[node.flavor] = total.get(node.flavor, Amount()) + amount
     return total

@@ -334,20 +334,6 @@ async def test_a_quota_limits_its_cluster_queue(session: Session) -> None:
     assert (first.state, second.waiting_reason) == ("ADMITTED", Reason.QUOTA_EXHAUSTED)
 
 
-async def test_a_node_joins_once_and_is_lost_when_it_falls_silent(session: Session, clock: ManualClock) -> None:
-    workload = await ensured(session)
-    await admission.run_cycle(session)
-    await nodes.heard_of(session, MACHINE, SETTINGS)
-    assert await nodes.lose_silent(session, 60) == []
-    clock.advance(seconds=61)
-    assert await nodes.lose_silent(session, 60) == ["nodes/a"]
-    assert await nodes.lose_silent(session, 60) == []
-    await nodes.heard_of(session, MACHINE, SETTINGS)
-    events = [event for event, subject in await outbox_of(session) if subject == "nodes/a"]
-    assert events == ["NodeJoined", "NodeLost", "NodeJoined"]
-    assert workload.state == "ADMITTED"
-
-
 async def test_an_event_carries_all_its_fields_and_nothing_that_people_wrote(session: Session) -> None:
     from sqlalchemy import text
 
