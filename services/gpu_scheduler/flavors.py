@@ -19,7 +19,7 @@ MOST_MICROUSD = 10**12  # a million dollars an hour
 OPERATOR, SETTING, CATALOGUE, DEFAULT = "OPERATOR", "SETTING", "CATALOGUE", "DEFAULT"
 
 
-class BadPrice(Invalid):
+class BadFlavorPrice(Invalid):
     """A price is 0 or more, and at most a million dollars an hour."""
 
 
@@ -54,13 +54,13 @@ async def update(
     session: Session, name: str, fields: Collection[str], *, etag: str = "", display_name: str = "",
     cpu_hour_microusd: int = 0, gpu_hour_microusd: int = 0,
 ) -> Flavor:  # fmt: skip
-    """Changes `fields` and nothing else. Raises: FlavorNotFound; EtagMismatch; FieldImmutable; BadPrice."""
+    """Changes `fields` and nothing else. Raises: FlavorNotFound; EtagMismatch; FieldImmutable; BadFlavorPrice."""
     prices = {"cpu_hour_microusd": cpu_hour_microusd, "gpu_hour_microusd": gpu_hour_microusd}
     for field in fields:
         if field not in UPDATABLE:
             raise FieldImmutable(field=field, changeable="|".join(UPDATABLE))
         if field in prices and not 0 <= prices[field] <= MOST_MICROUSD:
-            raise BadPrice(field=field, given=prices[field])
+            raise BadFlavorPrice(field=field, given=prices[field])
     flavor = await session.get(Flavor, name, with_for_update=True, populate_existing=True)
     if flavor is None:
         raise FlavorNotFound(name=name)

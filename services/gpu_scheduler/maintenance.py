@@ -27,7 +27,7 @@ class NodeNotFound(NotFound):
     """There is no node of that name; `gyre nodes list` shows those that there are."""
 
 
-class BadLabel(Invalid):
+class BadNodeLabel(Invalid):
     """A label is NAME=VALUE: up to 63 letters, digits, hyphens, dots or underscores each; the name may have a DNS prefix and a slash."""
 
 
@@ -44,7 +44,7 @@ async def get(session: Session, name: str, etag: str = "") -> Node:
 async def update(
     session: Session, name: str, fields: Collection[str], *, etag: str, display_name: str, labels: Mapping[str, str]
 ) -> Node:
-    """Changes `fields` and nothing else. Raises: NodeNotFound; EtagMismatch; FieldImmutable; BadLabel."""
+    """Changes `fields` and nothing else. Raises: NodeNotFound; EtagMismatch; FieldImmutable; BadNodeLabel."""
     for field in fields:
         if field not in UPDATABLE:
             raise FieldImmutable(field=field, changeable="|".join(UPDATABLE))
@@ -99,9 +99,9 @@ async def move_work(session: Session) -> list[str]:
 
 
 def _check_labels(labels: Mapping[str, str]) -> None:
-    """Raises: BadLabel."""
+    """Raises: BadNodeLabel."""
     if len(labels) > MOST_LABELS:
-        raise BadLabel(field="node.labels", given=len(labels), most=MOST_LABELS)
+        raise BadNodeLabel(field="node.labels", given=len(labels), most=MOST_LABELS)
     for name, value in labels.items():
         if not LABEL_NAME.fullmatch(name) or not LABEL_VALUE.fullmatch(value):
-            raise BadLabel(field="node.labels", given=f"{name}={value}"[:120])
+            raise BadNodeLabel(field="node.labels", given=f"{name}={value}"[:120])

@@ -40,7 +40,9 @@ SECTIONS: Final = {
     "Operations": {
         "queues": ("capacity:queues", "Queues and their quotas."),
         "workloads": ("capacity:workloads", "What runs, what waits and why."),
-        "nodes": ("capacity:nodes", "Machines and cards."),
+        "nodes": ("nodes:nodes", "Machines and cards: look, label, cordon, drain."),
+        "cards": ("nodes:cards", "What is known of each model of card."),
+        "flavors": ("nodes:flavors", "Kinds of resources, and what they cost."),
         "costs": ("costs:costs", "Usage, money, own machines, and whether to rent or own."),
         "events": ("events:events", "Follow the platform's facts as they happen."),
         "projects": ("identity:projects", "Projects, and whether they keep completions."),

@@ -226,7 +226,7 @@ async def test_labels_are_kept_and_bad_ones_are_refused(session: Session, node: 
     await heard(session, *CARDS)
     assert node.labels == labelled
     for bad in ({"": "a"}, {"a b": "c"}, {"a": "b c"}, {"a": "x" * 64}, {f"n{i}": "" for i in range(65)}):
-        with pytest.raises(maintenance.BadLabel):
+        with pytest.raises(maintenance.BadNodeLabel):
             await maintenance.update(session, "nodes/a", ["labels"], etag="", display_name="", labels=bad)
     with pytest.raises(FieldImmutable):
         await maintenance.update(session, "nodes/a", ["gpu"], etag="", display_name="", labels={})
@@ -384,7 +384,7 @@ async def test_a_setting_overrides_the_table_and_an_operator_overrides_both(sess
 
 async def test_an_absurd_price_a_strange_field_and_an_unknown_flavor_are_refused(session: Session, node: Node) -> None:
     for price in (-1, 10**13):
-        with pytest.raises(flavors.BadPrice):
+        with pytest.raises(flavors.BadFlavorPrice):
             await flavors.update(session, "flavors/h100", ["gpu_hour_microusd"], gpu_hour_microusd=price)
     with pytest.raises(FieldImmutable):
         await flavors.update(session, "flavors/h100", ["node_labels"])

@@ -114,7 +114,7 @@ class NodeServiceServicer:
 
     def UpdateNode(self, request, context):
         """Changes display_name or labels. NOT_FOUND (NODE_NOT_FOUND); ABORTED (ETAG_MISMATCH); INVALID_ARGUMENT
-        (FIELD_IMMUTABLE, BAD_LABEL).
+        (FIELD_IMMUTABLE, BAD_NODE_LABEL).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -167,7 +167,7 @@ class NodeServiceServicer:
 
     def UpdateFlavor(self, request, context):
         """Changes display_name, cpu_hour_microusd or gpu_hour_microusd; attempts keep the price of their admission.
-        NOT_FOUND (FLAVOR_NOT_FOUND); ABORTED (ETAG_MISMATCH); INVALID_ARGUMENT (FIELD_IMMUTABLE, BAD_PRICE).
+        NOT_FOUND (FLAVOR_NOT_FOUND); ABORTED (ETAG_MISMATCH); INVALID_ARGUMENT (FIELD_IMMUTABLE, BAD_FLAVOR_PRICE).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -41,7 +41,7 @@ class NodeServiceStub:
     """All nodes with their cards."""
     UpdateNode: _grpc.UnaryUnaryMultiCallable[_node_service_pb2.UpdateNodeRequest, _node_pb2.Node]
     """Changes display_name or labels. NOT_FOUND (NODE_NOT_FOUND); ABORTED (ETAG_MISMATCH); INVALID_ARGUMENT
-    (FIELD_IMMUTABLE, BAD_LABEL).
+    (FIELD_IMMUTABLE, BAD_NODE_LABEL).
     """
     CordonNode: _grpc.UnaryUnaryMultiCallable[_node_service_pb2.CordonNodeRequest, _node_pb2.Node]
     """Has a node take no new work; what works on it goes on. NOT_FOUND (NODE_NOT_FOUND); ABORTED (ETAG_MISMATCH)."""
@@ -63,7 +63,7 @@ class NodeServiceStub:
     """All flavors."""
     UpdateFlavor: _grpc.UnaryUnaryMultiCallable[_node_service_pb2.UpdateFlavorRequest, _node_pb2.Flavor]
     """Changes display_name, cpu_hour_microusd or gpu_hour_microusd; attempts keep the price of their admission.
-    NOT_FOUND (FLAVOR_NOT_FOUND); ABORTED (ETAG_MISMATCH); INVALID_ARGUMENT (FIELD_IMMUTABLE, BAD_PRICE).
+    NOT_FOUND (FLAVOR_NOT_FOUND); ABORTED (ETAG_MISMATCH); INVALID_ARGUMENT (FIELD_IMMUTABLE, BAD_FLAVOR_PRICE).
     """
     ListCardModels: _grpc.UnaryUnaryMultiCallable[_node_service_pb2.ListCardModelsRequest, _node_service_pb2.ListCardModelsResponse]
     """The table of cards: what vendors publish of each model."""
@@ -79,7 +79,7 @@ class NodeServiceAsyncStub(NodeServiceStub):
     """All nodes with their cards."""
     UpdateNode: _aio.UnaryUnaryMultiCallable[_node_service_pb2.UpdateNodeRequest, _node_pb2.Node]  # type: ignore[assignment]
     """Changes display_name or labels. NOT_FOUND (NODE_NOT_FOUND); ABORTED (ETAG_MISMATCH); INVALID_ARGUMENT
-    (FIELD_IMMUTABLE, BAD_LABEL).
+    (FIELD_IMMUTABLE, BAD_NODE_LABEL).
     """
     CordonNode: _aio.UnaryUnaryMultiCallable[_node_service_pb2.CordonNodeRequest, _node_pb2.Node]  # type: ignore[assignment]
     """Has a node take no new work; what works on it goes on. NOT_FOUND (NODE_NOT_FOUND); ABORTED (ETAG_MISMATCH)."""
@@ -101,7 +101,7 @@ class NodeServiceAsyncStub(NodeServiceStub):
     """All flavors."""
     UpdateFlavor: _aio.UnaryUnaryMultiCallable[_node_service_pb2.UpdateFlavorRequest, _node_pb2.Flavor]  # type: ignore[assignment]
     """Changes display_name, cpu_hour_microusd or gpu_hour_microusd; attempts keep the price of their admission.
-    NOT_FOUND (FLAVOR_NOT_FOUND); ABORTED (ETAG_MISMATCH); INVALID_ARGUMENT (FIELD_IMMUTABLE, BAD_PRICE).
+    NOT_FOUND (FLAVOR_NOT_FOUND); ABORTED (ETAG_MISMATCH); INVALID_ARGUMENT (FIELD_IMMUTABLE, BAD_FLAVOR_PRICE).
     """
     ListCardModels: _aio.UnaryUnaryMultiCallable[_node_service_pb2.ListCardModelsRequest, _node_service_pb2.ListCardModelsResponse]  # type: ignore[assignment]
     """The table of cards: what vendors publish of each model."""
@@ -132,7 +132,7 @@ class NodeServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_node_pb2.Node, _abc.Awaitable[_node_pb2.Node]]:
         """Changes display_name or labels. NOT_FOUND (NODE_NOT_FOUND); ABORTED (ETAG_MISMATCH); INVALID_ARGUMENT
-        (FIELD_IMMUTABLE, BAD_LABEL).
+        (FIELD_IMMUTABLE, BAD_NODE_LABEL).
         """
 
     @_abc_1.abstractmethod
@@ -196,7 +196,7 @@ class NodeServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_node_pb2.Flavor, _abc.Awaitable[_node_pb2.Flavor]]:
         """Changes display_name, cpu_hour_microusd or gpu_hour_microusd; attempts keep the price of their admission.
-        NOT_FOUND (FLAVOR_NOT_FOUND); ABORTED (ETAG_MISMATCH); INVALID_ARGUMENT (FIELD_IMMUTABLE, BAD_PRICE).
+        NOT_FOUND (FLAVOR_NOT_FOUND); ABORTED (ETAG_MISMATCH); INVALID_ARGUMENT (FIELD_IMMUTABLE, BAD_FLAVOR_PRICE).
         """
 
     @_abc_1.abstractmethod
