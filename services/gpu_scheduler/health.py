@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 
 from gyre_kit.db import Session
 from gyre_kit.errors import NotFound, Precondition
 from gyre_kit.outbox import emit
 
-from services.gpu_scheduler import facts, store
+from services.gpu_scheduler import facts, service, store
 from services.gpu_scheduler.cards import CardReading, Finding
 from services.gpu_scheduler.models import Card, Node
 
 MISSING_LOOKS = 3  # readings in a row without a card before that is a fault: a driver may stumble once
+DEATH_SECONDS = 30.0  # so long before its fault is seen may a card have killed what ran on it
 MISSING = Finding(
     "CARD_MISSING", "Its node does not find it any more: it may have fallen off the bus; start the machine anew."
 )
@@ -123,3 +125,5 @@ async def _hold_against(session: Session, card: Card, finding: Finding) -> None:
     card.fault_code, card.fault_message, card.fault_time = finding.code, finding.message, now
     await session.flush()
     await emit(session, card.name, facts.card_failed(card, now))
+    for workload in await store.died_on(session, card, now - timedelta(seconds=DEATH_SECONDS)):
+        service.forgive(workload)

@@ -195,6 +195,12 @@ async def node_gone(session: Session, workload: Workload, attempt: Attempt) -> N
         await _preempted(session, workload)
 
 
+def forgive(workload: Workload) -> None:
+    """It waits after a fault that was its card's and not its own: the fault does not count, and it need not back off."""
+    workload.faults -= 1
+    workload.not_before = None
+
+
 def _same(existing: Workload, wanted: Wanted) -> Workload:
     """Raises: SpecDiffers. What only people see (display_name) may differ."""
     spec = (existing.kind, existing.module, json.loads(existing.spec_json), existing.priority, existing.owner)

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from gyre_kit import pages, resources
 from gyre_kit.db import Session
 from gyre_kit.periods import Period
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import col
 
 from services.gpu_scheduler.models import (
@@ -224,6 +225,25 @@ async def unconfirmed_on(session: Session, node: str) -> Sequence[tuple[str, str
 
 async def confirm(session: Session, attempt: str) -> None:
     await session.execute(sa.update(Attempt).where(col(Attempt.name) == attempt).values(unconfirmed=False))
+
+
+async def died_on(session: Session, card: Card, since: datetime) -> Sequence[Workload]:
+    """Workloads that wait after a fault counted against them, whose last attempt had this card and ended since then."""
+    last = sa.and_(col(Attempt.workload) == Workload.name, col(Attempt.number) == Workload.attempt)
+    had_it = sa.cast(col(Attempt.card_uuids), JSONB).contains([card.uuid])
+    query = (
+        sa.select(Workload)
+        .join(Attempt, last)
+        .where(
+            col(Attempt.node) == card.node,
+            col(Attempt.end_time) >= since,
+            had_it,
+            col(Workload.state) == WorkloadState.QUEUED,
+            col(Workload.faults) > 0,
+            col(Workload.not_before).is_not(None),
+        )
+    )
+    return (await session.scalars(query.with_for_update(of=Workload, key_share=True))).all()
 
 
 async def workloads_to_move(session: Session) -> Sequence[tuple[str, str]]:

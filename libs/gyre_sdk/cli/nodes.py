@@ -156,7 +156,7 @@ def list_cards(here: bool) -> None:
     columns: list[output.Column] = [
         ("MODEL", output.text("display_name")),
         ("MAKER", lambda item: item.maker + ("" if item.discovered else " (table only)")),
-        ("MEMORY", lambda item: f"{item.memory_bytes / 1024**3:.0f} GiB"),
+        ("MEMORY", lambda item: f"{item.memory_bytes / 1024**3:.0f} GiB" if item.HasField("memory_bytes") else ""),
         ("BF16 TFLOPS", number("bf16_tflops")),
         ("FP16 TFLOPS", number("fp16_tflops")),
         ("INT8 TOPS", number("int8_tops")),

@@ -53,6 +53,7 @@ SECTIONS: Final = {
     },
 }
 LISTED: Final = {
+    "cards": "nodes list",
     "evaluations": "evals list",
     "inferenceBatches": "batches list",
     "suites": "evals suites",

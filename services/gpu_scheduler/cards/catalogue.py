@@ -20,7 +20,7 @@ AWS_L40S = "AWS, g6e.xlarge with its machine, us-east-1, on demand, as published
 AMPERE = "NVIDIA A100 Tensor Core GPU datasheet"
 HOPPER = "NVIDIA H100 Tensor Core GPU datasheet (figures there are with sparsity: halved here)"
 CLOUD_MATRIX = "Huawei, Serving Large Language Models on Huawei CloudMatrix384 (arXiv:2506.12708)"
-DRAWN_BACK = "Vendor publishes no datasheet; what is not set is not known"
+UNPUBLISHED = "No datasheet of the vendor is known to us"
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class CardModel:
     display_name: str
     maker: str
     names: str
-    memory_gib: int
+    memory_gib: int | None
     bf16: float | None
     fp16: float | None
     int8: float | None
@@ -45,8 +45,8 @@ class CardModel:
         return f"cardModels/{self.slug}"
 
     @property
-    def memory_bytes(self) -> int:
-        return self.memory_gib * GIB
+    def memory_bytes(self) -> int | None:
+        return None if self.memory_gib is None else self.memory_gib * GIB
 
     @property
     def hour_microusd(self) -> int | None:
@@ -99,14 +99,15 @@ MODELS: Final[tuple[CardModel, ...]] = (
       "Huawei Atlas 800T A2 server product page (910B3; other grades differ)"),
     M("ascend-310p", "Ascend 310P", "ascend", r"310P", 24, None, 70, 140, 204.8,
       "Huawei Atlas 300I Pro inference card product page"),
-    M("hygon-k100-ai", "Hygon DCU K100 AI", "hygon", r"K100.?AI", 64, None, None, None, None, DRAWN_BACK),
-    M("hygon-k100", "Hygon DCU K100", "hygon", r"\bK100\b", 64, None, None, None, None, DRAWN_BACK),
-    M("hygon-z100", "Hygon DCU Z100", "hygon", r"Z100", 32, None, None, None, None, DRAWN_BACK),
+    M("hygon-k100-ai", "Hygon DCU K100 AI", "hygon", r"K100.?AI", None, None, None, None, None, UNPUBLISHED),
+    M("hygon-k100", "Hygon DCU K100", "hygon", r"\bK100\b", None, None, None, None, None, UNPUBLISHED),
+    M("hygon-z100", "Hygon DCU Z100", "hygon", r"Z100", 32, None, None, None, 1024,
+      "Hygon Information Technology, prospectus of 2022 (DCU 8100)"),
     M("cambricon-mlu370-x8", "Cambricon MLU370-X8", "cambricon", r"MLU370-X8", 48, 96, 96, 256, 614.4,
       "Cambricon MLU370-X8 product page"),
     M("cambricon-mlu370-x4", "Cambricon MLU370-X4", "cambricon", r"MLU370", 24, 96, 96, 256, 307.2,
       "Cambricon MLU370-X4 product page"),
-    M("cambricon-mlu590", "Cambricon MLU590", "cambricon", r"MLU590", 80, None, None, None, None, DRAWN_BACK),
+    M("cambricon-mlu590", "Cambricon MLU590", "cambricon", r"MLU590", None, None, None, None, None, UNPUBLISHED),
     M("amd-mi210", "AMD Instinct MI210", "amd", r"MI210", 64, 181, 181, 181, 1638.4, "AMD Instinct MI210 product page"),
     M("amd-mi250x", "AMD Instinct MI250X", "amd", r"MI250X", 128, 383, 383, 383, 3276.8,
       "AMD Instinct MI250X product page"),

@@ -255,6 +255,21 @@ async def test_a_card_with_a_fault_is_taken_out_and_its_work_is_moved(session: S
     assert attempt.card_uuids == ["GPU-1"]
 
 
+async def test_work_that_its_card_killed_before_the_fault_was_seen_has_no_fault_counted(
+    session: Session, clock: ManualClock, node: Node
+) -> None:
+    on_the_card, on_the_other = await working(session), await working(session)
+    for workload in (on_the_card, on_the_other):
+        attempt = await store.attempt(session, workload.name, 1)
+        assert attempt is not None
+        await service.attempt_ended(session, workload, attempt, Ended(1), SETTINGS)
+    assert (on_the_card.faults, on_the_other.faults) == (1, 1)
+    clock.advance(seconds=3)
+    await heard(session, replace(CARDS[0], findings=(XID,)), CARDS[1])
+    assert (on_the_card.faults, on_the_card.not_before) == (0, None)
+    assert on_the_other.faults == 1
+
+
 async def test_a_card_stays_out_until_an_operator_puts_it_back(session: Session, node: Node) -> None:
     await heard(session, replace(CARDS[0], findings=(XID,)), CARDS[1])
     card = await session.get_one(Card, "nodes/a/cards/0")

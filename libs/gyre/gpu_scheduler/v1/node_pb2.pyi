@@ -410,7 +410,7 @@ class CardModel(_message.Message):
         name: _builtins.str = ...,
         display_name: _builtins.str = ...,
         maker: _builtins.str = ...,
-        memory_bytes: _builtins.int = ...,
+        memory_bytes: _builtins.int | None = ...,
         bf16_tflops: _builtins.float | None = ...,
         fp16_tflops: _builtins.float | None = ...,
         int8_tops: _builtins.float | None = ...,
@@ -423,9 +423,9 @@ class CardModel(_message.Message):
         collective_library: _builtins.str = ...,
         discovered: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_bf16_tflops", b"_bf16_tflops", "_fp16_tflops", b"_fp16_tflops", "_hour_microusd", b"_hour_microusd", "_int8_tops", b"_int8_tops", "_memory_bandwidth_bytes", b"_memory_bandwidth_bytes", "bf16_tflops", b"bf16_tflops", "fp16_tflops", b"fp16_tflops", "hour_microusd", b"hour_microusd", "int8_tops", b"int8_tops", "memory_bandwidth_bytes", b"memory_bandwidth_bytes"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_bf16_tflops", b"_bf16_tflops", "_fp16_tflops", b"_fp16_tflops", "_hour_microusd", b"_hour_microusd", "_int8_tops", b"_int8_tops", "_memory_bandwidth_bytes", b"_memory_bandwidth_bytes", "_memory_bytes", b"_memory_bytes", "bf16_tflops", b"bf16_tflops", "fp16_tflops", b"fp16_tflops", "hour_microusd", b"hour_microusd", "int8_tops", b"int8_tops", "memory_bandwidth_bytes", b"memory_bandwidth_bytes", "memory_bytes", b"memory_bytes"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_bf16_tflops", b"_bf16_tflops", "_fp16_tflops", b"_fp16_tflops", "_hour_microusd", b"_hour_microusd", "_int8_tops", b"_int8_tops", "_memory_bandwidth_bytes", b"_memory_bandwidth_bytes", "bf16_tflops", b"bf16_tflops", "collective_library", b"collective_library", "discovered", b"discovered", "display_name", b"display_name", "fp16_tflops", b"fp16_tflops", "hour_microusd", b"hour_microusd", "int8_tops", b"int8_tops", "maker", b"maker", "memory_bandwidth_bytes", b"memory_bandwidth_bytes", "memory_bytes", b"memory_bytes", "name", b"name", "present_count", b"present_count", "price_source", b"price_source", "source", b"source", "visible_devices_variable", b"visible_devices_variable"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_bf16_tflops", b"_bf16_tflops", "_fp16_tflops", b"_fp16_tflops", "_hour_microusd", b"_hour_microusd", "_int8_tops", b"_int8_tops", "_memory_bandwidth_bytes", b"_memory_bandwidth_bytes", "_memory_bytes", b"_memory_bytes", "bf16_tflops", b"bf16_tflops", "collective_library", b"collective_library", "discovered", b"discovered", "display_name", b"display_name", "fp16_tflops", b"fp16_tflops", "hour_microusd", b"hour_microusd", "int8_tops", b"int8_tops", "maker", b"maker", "memory_bandwidth_bytes", b"memory_bandwidth_bytes", "memory_bytes", b"memory_bytes", "name", b"name", "present_count", b"present_count", "price_source", b"price_source", "source", b"source", "visible_devices_variable", b"visible_devices_variable"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__bf16_tflops: _TypeAlias = _typing.Literal["bf16_tflops"]  # noqa: Y015
     _WhichOneofArgType__bf16_tflops: _TypeAlias = _typing.Literal["_bf16_tflops", b"_bf16_tflops"]  # noqa: Y015
@@ -437,6 +437,8 @@ class CardModel(_message.Message):
     _WhichOneofArgType__int8_tops: _TypeAlias = _typing.Literal["_int8_tops", b"_int8_tops"]  # noqa: Y015
     _WhichOneofReturnType__memory_bandwidth_bytes: _TypeAlias = _typing.Literal["memory_bandwidth_bytes"]  # noqa: Y015
     _WhichOneofArgType__memory_bandwidth_bytes: _TypeAlias = _typing.Literal["_memory_bandwidth_bytes", b"_memory_bandwidth_bytes"]  # noqa: Y015
+    _WhichOneofReturnType__memory_bytes: _TypeAlias = _typing.Literal["memory_bytes"]  # noqa: Y015
+    _WhichOneofArgType__memory_bytes: _TypeAlias = _typing.Literal["_memory_bytes", b"_memory_bytes"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__bf16_tflops) -> _WhichOneofReturnType__bf16_tflops | None: ...
     @_typing.overload
@@ -447,6 +449,8 @@ class CardModel(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__int8_tops) -> _WhichOneofReturnType__int8_tops | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__memory_bandwidth_bytes) -> _WhichOneofReturnType__memory_bandwidth_bytes | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__memory_bytes) -> _WhichOneofReturnType__memory_bytes | None: ...
 
 Global___CardModel: _TypeAlias = CardModel  # noqa: Y015
 

@@ -851,7 +851,7 @@ export interface CardModel {
   name: string;
   display_name: string;
   maker: string;
-  memory_bytes: string;
+  memory_bytes?: string | null;
   bf16_tflops?: number | null;
   fp16_tflops?: number | null;
   int8_tops?: number | null;
