@@ -64,7 +64,7 @@ async def write_cards(session: Session, node: Node, readings: Sequence[CardReadi
     return sum(not card.fault_code for card in present)
 
 
-async def reset(session: Session, node: Node, index: int) -> Card:
+async def reset(session: Session, node: Node, index: int | None) -> Card:
     """Puts a sick card back. What it was taken out for is not held against it again; what comes after it is.
 
     Raises: CardNotFound; CardNotSick.

@@ -78,7 +78,7 @@ class NodeApi(NodeServiceServicer):
         _check_installer()
         async with self.db.transaction() as session:
             node = await maintenance.get(session, request.name)
-            await health.reset(session, node, request.index)
+            await health.reset(session, node, request.index if request.HasField("index") else None)
         self.context.wake()
         return (await self._rendered([node]))[0]
 

@@ -98,13 +98,11 @@ def drain(node: str, yes: bool, wait: bool) -> None:
     with connect() as gyre:
         there = gyre.nodes.get(node)
         if not yes:
-            works = (
-                f"{there.workload_count} workloads stop and wait again" if there.workload_count else "nothing is on it"
-            )
-            click.confirm(f"Drain {node}? It takes no new work; {works}.", abort=True, err=True)
+            question = f"Drain {node}? It takes no new work; what works on it stops and waits again: {_works(there)}."
+            click.confirm(question, abort=True, err=True)
         drained = gyre.nodes.drain(node)
         while wait and drained.workload_count:
-            click.echo(f"{node}: {drained.workload_count} workloads have still to stop", err=True)
+            click.echo(f"{node}: has still to stop: {_works(drained)}", err=True)
             time.sleep(LOOK_EVERY_SECONDS)
             drained = gyre.nodes.get(node)
         _say(drained)
@@ -117,8 +115,8 @@ def forget(node: str, yes: bool) -> None:
     """Give up a node that is not heard of: its work is queued again, and another machine may take its name."""
     with connect() as gyre:
         if not yes:
-            there = gyre.nodes.get(node)
-            click.confirm(f"Forget {node}, with {there.workload_count} workloads on it?", abort=True, err=True)
+            works = _works(gyre.nodes.get(node))
+            click.confirm(f"Forget {node}? What was on it is queued again: {works}.", abort=True, err=True)
         gyre.nodes.forget(node)
     click.echo(f"{node} is forgotten", err=OPTIONS.json)
 
@@ -218,8 +216,12 @@ def _say(node: Any) -> None:
     if OPTIONS.json:
         output.show_item(node)
         return
-    left = f", {node.workload_count} workloads on it" if node.workload_count else ""
+    left = f", {_works(node)} on it" if node.workload_count else ""
     click.echo(f"{names.short(node.name)} {messages.enum_name(node, 'state')}{left}")
+
+
+def _works(node: Any) -> str:
+    return f"{node.workload_count} workload{'' if node.workload_count == 1 else 's'}"
 
 
 def _card(output: Any, card: Any) -> str:

@@ -152,7 +152,7 @@ class NodeServiceServicer:
 
     def ResetCard(self, request, context):
         """Puts a SICK card back; what was found until now is not held against it any more. NOT_FOUND (NODE_NOT_FOUND,
-        CARD_NOT_FOUND); FAILED_PRECONDITION (CARD_NOT_SICK).
+        CARD_NOT_FOUND, also where no index is given); FAILED_PRECONDITION (CARD_NOT_SICK).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

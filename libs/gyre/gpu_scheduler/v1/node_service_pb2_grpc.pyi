@@ -57,7 +57,7 @@ class NodeServiceStub:
     """
     ResetCard: _grpc.UnaryUnaryMultiCallable[_node_service_pb2.ResetCardRequest, _node_pb2.Node]
     """Puts a SICK card back; what was found until now is not held against it any more. NOT_FOUND (NODE_NOT_FOUND,
-    CARD_NOT_FOUND); FAILED_PRECONDITION (CARD_NOT_SICK).
+    CARD_NOT_FOUND, also where no index is given); FAILED_PRECONDITION (CARD_NOT_SICK).
     """
     ListFlavors: _grpc.UnaryUnaryMultiCallable[_node_service_pb2.ListFlavorsRequest, _node_service_pb2.ListFlavorsResponse]
     """All flavors."""
@@ -95,7 +95,7 @@ class NodeServiceAsyncStub(NodeServiceStub):
     """
     ResetCard: _aio.UnaryUnaryMultiCallable[_node_service_pb2.ResetCardRequest, _node_pb2.Node]  # type: ignore[assignment]
     """Puts a SICK card back; what was found until now is not held against it any more. NOT_FOUND (NODE_NOT_FOUND,
-    CARD_NOT_FOUND); FAILED_PRECONDITION (CARD_NOT_SICK).
+    CARD_NOT_FOUND, also where no index is given); FAILED_PRECONDITION (CARD_NOT_SICK).
     """
     ListFlavors: _aio.UnaryUnaryMultiCallable[_node_service_pb2.ListFlavorsRequest, _node_service_pb2.ListFlavorsResponse]  # type: ignore[assignment]
     """All flavors."""
@@ -178,7 +178,7 @@ class NodeServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_node_pb2.Node, _abc.Awaitable[_node_pb2.Node]]:
         """Puts a SICK card back; what was found until now is not held against it any more. NOT_FOUND (NODE_NOT_FOUND,
-        CARD_NOT_FOUND); FAILED_PRECONDITION (CARD_NOT_SICK).
+        CARD_NOT_FOUND, also where no index is given); FAILED_PRECONDITION (CARD_NOT_SICK).
         """
 
     @_abc_1.abstractmethod
