@@ -228,7 +228,10 @@ async def confirm(session: Session, attempt: str) -> None:
 
 
 async def died_on(session: Session, card: Card, since: datetime) -> Sequence[Workload]:
-    """Workloads that wait after a fault counted against them, whose last attempt had this card and ended since then."""
+    """Workloads that wait after a fault counted against them, whose last attempt had this card and ended since then.
+
+    One that is just being given cards is passed over: it waits for this card's row, and holds what is wanted here.
+    """
     last = sa.and_(col(Attempt.workload) == Workload.name, col(Attempt.number) == Workload.attempt)
     had_it = sa.cast(col(Attempt.card_uuids), JSONB).contains([card.uuid])
     query = (
@@ -243,7 +246,7 @@ async def died_on(session: Session, card: Card, since: datetime) -> Sequence[Wor
             col(Workload.not_before).is_not(None),
         )
     )
-    return (await session.scalars(query.with_for_update(of=Workload, key_share=True))).all()
+    return (await session.scalars(query.with_for_update(of=Workload, key_share=True, skip_locked=True))).all()
 
 
 async def workloads_to_move(session: Session) -> Sequence[tuple[str, str]]:

@@ -17,6 +17,9 @@ log = logging.getLogger(__name__)
 Value = TypeVar("Value")
 PREFIX = "GPU-"  # of every uuid that NVML gives a whole card
 THERMAL = pynvml.nvmlClocksEventReasonHwThermalSlowdown | pynvml.nvmlClocksEventReasonSwThermalSlowdown
+MIG_IS_ON = Finding(
+    "MIG_ENABLED", "It is cut into MIG slices, which are not given out: work that gets it sees one alone.", fatal=False
+)
 
 
 class Nvidia:
@@ -83,6 +86,7 @@ class Nvidia:
         except pynvml.NVMLError as error:
             log.warning("a card does not answer", extra={"index": index, "error": str(error)})
             return None
+        mig = _or(False, lambda: nvml.nvmlDeviceGetMigMode(handle)[0] == pynvml.NVML_DEVICE_MIG_ENABLE)
         return CardReading(
             index=index,
             uuid=uuid,
@@ -95,8 +99,8 @@ class Nvidia:
             ),
             power_watts=_or(0.0, lambda: nvml.nvmlDeviceGetPowerUsage(handle) / 1000),
             driver_version=driver,
-            mig_enabled=_or(False, lambda: nvml.nvmlDeviceGetMigMode(handle)[0] == pynvml.NVML_DEVICE_MIG_ENABLE),
-            findings=(*self._xids.findings(uuid), *self._health(handle)),
+            mig_enabled=mig,
+            findings=(*self._xids.findings(uuid), *self._health(handle), *((MIG_IS_ON,) if mig else ())),
         )
 
     def _health(self, handle: Any) -> Iterator[Finding]:

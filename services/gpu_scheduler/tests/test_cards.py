@@ -156,6 +156,7 @@ def test_one_more_uncorrectable_error_is_another_occurrence() -> None:
 def test_mig_is_recognised() -> None:
     (card,) = Nvidia(Driver(nvmlDeviceGetMigMode=(pynvml.NVML_DEVICE_MIG_ENABLE, 1))).discover()
     assert card.mig_enabled
+    assert [(finding.code, finding.fatal) for finding in card.findings] == [("MIG_ENABLED", False)]
 
 
 def test_an_xid_error_is_heard_while_it_happens_and_those_of_programs_are_not() -> None:
