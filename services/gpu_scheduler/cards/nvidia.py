@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import pynvml
@@ -32,9 +33,10 @@ class Nvidia:
     def __init__(self, nvml: Any = pynvml) -> None:
         self._nvml = nvml
         self._xids = XidWatch(nvml)
+        self._seen: dict[int, CardReading] = {}  # the last reading of each place
 
     def discover(self) -> list[CardReading]:
-        """None where there is no driver. A card that does not answer (it fell off the bus) is left out."""
+        """None where there is no driver. A card that does not answer, and did not say why, is left out."""
         with self._library() as is_there:
             if not is_there:
                 return []
@@ -85,9 +87,9 @@ class Nvidia:
             model = _text(nvml.nvmlDeviceGetName(handle))
         except pynvml.NVMLError as error:
             log.warning("a card does not answer", extra={"index": index, "error": str(error)})
-            return None
+            return self._fallen(index)
         mig = _or(False, lambda: nvml.nvmlDeviceGetMigMode(handle)[0] == pynvml.NVML_DEVICE_MIG_ENABLE)
-        return CardReading(
+        self._seen[index] = reading = CardReading(
             index=index,
             uuid=uuid,
             model=model,
@@ -102,6 +104,13 @@ class Nvidia:
             mig_enabled=mig,
             findings=(*self._xids.findings(uuid), *self._health(handle), *((MIG_IS_ON,) if mig else ())),
         )
+        return reading
+
+    def _fallen(self, index: int) -> CardReading | None:
+        """A card that fell silent with an XID error is read as it was, with that error: nobody has to miss it first."""
+        last = self._seen.get(index)
+        heard = self._xids.findings(last.uuid) if last else []
+        return replace(last, findings=tuple(heard)) if last and heard else None
 
     def _health(self, handle: Any) -> Iterator[Finding]:
         """Sources: NVML API reference; NVIDIA GPU Memory Error Management (row remapping, page retirement)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import threading
 import time
@@ -82,10 +83,10 @@ class XidWatch:
         try:
             events = nvml.nvmlEventSetCreate()
             try:
-                self._register(events)
+                uuids = self._register(events)
                 while not self._ends.is_set():
                     with suppress(pynvml.NVMLError_Timeout):
-                        self._hear(nvml.nvmlEventSetWait_v2(events, WAIT_MS), tell)
+                        self._hear(nvml.nvmlEventSetWait_v2(events, WAIT_MS), uuids, tell)
             finally:
                 with suppress(pynvml.NVMLError):
                     nvml.nvmlEventSetFree(events)
@@ -93,22 +94,29 @@ class XidWatch:
             with suppress(pynvml.NVMLError):
                 nvml.nvmlShutdown()
 
-    def _register(self, events: Any) -> None:
-        """A card that cannot tell (too old, or gone already) is left out."""
+    def _register(self, events: Any) -> dict[int | None, str]:
+        """Address of a card → its uuid, asked while it answers. One that cannot tell (too old, gone) is left out."""
+        uuids = {}
         for index in range(self._nvml.nvmlDeviceGetCount()):
             with suppress(pynvml.NVMLError):
                 handle = self._nvml.nvmlDeviceGetHandleByIndex(index)
                 self._nvml.nvmlDeviceRegisterEvents(handle, pynvml.nvmlEventTypeXidCriticalError, events)
+                uuid = self._nvml.nvmlDeviceGetUUID(handle)
+                uuids[_address(handle)] = uuid.decode() if isinstance(uuid, bytes) else uuid
+        return uuids
 
-    def _hear(self, event: Any, tell: Callable[[], None]) -> None:
-        xid = int(event.eventData)
-        if event.eventType != pynvml.nvmlEventTypeXidCriticalError or xid in OF_PROGRAMS:
+    def _hear(self, event: Any, uuids: Mapping[int | None, str], tell: Callable[[], None]) -> None:
+        xid, uuid = int(event.eventData), uuids.get(_address(event.device))
+        if event.eventType != pynvml.nvmlEventTypeXidCriticalError or xid in OF_PROGRAMS or uuid is None:
             return
-        uuid = self._nvml.nvmlDeviceGetUUID(event.device)
-        uuid = uuid.decode() if isinstance(uuid, bytes) else uuid
         text = SENTENCES.get(xid, "The driver reported a critical error: see NVIDIA's list of XID errors.")
         finding = Finding(f"XID_{xid}", text, key=f"XID_{xid}:{time.time():.3f}")
         with self._lock:
             self._findings[uuid] = [*self._findings[uuid], finding][-KEPT:]
         log.error("a card reported an XID error", extra={"uuid": uuid, "xid": xid})
         tell()
+
+
+def _address(handle: Any) -> int | None:
+    """Of the card that NVML's opaque pointer stands for: the same one in an event and from its index."""
+    return ctypes.cast(handle, ctypes.c_void_p).value

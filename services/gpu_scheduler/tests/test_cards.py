@@ -36,6 +36,7 @@ class Driver:
         self.links: dict[int, list[str]] = {}
         self.answers = answers
         self.events: queue.Queue[SimpleNamespace] = queue.Queue()
+        self.listens = threading.Event()
 
     def __getattr__(self, name: str) -> Any:
         if name in self.answers:
@@ -59,6 +60,7 @@ class Driver:
         return index
 
     def nvmlDeviceGetUUID(self, handle: int) -> str:
+        self.nvmlDeviceGetHandleByIndex(handle)
         return f"GPU-{handle}"
 
     def nvmlDeviceGetName(self, _: int) -> str:
@@ -90,6 +92,7 @@ class Driver:
     def nvmlDeviceRegisterEvents(self, *_: Any) -> None: ...
 
     def nvmlEventSetWait_v2(self, _: str, milliseconds: int) -> SimpleNamespace:
+        self.listens.set()
         try:
             return self.events.get(timeout=milliseconds / 1000)
         except queue.Empty:
@@ -175,6 +178,21 @@ def test_an_xid_error_is_heard_while_it_happens_and_those_of_programs_are_not() 
     assert "fallen off the bus" in second.findings[0].message
     assert driver.opened == 0
     assert "xid-watch" not in [thread.name for thread in threading.enumerate()]
+
+
+def test_a_card_that_fell_silent_with_an_xid_error_is_known_by_it_though_it_answers_nothing() -> None:
+    driver, told = Driver(cards=2), threading.Event()
+    maker = Nvidia(driver)
+    maker.discover()
+    maker.watch(told.set)
+    try:
+        assert driver.listens.wait(5)
+        driver.lost = {1}
+        driver.report(1, 79)
+        assert told.wait(5)
+    finally:
+        maker.unwatch()
+    assert [(card.uuid, len(card.findings)) for card in maker.discover()] == [("GPU-0", 0), ("GPU-1", 1)]
 
 
 def test_a_watch_without_a_driver_ends_at_once_when_it_is_told_to() -> None:
