@@ -340,6 +340,19 @@ QUEUE = Board(
             ],
         ),
         (
+            "Nodes and cards",
+            [
+                Panel("Nodes by state", "LOST and GONE are not heard of; CORDONED and DRAINING an operator closed.",
+                      [("sum by (state) (gyre_nodes)", "{{state}}")]),
+                Panel("Cards by state", "SICK ones were taken out because of a fault.",
+                      [("sum by (state) (gyre_cards)", "{{state}}")]),
+                Panel("Nodes away", "`gyre nodes list` says since when.",
+                      [('sum(gyre_nodes{state=~"LOST|GONE"})', "")], width=4, now=True),
+                Panel("Sick cards", "`gyre nodes list` says what is wrong.",
+                      [('sum(gyre_cards{state="SICK"})', "")], width=4, now=True),
+            ],
+        ),
+        (
             "The scheduler",
             [
                 Panel("Admission cycles", "Passes of each reconciler, a second.",

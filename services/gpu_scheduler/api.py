@@ -10,20 +10,17 @@ from gyre.gpu_scheduler.v1 import (
     cost_pb2,
     cost_service_pb2,
     node_pb2,
-    node_service_pb2,
     queue_pb2,
     queue_service_pb2,
     workload_pb2,
 )
 from gyre.gpu_scheduler.v1 import workload_service_pb2 as workload_service
 from gyre.gpu_scheduler.v1.cost_service_pb2_grpc import CostServiceServicer
-from gyre.gpu_scheduler.v1.node_service_pb2_grpc import NodeServiceServicer
 from gyre.gpu_scheduler.v1.queue_service_pb2_grpc import QueueServiceServicer
 from gyre.gpu_scheduler.v1.workload_service_pb2_grpc import WorkloadServiceServicer
 from gyre_kit import resources
 from gyre_kit.app import Context
 from gyre_kit.auth import SYSTEM, acting_as, caller
-from gyre_kit.errors import NotFound
 from gyre_kit.names import project_of
 from gyre_kit.periods import period_of
 from gyre_kit.render import enum_name, render
@@ -34,7 +31,7 @@ from services.gpu_scheduler.cluster_queue_api import quota_rows, quotas_of
 from services.gpu_scheduler.decisions.amounts import CARD, Amount
 from services.gpu_scheduler.decisions.reasons import Reason
 from services.gpu_scheduler.logs import AttemptNotFound, read_log
-from services.gpu_scheduler.models import HOLDING, Card, Node, Queue, Workload
+from services.gpu_scheduler.models import HOLDING, Queue, Workload
 from services.gpu_scheduler.quota import Quota
 from services.gpu_scheduler.usage import costs_of, usage_of
 from services.gpu_scheduler.waiting import Told
@@ -241,65 +238,6 @@ class QueueApi(QueueServiceServicer):
         ]
 
 
-class NodeApi(NodeServiceServicer):
-    def __init__(self, context: Context) -> None:
-        self.db = context.db
-
-    async def GetNode(self, request: node_service_pb2.GetNodeRequest, _: Any) -> node_pb2.Node:
-        async with self.db.transaction() as session:
-            node = await store.find_node(session, request.name)
-        if node is None:
-            raise NotFound(name=request.name)
-        return (await self._rendered([node]))[0]
-
-    async def ListNodes(self, request: node_service_pb2.ListNodesRequest, _: Any) -> node_service_pb2.ListNodesResponse:
-        async with self.db.transaction() as session:
-            found = await store.node_page(session, request)
-        return node_service_pb2.ListNodesResponse(
-            nodes=await self._rendered(found.rows), next_page_token=found.next_page_token, total_size=found.total
-        )
-
-    async def ListFlavors(
-        self, request: node_service_pb2.ListFlavorsRequest, _: Any
-    ) -> node_service_pb2.ListFlavorsResponse:
-        async with self.db.transaction() as session:
-            found = await store.flavor_page(session, request)
-        return node_service_pb2.ListFlavorsResponse(
-            flavors=[render(row, node_pb2.Flavor) for row in found.rows],
-            next_page_token=found.next_page_token,
-            total_size=found.total,
-        )
-
-    async def _rendered(self, rows: Sequence[Node]) -> list[node_pb2.Node]:
-        """What is held on a node is a sum over all projects; whose card it is, only the holder's own project sees."""
-        asker = caller()
-        with acting_as(SYSTEM):
-            async with self.db.transaction() as session:
-                held = await store.held_by(session, Workload.node)
-                cards = await store.cards(session, [row.name for row in rows])
-                stopping = await store.stopping(session)
-        nodes = []
-        for row in rows:
-            on_it = [amount for (node, _), amount in held.items() if node == row.name]
-            allocated = Amount(*(sum(kind) for kind in zip(*on_it, strict=True)))
-            mine = [
-                _card(card, card.workload in stopping, visible=asker.may_see(_project_of_holder(card)))
-                for card in cards
-                if card.node == row.name and (card.present or card.workload)
-            ]
-            nodes.append(
-                render(
-                    row,
-                    node_pb2.Node,
-                    etag=str(row.revision),
-                    capacity=facts.resources(row),
-                    allocated=facts.amount(allocated),
-                    cards=mine,
-                )
-            )
-        return nodes
-
-
 def to_proto(workload: Workload, usage: workload_pb2.Usage, told: Told) -> workload_pb2.Workload:
     """Who gained by its preemption is told to whoever may see that one."""
     spec = render(workload, workload_pb2.WorkloadSpec, requests=facts.resources(workload))
@@ -330,17 +268,3 @@ def _quota_table(
     """A cluster queue without quotas may give all that the nodes have."""
     stored = quotas or quota.to_json({flavor: Quota(amount) for flavor, amount in capacity.items()})
     return quota_rows(stored, {flavor: Amount(*used.get((cluster_queue, flavor), (0, 0, 0))) for flavor in stored})
-
-
-def _card(card: Card, stopping: bool, *, visible: bool) -> node_pb2.Card:
-    if not card.present:
-        state = "LOST"
-    elif not card.workload:
-        state = "FREE"
-    else:
-        state = "RELEASING" if stopping else "BUSY"
-    return render(card, node_pb2.Card, state=state, workload=card.workload if visible else "")
-
-
-def _project_of_holder(card: Card) -> str:
-    return project_of(card.workload) if card.workload else ""

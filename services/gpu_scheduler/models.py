@@ -26,15 +26,24 @@ def _time(**options: Any) -> Any:
 
 
 class NodeState(StrEnum):
+    """What READY nodes take is work; none of the others takes any."""
+
     READY = "READY"
+    CORDONED = "CORDONED"
     DRAINING = "DRAINING"
     LOST = "LOST"
+    GONE = "GONE"
+    FENCING = "FENCING"
+
+
+AWAY = frozenset({NodeState.LOST, NodeState.GONE})
 
 
 class Node(Table, table=True):
     """A machine on which work runs. `revision` moves with what was configured, not with what is measured.
 
-    `links`: for each card, by index, the number of its link group; empty: all are of one.
+    `wanted_state` is what an operator wants of it while it is heard of: READY, CORDONED or DRAINING. `gpu` counts the
+    cards that may be given to work. `silent_seconds` adds up in short steps from look to look (`silence`).
     """
 
     name: str = Field(primary_key=True)
@@ -49,15 +58,23 @@ class Node(Table, table=True):
     memory_bytes: int = Field(sa_type=sa.BigInteger)
     gpu: int
     labels: dict[str, str] = Field(default_factory=dict, sa_type=sa.JSON)
-    links: list[int] = Field(default_factory=list, sa_type=sa.JSON)
     simulated: bool = False
     last_seen_time: datetime = _time()
     cpu_percent: float = 0.0
     memory_used_bytes: int = Field(default=0, sa_type=sa.BigInteger)
+    wanted_state: str = NodeState.READY
+    machine_id: str = ""
+    boot_id: str = ""
+    look_time: datetime | None = _time(default=None)
+    silent_seconds: float = 0.0
 
 
 class Card(Table, table=True):
-    """One accelerator. `workload` is who holds it, until its stop is confirmed."""
+    """One accelerator. `workload` is who holds it, until its stop is confirmed.
+
+    With a `fault_code` it is SICK and nobody gets it; `fault_keys` are the occurrences that are held against it,
+    `acknowledged` those that an operator has seen. `missing_looks`: readings in a row in which it was not.
+    """
 
     name: str = Field(primary_key=True)
     node: str = Field(index=True)
@@ -72,16 +89,30 @@ class Card(Table, table=True):
     workload: str = ""
     present: bool = True
     simulated: bool = False
+    maker: str = ""
+    link_group: int = 0
+    driver_version: str = ""
+    mig_enabled: bool = False
+    missing_looks: int = 0
+    fault_code: str = ""
+    fault_message: str = ""
+    fault_time: datetime | None = _time(default=None)
+    fault_keys: list[str] = Field(default_factory=list, sa_type=sa.JSON)
+    acknowledged: list[str] = Field(default_factory=list, sa_type=sa.JSON)
+    warnings: list[str] = Field(default_factory=list, sa_type=sa.JSON)
 
 
 class Flavor(Table, table=True):
-    """A kind of resource with its price."""
+    """A kind of resource with its price. `set_by_operator` names the prices that nothing but an operator changes."""
 
     name: str = Field(primary_key=True)
     display_name: str = ""
     node_labels: dict[str, str] = Field(default_factory=dict, sa_type=sa.JSON)
     cpu_hour_microusd: int = Field(default=0, sa_type=sa.BigInteger)
     gpu_hour_microusd: int = Field(default=0, sa_type=sa.BigInteger)
+    price_source: str = ""
+    set_by_operator: list[str] = Field(default_factory=list, sa_type=sa.JSON)
+    revision: int = 1
 
 
 class ClusterQueue(Table, table=True):
@@ -155,8 +186,10 @@ class StopReason(StrEnum):
     CANCEL = "CANCEL"
     PREEMPTION = "PREEMPTION"
     HOLD = "HOLD"
-    DRAIN = "DRAIN"
     MAX_RUN = "MAX_RUN"
+    NODE_DRAINED = "NODE_DRAINED"
+    CARD_FAILED = "CARD_FAILED"
+    NODE_LOST = "NODE_LOST"
 
 
 class Workload(Table, Resource, Numbered, Leased, table=True):
@@ -232,8 +265,13 @@ class Workload(Table, Resource, Numbered, Leased, table=True):
 class Attempt(Table, table=True):
     """One admission of a workload, and the process that came of it. The row is the intent: it precedes the process.
 
-    Its prices are those of its admission. `placement`: what it holds of each node, see `placements`. `pid` is the leader of its session, 0 before it is known.
+    Its prices are those of its admission. `placement`: what it holds of each node, see `placements`. `pid` is the leader
+    of its session, 0 before it is known. `unconfirmed`: it ended because its node was gone, so what it started may still run there until the node is back and was fenced.
     """
+
+    __table_args__ = (
+        sa.Index("ix_gpu_scheduler_attempt_unconfirmed", "node", postgresql_where=sa.text("unconfirmed")),
+    )
 
     name: str = Field(primary_key=True)
     project: str = Field(index=True)
@@ -259,3 +297,5 @@ class Attempt(Table, table=True):
     exit_code: int | None = None
     cpu_seconds: float = 0.0
     peak_memory_bytes: int = Field(default=0, sa_type=sa.BigInteger)
+    end_reason: str = ""
+    unconfirmed: bool = False

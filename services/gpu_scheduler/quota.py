@@ -11,7 +11,7 @@ from gyre_kit.errors import Invalid, NotFound
 
 from services.gpu_scheduler import store
 from services.gpu_scheduler.decisions.amounts import CARD, Amount
-from services.gpu_scheduler.models import Node, NodeState
+from services.gpu_scheduler.models import AWAY, Node
 
 
 class FlavorNotFound(NotFound):
@@ -69,10 +69,10 @@ async def check(session: Session, quotas: Quotas) -> None:
 
 
 def total_capacity(nodes: Sequence[Node]) -> dict[str, Amount]:
-    """Flavor → what its nodes have together, lost ones aside."""
+    """Flavor → what its nodes have together, those that are away aside."""
     total: dict[str, Amount] = {}
     for node in nodes:
-        if node.state != NodeState.LOST:
+        if node.state not in AWAY:
             amount = Amount(node.cpu_milli, node.memory_bytes, node.gpu * CARD)
             total[node.flavor] = total.get(node.flavor, Amount()).plus(amount)
     return total

@@ -21,7 +21,7 @@ from services.gpu_scheduler import facts, outcome, queues, store
 from services.gpu_scheduler.decisions.amounts import CARD, Amount
 from services.gpu_scheduler.decisions.reasons import Reason
 from services.gpu_scheduler.launcher import Ended
-from services.gpu_scheduler.models import ENDED, HOLDING, Attempt, NodeState, StopReason, Workload, WorkloadState
+from services.gpu_scheduler.models import AWAY, ENDED, HOLDING, Attempt, StopReason, Workload, WorkloadState
 from services.gpu_scheduler.outcome import Next, Outcome
 from services.gpu_scheduler.processes import ProcessRef
 from services.gpu_scheduler.settings import Settings
@@ -234,6 +234,28 @@ def amount_of(row: Any) -> Amount:
     return Amount(row.cpu_milli, row.memory_bytes, row.gpu * CARD + getattr(row, "gpu_milli", 0))
 
 
+async def node_gone(session: Session, workload: Workload, attempt: Attempt) -> None:
+    """Its node is gone for good, so the attempt ends with no fault counted, and what it held is free.
+
+    Whatever of it still runs there is ended before that node takes work again: the attempt stays unconfirmed until then.
+    """
+    attempt.end_time, attempt.end_reason, attempt.unconfirmed = session.clock.now(), StopReason.NODE_LOST, True
+    workload.lease_token, workload.lease_until, workload.due = None, None, None
+    workload.address = ""
+    await store.release_cards(session, workload.name)
+    if workload.stop_reason == StopReason.CANCEL:
+        await _cancelled(session, workload)
+    else:
+        workload.stop_reason = StopReason.NODE_LOST
+        await _preempted(session, workload)
+
+
+def forgive(workload: Workload) -> None:
+    """It waits after a fault that was its card's and not its own: the fault does not count, and it need not back off."""
+    workload.faults -= 1
+    workload.not_before = None
+
+
 def _same(existing: Workload, wanted: Wanted) -> Workload:
     """Raises: SpecDiffers. What only people see (display_name) may differ."""
     spec = (existing.kind, existing.module, json.loads(existing.spec_json), existing.priority, existing.owner)
@@ -278,7 +300,7 @@ def _parsed(text: str) -> Any:
 async def _check_capacity(session: Session, requests: Amount) -> None:
     """Raises: FitsNowhere. A node that is away may come back; where none was ever seen, it waits."""
     nodes = await store.nodes(session)
-    sizes = [amount_of(node) for node in nodes if node.state != NodeState.LOST]
+    sizes = [amount_of(node) for node in nodes if node.state not in AWAY]
     if sizes and not any(requests.fits_in(size) for size in sizes):
         largest = max(sizes, key=lambda size: (size.gpu_milli, size.cpu_milli, size.memory_bytes))
         raise FitsNowhere(

@@ -1,4 +1,4 @@
-"""`gyre queues`, `gyre workloads` and `gyre nodes`."""
+"""`gyre queues` and `gyre workloads`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from gyre_sdk.cli.base import OPTIONS, GyreCommand, GyreGroup, complete, connect
+from gyre_sdk.cli.base import OPTIONS, GyreGroup, complete, connect
 from gyre_sdk.cli.commands import Columns, listing, showing
 
 QUEUE_COLUMNS: Columns = [
@@ -23,7 +23,7 @@ WORKLOAD_COLUMNS: Columns = [
     ("STATE", lambda o: o.state()),
     ("WHY", lambda o: lambda item: item.waiting_reason or item.failure_reason),
     ("FOR", lambda o: lambda item: item.display_name or o.names.short(item.spec.owner or item.name)),
-    ("ASKS FOR", lambda o: lambda item: _resources(o, item.spec.requests)),
+    ("ASKS FOR", lambda o: lambda item: resources_text(o, item.spec.requests)),
     ("ATTEMPT", lambda o: o.text("attempt")),
     ("COST", lambda o: lambda item: o.money(item.usage.cost_microusd)),
     ("ADDRESS", lambda o: o.text("address")),
@@ -117,35 +117,6 @@ def cancel(workload: str, wait: bool) -> None:
         click.echo(f"#{item.number} {progress.by_state(item)}")
 
 
-@click.group(cls=GyreGroup)
-def nodes() -> None:
-    """Machines and cards."""
-
-
-@nodes.command("list", cls=GyreCommand)
-def list_nodes() -> None:
-    """List the nodes, what of them is given away, and their cards."""
-    from gyre_sdk import names
-    from gyre_sdk.cli import output
-
-    with connect() as gyre:
-        found = list(gyre.nodes.list())
-    columns: list[output.Column] = [
-        ("NAME", lambda item: names.short(item.name) + (" (simulated)" if item.simulated else "")),
-        ("STATE", output.state()),
-        ("FLAVOR", output.short("flavor")),
-        ("GIVEN AWAY", lambda item: _resources(output, item.allocated)),
-        ("OF", lambda item: _resources(output, item.capacity)),
-        ("CPU", lambda item: f"{item.cpu_percent:.0f} %"),
-        ("MEMORY", output.bytes_of("memory_used_bytes")),
-        ("CARDS", lambda item: "\n".join(_card(output, card) for card in item.cards)),
-    ]
-    output.show_items("nodes", found, columns)
-
-
-nodes.add_command(showing("NODE", lambda gyre: gyre.nodes, "nodes", "Show one node."))
-
-
 def _set_state(name: str, state: str) -> None:
     from gyre_sdk.cli import output
 
@@ -153,7 +124,7 @@ def _set_state(name: str, state: str) -> None:
         output.show_item(gyre.queues.update(name, state=state))
 
 
-def _resources(output: Any, resources: Any) -> str:
+def resources_text(output: Any, resources: Any) -> str:
     cards = f", {resources.gpu} cards" if resources.gpu else ""
     return f"{resources.cpu_milli / 1000:g} cores, {output.size(resources.memory_bytes)}{cards}"
 
@@ -161,12 +132,5 @@ def _resources(output: Any, resources: Any) -> str:
 def _quota(output: Any, quota: Any) -> str:
     from gyre_sdk import names
 
-    used, nominal = _resources(output, quota.used), _resources(output, quota.nominal)
+    used, nominal = resources_text(output, quota.used), resources_text(output, quota.nominal)
     return f"{names.short(quota.flavor)}: {used} of {nominal}"
-
-
-def _card(output: Any, card: Any) -> str:
-    from gyre_sdk import messages
-
-    memory = f"{output.size(card.memory_used_bytes)} of {output.size(card.memory_bytes)}"
-    return f"{card.model} {messages.enum_name(card, 'state')} {card.utilisation_percent:.0f} %, {memory}"

@@ -40,9 +40,11 @@ SECTIONS: Final = {
     "Operations": {
         "queues": ("capacity:queues", "Queues and their quotas."),
         "workloads": ("capacity:workloads", "What runs, what waits and why."),
-        "nodes": ("capacity:nodes", "Machines and cards."),
         "simulate": ("simulate:simulate", "Replay a trace of jobs under a policy, or compare policies on it."),
         "what-if": ("what_if:what_if", "What more nodes would have changed, by replaying the last days."),
+        "nodes": ("nodes:nodes", "Machines and cards: look, label, cordon, drain."),
+        "cards": ("nodes:cards", "What is known of each model of card."),
+        "flavors": ("nodes:flavors", "Kinds of resources, and what they cost."),
         "costs": ("costs:costs", "Usage, money, own machines, and whether to rent or own."),
         "events": ("events:events", "Follow the platform's facts as they happen."),
         "projects": ("identity:projects", "Projects, and whether they keep completions."),
@@ -53,6 +55,7 @@ SECTIONS: Final = {
     },
 }
 LISTED: Final = {
+    "cards": "nodes list",
     "evaluations": "evals list",
     "inferenceBatches": "batches list",
     "suites": "evals suites",

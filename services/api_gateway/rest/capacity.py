@@ -1,4 +1,4 @@
-"""Queues, workloads, nodes and flavors."""
+"""Queues, workloads, nodes, cards and flavors."""
 
 from __future__ import annotations
 
@@ -12,15 +12,25 @@ from services.api_gateway.rest.routing import Route
 
 IN_PROJECT = {"parent": "projects/{project}"}
 QUEUE = {"name": "projects/{project}/queues/{queue}"}
+NODE = {"name": "nodes/{node}"}
+FLAVOR = {"name": "flavors/{flavor}"}
 WORKLOAD = {"name": "projects/{project}/workloads/{workload}"}
 WHAT_IF_SECONDS = 600.0  # the scheduler has its own, shorter bound
 QUEUES, WORKLOADS = "/projects/{project}/queues", "/projects/{project}/workloads"
 
 ROUTES = [
     Route("GET", "/nodes", NodeServiceStub, "ListNodes"),
-    Route("GET", "/nodes/{node}", NodeServiceStub, "GetNode", {"name": "nodes/{node}"}),
     Route("POST", "/nodes:whatIf", SimulationServiceStub, "WhatIf", required=("additions",), timeout=WHAT_IF_SECONDS),
+    Route("GET", "/nodes/{node}", NodeServiceStub, "GetNode", NODE),
+    Route("PATCH", "/nodes/{node}", NodeServiceStub, "UpdateNode", NODE, resource="node"),
+    Route("POST", "/nodes/{node}:cordon", NodeServiceStub, "CordonNode", NODE),
+    Route("POST", "/nodes/{node}:uncordon", NodeServiceStub, "UncordonNode", NODE),
+    Route("POST", "/nodes/{node}:drain", NodeServiceStub, "DrainNode", NODE),
+    Route("POST", "/nodes/{node}:forget", NodeServiceStub, "ForgetNode", NODE),
+    Route("POST", "/nodes/{node}:resetCard", NodeServiceStub, "ResetCard", NODE, required=("index",)),
     Route("GET", "/flavors", NodeServiceStub, "ListFlavors"),
+    Route("PATCH", "/flavors/{flavor}", NodeServiceStub, "UpdateFlavor", FLAVOR, resource="flavor"),
+    Route("GET", "/card-models", NodeServiceStub, "ListCardModels"),
     Route("GET", "/projects/{project}/costs", CostServiceStub, "GetCosts", {"name": "projects/{project}/costs"}),
     Route("GET", QUEUES, QueueServiceStub, "ListQueues", IN_PROJECT),
     Route("POST", QUEUES, QueueServiceStub, "CreateQueue", IN_PROJECT, required=("queue_id",)),

@@ -46,10 +46,8 @@ def upgrade() -> None:
         for name, kind, default in columns:
             op.add_column(table, sa.Column(name, kind, nullable=False, server_default=default), schema=SCHEMA)
             op.alter_column(table, name, server_default=None, schema=SCHEMA)
-    for name in ("placement", "links"):
-        table = "attempt" if name == "placement" else "node"
-        op.add_column(table, sa.Column(name, sa.JSON(), nullable=False, server_default="[]"), schema=SCHEMA)
-        op.alter_column(table, name, server_default=None, schema=SCHEMA)
+    op.add_column("attempt", sa.Column("placement", sa.JSON(), nullable=False, server_default="[]"), schema=SCHEMA)
+    op.alter_column("attempt", "placement", server_default=None, schema=SCHEMA)
     op.create_table(
         "cohort",
         sa.Column("name", sa.Text(), nullable=False),

@@ -23,6 +23,7 @@ from services.gpu_scheduler.models import Attempt, Card, Node, QueueState, Workl
 from services.gpu_scheduler.processes import ProcessRef
 from services.gpu_scheduler.quota import FlavorNotFound, Quota, QuotaOverCapacity
 from services.gpu_scheduler.settings import Settings
+from services.gpu_scheduler.tests.calls import cycle
 from services.gpu_scheduler.usage import usage_of
 
 GIB = 1024**3
@@ -44,15 +45,6 @@ def fresh_name() -> str:
 
 async def ensured(session: Session, wanted: service.Wanted = TRAINER) -> Workload:
     return await service.ensure(session, fresh_name(), wanted, SETTINGS)
-
-
-async def cycle(session: Session, books: Books | None = None) -> admission.Cycle:
-    """One cycle; the rows that this session knows are as it left them."""
-    await session.flush()
-    done = await admission.run_cycle(session, books)
-    for row in list(session.identity_map.values()):
-        await session.refresh(row)
-    return done
 
 
 async def launched(session: Session, workload: Workload) -> Attempt:
@@ -347,20 +339,6 @@ async def test_a_quota_limits_its_cluster_queue(session: Session) -> None:
     await cycle(session)
     await session.refresh(second)
     assert (first.state, second.waiting_reason) == ("ADMITTED", Reason.QUOTA_EXHAUSTED)
-
-
-async def test_a_node_joins_once_and_is_lost_when_it_falls_silent(session: Session, clock: ManualClock) -> None:
-    workload = await ensured(session)
-    await cycle(session)
-    await nodes.heard_of(session, MACHINE, SETTINGS)
-    assert await nodes.lose_silent(session, 60) == []
-    clock.advance(seconds=61)
-    assert await nodes.lose_silent(session, 60) == ["nodes/a"]
-    assert await nodes.lose_silent(session, 60) == []
-    await nodes.heard_of(session, MACHINE, SETTINGS)
-    events = [event for event, subject in await outbox_of(session) if subject == "nodes/a"]
-    assert events == ["NodeJoined", "NodeLost", "NodeJoined"]
-    assert workload.state == "ADMITTED"
 
 
 async def test_an_event_carries_all_its_fields_and_nothing_that_people_wrote(session: Session) -> None:

@@ -148,14 +148,18 @@ export type NodeState =
   | "STATE_UNSPECIFIED"
   | "STATE_READY"
   | "STATE_DRAINING"
-  | "STATE_LOST";
+  | "STATE_LOST"
+  | "STATE_CORDONED"
+  | "STATE_GONE"
+  | "STATE_FENCING";
 
 export type CardState =
   | "STATE_UNSPECIFIED"
   | "STATE_FREE"
   | "STATE_BUSY"
   | "STATE_RELEASING"
-  | "STATE_LOST";
+  | "STATE_LOST"
+  | "STATE_SICK";
 
 export type QueueState =
   | "STATE_UNSPECIFIED"
@@ -851,6 +855,9 @@ export interface Node {
   last_seen_time?: string | null;
   cpu_percent: number;
   memory_used_bytes: string;
+  silent_seconds: number;
+  workload_count: number;
+  healthy_card_count: number;
 }
 
 export interface Card {
@@ -865,6 +872,15 @@ export interface Card {
   power_watts: number;
   workload: string;
   simulated: boolean;
+  index: number;
+  maker: string;
+  link_group: number;
+  driver_version: string;
+  mig_enabled: boolean;
+  fault_code: string;
+  fault_message: string;
+  fault_time?: string | null;
+  warnings: string[];
 }
 
 export interface Flavor {
@@ -873,6 +889,26 @@ export interface Flavor {
   node_labels: Record<string, string>;
   cpu_hour_microusd: string;
   gpu_hour_microusd: string;
+  etag: string;
+  price_source: string;
+}
+
+export interface CardModel {
+  name: string;
+  display_name: string;
+  maker: string;
+  memory_bytes?: string | null;
+  bf16_tflops?: number | null;
+  fp16_tflops?: number | null;
+  int8_tops?: number | null;
+  memory_bandwidth_bytes?: string | null;
+  hour_microusd?: string | null;
+  source: string;
+  price_source: string;
+  present_count: number;
+  visible_devices_variable: string;
+  collective_library: string;
+  discovered: boolean;
 }
 
 export interface Resources {
