@@ -6,8 +6,6 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from gyre.gpu_scheduler.v1 import (
-    cost_pb2,
-    cost_service_pb2,
     node_pb2,
     node_service_pb2,
     queue_pb2,
@@ -15,7 +13,6 @@ from gyre.gpu_scheduler.v1 import (
     workload_pb2,
 )
 from gyre.gpu_scheduler.v1 import workload_service_pb2 as workload_service
-from gyre.gpu_scheduler.v1.cost_service_pb2_grpc import CostServiceServicer
 from gyre.gpu_scheduler.v1.node_service_pb2_grpc import NodeServiceServicer
 from gyre.gpu_scheduler.v1.queue_service_pb2_grpc import QueueServiceServicer
 from gyre.gpu_scheduler.v1.workload_service_pb2_grpc import WorkloadServiceServicer
@@ -24,14 +21,13 @@ from gyre_kit.app import Context
 from gyre_kit.auth import SYSTEM, acting_as, caller
 from gyre_kit.errors import NotFound
 from gyre_kit.names import project_of
-from gyre_kit.periods import period_of
 from gyre_kit.render import enum_name, render
 
 from services.gpu_scheduler import facts, launcher, queues, service, store
 from services.gpu_scheduler.logs import AttemptNotFound, read_log
 from services.gpu_scheduler.models import HOLDING, Card, Node, Queue, Workload, WorkloadState
 from services.gpu_scheduler.policy import Amount, Reason
-from services.gpu_scheduler.usage import costs_of, usage_of
+from services.gpu_scheduler.usage import usage_of
 
 STREAMS = {"": launcher.STDERR, "STDERR": launcher.STDERR, "STDOUT": launcher.STDOUT}
 
@@ -54,6 +50,7 @@ class WorkloadApi(WorkloadServiceServicer):
             owner=spec.owner,
             display_name=spec.display_name,
             only_flavor=spec.only_flavor,
+            user=spec.user,
         )
         async with self.db.transaction() as session:
             workload = await service.ensure(session, request.name, wanted, self.context.settings)
@@ -114,21 +111,6 @@ class WorkloadApi(WorkloadServiceServicer):
         async with self.db.transaction() as session:
             attempts = await store.attempts_of(session, [workload.name])
             return to_proto(workload, usage_of(attempts[workload.name], session.clock.now()))
-
-
-class CostApi(CostServiceServicer):
-    def __init__(self, context: Context) -> None:
-        self.db = context.db
-
-    async def GetCosts(self, request: cost_service_pb2.GetCostsRequest, _: Any) -> cost_pb2.CostReport:
-        async with self.db.transaction() as session:
-            now = session.clock.now()
-            period = period_of(request, now)
-            attempts = await store.attempts_within(session, project_of(request.name), period)
-        reply = cost_pb2.CostReport(name=request.name, rows=costs_of(attempts, period, now))
-        reply.start_time.FromDatetime(period.start)
-        reply.end_time.FromDatetime(period.end)
-        return reply
 
 
 class QueueApi(QueueServiceServicer):

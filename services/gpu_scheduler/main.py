@@ -10,7 +10,10 @@ from gyre_kit.app import App, Context, run
 from gyre_kit.auth import Role
 from gyre_kit.reconcile import Reconciler
 
-from services.gpu_scheduler.api import CostApi, NodeApi, QueueApi, WorkloadApi
+from services.gpu_scheduler.accounting import metrics as accounting_metrics
+from services.gpu_scheduler.accounting.api import AccountingApi, CostApi
+from services.gpu_scheduler.accounting.reconcile import look_at_capacity, roll_up
+from services.gpu_scheduler.api import NodeApi, QueueApi, WorkloadApi
 from services.gpu_scheduler.ends import Ends
 from services.gpu_scheduler.metrics import ADMISSION, Gauges
 from services.gpu_scheduler.reconcile import (
@@ -32,6 +35,7 @@ IDLE_SECONDS = 2.0  # each is woken when there is something for it
 async def own_node(context: Context) -> AsyncIterator[None]:
     """This machine is a node before the service says that it is ready, and the ends of what runs on it are heard."""
     context.state[ADMISSION] = Gauges(context.metrics.registry)
+    context.state[accounting_metrics.ACCOUNTING] = accounting_metrics.Gauges(context.metrics.registry)
     await hear_of_node(context)
     context.state[ENDS] = ends = Ends(partial(look_at_once, context))
     try:
@@ -43,7 +47,7 @@ async def own_node(context: Context) -> AsyncIterator[None]:
 app = App(
     component="gpu_scheduler",
     settings=Settings(),
-    servicers=[WorkloadApi, QueueApi, NodeApi, CostApi],
+    servicers=[WorkloadApi, QueueApi, NodeApi, CostApi, AccountingApi],
     reconcilers=[
         Reconciler(hear_of_node, every=5.0),
         Reconciler(admit),
@@ -51,6 +55,8 @@ app = App(
         Reconciler(watch, every=IDLE_SECONDS),
         Reconciler(stop, every=IDLE_SECONDS),
         Reconciler(sweep, every=3600.0),
+        Reconciler(roll_up, every=30.0),
+        Reconciler(look_at_capacity, every=15.0),
     ],
     roles={"CreateQueue": Role.ADMIN, "UpdateQueue": Role.ADMIN},
     extras=[own_node],

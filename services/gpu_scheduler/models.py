@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from decimal import Decimal
 from enum import StrEnum
 from typing import Any, ClassVar
 
@@ -162,6 +163,7 @@ class Workload(Table, Resource, Numbered, Leased, table=True):
     priority: int = 0
     max_attempts: int = 0
     owner: str = Field(default="", index=True)
+    user: str = ""
     only_flavor: str = ""
     traceparent: str = ""
     waiting_reason: str = ""
@@ -185,8 +187,16 @@ class Workload(Table, Resource, Numbered, Leased, table=True):
 class Attempt(Table, table=True):
     """One admission of a workload, and the process that came of it. The row is the intent: it precedes the process.
 
-    Its prices are those of its admission. `pid` is the leader of its session, 0 before it is known.
+    Its prices are those of its admission. `pid` is the leader of its session, 0 before it is known. `rolled_up` says
+    that what it held is in UsageDay.
     """
+
+    __table_args__ = (
+        sa.Index("attempt_not_rolled_up", "admit_time", postgresql_where=sa.text("NOT rolled_up")),
+        sa.Index("attempt_preempted", "end_time", postgresql_where=sa.text("preempted")),
+        sa.Index("attempt_admit_time", "admit_time"),
+        sa.Index("attempt_end_time", "end_time"),
+    )
 
     name: str = Field(primary_key=True)
     project: str = Field(index=True)
@@ -211,3 +221,39 @@ class Attempt(Table, table=True):
     exit_code: int | None = None
     cpu_seconds: float = 0.0
     peak_memory_bytes: int = Field(default=0, sa_type=sa.BigInteger)
+    preempted: bool = False
+    rolled_up: bool = False
+
+
+class UsageDay(Table, table=True):
+    """What ended attempts held on one day of UTC, in whole numbers, so that sums are exact.
+
+    `held_us` is microseconds; cores and cards are thousandths times microseconds; `cost` is that times the price of an
+    hour in microdollars. An attempt is in here if and only if its `rolled_up` is true.
+    """
+
+    day: datetime = _time(primary_key=True)
+    project: str = Field(primary_key=True)
+    user: str = Field(primary_key=True)
+    queue: str = Field(primary_key=True)
+    flavor: str = Field(primary_key=True)
+    kind: str = Field(primary_key=True)
+    held_us: Decimal = Field(sa_type=sa.Numeric)
+    core_milli_us: Decimal = Field(sa_type=sa.Numeric)
+    card_milli_us: Decimal = Field(sa_type=sa.Numeric)
+    cost: Decimal = Field(sa_type=sa.Numeric)
+    attempt_count: int = Field(sa_type=sa.BigInteger)
+    preemption_count: int = Field(sa_type=sa.BigInteger)
+
+
+class CapacitySpan(Table, table=True):
+    """What one node had to give from `start_time` until it changed. Open spans are those without an end."""
+
+    node: str = Field(primary_key=True)
+    start_time: datetime = _time(primary_key=True)
+    end_time: datetime | None = _time(default=None, index=True)
+    seen_time: datetime = _time()
+    flavor: str
+    cpu_milli: int
+    cards: int
+    simulated_cards: int

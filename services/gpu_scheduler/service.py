@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from gyre_kit import resources
+from gyre_kit.auth import caller
 from gyre_kit.db import Session
 from gyre_kit.errors import AlreadyExists, Invalid, Precondition
 from gyre_kit.names import last, project_of
@@ -58,7 +59,10 @@ class FitsNowhere(Precondition):
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a caller wants to be run. `spec_json` is a JSON object; `max_attempts` 0 takes the default of its kind."""
+    """What a caller wants to be run. `spec_json` is a JSON object; `max_attempts` 0 takes the default of its kind.
+
+    `user` is who caused it, for accounting; empty means the caller.
+    """
 
     kind: str
     module: str
@@ -70,6 +74,7 @@ class Wanted:
     owner: str = ""
     display_name: str = ""
     only_flavor: str = ""
+    user: str = ""
 
 
 async def ensure(session: Session, name: str, wanted: Wanted, settings: Settings) -> Workload:
@@ -106,6 +111,7 @@ async def ensure(session: Session, name: str, wanted: Wanted, settings: Settings
         max_attempts=wanted.max_attempts,
         owner=wanted.owner,
         only_flavor=wanted.only_flavor,
+        user=wanted.user or caller().subject,
         traceparent=current_traceparent(),
         waiting_reason=Reason.NOT_CONSIDERED_YET,
         queue_time=session.clock.now(),
@@ -176,11 +182,12 @@ async def attempt_ended(
     elif workload.stop_reason == StopReason.CANCEL:
         await _cancelled(session, workload)
     else:
+        attempt.preempted = True
         await _preempted(session, workload)
 
 
 def _same(existing: Workload, wanted: Wanted) -> Workload:
-    """Raises: SpecDiffers. What only people see (display_name) may differ."""
+    """Raises: SpecDiffers. What only people see (display_name, user) may differ."""
     spec = (existing.kind, existing.module, json.loads(existing.spec_json), existing.priority, existing.owner)
     given = (wanted.kind, wanted.module, _parsed(wanted.spec_json), wanted.priority, wanted.owner)
     places = existing.only_flavor == wanted.only_flavor and wanted.queue in ("", existing.queue)
@@ -199,7 +206,7 @@ def _check(wanted: Wanted, settings: Settings) -> None:
         )
     if len(wanted.spec_json) > MAX_SPEC_CHARACTERS or not isinstance(_parsed(wanted.spec_json), dict):
         raise BadSpec(field="spec.spec_json", wanted=f"a JSON object of at most {MAX_SPEC_CHARACTERS} characters")
-    if any("\0" in text for text in (wanted.owner, wanted.display_name, wanted.queue)):
+    if any("\0" in text for text in (wanted.owner, wanted.display_name, wanted.queue, wanted.user)):
         raise BadSpec(field="spec", wanted="text without NUL")
     asked = wanted.requests
     if asked.cpu_milli < 1 or asked.memory_bytes < 0 or asked.gpu < 0:

@@ -10,7 +10,6 @@ from typing import Any
 import sqlalchemy as sa
 from gyre_kit import pages, resources
 from gyre_kit.db import Session
-from gyre_kit.periods import Period
 from sqlmodel import col
 
 from services.gpu_scheduler.models import (
@@ -135,20 +134,6 @@ async def attempts_of(session: Session, workloads: Collection[str]) -> dict[str,
     for row in await session.scalars(query):
         found[row.workload].append(row)
     return found
-
-
-async def attempts_within(session: Session, project: str, period: Period) -> list[tuple[str, Attempt]]:
-    """Attempts of a project that held something in `period`, each with its workload's kind."""
-    query = (
-        sa.select(col(Workload.kind), Attempt)
-        .join(Workload, col(Workload.name) == Attempt.workload)
-        .where(
-            col(Attempt.project) == project,
-            col(Attempt.admit_time) < period.end,
-            sa.or_(col(Attempt.end_time).is_(None), col(Attempt.end_time) > period.start),
-        )
-    )
-    return [(kind, attempt) for kind, attempt in await session.execute(query)]
 
 
 def attempt_name(workload: str, number: int) -> str:

@@ -198,6 +198,7 @@ class WorkloadSpec(_message.Message):
     OWNER_FIELD_NUMBER: _builtins.int
     DISPLAY_NAME_FIELD_NUMBER: _builtins.int
     ONLY_FLAVOR_FIELD_NUMBER: _builtins.int
+    USER_FIELD_NUMBER: _builtins.int
     kind: Global___Workload.Kind.ValueType
     module: _builtins.str
     """Python module of the service's allow-list, for example `gyre_trainers.run`."""
@@ -215,6 +216,8 @@ class WorkloadSpec(_message.Message):
     """Free text shown to people."""
     only_flavor: _builtins.str
     """`flavors/{slug}`: it runs on nodes of that flavor alone, and waits until one has room. Empty means any."""
+    user: _builtins.str
+    """Who caused it, for accounting: the key that made its owner. Empty means the caller."""
     @_builtins.property
     def requests(self) -> _node_pb2.Resources: ...
     def __init__(
@@ -230,10 +233,11 @@ class WorkloadSpec(_message.Message):
         owner: _builtins.str = ...,
         display_name: _builtins.str = ...,
         only_flavor: _builtins.str = ...,
+        user: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["requests", b"requests"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["display_name", b"display_name", "kind", b"kind", "max_attempts", b"max_attempts", "module", b"module", "only_flavor", b"only_flavor", "owner", b"owner", "priority", b"priority", "queue", b"queue", "requests", b"requests", "spec_json", b"spec_json"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["display_name", b"display_name", "kind", b"kind", "max_attempts", b"max_attempts", "module", b"module", "only_flavor", b"only_flavor", "owner", b"owner", "priority", b"priority", "queue", b"queue", "requests", b"requests", "spec_json", b"spec_json", "user", b"user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

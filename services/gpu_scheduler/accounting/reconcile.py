@@ -1,0 +1,60 @@
+"""What accounting does by itself: roll up, look at capacity, tell Prometheus."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from datetime import timedelta
+
+from gyre_kit.app import Context
+from gyre_kit.db import Session
+from gyre_kit.periods import Period
+
+from services.gpu_scheduler import store as scheduler_store
+from services.gpu_scheduler.accounting import capacity, service, store
+from services.gpu_scheduler.accounting.metrics import ACCOUNTING, FlavorNow, Gauges
+from services.gpu_scheduler.models import HOLDING, Flavor, NodeState
+
+RECENT = timedelta(minutes=2)  # longer than a transaction may take to become visible
+
+
+async def roll_up(context: Context) -> bool:
+    """Adds a batch of ended attempts to their days. True while there may be more."""
+    async with context.db.transaction() as session:
+        done = await service.roll_up(session)
+    return done == service.ROLLED_UP_AT_ONCE
+
+
+async def look_at_capacity(context: Context) -> None:
+    """Keeps the history of capacity, and shows what queues and cards are like now."""
+    gauges: Gauges = context.state[ACCOUNTING]
+    async with context.db.transaction() as session:
+        await capacity.look(session)
+        flavors = await _flavors_now(session)
+        fragmentation = await capacity.fragmentation(session)
+        heads = await store.heads(session)
+        now = session.clock.now()
+        waits = await store.first_waits(session, now - RECENT)
+        preempted = await store.preemptions(session, Period(now - RECENT, now))
+    gauges.show_capacity(flavors, fragmentation)
+    gauges.show_queues(heads, now)
+    gauges.count(waits, preempted)
+
+
+async def _flavors_now(session: Session) -> Iterable[FlavorNow]:
+    sums: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
+    nodes = [node for node in await scheduler_store.nodes(session) if node.state != NodeState.LOST]
+    flavor_of = {node.name: node.flavor for node in nodes}
+    for node in nodes:
+        sums[node.flavor]["cores"] += node.cpu_milli / 1000
+    for card in await scheduler_store.cards(session, list(flavor_of)):
+        sums[flavor_of[card.node]]["cards"] += card.present
+    prices = {name: await session.get_one(Flavor, name) for name in {*flavor_of.values()}}
+    for row in await scheduler_store.queued_and_holding(session):
+        if row.state in HOLDING and (price := prices.get(row.flavor)):
+            held = sums[row.flavor]
+            held["cores_held"] += row.cpu_milli / 1000
+            held["cards_held"] += row.gpu
+            cost = row.cpu_milli / 1000 * price.cpu_hour_microusd + row.gpu * price.gpu_hour_microusd
+            held["usd_per_hour"] += cost / 1_000_000
+    return [FlavorNow(flavor, **values) for flavor, values in sums.items()]
