@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from datetime import datetime
+from typing import Any, Final
 
 import click
 
 from gyre_sdk.cli.base import OPTIONS, GyreCommand, GyreGroup, complete, connect
 from gyre_sdk.cli.commands import Columns, listing, showing
+from gyre_sdk.cli.when import When
 
 QUEUE_COLUMNS: Columns = [
     ("NAME", lambda o: o.short()),
@@ -30,6 +32,20 @@ WORKLOAD_COLUMNS: Columns = [
     ("CREATED", lambda o: o.age()),
     ("ID", lambda o: o.short()),
 ]
+WAITING: Final = {
+    "NOT_CONSIDERED_YET": "It has just come; the next admission cycle looks at it.",
+    "QUEUE_HELD": "Its queue is held: `gyre queues release` admits from it again.",
+    "BACKING_OFF": "An attempt failed; it is tried again after a pause that doubles with each failure.",
+    "NO_READY_NODE": "No node takes work now: `gyre nodes list` shows their states.",
+    "WOULD_NEVER_FIT": "No node is as large as what it asks for.",
+    "QUOTA_EXHAUSTED": "The quota of its queue is used up; it goes on when others of it end.",
+    "NO_FREE_CPU": "No node has so many free cores now.",
+    "NO_FREE_MEMORY": "No node has so much free memory now.",
+    "NO_FREE_GPU": "No node has so many free cards now.",
+    "RESERVED_FOR_HIGHER_PRIORITY": "What is free is kept for one of higher rank that waits for room.",
+    "WAITING_FOR_PREEMPTION": "Work of lower priority was asked to stop for it.",
+    "PREEMPTED": "It had to give way to work of higher priority; it goes on when there is room again.",
+}
 
 
 @click.group(cls=GyreGroup)
@@ -66,9 +82,56 @@ def hold(name: str) -> None:
 
 @queues.command()
 @click.argument("name", shell_complete=complete("queues"))
-def resume(name: str) -> None:
-    """Admit from a queue again."""
+def release(name: str) -> None:
+    """Admit from a held queue again."""
     _set_state(name, "STATE_ACTIVE")
+
+
+@queues.command("set")
+@click.argument("name", shell_complete=complete("queues"))
+@click.option("--priority", type=int, help="Added to that of each workload.")
+@click.option("--display-name", help="What people call it.")
+def set_queue(name: str, priority: int | None, display_name: str | None) -> None:
+    """Change a queue.
+
+    Examples:
+    gyre queues set urgent --priority 200
+    """
+    from gyre_sdk.cli import output
+
+    given = {"priority": priority, "display_name": display_name}
+    changes = {field: value for field, value in given.items() if value is not None}
+    if not changes:
+        raise click.UsageError("Say what to change: --priority or --display-name.")
+    with connect() as gyre:
+        output.show_item(gyre.queues.update(name, **changes))
+
+
+@queues.command("stats")
+@click.option("--from", "start", type=When(), help="[default: 30 days before the end]")
+@click.option("--to", "end", type=When(), help="[default: now]")
+@click.option("--everywhere", is_flag=True, help="Every project that the key opens, not one.")
+def queue_statistics(start: datetime | None, end: datetime | None, everywhere: bool) -> None:
+    """How long workloads waited for their first admission, and how often they had to give way.
+
+    Examples:
+    gyre queues stats --from 2026-11-01
+    """
+    from gyre_sdk.cli import output
+
+    with connect() as gyre:
+        found = list(gyre.accounting.queue_statistics(start, end, everywhere=everywhere))
+    columns: list[output.Column] = [
+        ("QUEUE", output.text("queue") if everywhere else output.short("queue")),
+        ("ADMITTED", output.text("admission_count")),
+        ("MEAN WAIT", lambda item: output.duration(item.wait_mean_seconds)),
+        ("P50", lambda item: output.duration(item.wait_p50_seconds)),
+        ("P95", lambda item: output.duration(item.wait_p95_seconds)),
+        ("PREEMPTED", output.text("preemption_count")),
+        ("WAITING NOW", output.text("waiting_count")),
+        ("FIRST FOR", lambda item: output.duration(item.head_wait_seconds) if item.waiting_count else ""),
+    ]
+    output.show_items("queues", found, columns)
 
 
 @click.group(cls=GyreGroup)
@@ -97,6 +160,33 @@ def logs(workload: str, follow: bool, lines: int, stream: str | None) -> None:
         name = gyre.workloads.find(workload).name
         for piece in gyre.workloads.logs(name, stream or "stderr", lines, follow):
             click.echo(piece, nl=False)
+
+
+@workloads.command()
+@click.argument("workload", shell_complete=complete("workloads"))
+def why(workload: str) -> None:
+    """Why a workload waits, or how it ended.
+
+    Examples:
+    gyre workloads why 3
+    """
+    from gyre_sdk import messages
+    from gyre_sdk.cli import output
+
+    with connect() as gyre:
+        item = gyre.workloads.find(workload)
+        queue = gyre.queues.get(item.spec.queue) if item.waiting_reason else None
+    reason = item.waiting_reason or item.failure_reason
+    if OPTIONS.json:
+        state = messages.enum_name(item, "state")
+        output.show_json({"name": item.name, "state": state, "reason": reason, "message": _sentence(item)})
+        return
+    pairs = [("state", messages.enum_name(item, "state")), ("reason", reason or "none"), ("that is", _sentence(item))]
+    pairs.append(("asks for", _resources(output, item.spec.requests)))
+    if queue is not None:
+        told = f"{item.spec.queue} ({messages.enum_name(queue, 'state')}): {queue.pending_count} waiting"
+        pairs += [("queue", told), *((f"quota of {q.flavor}", _quota(output, q)) for q in queue.quotas)]
+    output.show_pairs(pairs)
 
 
 @workloads.command()
@@ -144,6 +234,13 @@ def list_nodes() -> None:
 
 
 nodes.add_command(showing("NODE", lambda gyre: gyre.nodes, "nodes", "Show one node."))
+
+
+def _sentence(item: Any) -> str:
+    """What the service said of it, else what its reason means."""
+    if item.waiting_reason:
+        return WAITING.get(item.waiting_reason, item.failure_message or item.waiting_reason)
+    return item.failure_message or "It does not wait."
 
 
 def _set_state(name: str, state: str) -> None:

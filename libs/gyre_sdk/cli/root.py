@@ -41,6 +41,8 @@ SECTIONS: Final = {
         "queues": ("capacity:queues", "Queues and their quotas."),
         "workloads": ("capacity:workloads", "What runs, what waits and why."),
         "nodes": ("capacity:nodes", "Machines and cards."),
+        "top": ("top:top", "Nodes, cards, queues and workloads as they are now."),
+        "usage": ("usage:usage", "Who held what of own machines, and what that cost."),
         "costs": ("costs:costs", "Usage, money, own machines, and whether to rent or own."),
         "events": ("events:events", "Follow the platform's facts as they happen."),
         "projects": ("identity:projects", "Projects, and whether they keep completions."),
