@@ -59,6 +59,8 @@ def top(interval: float, once: bool, limit: int) -> None:
         if OPTIONS.json:
             output.show_json(_as_json(read(gyre, limit)))
         elif once or not out.is_terminal:
+            if not out.is_terminal:
+                out.width = 10_000  # each row on one line, as in every list
             out.print(shown(read(gyre, limit)))
         else:
             with Live(shown(read(gyre, limit)), console=out, screen=True, auto_refresh=False) as live:
@@ -89,8 +91,8 @@ def shown(now: Now) -> RenderableType:
     cards = [card for node in now.nodes for card in node.cards]
     free = sum(card.state == card.STATE_FREE for card in cards)
     simulated = sum(card.simulated for card in cards)
-    note = f", {simulated} of them simulated" if simulated else ""
-    head.append(f"   {len(now.nodes)} nodes, {len(cards)} cards{note}, {free} free, {now.total} workloads", style="")
+    note = f" ({simulated} simulated, {free} free)" if simulated else f" ({free} free)"
+    head.append(f"   nodes {len(now.nodes)}, cards {len(cards)}{note}, workloads {now.total}", style="")
     more = now.total - len(now.workloads)
     tail = [Text(f"and {more} more workloads", style="bright_black")] if more > 0 else []
     return Group(head, Text(), _nodes(now), Text(), _queues(now), Text(), _workloads(now), *tail)

@@ -1,11 +1,12 @@
 import { DownloadOutlined } from "@ant-design/icons";
+import { useQuery } from "@tanstack/react-query";
 import { Button, Segmented, Select } from "antd";
 import { useCallback, useMemo } from "react";
 import { useSearchParams } from "react-router";
-import { url } from "@/api/client";
-import { bare, lastPart } from "@/api/names";
-import { useProject, useSession } from "@/api/queries";
-import type { CapacityUsage, CapacityUsageRow } from "@/api/types";
+import { get, url } from "@/api/client";
+import { bare, lastPart, partOf } from "@/api/names";
+import { queryKey, useProject, useSession } from "@/api/queries";
+import type { ApiKey, CapacityUsage, CapacityUsageRow, ListReply } from "@/api/types";
 import { type PlainKey, useI18n } from "@/i18n";
 import { formatCost, formatDuration } from "@/i18n/format";
 import { Actor } from "@/ui/Actor";
@@ -46,10 +47,15 @@ export function Showback() {
   const period = usePeriod(days);
   const path = everywhere ? "/capacity-usage" : `/projects/${project}/capacity-usage`;
   const params = { group_by: groups.join(","), start_time: period.start.toISOString() };
+  const keys = useKeys(project);
   const label = useCallback(
-    (group: Group, value: string) =>
-      !value ? t("showback.unknown") : group === "kind" ? word("kind", bare(value)) : lastPart(value),
-    [t, word],
+    (group: Group, value: string) => {
+      if (!value) return t("showback.unknown");
+      if (group === "kind") return word("kind", bare(value));
+      const isKey = group === "user" && partOf(value, "keys") !== "";
+      return keys.get(value) ?? (isKey ? `…${value.slice(-6)}` : lastPart(value));
+    },
+    [t, word, keys],
   );
   return (
     <Page
@@ -178,6 +184,22 @@ function useColumns(
       render: (row) => <Cost microusd={row.cost_microusd} />,
     },
   ];
+}
+
+/** Titles of the project's keys by name; none for who may not list them. */
+function useKeys(project: string): ReadonlyMap<string, string> {
+  const path = `/projects/${project}/keys`;
+  const params = { page_size: 500 };
+  const { data } = useQuery({
+    queryKey: queryKey(path, params),
+    queryFn: ({ signal }) => get<ListReply & { keys: ApiKey[] }>(path, params, signal),
+    staleTime: 60_000,
+    retry: false,
+  });
+  return useMemo(
+    () => new Map((data?.keys ?? []).map((key) => [key.name, key.display_name || `${key.prefix}…`])),
+    [data],
+  );
 }
 
 /** The last so many days of UTC, today with them; the same object until the choice changes. */
