@@ -17,7 +17,7 @@ from sqlmodel import col
 
 from services.gpu_scheduler import facts
 from services.gpu_scheduler.accounting import capacity, service, store
-from services.gpu_scheduler.accounting.amounts import Sums, held_of
+from services.gpu_scheduler.accounting.amounts import held_of
 from services.gpu_scheduler.models import Attempt
 from services.gpu_scheduler.store import EVERY_PROJECT
 
@@ -34,14 +34,14 @@ class AccountingApi(AccountingServiceServicer):
         offset, size, asked = service.page_of(request)
         async with self.db.transaction() as session:
             period = period_of(request, session.clock.now())
-            sums = await service.usage(session, period, terms)
-        rows = service.ordered(service.grouped(sums, groups), groups, request.order_by) if groups else []
+            found = await service.usage(session, period, terms, groups)
+        rows = service.ordered(found, groups, request.order_by) if groups else []
         return _about(
             period,
             accounting_pb2.CapacityUsage(
                 name=request.name,
                 rows=[_row(row) for row in rows[offset : offset + size]],
-                total=_row(service.Row({}, sum(sums.values(), Sums()))),
+                total=_row(service.Row({}, service.total(found))),
                 next_page_token=service.next_token(offset, size, len(rows), asked),
                 total_size=len(rows),
             ),
@@ -128,11 +128,10 @@ class CostApi(CostServiceServicer):
         self.db = context.db
 
     async def GetCosts(self, request: cost_service_pb2.GetCostsRequest, _: Any) -> cost_pb2.CostReport:
-        groups = ["day", "kind"]
         async with self.db.transaction() as session:
             period = period_of(request, session.clock.now())
-            sums = await service.usage(session, period, {"project": project_of(request.name)})
-        rows = sorted(service.grouped(sums, groups), key=lambda row: tuple(row.group.values()))
+            found = await service.usage(session, period, {"project": project_of(request.name)}, ["day", "kind"])
+        rows = sorted(found, key=lambda row: tuple(row.group.values()))
         return _about(period, cost_pb2.CostReport(name=request.name, rows=[_cost_row(row) for row in rows]))
 
 

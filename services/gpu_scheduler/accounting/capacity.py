@@ -114,8 +114,7 @@ async def utilisation(session: Session, period: Period, step: str) -> list[Step]
     if step == "HOUR" or (not step and length <= HOURS_UP_TO):
         held = await store.held_within(session, period, {})
         return by_hour(period, spans, held, session.clock.now())
-    sums = await service.usage(session, period, {})
-    of_day = {row.group["day"]: row.sums for row in service.grouped(sums, ["day"])}
+    of_day = {row.group["day"]: row.sums for row in await service.usage(session, period, {}, ["day"])}
     now = session.clock.now()
     return [with_capacity(_held_step(day, of_day), spans, now) for day in period.days()]
 

@@ -41,16 +41,25 @@ class Row:
         return getattr(self.sums, column) if column in MEASURES else self.group.get(column, "")
 
 
-async def usage(session: Session, period: Period, terms: store.Terms) -> dict[tuple[datetime, Key], Sums]:
-    """What was held in `period` on each day, of all that the caller may see and that fits `terms`."""
+async def usage(session: Session, period: Period, terms: store.Terms, groups: Sequence[str]) -> list[Row]:
+    """What was held in `period`, of all that the caller may see and that fits `terms`, one row for each group."""
     now = session.clock.now()
     days, edges = whole_days(period, now)
     await store.freeze_roll_ups(session)
-    sums = await store.day_sums(session, days, terms) if days.start < days.end else {}
+    found = await store.day_sums(session, days, terms, groups)
+    sums: dict[tuple[datetime, Key], Sums] = {}
     add(sums, await store.not_rolled_up(session, days, terms), days, now)
     for edge in edges:
         add(sums, await store.held_within(session, edge, terms), edge, now)
-    return sums
+    for (day, key), amounts in sums.items():
+        values = {"day": day, **key._asdict()}
+        group = tuple(values[name] for name in groups)
+        found[group] = found.get(group, Sums()) + amounts
+    return [Row(dict(zip(groups, group, strict=True)), amounts) for group, amounts in found.items()]
+
+
+def total(rows: Sequence[Row]) -> Sums:
+    return sum((row.sums for row in rows), Sums())
 
 
 async def roll_up(session: Session) -> int:
@@ -64,16 +73,6 @@ async def roll_up(session: Session) -> int:
         add(sums, [held], lifetime, now)
     await store.add_to_days(session, sums)
     return len(ended)
-
-
-def grouped(sums: Mapping[tuple[datetime, Key], Sums], groups: Sequence[str]) -> list[Row]:
-    """One row for each group that held something."""
-    found: dict[tuple[Any, ...], Sums] = {}
-    for (day, key), amounts in sums.items():
-        values = {"day": day, **key._asdict()}
-        group = tuple(values[name] for name in groups)
-        found[group] = found.get(group, Sums()) + amounts
-    return [Row(dict(zip(groups, group, strict=True)), amounts) for group, amounts in found.items()]
 
 
 def groups_of(text: str) -> list[str]:

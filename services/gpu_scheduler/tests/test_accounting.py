@@ -20,6 +20,7 @@ from services.gpu_scheduler.accounting import capacity, service, store
 from services.gpu_scheduler.accounting.amounts import Sums, held_of
 from services.gpu_scheduler.models import Attempt, Card, Node, Queue, Workload
 
+ALL = service.GROUPS
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 
 
@@ -62,10 +63,6 @@ async def put(
     return attempt
 
 
-def total(sums: dict[tuple[datetime, object], Sums]) -> Sums:
-    return sum(sums.values(), Sums())
-
-
 @pytest.mark.parametrize("seed", range(4))
 async def test_days_and_open_attempts_make_the_sum_over_all_attempts(
     everything: Session, clock: ManualClock, seed: int
@@ -84,18 +81,18 @@ async def test_days_and_open_attempts_make_the_sum_over_all_attempts(
         start = now - timedelta(seconds=dice.randrange(1, 25 * 86_400))
         period = Period(start, min(now, start + timedelta(seconds=dice.randrange(1, 30 * 86_400))))
         expected = sum((held_of(each, "", "", "").within(period, now) for each in attempts), Sums())
-        assert total(await service.usage(everything, period, {})) == expected
+        assert service.total(await service.usage(everything, period, {}, [])) == expected
 
 
 async def test_rolling_up_again_adds_nothing(everything: Session, clock: ManualClock) -> None:
     now = clock.now()
     await put(everything, now - 30 * HOUR, now - HOUR, gpu=2)
     week = Period(now - 7 * DAY, now)
-    before = await service.usage(everything, week, {})
+    before = await service.usage(everything, week, {}, ALL)
     assert await service.roll_up(everything) == 1
     assert await service.roll_up(everything) == 0
-    assert await service.usage(everything, week, {}) == before
-    assert total(before).card_seconds == 2 * 29 * 3600
+    assert await service.usage(everything, week, {}, ALL) == before
+    assert service.total(before).card_seconds == 2 * 29 * 3600
 
 
 async def test_a_roll_up_that_dies_before_its_commit_is_made_again(platform: Platform, clock: ManualClock) -> None:
@@ -105,7 +102,7 @@ async def test_a_roll_up_that_dies_before_its_commit_is_made_again(platform: Pla
     week = Period(clock.now() - 7 * DAY, clock.now())
     async with db.transaction() as session:
         await put(session, clock.now() - 30 * HOUR, clock.now() - HOUR)
-        before = await service.usage(session, week, {})
+        before = await service.usage(session, week, {}, ALL)
     with pytest.raises(ZeroDivisionError):
         async with db.transaction() as session:
             assert await service.roll_up(session) == 1
@@ -113,7 +110,7 @@ async def test_a_roll_up_that_dies_before_its_commit_is_made_again(platform: Pla
     async with db.transaction() as session:
         assert await service.roll_up(session) == 1
     async with db.transaction() as session:
-        assert await service.usage(session, week, {}) == before
+        assert await service.usage(session, week, {}, ALL) == before
         assert await store.not_rolled_up(session, week, {}) == []
     await db.close()
     await platform.empty("gpu_scheduler")
@@ -124,13 +121,13 @@ async def test_usage_is_told_apart_by_project_user_and_queue(everything: Session
     await put(everything, now - 3 * HOUR, now - HOUR)
     await put(everything, now - 2 * HOUR, now - HOUR, user="keys/bob", queue="urgent")
     await put(everything, now - 5 * HOUR, now - HOUR, project="other", user="keys/eve")
-    sums = await service.usage(everything, Period(now - DAY, now), {})
-    rows = service.ordered(service.grouped(sums, ["user", "queue"]), ["user", "queue"], "held_seconds desc")
+    found = await service.usage(everything, Period(now - DAY, now), {}, ["user", "queue"])
+    rows = service.ordered(found, ["user", "queue"], "held_seconds desc")
     assert [(row.group["user"], row.sums.held_seconds / 3600) for row in rows] == [
         ("keys/eve", 4), ("keys/ada", 2), ("keys/bob", 1),
     ]  # fmt: skip
-    only = await service.usage(everything, Period(now - DAY, now), {"queue": "projects/acme/queues/urgent"})
-    assert total(only).held_seconds == 3600
+    only = await service.usage(everything, Period(now - DAY, now), {"queue": "projects/acme/queues/urgent"}, [])
+    assert service.total(only).held_seconds == 3600
     with pytest.raises(BadOrder):
         service.ordered(rows, ["user"], "queue")
 
@@ -143,9 +140,9 @@ async def test_a_project_sees_its_own_usage_alone(session: Session, clock: Manua
     await service.roll_up(session)
     await put(session, now - 2 * HOUR, None, project="other")
     await enter_project(session, "acme")
-    sums = await service.usage(session, Period(now - DAY, now), {})
-    assert {key.project for _, key in sums} == {"acme"}
-    assert total(sums).held_seconds == 3600
+    found = await service.usage(session, Period(now - DAY, now), {}, ["project"])
+    assert [row.group["project"] for row in found] == ["acme"]
+    assert service.total(found).held_seconds == 3600
 
 
 async def test_waits_and_preemptions_are_counted_by_queue(everything: Session, clock: ManualClock) -> None:
