@@ -139,3 +139,18 @@ async def test_utilisation_and_queues_are_told(http: httpx.AsyncClient) -> None:
     assert [(queue["queue"], queue["admission_count"]) for queue in queues] == [
         ("projects/default/queues/default", "2")
     ]
+
+
+async def test_attempts_come_newest_first_in_pages_and_by_their_user(http: httpx.AsyncClient) -> None:
+    first = (await http.get("/attempts", params={"page_size": 2})).json()
+    assert [each["user"] for each in first["attempts"]] == [FORMULA, "keys/ada"]
+    asked = {"page_size": 2, "page_token": first["next_page_token"]}
+    second = (await http.get("/attempts", params=asked)).json()
+    assert [(each["user"], each["cost_microusd"]) for each in second["attempts"]] == [("keys/eve", "4000000")]
+    assert (second["next_page_token"], second["total_size"]) == ("", 3)
+    only = (await http.get("/attempts", params={"filter": "user=keys/ada AND node=nodes/showback"})).json()
+    assert [each["workload_number"] for each in only["attempts"]] == [2]
+    other = await http.get("/attempts", params=asked | {"filter": "user=keys/ada"})
+    assert other.json()["reason"] == "BAD_PAGE_TOKEN"
+    long_ago = {"start_time": "2020-01-01T00:00:00Z", "end_time": "2020-01-02T00:00:00Z"}
+    assert (await http.get("/attempts", params=long_ago)).json()["attempts"] == []

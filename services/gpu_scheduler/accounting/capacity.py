@@ -6,6 +6,8 @@ is first seen until it was heard of last; a card counts while it is present.
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -17,7 +19,7 @@ from gyre_kit.periods import Period, midnight_before
 from services.gpu_scheduler import store as scheduler_store
 from services.gpu_scheduler.accounting import service, store
 from services.gpu_scheduler.accounting.amounts import MICROSECOND, MILLI_US, Held, Sums
-from services.gpu_scheduler.models import CapacitySpan, Card, Node, NodeState, Workload, WorkloadState
+from services.gpu_scheduler.models import CapacitySpan, Node, NodeState, Workload
 from services.gpu_scheduler.policy import Amount
 
 LONGEST_GAP = timedelta(minutes=10)  # between two looks; after a longer one nobody knows what there was
@@ -78,10 +80,11 @@ async def look(session: Session) -> None:
     await scheduler_store.serialise(session, "capacity")
     now = session.clock.now()
     nodes = await scheduler_store.nodes(session)
-    cards = await scheduler_store.cards(session, [node.name for node in nodes])
+    cards = await store.card_counts(session)
     open_spans = await store.open_spans(session)
     for node in nodes:
-        size = None if node.state == NodeState.LOST else _size(node, [card for card in cards if card.node == node.name])
+        present, simulated, _ = cards.get(node.name, (0, 0, 0))
+        size = None if node.state == NodeState.LOST else Size(node.flavor, node.cpu_milli, present, simulated)
         _continue(session, open_spans.pop(node.name, None), node, size, now)
     for gone in open_spans.values():
         gone.end_time = gone.seen_time
@@ -100,11 +103,6 @@ def _continue(session: Session, span: CapacitySpan | None, node: Node, size: Siz
         session.add(CapacitySpan(node=node.name, start_time=now, seen_time=now, **vars(size)))
 
 
-def _size(node: Node, cards: Sequence[Card]) -> Size:
-    present = [card for card in cards if card.present]
-    return Size(node.flavor, node.cpu_milli, len(present), sum(card.simulated for card in present))
-
-
 async def utilisation(session: Session, period: Period, step: str) -> list[Step]:
     """`step`: HOUR, DAY or empty. Raises: TooManySteps."""
     length = period.end - period.start
@@ -120,12 +118,19 @@ async def utilisation(session: Session, period: Period, step: str) -> list[Step]
 
 
 def by_hour(period: Period, spans: Sequence[CapacitySpan], held: Sequence[Held], now: datetime) -> list[Step]:
-    steps = []
-    for hour in hours(period):
-        sums = sum((each.within(hour, now) for each in held), Sums())
-        step = Step(hour, core_held=sums.core_milli_us, card_held=sums.card_milli_us)
-        steps.append(with_capacity(step, spans, now))
-    return steps
+    """What each attempt held is added to the hours that it touches, and to no others."""
+    steps = list(hours(period))
+    starts = [step.start for step in steps]
+    cores, cards = [0] * len(steps), [0] * len(steps)
+    for each in held:
+        first = max(bisect_right(starts, each.begin) - 1, 0)
+        last = bisect_right(starts, each.end or now)
+        for at in range(first, last):
+            sums = each.within(steps[at], now)
+            cores[at] += sums.core_milli_us
+            cards[at] += sums.card_milli_us
+    filled = zip(steps, cores, cards, strict=True)
+    return [with_capacity(Step(step, core_held=core, card_held=card), spans, now) for step, core, card in filled]
 
 
 def hours(period: Period) -> Iterable[Period]:
@@ -161,22 +166,20 @@ def seconds(milli_us: int) -> float:
 async def fragmentation(session: Session) -> Fragmentation:
     """As it is now, over all projects: for the system's eyes."""
     nodes = [node for node in await scheduler_store.nodes(session) if node.state == NodeState.READY]
-    cards = await scheduler_store.cards(session, [node.name for node in nodes])
-    held = await scheduler_store.held_by(session, Workload.node)
-    waiting = [
-        Amount(row.cpu_milli, row.memory_bytes, row.gpu)
-        for row in await scheduler_store.queued_and_holding(session)
-        if row.state == WorkloadState.QUEUED and row.gpu
-    ]
+    cards = await store.card_counts(session)
+    taken: dict[str, Amount] = defaultdict(Amount)
+    for (node_name, _), amount in (await scheduler_store.held_by(session, Workload.node)).items():
+        taken[node_name] += Amount(*amount)
     rooms = []
     for node in nodes:
-        taken = sum((Amount(*amount) for (name, _), amount in held.items() if name == node.name), Amount())
-        free = sum(card.present and not card.workload for card in cards if card.node == node.name)
-        rooms.append(Amount(node.cpu_milli - taken.cpu_milli, node.memory_bytes - taken.memory_bytes, free))
-    return fragments(rooms, waiting)
+        _, _, free = cards.get(node.name, (0, 0, 0))
+        held = taken[node.name]
+        rooms.append(Amount(node.cpu_milli - held.cpu_milli, node.memory_bytes - held.memory_bytes, free))
+    gang = await store.smallest_gang(session)
+    return fragments(rooms, Amount(gang.cpu_milli, gang.memory_bytes, gang.gpu) if gang else None)
 
 
-def fragments(rooms: Sequence[Amount], waiting: Sequence[Amount]) -> Fragmentation:
+def fragments(rooms: Sequence[Amount], smallest: Amount | None) -> Fragmentation:
     """Free cards on nodes where the smallest gang that waits does not fit, in cards, cores or memory.
 
     That a free card is only worth what the work at hand can do with it is the idea of FGD (Weng et al., "Beware of
@@ -184,8 +187,6 @@ def fragments(rooms: Sequence[Amount], waiting: Sequence[Amount]) -> Fragmentati
     the expectation over typical work; here it is the one that asks for least, so that it is a lower bound.
     """
     free = sum(room.gpu for room in rooms)
-    if not waiting:
+    if smallest is None:
         return Fragmentation(free)
-    smallest = min(waiting, key=lambda asked: (asked.gpu, asked.cpu_milli, asked.memory_bytes))
-    stranded = sum(room.gpu for room in rooms if not smallest.fits_in(room))
-    return Fragmentation(free, stranded, smallest.gpu)
+    return Fragmentation(free, sum(room.gpu for room in rooms if not smallest.fits_in(room)), smallest.gpu)

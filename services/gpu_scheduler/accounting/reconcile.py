@@ -13,7 +13,7 @@ from gyre_kit.periods import Period
 from services.gpu_scheduler import store as scheduler_store
 from services.gpu_scheduler.accounting import capacity, service, store
 from services.gpu_scheduler.accounting.metrics import ACCOUNTING, FlavorNow, Gauges
-from services.gpu_scheduler.models import HOLDING, Flavor, NodeState
+from services.gpu_scheduler.models import Flavor, NodeState, Workload
 
 RECENT = timedelta(minutes=2)  # longer than a transaction may take to become visible
 
@@ -42,19 +42,15 @@ async def look_at_capacity(context: Context) -> None:
 
 
 async def _flavors_now(session: Session) -> Iterable[FlavorNow]:
+    """What is held is summed by the database; its price is the flavor's of now."""
     sums: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
-    nodes = [node for node in await scheduler_store.nodes(session) if node.state != NodeState.LOST]
-    flavor_of = {node.name: node.flavor for node in nodes}
-    for node in nodes:
-        sums[node.flavor]["cores"] += node.cpu_milli / 1000
-    for card in await scheduler_store.cards(session, list(flavor_of)):
-        sums[flavor_of[card.node]]["cards"] += card.present
-    prices = {name: await session.get_one(Flavor, name) for name in {*flavor_of.values()}}
-    for row in await scheduler_store.queued_and_holding(session):
-        if row.state in HOLDING and (price := prices.get(row.flavor)):
-            held = sums[row.flavor]
-            held["cores_held"] += row.cpu_milli / 1000
-            held["cards_held"] += row.gpu
-            cost = row.cpu_milli / 1000 * price.cpu_hour_microusd + row.gpu * price.gpu_hour_microusd
-            held["usd_per_hour"] += cost / 1_000_000
+    cards = await store.card_counts(session)
+    for node in await scheduler_store.nodes(session):
+        if node.state != NodeState.LOST:
+            sums[node.flavor]["cores"] += node.cpu_milli / 1000
+            sums[node.flavor]["cards"] += cards.get(node.name, (0, 0, 0))[0]
+    for (name, _), (cpu_milli, _, gpu) in (await scheduler_store.held_by(session, Workload.flavor)).items():
+        flavor = await session.get_one(Flavor, name)
+        cost = cpu_milli / 1000 * flavor.cpu_hour_microusd + gpu * flavor.gpu_hour_microusd
+        sums[name] |= {"cores_held": cpu_milli / 1000, "cards_held": gpu, "usd_per_hour": cost / 1_000_000}
     return [FlavorNow(flavor, **values) for flavor, values in sums.items()]

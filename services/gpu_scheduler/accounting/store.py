@@ -17,6 +17,7 @@ from services.gpu_scheduler.accounting.amounts import Held, Key, Sums, held_of
 from services.gpu_scheduler.models import (
     Attempt,
     CapacitySpan,
+    Card,
     Queue,
     QueueState,
     UsageDay,
@@ -196,6 +197,30 @@ async def heads(session: Session) -> list[tuple[str, bool, int, datetime]]:
         .where(waiting.c.rank == 1)
     )
     return [(queue, held, count, since) for queue, held, count, since in await session.execute(query)]
+
+
+async def card_counts(session: Session) -> dict[str, tuple[int, int, int]]:
+    """Node → cards that are present, of these made up, of these free."""
+    present = col(Card.present)
+    query = sa.select(
+        col(Card.node),
+        sa.func.count().filter(present),
+        sa.func.count().filter(present, col(Card.simulated)),
+        sa.func.count().filter(present, col(Card.workload) == ""),
+    ).group_by(col(Card.node))
+    return {node: (count, simulated, free) for node, count, simulated, free in await session.execute(query)}
+
+
+async def smallest_gang(session: Session) -> Workload | None:
+    """Of those that wait for cards, the one that asks for least: cards first, then cores, then memory."""
+    query = (
+        sa.select(Workload)
+        .where(col(Workload.state) == WorkloadState.QUEUED, col(Workload.gpu) > 0)
+        .order_by(col(Workload.gpu), col(Workload.cpu_milli), col(Workload.memory_bytes))
+        .limit(1)
+    )
+    found: Workload | None = await session.scalar(query)
+    return found
 
 
 async def open_spans(session: Session) -> dict[str, CapacitySpan]:

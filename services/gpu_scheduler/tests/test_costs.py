@@ -86,7 +86,6 @@ def test_a_period_that_ends_before_it_begins_is_refused() -> None:
 
 def test_free_cards_where_the_smallest_gang_does_not_fit_are_stranded() -> None:
     rooms = [Amount(8000, 64, 3), Amount(8000, 64, 4), Amount(500, 64, 8)]
-    waiting = [Amount(1000, 8, 8), Amount(1000, 8, 4)]
-    found = capacity.fragments(rooms, waiting)
+    found = capacity.fragments(rooms, Amount(1000, 8, 4))
     assert (found.free_cards, found.stranded_cards, found.smallest_gang_cards) == (15, 11, 4)
-    assert capacity.fragments(rooms, []).ratio == 0
+    assert capacity.fragments(rooms, None).ratio == 0
