@@ -114,7 +114,7 @@ function CardTile({ card }: { card: Card }) {
     <Tile
       use={use}
       simulated={card.simulated}
-      label={`${card.model} ${place}: ${state}${card.simulated ? `, ${t("nodes.simulated")}` : ""}`}
+      label={`${t("cluster.card", { n: lastPart(card.name) })}: ${state}${card.simulated ? `, ${t("nodes.simulated")}` : ""}`}
       fill={use === "held" ? 0.45 + (0.55 * card.utilisation_percent) / 100 : 1}
     >
       <strong>{card.model || place}</strong> {card.simulated && <span>({t("nodes.simulated")})</span>}
@@ -140,7 +140,7 @@ function Cores({ node }: { node: Node }) {
   const text = t("cluster.cores", { used: formatNumber(language, used, 2), all: formatNumber(language, all, 2) });
   return Array.from({ length: shown }, (_, at) => at).map((at) => {
     const share = Math.max(0, Math.min(1, used * (shown / Math.max(all, 1)) - at));
-    const label = t("cluster.core", { n: at + 1, node: node.display_name || node.hostname });
+    const label = t("cluster.core", { n: at + 1 });
     return (
       <Tile
         key={at}

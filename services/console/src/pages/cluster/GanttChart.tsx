@@ -131,11 +131,13 @@ function Bars({ attempts, now, total }: { attempts: Attempt[]; now: number; tota
   const shown = new Set(bars.map((bar) => bar.attempt.name)).size;
   return (
     <>
-      <Plot
-        option={option}
-        height={lanes.length * LANE + 48}
-        caption={t("cluster.ganttCaption", { n: shown, lanes: lanes.length })}
-      />
+      <div translate="no">
+        <Plot
+          option={option}
+          height={lanes.length * LANE + 48}
+          caption={t("cluster.ganttCaption", { n: shown, lanes: lanes.length })}
+        />
+      </div>
       {shown < total && (
         <p className="quiet">
           {t("cluster.ganttCut", {

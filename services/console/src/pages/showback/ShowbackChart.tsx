@@ -72,12 +72,14 @@ export function ShowbackChart({
   if (report.isPending) return <SkeletonRows columns={5} />;
   return (
     <>
-      <Plot
-        key={`${group} ${measure}`}
-        option={option}
-        height={HEIGHT}
-        caption={t("showback.caption", { n: days.length })}
-      />
+      <div translate="no">
+        <Plot
+          key={`${group} ${measure}`}
+          option={option}
+          height={HEIGHT}
+          caption={t("showback.caption", { n: days.length })}
+        />
+      </div>
       {report.data.total_size > MOST_ROWS && <p className="quiet">{t("showback.cut", { n: MOST_ROWS })}</p>}
     </>
   );
