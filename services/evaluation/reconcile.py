@@ -60,6 +60,7 @@ async def _workload(context: Context, evaluation: Evaluation) -> workload_pb2.Wo
         priority=evaluation.priority,
         max_attempts=3,
         owner=evaluation.name,
+        user=evaluation.created_by,
         display_name=f"evaluation #{evaluation.number}",
         only_flavor=evaluation.spec.get("only_flavor", ""),
     )

@@ -7,22 +7,18 @@ from typing import Any
 
 from google.protobuf.empty_pb2 import Empty
 from gyre.gpu_scheduler.v1 import (
-    cost_pb2,
-    cost_service_pb2,
     node_pb2,
     queue_pb2,
     queue_service_pb2,
     workload_pb2,
 )
 from gyre.gpu_scheduler.v1 import workload_service_pb2 as workload_service
-from gyre.gpu_scheduler.v1.cost_service_pb2_grpc import CostServiceServicer
 from gyre.gpu_scheduler.v1.queue_service_pb2_grpc import QueueServiceServicer
 from gyre.gpu_scheduler.v1.workload_service_pb2_grpc import WorkloadServiceServicer
 from gyre_kit import resources
 from gyre_kit.app import Context
 from gyre_kit.auth import SYSTEM, acting_as, caller
 from gyre_kit.names import project_of
-from gyre_kit.periods import period_of
 from gyre_kit.render import enum_name, render
 
 from services.gpu_scheduler import facts, launcher, queues, quota, service, store, waiting
@@ -33,7 +29,7 @@ from services.gpu_scheduler.decisions.reasons import Reason
 from services.gpu_scheduler.logs import AttemptNotFound, read_log
 from services.gpu_scheduler.models import HOLDING, Queue, Workload
 from services.gpu_scheduler.quota import Quota
-from services.gpu_scheduler.usage import costs_of, usage_of
+from services.gpu_scheduler.usage import usage_of
 from services.gpu_scheduler.waiting import Told
 
 STREAMS = {"": launcher.STDERR, "STDERR": launcher.STDERR, "STDOUT": launcher.STDOUT}
@@ -59,6 +55,7 @@ class WorkloadApi(WorkloadServiceServicer):
             only_flavor=spec.only_flavor,
             max_run_seconds=spec.max_run_seconds,
             throughput_class=spec.throughput_class,
+            user=spec.user,
         )
         async with self.db.transaction() as session:
             workload = await service.ensure(session, request.name, wanted, self.context.settings)
@@ -140,21 +137,6 @@ class WorkloadApi(WorkloadServiceServicer):
     def _books(self) -> Books:
         books: Books = self.context.state[BOOKS]
         return books
-
-
-class CostApi(CostServiceServicer):
-    def __init__(self, context: Context) -> None:
-        self.db = context.db
-
-    async def GetCosts(self, request: cost_service_pb2.GetCostsRequest, _: Any) -> cost_pb2.CostReport:
-        async with self.db.transaction() as session:
-            now = session.clock.now()
-            period = period_of(request, now)
-            attempts = await store.attempts_within(session, project_of(request.name), period)
-        reply = cost_pb2.CostReport(name=request.name, rows=costs_of(attempts, period, now))
-        reply.start_time.FromDatetime(period.start)
-        reply.end_time.FromDatetime(period.end)
-        return reply
 
 
 class QueueApi(QueueServiceServicer):

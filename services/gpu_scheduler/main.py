@@ -12,7 +12,10 @@ from gyre_kit.auth import Role
 from gyre_kit.reconcile import Reconciler
 
 from services.gpu_scheduler import cards
-from services.gpu_scheduler.api import CostApi, QueueApi, WorkloadApi
+from services.gpu_scheduler.accounting import metrics as accounting_metrics
+from services.gpu_scheduler.accounting.api import AccountingApi, CostApi
+from services.gpu_scheduler.accounting.reconcile import look_at_capacity, roll_up
+from services.gpu_scheduler.api import QueueApi, WorkloadApi
 from services.gpu_scheduler.books import BOOKS, Books
 from services.gpu_scheduler.cluster_queue_api import ClusterQueueApi
 from services.gpu_scheduler.ends import Ends
@@ -59,6 +62,7 @@ async def own_node(context: Context) -> AsyncIterator[None]:
     context.state[ADMISSION] = Gauges(context.metrics.registry)
     context.state[BOOKS] = Books(context.settings.scheduling_policy)
     context.state[FLEET] = FleetGauges(context.metrics.registry)
+    context.state[accounting_metrics.ACCOUNTING] = accounting_metrics.Gauges(context.metrics.registry)
     await hear_of_node(context)
     cards.watch(_from_thread(context.wake_event(hear_of_node.__name__).set))
     context.state[ENDS] = ends = Ends(partial(look_at_once, context))
@@ -72,7 +76,7 @@ async def own_node(context: Context) -> AsyncIterator[None]:
 app = App(
     component="gpu_scheduler",
     settings=Settings(),
-    servicers=[WorkloadApi, QueueApi, ClusterQueueApi, NodeApi, CostApi, SimulationApi],
+    servicers=[WorkloadApi, QueueApi, ClusterQueueApi, NodeApi, CostApi, AccountingApi, SimulationApi],
     reconcilers=[
         Reconciler(hear_of_node, every=5.0),
         Reconciler(fence, every=IDLE_SECONDS),
@@ -82,6 +86,8 @@ app = App(
         Reconciler(watch, every=IDLE_SECONDS),
         Reconciler(stop, every=IDLE_SECONDS),
         Reconciler(sweep, every=3600.0),
+        Reconciler(roll_up, every=30.0),
+        Reconciler(look_at_capacity, every=15.0),
     ],
     roles=dict.fromkeys((*OPERATE_QUEUES, *OPERATE_NODES, "WhatIf"), Role.ADMIN),
     extras=[own_node],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from decimal import Decimal
 from enum import StrEnum
 from typing import Any, ClassVar
 
@@ -233,6 +234,7 @@ class Workload(Table, Resource, Numbered, Leased, table=True):
     priority: int = 0
     max_attempts: int = 0
     owner: str = Field(default="", index=True)
+    user: str = ""
     only_flavor: str = ""
     gpu_milli: int = 0
     max_run_seconds: float = 0.0
@@ -266,11 +268,16 @@ class Attempt(Table, table=True):
     """One admission of a workload, and the process that came of it. The row is the intent: it precedes the process.
 
     Its prices are those of its admission. `placement`: what it holds of each node, see `placements`. `pid` is the leader
-    of its session, 0 before it is known. `unconfirmed`: it ended because its node was gone, so what it started may still run there until the node is back and was fenced.
+    of its session, 0 before it is known. `unconfirmed`: it ended because its node was gone, so what it started may still
+    run there until the node is back and was fenced. `rolled_up` says that what it held is in UsageDay.
     """
 
     __table_args__ = (
         sa.Index("ix_gpu_scheduler_attempt_unconfirmed", "node", postgresql_where=sa.text("unconfirmed")),
+        sa.Index("attempt_not_rolled_up", "admit_time", postgresql_where=sa.text("NOT rolled_up")),
+        sa.Index("attempt_preempted", "end_time", postgresql_where=sa.text("preempted")),
+        sa.Index("attempt_admit_time", "admit_time"),
+        sa.Index("attempt_end_time", "end_time"),
     )
 
     name: str = Field(primary_key=True)
@@ -286,6 +293,7 @@ class Attempt(Table, table=True):
     gpu_hour_microusd: int = Field(sa_type=sa.BigInteger)
     card_uuids: list[str] = Field(default_factory=list, sa_type=sa.JSON)
     placement: list[Any] = Field(default_factory=list, sa_type=sa.JSON)
+    gpu_milli: int = 0
     admit_time: datetime = _time()
     launch_time: datetime | None = _time(default=None)
     term_time: datetime | None = _time(default=None)
@@ -299,3 +307,39 @@ class Attempt(Table, table=True):
     peak_memory_bytes: int = Field(default=0, sa_type=sa.BigInteger)
     end_reason: str = ""
     unconfirmed: bool = False
+    preempted: bool = False
+    rolled_up: bool = False
+
+
+class UsageDay(Table, table=True):
+    """What ended attempts held on one day of UTC, in whole numbers, so that sums are exact.
+
+    `held_us` is microseconds; cores and cards are thousandths times microseconds; `cost` is that times the price of an
+    hour in microdollars. An attempt is in here if and only if its `rolled_up` is true.
+    """
+
+    day: datetime = _time(primary_key=True)
+    project: str = Field(primary_key=True)
+    user: str = Field(primary_key=True)
+    queue: str = Field(primary_key=True)
+    flavor: str = Field(primary_key=True)
+    kind: str = Field(primary_key=True)
+    held_us: Decimal = Field(sa_type=sa.Numeric)
+    core_milli_us: Decimal = Field(sa_type=sa.Numeric)
+    card_milli_us: Decimal = Field(sa_type=sa.Numeric)
+    cost: Decimal = Field(sa_type=sa.Numeric)
+    attempt_count: int = Field(sa_type=sa.BigInteger)
+    preemption_count: int = Field(sa_type=sa.BigInteger)
+
+
+class CapacitySpan(Table, table=True):
+    """What one node had to give from `start_time` until it changed. Open spans are those without an end."""
+
+    node: str = Field(primary_key=True)
+    start_time: datetime = _time(primary_key=True)
+    end_time: datetime | None = _time(default=None, index=True)
+    seen_time: datetime = _time()
+    flavor: str
+    cpu_milli: int
+    cards: int
+    simulated_cards: int

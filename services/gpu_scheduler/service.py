@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from gyre_kit import resources
+from gyre_kit.auth import caller
 from gyre_kit.db import Session
 from gyre_kit.errors import AlreadyExists, Invalid, Precondition
 from gyre_kit.names import last, project_of
@@ -64,7 +65,10 @@ class FitsNowhere(Precondition):
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a caller wants to be run. `spec_json` is a JSON object; `max_attempts` 0 takes the default of its kind."""
+    """What a caller wants to be run. `spec_json` is a JSON object; `max_attempts` 0 takes the default of its kind.
+
+    `user` is who caused it, for accounting; empty means the caller.
+    """
 
     kind: str
     module: str
@@ -78,6 +82,7 @@ class Wanted:
     only_flavor: str = ""
     max_run_seconds: float = 0.0
     throughput_class: str = ""
+    user: str = ""
 
 
 async def ensure(session: Session, name: str, wanted: Wanted, settings: Settings) -> Workload:
@@ -117,6 +122,7 @@ async def ensure(session: Session, name: str, wanted: Wanted, settings: Settings
         only_flavor=wanted.only_flavor,
         max_run_seconds=wanted.max_run_seconds,
         throughput_class=wanted.throughput_class,
+        user=wanted.user or caller().subject,
         traceparent=current_traceparent(),
         waiting_reason=Reason.NOT_CONSIDERED_YET,
         queue_time=session.clock.now(),
@@ -226,6 +232,7 @@ async def attempt_ended(
         longest = f"It ran for as long as it may, {workload.max_run_seconds:g} s."
         await _failed(session, workload, "MAX_RUN_EXCEEDED", longest)
     else:
+        attempt.preempted = workload.stop_reason != StopReason.HOLD
         await _preempted(session, workload)
 
 
@@ -257,7 +264,7 @@ def forgive(workload: Workload) -> None:
 
 
 def _same(existing: Workload, wanted: Wanted) -> Workload:
-    """Raises: SpecDiffers. What only people see (display_name) may differ."""
+    """Raises: SpecDiffers. What only people see (display_name, user) may differ."""
     spec = (existing.kind, existing.module, json.loads(existing.spec_json), existing.priority, existing.owner)
     given = (wanted.kind, wanted.module, _parsed(wanted.spec_json), wanted.priority, wanted.owner)
     places = existing.only_flavor == wanted.only_flavor and wanted.queue in ("", existing.queue)
@@ -277,7 +284,7 @@ def _check(wanted: Wanted, settings: Settings) -> None:
         )
     if len(wanted.spec_json) > MAX_SPEC_CHARACTERS or not isinstance(_parsed(wanted.spec_json), dict):
         raise BadSpec(field="spec.spec_json", wanted=f"a JSON object of at most {MAX_SPEC_CHARACTERS} characters")
-    if any("\0" in text for text in (wanted.owner, wanted.display_name, wanted.queue)):
+    if any("\0" in text for text in (wanted.owner, wanted.display_name, wanted.queue, wanted.user)):
         raise BadSpec(field="spec", wanted="text without NUL")
     asked = wanted.requests
     if asked.cpu_milli < 1 or asked.memory_bytes < 0 or asked.gpu_milli < 0:

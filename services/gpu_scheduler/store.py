@@ -10,7 +10,6 @@ from typing import Any
 import sqlalchemy as sa
 from gyre_kit import pages, resources
 from gyre_kit.db import Session
-from gyre_kit.periods import Period
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import col
 
@@ -132,7 +131,7 @@ async def admit(session: Session, rows: Sequence[dict[str, Any]]) -> dict[str, A
             revision = w.revision + 1
         FROM unnest(CAST(:names AS text[]), CAST(:nodes AS text[]), CAST(:flavors AS text[])) AS g (name, node, flavor)
         WHERE w.name = g.name AND w.state = 'QUEUED'
-        RETURNING w.name, w.project, w.kind, w.owner, w.attempt, w.node, w.flavor, w.cpu_milli, w.memory_bytes, w.gpu
+        RETURNING w.name, w.project, w.kind, w.owner, w.attempt, w.node, w.flavor, w.cpu_milli, w.memory_bytes, w.gpu, w.gpu_milli
         """
     )
     values = {
@@ -287,20 +286,6 @@ async def attempts_of(session: Session, workloads: Collection[str]) -> dict[str,
     for row in await session.scalars(query):
         found[row.workload].append(row)
     return found
-
-
-async def attempts_within(session: Session, project: str, period: Period) -> list[tuple[str, Attempt]]:
-    """Attempts of a project that held something in `period`, each with its workload's kind."""
-    query = (
-        sa.select(col(Workload.kind), Attempt)
-        .join(Workload, col(Workload.name) == Attempt.workload)
-        .where(
-            col(Attempt.project) == project,
-            col(Attempt.admit_time) < period.end,
-            sa.or_(col(Attempt.end_time).is_(None), col(Attempt.end_time) > period.start),
-        )
-    )
-    return [(kind, attempt) for kind, attempt in await session.execute(query)]
 
 
 def attempt_name(workload: str, number: int) -> str:

@@ -45,6 +45,8 @@ SECTIONS: Final = {
         "nodes": ("nodes:nodes", "Machines and cards: look, label, cordon, drain."),
         "cards": ("nodes:cards", "What is known of each model of card."),
         "flavors": ("nodes:flavors", "Kinds of resources, and what they cost."),
+        "top": ("top:top", "Nodes, cards, queues and workloads as they are now."),
+        "usage": ("usage:usage", "Who held what of own machines, and what that cost."),
         "costs": ("costs:costs", "Usage, money, own machines, and whether to rent or own."),
         "events": ("events:events", "Follow the platform's facts as they happen."),
         "projects": ("identity:projects", "Projects, and whether they keep completions."),

@@ -46,6 +46,8 @@ def upgrade() -> None:
         for name, kind, default in columns:
             op.add_column(table, sa.Column(name, kind, nullable=False, server_default=default), schema=SCHEMA)
             op.alter_column(table, name, server_default=None, schema=SCHEMA)
+    op.add_column("attempt", sa.Column("gpu_milli", sa.Integer(), nullable=False, server_default="0"), schema=SCHEMA)
+    op.alter_column("attempt", "gpu_milli", server_default=None, schema=SCHEMA)
     op.add_column("attempt", sa.Column("placement", sa.JSON(), nullable=False, server_default="[]"), schema=SCHEMA)
     op.alter_column("attempt", "placement", server_default=None, schema=SCHEMA)
     op.create_table(

@@ -10,7 +10,7 @@ from gyre_kit.db import Session, enter_project
 from gyre_kit.errors import NotFound
 from gyre_kit.names import new_id
 from gyre_kit.resources import EtagMismatch
-from gyre_kit.testing import PROJECT, ManualClock, outbox_of
+from gyre_kit.testing import ENGINEER, PROJECT, ManualClock, outbox_of
 
 from services.gpu_scheduler import admission, nodes, queues, service, store
 from services.gpu_scheduler.books import Books
@@ -65,6 +65,11 @@ async def test_a_workload_waits_and_says_so(session: Session) -> None:
     assert (workload.state, workload.waiting_reason, workload.number) == ("QUEUED", "NOT_CONSIDERED_YET", 1)
     assert workload.queue == f"projects/{PROJECT}/queues/default"
     assert await events_of(session, workload) == ["WorkloadQueued"]
+
+
+async def test_who_caused_it_is_whoever_the_caller_names_else_the_caller(session: Session) -> None:
+    assert (await ensured(session)).user == ENGINEER.subject
+    assert (await ensured(session, replace(TRAINER, user="keys/ada"))).user == "keys/ada"
 
 
 async def test_the_name_makes_ensure_idempotent(session: Session) -> None:
@@ -248,6 +253,7 @@ async def test_higher_priority_takes_the_place_of_lower_which_waits_again(sessio
     assert (low.state, urgent.waiting_reason) == ("STOPPING", Reason.WAITING_FOR_PREEMPTION)
     await service.attempt_ended(session, low, attempt, Ended(143), SETTINGS)
     assert (low.state, low.waiting_reason, low.faults) == ("QUEUED", Reason.PREEMPTED, 0)
+    assert attempt.preempted
     await cycle(session)
     await session.refresh(low)
     assert (urgent.state, low.waiting_reason) == ("ADMITTED", Reason.NO_FREE_CPU)
@@ -262,6 +268,7 @@ async def test_what_was_preempted_but_was_done_is_finished(session: Session) -> 
     await cycle(session)
     await service.attempt_ended(session, low, attempt, Ended(0), SETTINGS)
     assert low.state == "FINISHED"
+    assert not attempt.preempted
 
 
 async def test_a_cancel_overrules_a_preemption(session: Session) -> None:

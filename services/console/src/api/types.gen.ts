@@ -793,6 +793,89 @@ export interface FeedbackMessage {
   content: string;
 }
 
+export interface CapacityUsage {
+  name: string;
+  start_time?: string | null;
+  end_time?: string | null;
+  rows: CapacityUsageRow[];
+  total?: CapacityUsageRow | null;
+  next_page_token: string;
+  total_size: number;
+}
+
+export interface CapacityUsageRow {
+  day?: string | null;
+  project: string;
+  user: string;
+  queue: string;
+  flavor: string;
+  kind: WorkloadKind;
+  held_seconds: number;
+  core_seconds: number;
+  card_seconds: number;
+  cost_microusd: string;
+  attempt_count: string;
+  preemption_count: string;
+}
+
+export interface ClusterUtilisation {
+  start_time?: string | null;
+  end_time?: string | null;
+  steps: UtilisationStep[];
+  fragmentation?: Fragmentation | null;
+}
+
+export interface UtilisationStep {
+  start_time?: string | null;
+  end_time?: string | null;
+  core_capacity_seconds: number;
+  core_held_seconds: number;
+  card_capacity_seconds: number;
+  card_held_seconds: number;
+  simulated_card_capacity_seconds: number;
+  core_utilisation?: number | null;
+  card_utilisation?: number | null;
+}
+
+export interface Fragmentation {
+  free_cards: number;
+  stranded_cards: number;
+  smallest_gang_cards: number;
+  ratio: number;
+}
+
+export interface QueueStatistics {
+  queue: string;
+  admission_count: string;
+  wait_mean_seconds: number;
+  wait_p50_seconds: number;
+  wait_p95_seconds: number;
+  preemption_count: string;
+  waiting_count: number;
+  head_wait_seconds?: number | null;
+}
+
+export interface Attempt {
+  name: string;
+  workload: string;
+  number: number;
+  workload_number: number;
+  display_name: string;
+  kind: WorkloadKind;
+  user: string;
+  queue: string;
+  node: string;
+  flavor: string;
+  resources?: Resources | null;
+  card_uuids: string[];
+  admit_time?: string | null;
+  launch_time?: string | null;
+  end_time?: string | null;
+  exit_code?: number | null;
+  preempted: boolean;
+  cost_microusd: string;
+}
+
 export interface ClusterQueue {
   name: string;
   etag: string;
@@ -1024,6 +1107,7 @@ export interface WorkloadSpec {
   only_flavor: string;
   max_run_seconds: number;
   throughput_class: string;
+  user: string;
 }
 
 export interface WorkloadUsage {

@@ -21,7 +21,7 @@ export const operate = {
   "queues.admitted": "Holding resources",
   "queues.quota": "Quota of {flavor}",
   "queues.hold": "Hold",
-  "queues.resume": "Resume",
+  "queues.resume": "Release",
   "workloads.title": "Workloads",
   "workloads.empty": "No work yet",
   "workloads.emptyHint": "Training, evaluating, quantising and serving appear here.",

@@ -116,7 +116,7 @@ export const reasons = {
   "reason.ROLLED_BACK": "It was rolled back",
   "reason.TARGETS_REQUIRED": "Choose something to serve",
   "reason.BAD_PERIOD": "A period begins before it ends and has at most 400 days.",
-  "reason.UNKNOWN_GROUP": "Usage is split by day, key, deployment and model.",
+  "reason.UNKNOWN_GROUP": "Usage cannot be split like that.",
   "reason.UPSTREAM_REFUSED": "This address may not be used",
   "reason.SHIFT_IN_PROGRESS": "Traffic is being shifted already",
   "reason.QUANTISATION_UNKNOWN": "This quantisation is not known",
@@ -239,4 +239,5 @@ export const reasons = {
   "reason.CARD_TOO_LONG": "The card is too long",
   "reason.BAD_CARD": "Every section needs a title of its own",
   "reason.TERM_UNKNOWN": "There is no such licence term",
+  "reason.TOO_MANY_STEPS": "Hours are shown for at most 8 days; ask for days",
 } as const;

@@ -119,7 +119,7 @@ export const reasons: Translation<typeof source> = {
   "reason.ROLLED_BACK": "已被回滚",
   "reason.TARGETS_REQUIRED": "请选择要部署的内容",
   "reason.BAD_PERIOD": "报表时段须早于结束时间，且最长 400 天。",
-  "reason.UNKNOWN_GROUP": "用量可按日、密钥、部署与模型分组。",
+  "reason.UNKNOWN_GROUP": "用量无法按此方式分组。",
   "reason.UPSTREAM_REFUSED": "不允许使用该地址",
   "reason.SHIFT_IN_PROGRESS": "流量切换正在进行",
   "reason.QUANTISATION_UNKNOWN": "未知的量化方式",
@@ -242,4 +242,5 @@ export const reasons: Translation<typeof source> = {
   "reason.CARD_TOO_LONG": "模型说明过长",
   "reason.BAD_CARD": "每一节都需要各自的标题",
   "reason.TERM_UNKNOWN": "没有这样的许可条款",
+  "reason.TOO_MANY_STEPS": "按小时最多显示 8 天，请改为按天",
 };
