@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry
 
 from infra.grafana import dashboards
 from services.gpu_scheduler.accounting.metrics import Gauges as AccountingGauges
-from services.gpu_scheduler.metrics import Gauges
+from services.gpu_scheduler.metrics import FleetGauges, Gauges
 from services.inference_gateway.gauges import Gauges as GatewayGauges
 from services.inference_gateway.proxy.metrics import Metrics as ProxyMetrics
 from services.inference_gateway.proxy.settings import ProxySettings
@@ -59,6 +59,7 @@ def exported_names(tmp_path: Path) -> set[str]:
     """Every name under which the code exports a sample."""
     gateway, scheduler = CollectorRegistry(), CollectorRegistry()
     Gauges(scheduler)
+    FleetGauges(scheduler)
     AccountingGauges(scheduler)
     GatewayGauges(gateway)
     Shipper(tmp_path, tmp_path, _nobody, ProxySettings(), gateway)
