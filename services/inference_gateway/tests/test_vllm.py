@@ -54,7 +54,12 @@ async def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
     store = f"file://{folder}/objects"
     uri = await stored(ObjectStore.from_url(store), model)
     port = free_port()
-    spec: dict[str, Any] = {"python": str(request.param(folder)), "model_uri": uri, "model_name": "hotline", "object_store": store}
+    spec: dict[str, Any] = {
+        "python": str(request.param(folder)),
+        "model_uri": uri,
+        "model_name": "hotline",
+        "object_store": store,
+    }
     spec |= {"port": port, "parallel": 2, "context_size": 256, "drain_seconds": 5}
     (work := folder / "work").mkdir()
     (work / "spec.json").write_text(json.dumps(spec))
