@@ -27,13 +27,14 @@ from gyre_kit.names import project_of
 from gyre_kit.periods import period_of
 from gyre_kit.render import enum_name, render
 
-from services.gpu_scheduler import facts, launcher, queues, service, store
+from services.gpu_scheduler import facts, queues, service, store
+from services.gpu_scheduler.launchers.base import STDERR, STDOUT
 from services.gpu_scheduler.logs import AttemptNotFound, read_log
 from services.gpu_scheduler.models import HOLDING, Card, Node, Queue, Workload, WorkloadState
 from services.gpu_scheduler.policy import Amount, Reason
 from services.gpu_scheduler.usage import costs_of, usage_of
 
-STREAMS = {"": launcher.STDERR, "STDERR": launcher.STDERR, "STDOUT": launcher.STDOUT}
+STREAMS = {"": STDERR, "STDERR": STDERR, "STDOUT": STDOUT}
 
 
 class WorkloadApi(WorkloadServiceServicer):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -10,12 +11,16 @@ from gyre_kit.app import App, Context, run
 from gyre_kit.auth import Role
 from gyre_kit.reconcile import Reconciler
 
+from services.gpu_scheduler import launchers
 from services.gpu_scheduler.api import CostApi, NodeApi, QueueApi, WorkloadApi
-from services.gpu_scheduler.ends import Ends
+from services.gpu_scheduler.launchers.base import Closes
+from services.gpu_scheduler.launchers.ends import Ends
 from services.gpu_scheduler.metrics import ADMISSION, Gauges
 from services.gpu_scheduler.reconcile import (
     ENDS,
+    LAUNCHERS,
     admit,
+    hear_of_clusters,
     hear_of_node,
     launch,
     look_at_once,
@@ -34,10 +39,14 @@ async def own_node(context: Context) -> AsyncIterator[None]:
     context.state[ADMISSION] = Gauges(context.metrics.registry)
     await hear_of_node(context)
     context.state[ENDS] = ends = Ends(partial(look_at_once, context))
+    context.state[LAUNCHERS] = by_name = launchers.of(context.settings)
     try:
         yield
     finally:
         ends.close()
+        for launcher in by_name.values():
+            if isinstance(launcher, Closes):
+                await asyncio.to_thread(launcher.close)
 
 
 app = App(
@@ -46,6 +55,7 @@ app = App(
     servicers=[WorkloadApi, QueueApi, NodeApi, CostApi],
     reconcilers=[
         Reconciler(hear_of_node, every=5.0),
+        Reconciler(hear_of_clusters),
         Reconciler(admit),
         Reconciler(launch, every=IDLE_SECONDS),
         Reconciler(watch, every=IDLE_SECONDS),

@@ -32,7 +32,10 @@ class NodeState(StrEnum):
 
 
 class Node(Table, table=True):
-    """A machine on which work runs. `revision` moves with what was configured, not with what is measured."""
+    """A machine on which work runs. `revision` moves with what was configured, not with what is measured.
+
+    `launcher` starts work there; `place` is what that calls the node, `address` the host by which others reach it.
+    """
 
     name: str = Field(primary_key=True)
     display_name: str = ""
@@ -47,6 +50,9 @@ class Node(Table, table=True):
     gpu: int
     labels: dict[str, str] = Field(default_factory=dict, sa_type=sa.JSON)
     simulated: bool = False
+    launcher: str = "local"
+    place: str = ""
+    address: str = ""
     last_seen_time: datetime = _time()
     cpu_percent: float = 0.0
     memory_used_bytes: int = Field(default=0, sa_type=sa.BigInteger)
@@ -185,7 +191,9 @@ class Workload(Table, Resource, Numbered, Leased, table=True):
 class Attempt(Table, table=True):
     """One admission of a workload, and the process that came of it. The row is the intent: it precedes the process.
 
-    Its prices are those of its admission. `pid` is the leader of its session, 0 before it is known.
+    Its prices are those of its admission. `members`: what runs on which node, in the order of ranks, as in
+    `launchers.base.Member`; empty where an admission gave one node alone, until the launch. `handle` is what its
+    launcher answered, empty before. `end_reason`: NODE_LOST, or empty.
     """
 
     name: str = Field(primary_key=True)
@@ -205,8 +213,10 @@ class Attempt(Table, table=True):
     term_time: datetime | None = _time(default=None)
     end_time: datetime | None = _time(default=None)
     sample_time: datetime | None = _time(default=None)
-    pid: int = 0
-    pid_started: float = 0.0
+    launcher: str = ""
+    members: list[dict[str, Any]] = Field(default_factory=list, sa_type=sa.JSON)
+    handle: dict[str, Any] = Field(default_factory=dict, sa_type=sa.JSON)
+    end_reason: str = ""
     port: int = 0
     exit_code: int | None = None
     cpu_seconds: float = 0.0

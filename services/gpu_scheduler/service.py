@@ -18,11 +18,10 @@ from gyre_kit.telemetry import current_traceparent
 from sqlalchemy.exc import IntegrityError
 
 from services.gpu_scheduler import facts, outcome, queues, store
-from services.gpu_scheduler.launcher import Ended
+from services.gpu_scheduler.launchers.base import Ended, Handle
 from services.gpu_scheduler.models import ENDED, Attempt, NodeState, StopReason, Workload, WorkloadState
 from services.gpu_scheduler.outcome import Next, Outcome
 from services.gpu_scheduler.policy import Amount, Reason
-from services.gpu_scheduler.processes import ProcessRef
 from services.gpu_scheduler.settings import Settings
 from services.gpu_scheduler.usage import usage_of
 
@@ -30,6 +29,7 @@ NAME = re.compile(r"projects/[^/]+/workloads/[0-9A-Za-z]{1,63}")
 MAX_SPEC_CHARACTERS = 1_000_000
 VANISHED = -9  # who goes without a word was killed hard
 NOT_LAUNCHED = 71  # EX_OSERR
+NODE_LOST = "NODE_LOST"
 
 
 class BadWorkloadName(Invalid):
@@ -141,8 +141,8 @@ async def ask_to_stop(session: Session, workload: Workload, reason: StopReason) 
     await transition(session, workload, WorkloadState.STOPPING)
 
 
-async def launched(session: Session, workload: Workload, attempt: Attempt, leader: ProcessRef) -> None:
-    attempt.pid, attempt.pid_started = leader.pid, leader.started
+async def launched(session: Session, workload: Workload, attempt: Attempt, handle: Handle) -> None:
+    attempt.handle = dict(handle)
     attempt.launch_time = session.clock.now()
     await transition(session, workload, WorkloadState.STARTING)
 
@@ -167,6 +167,7 @@ async def attempt_ended(
         await running(session, workload, "")  # it was quicker than our look at it
     attempt.end_time = session.clock.now()
     attempt.exit_code = workload.exit_code = _exit_code(ended)
+    attempt.end_reason = NODE_LOST if ended.lost_node else ""
     sampled(session, attempt, ended.cpu_seconds, ended.peak_memory_bytes)
     workload.address = ""
     await store.release_cards(session, workload.name)
@@ -256,7 +257,7 @@ async def _after_attempt(
     elif verdict.next is Next.FAIL:
         await _failed(session, workload, verdict.reason, _sentence(workload, attempt, ended))
     else:
-        workload.waiting_reason = Reason.BACKING_OFF
+        workload.waiting_reason = attempt.end_reason or Reason.BACKING_OFF
         workload.not_before = now + timedelta(seconds=verdict.wait_seconds)
         workload.failure_message = _sentence(workload, attempt, ended)
         await transition(session, workload, WorkloadState.QUEUED)
@@ -266,6 +267,8 @@ def _verdict(workload: Workload, attempt: Attempt, ended: Ended, settings: Setti
     """A job that ended well but left what nobody can read has failed; it would leave the same again."""
     if ended.bad_result:
         return Outcome(Next.FAIL, "BAD_RESULT", workload.faults)
+    if ended.lost_node:
+        return Outcome(Next.RETRY, NODE_LOST, workload.faults)  # no fault of the work: at once, elsewhere
     default_attempts = 0 if workload.kind == "REPLICA" else settings.default_max_attempts
     return outcome.judge(
         workload.kind,
@@ -305,7 +308,9 @@ async def _usage(session: Session, workload: Workload) -> Any:
 
 def _sentence(workload: Workload, attempt: Attempt, ended: Ended) -> str:
     """For people: how the attempt ended, and the last that it said."""
-    if ended.error:
+    if ended.lost_node:
+        how = f"was lost with its node {ended.lost_node}"
+    elif ended.error:
         how = f"could not be launched: {ended.error}"
     elif ended.bad_result:
         how = f"left a result that cannot be read: {ended.bad_result}"

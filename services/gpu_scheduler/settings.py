@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from gyre_kit.settings import KitSettings
 from pydantic import Field
@@ -24,6 +25,11 @@ class Settings(KitSettings):
     node_memory_bytes: int = Field(0, ge=0, description="Memory to give away. 0: all that there is.")
     node_lost_seconds: float = Field(60.0, gt=0, description="A node that is not heard of for so long is lost.")
     simulated_cards: int = Field(0, ge=0, le=64, description="Cards made up for demonstrations, labelled as such.")
+    work_limits: Literal["none", "memory", "all"] = Field(
+        "memory",
+        description="What the kernel holds local work to, where it lets us (a delegated cgroup of version 2): its memory "
+        "and its share of the cores; `all`: at no time more cores than it asked for, either.",
+    )
     replica_host: str = Field("", description="Host by which others reach a replica of this node. Empty: `bind`.")
     cpu_hour_microusd: int = Field(40_000, ge=0, description="Price of a core for an hour, millionths of a US dollar.")
     gpu_hour_microusd: int = Field(2_500_000, ge=0, description="Price of a card for an hour, likewise.")

@@ -14,10 +14,9 @@ from gyre_kit.testing import PROJECT, ManualClock, outbox_of
 
 from services.gpu_scheduler import admission, nodes, queues, service, store
 from services.gpu_scheduler.hardware import CardReading, Machine
-from services.gpu_scheduler.launcher import Ended
+from services.gpu_scheduler.launchers.base import Ended
 from services.gpu_scheduler.models import Attempt, Card, Node, QueueState, Workload, WorkloadState
 from services.gpu_scheduler.policy import Amount, Reason
-from services.gpu_scheduler.processes import ProcessRef
 from services.gpu_scheduler.settings import Settings
 from services.gpu_scheduler.usage import usage_of
 
@@ -46,7 +45,7 @@ async def launched(session: Session, workload: Workload) -> Attempt:
     """Brings an admitted workload to RUNNING."""
     attempt = await store.attempt(session, workload.name, workload.attempt)
     assert attempt is not None
-    await service.launched(session, workload, attempt, ProcessRef(4711, 1.0))
+    await service.launched(session, workload, attempt, {"pid": 4711, "started": 1.0})
     await service.running(session, workload, "")
     return attempt
 
@@ -165,7 +164,7 @@ async def test_work_that_ended_before_we_looked_was_started_all_the_same(session
     await admission.run_cycle(session)
     attempt = await store.attempt(session, workload.name, 1)
     assert attempt is not None
-    await service.launched(session, workload, attempt, ProcessRef(1, 1.0))
+    await service.launched(session, workload, attempt, {"pid": 1, "started": 1.0})
     await service.attempt_ended(session, workload, attempt, Ended(0), SETTINGS)
     assert (await events_of(session, workload))[-2:] == ["WorkloadStarted", "WorkloadFinished"]
 
@@ -201,7 +200,7 @@ async def test_what_holds_resources_holds_them_until_its_stop_is_confirmed(
     attempt = await store.attempt(session, workload.name, 1)
     assert attempt is not None
     if state != WorkloadState.ADMITTED:
-        await service.launched(session, workload, attempt, ProcessRef(1, 1.0))
+        await service.launched(session, workload, attempt, {"pid": 1, "started": 1.0})
     if state == WorkloadState.RUNNING:
         await service.running(session, workload, "")
     assert workload.state == state

@@ -8,135 +8,147 @@ folder, the pid and the start time. All methods block; call them in a thread.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import select
-import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
-from typing import Any
 
 from gyre_kit.auth import write_private
 
-from services.gpu_scheduler import processes, shim
-from services.gpu_scheduler.processes import ProcessRef
+from services.gpu_scheduler.launchers import cgroups, environment, processes, shim
+from services.gpu_scheduler.launchers.base import (
+    CREDENTIAL,
+    STDERR,
+    STDOUT,
+    Ended,
+    Endpoint,
+    Handle,
+    LaunchFailed,
+    Order,
+    Ref,
+)
+from services.gpu_scheduler.launchers.processes import ProcessRef
+from services.gpu_scheduler.launchers.remains import renew_credential
 
-CREDENTIAL = "credential"
-STDOUT, STDERR = "stdout.log", "stderr.log"
-RESULT = "result.json"
+log = logging.getLogger(__name__)
 CLAIM_SECONDS = 30.0  # for an interpreter to start on a machine that is very busy
 PROBE_SECONDS = 2.0
-MAX_RESULT_BYTES = 4 * 1024 * 1024
+RENEW_SECONDS = 30.0  # a token has at least 60 s left when its successor is signed
 NOBODY = ProcessRef(0, 0.0)
 
 
-class LaunchFailed(Exception):
-    """No process came of it: the attempt is over before it began."""
+class Local:
+    """`bind`: where replicas listen; `address`: the host by which others reach them. `limits`: none, memory or all."""
 
+    look_again = 0.5
 
-@dataclass(frozen=True)
-class Order:
-    """Everything that starting one attempt takes."""
-
-    folder: Path
-    module: str
-    spec: Mapping[str, Any]
-    token: str
-    environment: Mapping[str, str] = field(repr=False)
-
-
-@dataclass(frozen=True)
-class Ended:
-    """How an attempt ended, and what it left.
-
-    No `code`: its processes vanished without a word, or there never were any. `asked_to_stop`: by a signal to its
-    group. `error`: why it could not be launched.
-    `last_words` are for people alone. `result` is what a job left in result.json, `bad_result` why nobody can read it.
-    """
-
-    code: int | None = None
-    cpu_seconds: float = 0.0
-    peak_memory_bytes: int = 0
-    asked_to_stop: bool = False
-    error: str = ""
-    last_words: str = ""
-    result: str = ""
-    bad_result: str = ""
-
-
-class Launcher:
-    def __init__(self) -> None:
+    def __init__(
+        self, bind: str = "127.0.0.1", address: str = "", *, limits: str = "none", own: Mapping[str, str] = os.environ
+    ) -> None:
+        self._bind = bind
+        self._address = address or bind
+        self._own = own
+        self._limits = limits
+        self._groups = _delegation(limits)
         self._children: set[subprocess.Popen[bytes]] = set()
 
-    def start(self, order: Order) -> ProcessRef:
+    def start(self, order: Order) -> Handle:
         """Starts the attempt, or finds the process that an earlier call started. Raises: LaunchFailed."""
-        if _claimant(order.folder) is None:
+        ref = order.ref
+        if len(ref.members) != 1:
+            raise LaunchFailed(f"this machine alone cannot run a gang of {len(ref.members)} members")
+        if _claimant(ref.folder) is None:
             try:
                 self._prepare(order)
                 self._spawn(order)
             except OSError as error:
                 raise LaunchFailed(f"{type(error).__name__}: {error}") from error
-        shim.claim(order.folder, NOBODY.pid, NOBODY.started)  # a shim that comes up too late must not begin
-        leader = _claimant(order.folder)
+        shim.claim(ref.folder, NOBODY.pid, NOBODY.started)  # a shim that comes up too late must not begin
+        leader = _claimant(ref.folder)
         if leader is None or leader == NOBODY:
             raise LaunchFailed("the process ended before it took up its work")
-        return leader
+        return {"pid": leader.pid, "started": leader.started}
 
-    def look(self, folder: Path, leader: ProcessRef) -> Ended | None:
+    def look(self, ref: Ref) -> Ended | None:
         """None while it runs. Ended only when nobody that it started is left: they are killed."""
         self._reap()
+        leader = self.leader(ref)
         alive = leader.alive()  # before the record is read: the shim first leaves word and then goes
-        ended = _exit_record(folder)
+        ended = _exit_record(ref.folder)
         if alive and ended is None:
             return None
-        if not processes.kill(processes.members(leader, str(folder))):
+        if not processes.kill(processes.members(leader, str(ref.folder))):
             return None
         with suppress(FileNotFoundError):
-            (folder / CREDENTIAL).unlink()
+            (ref.folder / CREDENTIAL).unlink()
+        if self._groups:
+            cgroups.remove(self._groups, ref.name)
         return ended or Ended()
 
-    def stop(self, folder: Path, *, ask: bool, kill: bool) -> Ended | None:
+    def stop(self, ref: Ref, *, ask: bool, kill: bool) -> Ended | None:
         """One step of a stop: None while something still runs. An attempt that was not launched never will be."""
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if shim.claim(folder, NOBODY.pid, NOBODY.started):
+        ref.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if shim.claim(ref.folder, NOBODY.pid, NOBODY.started):
             return Ended()
-        leader = _claimant(folder) or NOBODY
+        leader = self.leader(ref)
         if leader == NOBODY:
             return Ended()
         if kill:
-            processes.kill(processes.members(leader, str(folder)))
-        ended = self.look(folder, leader)
+            self.kill(ref)
+        ended = self.look(ref)
         if ended is None and ask:
             processes.ask_to_stop(leader)
         return ended
 
-    def kill(self, folder: Path, leader: ProcessRef) -> None:
+    def kill(self, ref: Ref) -> None:
         """Ends at once what does not get ready; `look` then sees how it ended."""
-        processes.kill(processes.members(leader, str(folder)))
+        processes.kill(processes.members(self.leader(ref), str(ref.folder)))
 
-    def sample(self, leader: ProcessRef) -> tuple[float, int]:
+    def sample(self, ref: Ref) -> tuple[float, int]:
         """Seconds of CPU so far, and resident bytes now."""
-        return processes.use_of(processes.members(leader))
+        return processes.use_of(processes.members(self.leader(ref)))
+
+    def renew(self, ref: Ref, sign: Callable[[], str]) -> None:
+        path = ref.folder / CREDENTIAL
+        if not path.exists() or time.time() - path.stat().st_mtime >= RENEW_SECONDS:
+            renew_credential(ref.folder, sign())
+
+    def reserve(self, ref: Ref) -> int:
+        return free_port(self._bind)
+
+    def endpoint(self, ref: Ref, port: int) -> Endpoint:
+        return Endpoint(self._bind, self._bind, f"{self._address}:{port}")
+
+    def leader(self, ref: Ref) -> ProcessRef:
+        """By what `start` answered; where that was lost, by the claim in the folder."""
+        if "pid" in ref.handle:
+            return ProcessRef(int(ref.handle["pid"]), float(ref.handle["started"]))
+        return _claimant(ref.folder) or NOBODY
 
     def _prepare(self, order: Order) -> None:
-        order.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        write_private(order.folder / CREDENTIAL, order.token.encode())
-        write_private(order.folder / shim.SPEC, json.dumps(order.spec, ensure_ascii=False, indent=1).encode())
+        folder = order.ref.folder
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        spec = {**order.spec, "credential_file": str(folder / CREDENTIAL)}
+        write_private(folder / CREDENTIAL, order.token.encode())
+        write_private(folder / shim.SPEC, json.dumps(spec, ensure_ascii=False, indent=1).encode())
 
     def _spawn(self, order: Order) -> None:
         """Returns when the shim has the claim, or is gone: either closes its end of the pipe."""
+        folder = order.ref.folder
         ready, shims_end = os.pipe()
         try:
-            with (order.folder / STDOUT).open("ab") as out, (order.folder / STDERR).open("ab") as err:
+            with (folder / STDOUT).open("ab") as out, (folder / STDERR).open("ab") as err:
                 child = subprocess.Popen(
                     [sys.executable, "-P", shim.__file__, str(shims_end), order.module],
-                    cwd=order.folder,
-                    env=order.environment,
+                    cwd=folder,
+                    env=self._environment(order),
                     stdin=subprocess.DEVNULL,
                     stdout=out,
                     stderr=err,
@@ -151,8 +163,27 @@ class Launcher:
         finally:
             os.close(ready)
 
+    def _environment(self, order: Order) -> dict[str, str]:
+        ref, (member,) = order.ref, order.ref.members
+        found = environment.of_machine(self._own) | dict(order.environment)
+        found |= environment.visible(member) | {shim.MARK: str(ref.folder)}
+        if self._groups:
+            group = cgroups.make(self._groups, ref.name, member, limit_cpu=self._limits == "all")
+            found[shim.CGROUP] = str(group)
+        return found
+
     def _reap(self) -> None:
         self._children.difference_update([child for child in list(self._children) if child.poll() is not None])
+
+
+def _delegation(limits: str) -> Path | None:
+    """Where the kernel lets us limit work; said once in the log where it does not."""
+    if limits == "none":
+        return None
+    found = cgroups.find()
+    if found.folder is None:
+        log.info("the memory of work is not limited by the kernel", extra={"why": found.why})
+    return found.folder
 
 
 def free_port(host: str) -> int:
@@ -176,54 +207,6 @@ def answers(host: str, port: int) -> bool:
         if status != 404:
             return status == 200
     return False
-
-
-def renew_credential(folder: Path, token: str) -> None:
-    """Replaces the token in one rename; the worker reads it anew for each call."""
-    path = folder / CREDENTIAL
-    if not path.exists() or path.read_text() != token:
-        write_private(path, token.encode())
-
-
-def with_remains(folder: Path, ended: Ended, *, is_job: bool) -> Ended:
-    """`ended` with what lies in its folder: the result of a job that went well, the last words of what did not."""
-    if ended.code != 0:
-        return replace(ended, last_words=last_words(folder))
-    if not is_job:
-        return ended
-    try:
-        return replace(ended, result=read_result(folder))
-    except (ValueError, OSError) as error:
-        return replace(ended, bad_result=str(error)[:500])
-
-
-def read_result(folder: Path) -> str:
-    """What a job left in result.json, as it is; empty if it left nothing. Raises: ValueError if it is no JSON object."""
-    path = folder / RESULT
-    if not path.exists():
-        return ""
-    if path.stat().st_size > MAX_RESULT_BYTES:
-        raise ValueError(f"{RESULT} has over {MAX_RESULT_BYTES} bytes")
-    text = path.read_text("utf-8")
-    if not text.lstrip().startswith("{"):
-        raise ValueError(f"{RESULT} holds no JSON object")
-    json.loads(text)
-    return text
-
-
-def last_words(folder: Path, most: int = 500) -> str:
-    """The last line on stderr: what a person wants to read first about a failure."""
-    try:
-        with (folder / STDERR).open("rb") as file:
-            file.seek(max(0, file.seek(0, os.SEEK_END) - 8192))
-            lines = file.read().decode(errors="replace").replace("\0", "").splitlines()
-    except FileNotFoundError:
-        return ""
-    return next((line.strip()[:most] for line in reversed(lines) if line.strip()), "")
-
-
-def delete_folder(folder: Path) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _claimant(folder: Path) -> ProcessRef | None:

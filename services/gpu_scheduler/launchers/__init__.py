@@ -1,0 +1,12 @@
+"""Who runs work, behind one interface (`base.Launcher`): this machine, a Ray cluster, a Slurm cluster."""
+
+from __future__ import annotations
+
+from services.gpu_scheduler.launchers.base import LOCAL, Launcher
+from services.gpu_scheduler.launchers.local import Local
+from services.gpu_scheduler.settings import Settings
+
+
+def of(settings: Settings) -> dict[str, Launcher]:
+    """By the names in `Node.launcher`: those that are set up. They start what they need when they are first asked."""
+    return {LOCAL: Local(settings.bind, settings.replica_address, limits=settings.work_limits)}
