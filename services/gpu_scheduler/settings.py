@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Literal
 
 from gyre_kit.settings import KitSettings
-from pydantic import Field
+from pydantic import Field, field_validator
 
 MODULES = (
     "gyre_trainers.run",
@@ -30,6 +31,11 @@ class Settings(KitSettings):
         description="What the kernel holds local work to, where it lets us (a delegated cgroup of version 2): its memory "
         "and its share of the cores; `all`: at no time more cores than it asked for, either.",
     )
+    ray_address: str = Field("", description="Head of a Ray cluster whose nodes take work, host:port. Empty: none.")
+    ray_work_folder: str = Field(
+        "~/.gyre/work", description="Folder on each node of the Ray cluster in which attempts run."
+    )
+    ray_runtime_env: str = Field("{}", description="Ray's runtime environment for work there, as a JSON object.")
     replica_host: str = Field("", description="Host by which others reach a replica of this node. Empty: `bind`.")
     cpu_hour_microusd: int = Field(40_000, ge=0, description="Price of a core for an hour, millionths of a US dollar.")
     gpu_hour_microusd: int = Field(2_500_000, ge=0, description="Price of a card for an hour, likewise.")
@@ -42,6 +48,13 @@ class Settings(KitSettings):
     stop_grace_seconds: float = Field(30.0, ge=0, description="Between SIGTERM and SIGKILL: time for a checkpoint.")
     credential_seconds: int = Field(900, ge=120, description="How long a worker's token holds; renewed while it runs.")
     work_retention_days: int = Field(14, ge=1, description="How long logs of ended workloads are kept.")
+
+    @field_validator("ray_runtime_env")
+    @classmethod
+    def _is_object(cls, given: str) -> str:
+        if not isinstance(json.loads(given), dict):
+            raise ValueError("GYRE_RAY_RUNTIME_ENV has to be a JSON object")
+        return given
 
     @property
     def work_folder(self) -> Path:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from services.gpu_scheduler.launchers.base import LOCAL, Launcher
+from services.gpu_scheduler.launchers.base import LOCAL, RAY, Launcher
 from services.gpu_scheduler.launchers.local import Local
+from services.gpu_scheduler.launchers.ray import Ray
 from services.gpu_scheduler.settings import Settings
 
 
 def of(settings: Settings) -> dict[str, Launcher]:
     """By the names in `Node.launcher`: those that are set up. They start what they need when they are first asked."""
-    return {LOCAL: Local(settings.bind, settings.replica_address, limits=settings.work_limits)}
+    found: dict[str, Launcher] = {LOCAL: Local(settings.bind, settings.replica_address, limits=settings.work_limits)}
+    if settings.ray_address:
+        found[RAY] = Ray(settings.ray_address, settings.ray_work_folder, settings.ray_runtime_env)
+    return found

@@ -45,7 +45,7 @@ async def ensure(stub: WorkloadServiceStub, kind: str = "TRAINER", cpu: int = 15
         owner=given.pop("owner", "projects/acme/runs/1"),
         max_attempts=given.pop("most", 0),
     )
-    spec.requests.cpu_milli = cpu
+    spec.requests.cpu_milli, spec.requests.gpu = cpu, given.pop("gpu", 0)
     spec.spec_json = json.dumps(given)
     name = f"projects/acme/workloads/{new_id()}"
     return str((await stub.EnsureWorkload(api.EnsureWorkloadRequest(name=name, spec=spec))).name)
