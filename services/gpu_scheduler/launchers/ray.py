@@ -108,9 +108,9 @@ class Ray:
         """None while a member runs; the end is written down."""
         mirror.prepare(ref)
         said = self._told(ref)
+        lost = said["lost"] + [ref.members[int(rank)].place for rank, one in said["members"].items() if one["lost"]]
         ends = _ends(ref, said["members"])
-        lost = said["lost"]
-        running = len(ref.members) - len(ends) - len(lost)
+        running = len(ref.members) - len(ends) - len(said["lost"])
         if running and gang.is_doomed(ends, lost):
             self.kill(ref)
         if running:
@@ -166,9 +166,8 @@ def _ends(ref: Ref, members: Mapping[str, Any]) -> dict[int, MemberEnd]:
     ends = {}
     for rank, one in members.items():
         if one["ended"] is not None:
-            end_time = one["ended"].pop("end_time")
             words = remains.last_words(mirror.folder_of(ref, int(rank)))
-            ends[int(rank)] = MemberEnd(replace(Ended(**one["ended"]), last_words=words), end_time)
+            ends[int(rank)] = MemberEnd(replace(Ended(**one["ended"]), last_words=words), one["end_time"])
     return ends
 
 

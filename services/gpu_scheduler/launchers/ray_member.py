@@ -60,12 +60,17 @@ class MemberActor:
         return ""
 
     def look(self, offsets: Mapping[str, int]) -> dict[str, Any]:
-        """`ended`: as `base.Ended`, with the Unix time; None while it runs. `logs`: what follows the offsets, base64."""
+        """`ended`: as `base.Ended`, None while it runs; `lost`: because this node's raylet went; `end_time`: Unix seconds.
+
+        `logs`: what follows the offsets, base64, at most a piece of each. `result`: what a job left, base64.
+        """
         ended = self._local.look(self._ref)  # before the logs are read: what came before the end is in them
         logs = {name: _piece(self._ref.folder / name, offsets.get(name, 0)) for name in (STDOUT, STDERR)}
-        found: dict[str, Any] = {"ended": None, "logs": logs, "result": None}
+        found: dict[str, Any] = {"ended": None, "end_time": 0.0, "lost": False, "logs": logs, "result": None}
         if ended is not None:
-            found["ended"] = asdict(ended) | {"end_time": _end_time(self._ref.folder)}
+            word = _word(self._ref.folder)
+            found["ended"] = asdict(ended)
+            found |= {"end_time": word.get("end_time", 0.0), "lost": bool(word.get("lost_leash"))}
             found["result"] = _result(self._ref.folder)
         return found
 
@@ -108,11 +113,13 @@ def _piece(path: Path, offset: int) -> str:
         return ""
 
 
-def _end_time(folder: Path) -> float:
+def _word(folder: Path) -> dict[str, Any]:
+    """What the shim left; nothing, if it was killed."""
     try:
-        return float(json.loads((folder / shim.EXIT).read_text())["end_time"])
-    except (OSError, ValueError, KeyError):
-        return 0.0
+        word: dict[str, Any] = json.loads((folder / shim.EXIT).read_text())
+        return word
+    except (OSError, ValueError):
+        return {}
 
 
 def _result(folder: Path) -> str | None:
