@@ -36,6 +36,7 @@ class Settings(KitSettings):
         "~/.gyre/work", description="Folder on each node of the Ray cluster in which attempts run."
     )
     ray_runtime_env: str = Field("{}", description="Ray's runtime environment for work there, as a JSON object.")
+    slurm_partition: str = Field("", description="Partition of a Slurm cluster whose nodes take work. Empty: none.")
     replica_host: str = Field("", description="Host by which others reach a replica of this node. Empty: `bind`.")
     cpu_hour_microusd: int = Field(40_000, ge=0, description="Price of a core for an hour, millionths of a US dollar.")
     gpu_hour_microusd: int = Field(2_500_000, ge=0, description="Price of a card for an hour, likewise.")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from services.gpu_scheduler.launchers.base import LOCAL, RAY, Launcher
+from services.gpu_scheduler.launchers.base import LOCAL, RAY, SLURM, Launcher
 from services.gpu_scheduler.launchers.local import Local
 from services.gpu_scheduler.launchers.ray import Ray
+from services.gpu_scheduler.launchers.slurm import Slurm
 from services.gpu_scheduler.settings import Settings
 
 
@@ -13,4 +14,6 @@ def of(settings: Settings) -> dict[str, Launcher]:
     found: dict[str, Launcher] = {LOCAL: Local(settings.bind, settings.replica_address, limits=settings.work_limits)}
     if settings.ray_address:
         found[RAY] = Ray(settings.ray_address, settings.ray_work_folder, settings.ray_runtime_env)
+    if settings.slurm_partition:
+        found[SLURM] = Slurm(settings.slurm_partition)
     return found

@@ -35,7 +35,7 @@ from services.gpu_scheduler.launchers.base import (
     Ref,
 )
 from services.gpu_scheduler.launchers.processes import ProcessRef
-from services.gpu_scheduler.launchers.remains import renew_credential
+from services.gpu_scheduler.launchers.remains import ended_by, renew_credential, word_of
 
 log = logging.getLogger(__name__)
 CLAIM_SECONDS = 30.0  # for an interpreter to start on a machine that is very busy
@@ -81,7 +81,7 @@ class Local:
         self._reap()
         leader = self.leader(ref)
         alive = leader.alive()  # before the record is read: the shim first leaves word and then goes
-        ended = _exit_record(ref.folder)
+        ended = ended_by(word_of(ref.folder))
         if alive and ended is None:
             return None
         if not processes.kill(processes.members(leader, str(ref.folder))):
@@ -218,16 +218,3 @@ def _claimant(folder: Path) -> ProcessRef | None:
         return None
     except (ValueError, KeyError, TypeError):
         return NOBODY
-
-
-def _exit_record(folder: Path) -> Ended | None:
-    try:
-        record = json.loads((folder / shim.EXIT).read_text())
-        return Ended(
-            int(record["code"]),
-            float(record["cpu_seconds"]),
-            int(record["peak_memory_bytes"]),
-            asked_to_stop=bool(record.get("asked_to_stop")),
-        )
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
-        return None

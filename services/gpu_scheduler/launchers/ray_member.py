@@ -8,7 +8,6 @@ without it as dead, and what it counts as dead must not go on working.
 from __future__ import annotations
 
 import base64
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -68,7 +67,7 @@ class MemberActor:
         logs = {name: _piece(self._ref.folder / name, offsets.get(name, 0)) for name in (STDOUT, STDERR)}
         found: dict[str, Any] = {"ended": None, "end_time": 0.0, "lost": False, "logs": logs, "result": None}
         if ended is not None:
-            word = _word(self._ref.folder)
+            word = remains.word_of(self._ref.folder)
             found["ended"] = asdict(ended)
             found |= {"end_time": word.get("end_time", 0.0), "lost": bool(word.get("lost_leash"))}
             found["result"] = _result(self._ref.folder)
@@ -111,15 +110,6 @@ def _piece(path: Path, offset: int) -> str:
             return base64.b64encode(file.read(PIECE)).decode()
     except FileNotFoundError:
         return ""
-
-
-def _word(folder: Path) -> dict[str, Any]:
-    """What the shim left; nothing, if it was killed."""
-    try:
-        word: dict[str, Any] = json.loads((folder / shim.EXIT).read_text())
-        return word
-    except (OSError, ValueError):
-        return {}
 
 
 def _result(folder: Path) -> str | None:

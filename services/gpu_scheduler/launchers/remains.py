@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from gyre_kit.auth import write_private
 
+from services.gpu_scheduler.launchers import shim
 from services.gpu_scheduler.launchers.base import CREDENTIAL, RESULT, STDERR, Ended
 
 MAX_RESULT_BYTES = 4 * 1024 * 1024
@@ -57,6 +60,27 @@ def last_words(folder: Path, most: int = 500) -> str:
     except FileNotFoundError:
         return ""
     return next((line.strip()[:most] for line in reversed(lines) if line.strip()), "")
+
+
+def word_of(folder: Path) -> dict[str, Any]:
+    """What the shim left about the end; empty while it runs, or if it was killed."""
+    try:
+        word: dict[str, Any] = json.loads((folder / shim.EXIT).read_text())
+        return word
+    except (FileNotFoundError, ValueError):
+        return {}
+
+
+def ended_by(word: Mapping[str, Any]) -> Ended | None:
+    try:
+        return Ended(
+            int(word["code"]),
+            float(word["cpu_seconds"]),
+            int(word["peak_memory_bytes"]),
+            asked_to_stop=bool(word.get("asked_to_stop")),
+        )
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 def delete_folder(folder: Path) -> None:
