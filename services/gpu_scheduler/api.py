@@ -29,6 +29,7 @@ from gyre_kit.render import enum_name, render
 
 from services.gpu_scheduler import facts, queues, service, store
 from services.gpu_scheduler.launchers.base import STDERR, STDOUT
+from services.gpu_scheduler.launchers.mirror import rank_folder
 from services.gpu_scheduler.logs import AttemptNotFound, read_log
 from services.gpu_scheduler.models import HOLDING, Card, Node, Queue, Workload, WorkloadState
 from services.gpu_scheduler.policy import Amount, Reason
@@ -100,7 +101,7 @@ class WorkloadApi(WorkloadServiceServicer):
                 now = await resources.get(session, Workload, request.name)
             return now.attempt != attempt or now.state not in HOLDING
 
-        folder = self.context.settings.work_folder / workload.uid / str(attempt)
+        folder = rank_folder(self.context.settings.work_folder / workload.uid / str(attempt), request.rank)
         pieces = read_log(
             folder / STREAMS[enum_name(request, "stream")],
             offset=request.offset,

@@ -30,7 +30,7 @@ class Delegation:
 
 
 def find(own: Path = OWN, root: Path = ROOT) -> Delegation:
-    """Looks; changes nothing but that our parent passes its controllers on to us."""
+    """Looks; changes nothing."""
     if not (root / "cgroup.controllers").exists():
         return Delegation(None, "this machine has no cgroups of version 2")
     line = next((line for line in own.read_text().splitlines() if line.startswith("0::")), "0::/")
@@ -40,11 +40,19 @@ def find(own: Path = OWN, root: Path = ROOT) -> Delegation:
     lacking = NEEDED - set((folder / "cgroup.controllers").read_text().split())
     if lacking:
         return Delegation(None, f"{folder} has no controller of {', '.join(sorted(lacking))}")
-    try:
-        (folder / "cgroup.subtree_control").write_text(" ".join(f"+{name}" for name in sorted(NEEDED)))
-    except OSError as error:
-        return Delegation(None, f"{folder} does not pass its controllers on: {error}")
     return Delegation(folder)
+
+
+def take(own: Path = OWN, root: Path = ROOT) -> Delegation:
+    """Has our parent pass its controllers on to the groups that we make."""
+    found = find(own, root)
+    if found.folder is None:
+        return found
+    try:
+        (found.folder / "cgroup.subtree_control").write_text(" ".join(f"+{name}" for name in sorted(NEEDED)))
+    except OSError as error:
+        return Delegation(None, f"{found.folder} does not pass its controllers on: {error}")
+    return found
 
 
 def make(folder: Path, name: str, member: Member, *, limit_cpu: bool) -> Path:

@@ -180,7 +180,7 @@ def _delegation(limits: str) -> Path | None:
     """Where the kernel lets us limit work; said once in the log where it does not."""
     if limits == "none":
         return None
-    found = cgroups.find()
+    found = cgroups.take()
     if found.folder is None:
         log.info("the memory of work is not limited by the kernel", extra={"why": found.why})
     return found.folder

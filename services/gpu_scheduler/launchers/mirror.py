@@ -21,7 +21,12 @@ LOGS = (STDOUT, STDERR)
 
 
 def folder_of(ref: Ref, rank: int) -> Path:
-    return ref.folder / "members" / str(rank) if rank else ref.folder
+    return rank_folder(ref.folder, rank)
+
+
+def rank_folder(folder: Path, rank: int) -> Path:
+    """Of the member of that rank; `folder` is the attempt's."""
+    return folder / "members" / str(rank) if rank else folder
 
 
 def prepare(ref: Ref) -> None:

@@ -1,6 +1,6 @@
 """A real Slurm cluster on this machine: munged, slurmctld and three slurmd, each a process of its own, as root.
 
-Of Debian's `slurm-wlm` and `munge`. Its cards are simulated (files where devices would be) and its nodes say so by a feature.
+Of Debian's `slurm-wlm` and `munge`. Its cards are simulated (a copy of /dev/null for each) and its nodes say so by a feature.
 There is no slurmdbd, so `sacct` answers nothing: the exit state comes from `scontrol`.
 """
 
@@ -10,6 +10,7 @@ import os
 import secrets
 import shutil
 import socket
+import stat
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -90,7 +91,7 @@ def _write_configuration(folder: Path) -> None:
     )
     for name, (_, count) in NODES.items():
         for index in range(count):
-            (folder / f"card-{name}-{index}").touch()
+            os.mknod(folder / f"card-{name}-{index}", stat.S_IFCHR | 0o600, os.stat("/dev/null").st_rdev)
     control, *ports = _free_ports(1 + len(NODES))
     host = socket.gethostname()
     nodes = "".join(

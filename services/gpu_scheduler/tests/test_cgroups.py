@@ -25,7 +25,7 @@ def tree(tmp_path: Path) -> Path:
 
 
 def test_what_was_delegated_is_found_and_its_controllers_are_passed_on(tree: Path) -> None:
-    found = cgroups.find(tree / "own", tree / "cgroup")
+    found = cgroups.take(tree / "own", tree / "cgroup")
     assert found == cgroups.Delegation(tree / "cgroup" / "gyre.slice")
     assert (tree / "cgroup" / "gyre.slice" / "cgroup.subtree_control").read_text() == "+cpu +memory"
 

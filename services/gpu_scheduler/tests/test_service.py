@@ -185,6 +185,17 @@ async def test_a_fault_backs_off_and_the_last_one_fails_for_good(session: Sessio
     assert (await events_of(session, workload))[-1] == "WorkloadFailed"
 
 
+async def test_work_that_was_lost_with_its_node_is_queued_again_and_no_fault_is_counted(session: Session) -> None:
+    workload = await ensured(session, replace(TRAINER, max_attempts=1))
+    await admission.run_cycle(session)
+    attempt = await launched(session, workload)
+    await service.attempt_ended(session, workload, attempt, Ended(lost_node="nodes/far"), SETTINGS)
+    assert (workload.state, workload.waiting_reason, workload.faults) == ("QUEUED", "NODE_LOST", 0)
+    assert attempt.end_reason == "NODE_LOST"
+    assert "was lost with its node nodes/far" in workload.failure_message
+    assert (await admission.run_cycle(session)).admitted == 1
+
+
 async def test_what_waits_is_cancelled_at_once(session: Session) -> None:
     workload = await service.cancel(session, (await ensured(session)).name)
     assert workload.state == "CANCELLED"

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n gyre/gpu_scheduler/v1/node.proto\x12\x15gyre.gpu_scheduler.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb7\x05\n\x04Node\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x30\n\x05state\x18\x03 \x01(\x0e\x32!.gyre.gpu_scheduler.v1.Node.State\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04\x65tag\x18\x06 \x01(\t\x12\x10\n\x08hostname\x18\x07 \x01(\t\x12\x0e\n\x06\x66lavor\x18\x08 \x01(\t\x12\x32\n\x08\x63\x61pacity\x18\t \x01(\x0b\x32 .gyre.gpu_scheduler.v1.Resources\x12\x33\n\tallocated\x18\n \x01(\x0b\x32 .gyre.gpu_scheduler.v1.Resources\x12*\n\x05\x63\x61rds\x18\x0b \x03(\x0b\x32\x1b.gyre.gpu_scheduler.v1.Card\x12\x37\n\x06labels\x18\x0c \x03(\x0b\x32\'.gyre.gpu_scheduler.v1.Node.LabelsEntry\x12\x11\n\tsimulated\x18\r \x01(\x08\x12\x32\n\x0elast_seen_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0b\x63pu_percent\x18\x0f \x01(\x01\x12\x19\n\x11memory_used_bytes\x18\x10 \x01(\x03\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"S\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bSTATE_READY\x10\x01\x12\x12\n\x0eSTATE_DRAINING\x10\x02\x12\x0e\n\nSTATE_LOST\x10\x03\"\xed\x02\n\x04\x43\x61rd\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x30\n\x05state\x18\x02 \x01(\x0e\x32!.gyre.gpu_scheduler.v1.Card.State\x12\x0c\n\x04uuid\x18\x03 \x01(\t\x12\r\n\x05model\x18\x04 \x01(\t\x12\x14\n\x0cmemory_bytes\x18\x05 \x01(\x03\x12\x19\n\x11memory_used_bytes\x18\x06 \x01(\x03\x12\x1b\n\x13utilisation_percent\x18\x07 \x01(\x01\x12\x1b\n\x13temperature_celsius\x18\x08 \x01(\x01\x12\x13\n\x0bpower_watts\x18\t \x01(\x01\x12\x10\n\x08workload\x18\n \x01(\t\x12\x11\n\tsimulated\x18\x0b \x01(\x08\"c\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x0e\n\nSTATE_FREE\x10\x01\x12\x0e\n\nSTATE_BUSY\x10\x02\x12\x13\n\x0fSTATE_RELEASING\x10\x03\x12\x0e\n\nSTATE_LOST\x10\x04\"\xd9\x01\n\x06\x46lavor\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x42\n\x0bnode_labels\x18\x03 \x03(\x0b\x32-.gyre.gpu_scheduler.v1.Flavor.NodeLabelsEntry\x12\x19\n\x11\x63pu_hour_microusd\x18\x04 \x01(\x03\x12\x19\n\x11gpu_hour_microusd\x18\x05 \x01(\x03\x1a\x31\n\x0fNodeLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"A\n\tResources\x12\x11\n\tcpu_milli\x18\x01 \x01(\x05\x12\x14\n\x0cmemory_bytes\x18\x02 \x01(\x03\x12\x0b\n\x03gpu\x18\x03 \x01(\x05\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n gyre/gpu_scheduler/v1/node.proto\x12\x15gyre.gpu_scheduler.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc9\x05\n\x04Node\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x30\n\x05state\x18\x03 \x01(\x0e\x32!.gyre.gpu_scheduler.v1.Node.State\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04\x65tag\x18\x06 \x01(\t\x12\x10\n\x08hostname\x18\x07 \x01(\t\x12\x0e\n\x06\x66lavor\x18\x08 \x01(\t\x12\x32\n\x08\x63\x61pacity\x18\t \x01(\x0b\x32 .gyre.gpu_scheduler.v1.Resources\x12\x33\n\tallocated\x18\n \x01(\x0b\x32 .gyre.gpu_scheduler.v1.Resources\x12*\n\x05\x63\x61rds\x18\x0b \x03(\x0b\x32\x1b.gyre.gpu_scheduler.v1.Card\x12\x37\n\x06labels\x18\x0c \x03(\x0b\x32\'.gyre.gpu_scheduler.v1.Node.LabelsEntry\x12\x11\n\tsimulated\x18\r \x01(\x08\x12\x32\n\x0elast_seen_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0b\x63pu_percent\x18\x0f \x01(\x01\x12\x19\n\x11memory_used_bytes\x18\x10 \x01(\x03\x12\x10\n\x08launcher\x18( \x01(\t\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"S\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bSTATE_READY\x10\x01\x12\x12\n\x0eSTATE_DRAINING\x10\x02\x12\x0e\n\nSTATE_LOST\x10\x03\"\xed\x02\n\x04\x43\x61rd\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x30\n\x05state\x18\x02 \x01(\x0e\x32!.gyre.gpu_scheduler.v1.Card.State\x12\x0c\n\x04uuid\x18\x03 \x01(\t\x12\r\n\x05model\x18\x04 \x01(\t\x12\x14\n\x0cmemory_bytes\x18\x05 \x01(\x03\x12\x19\n\x11memory_used_bytes\x18\x06 \x01(\x03\x12\x1b\n\x13utilisation_percent\x18\x07 \x01(\x01\x12\x1b\n\x13temperature_celsius\x18\x08 \x01(\x01\x12\x13\n\x0bpower_watts\x18\t \x01(\x01\x12\x10\n\x08workload\x18\n \x01(\t\x12\x11\n\tsimulated\x18\x0b \x01(\x08\"c\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x0e\n\nSTATE_FREE\x10\x01\x12\x0e\n\nSTATE_BUSY\x10\x02\x12\x13\n\x0fSTATE_RELEASING\x10\x03\x12\x0e\n\nSTATE_LOST\x10\x04\"\xd9\x01\n\x06\x46lavor\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x42\n\x0bnode_labels\x18\x03 \x03(\x0b\x32-.gyre.gpu_scheduler.v1.Flavor.NodeLabelsEntry\x12\x19\n\x11\x63pu_hour_microusd\x18\x04 \x01(\x03\x12\x19\n\x11gpu_hour_microusd\x18\x05 \x01(\x03\x1a\x31\n\x0fNodeLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"A\n\tResources\x12\x11\n\tcpu_milli\x18\x01 \x01(\x05\x12\x14\n\x0cmemory_bytes\x18\x02 \x01(\x03\x12\x0b\n\x03gpu\x18\x03 \x01(\x05\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,19 +37,19 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_FLAVOR_NODELABELSENTRY']._loaded_options = None
   _globals['_FLAVOR_NODELABELSENTRY']._serialized_options = b'8\001'
   _globals['_NODE']._serialized_start=93
-  _globals['_NODE']._serialized_end=788
-  _globals['_NODE_LABELSENTRY']._serialized_start=658
-  _globals['_NODE_LABELSENTRY']._serialized_end=703
-  _globals['_NODE_STATE']._serialized_start=705
-  _globals['_NODE_STATE']._serialized_end=788
-  _globals['_CARD']._serialized_start=791
-  _globals['_CARD']._serialized_end=1156
-  _globals['_CARD_STATE']._serialized_start=1057
-  _globals['_CARD_STATE']._serialized_end=1156
-  _globals['_FLAVOR']._serialized_start=1159
-  _globals['_FLAVOR']._serialized_end=1376
-  _globals['_FLAVOR_NODELABELSENTRY']._serialized_start=1327
-  _globals['_FLAVOR_NODELABELSENTRY']._serialized_end=1376
-  _globals['_RESOURCES']._serialized_start=1378
-  _globals['_RESOURCES']._serialized_end=1443
+  _globals['_NODE']._serialized_end=806
+  _globals['_NODE_LABELSENTRY']._serialized_start=676
+  _globals['_NODE_LABELSENTRY']._serialized_end=721
+  _globals['_NODE_STATE']._serialized_start=723
+  _globals['_NODE_STATE']._serialized_end=806
+  _globals['_CARD']._serialized_start=809
+  _globals['_CARD']._serialized_end=1174
+  _globals['_CARD_STATE']._serialized_start=1075
+  _globals['_CARD_STATE']._serialized_end=1174
+  _globals['_FLAVOR']._serialized_start=1177
+  _globals['_FLAVOR']._serialized_end=1394
+  _globals['_FLAVOR_NODELABELSENTRY']._serialized_start=1345
+  _globals['_FLAVOR_NODELABELSENTRY']._serialized_end=1394
+  _globals['_RESOURCES']._serialized_start=1396
+  _globals['_RESOURCES']._serialized_end=1461
 # @@protoc_insertion_point(module_scope)

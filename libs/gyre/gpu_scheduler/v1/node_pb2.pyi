@@ -83,6 +83,7 @@ class Node(_message.Message):
     LAST_SEEN_TIME_FIELD_NUMBER: _builtins.int
     CPU_PERCENT_FIELD_NUMBER: _builtins.int
     MEMORY_USED_BYTES_FIELD_NUMBER: _builtins.int
+    LAUNCHER_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`nodes/{id}`."""
     display_name: _builtins.str
@@ -97,6 +98,8 @@ class Node(_message.Message):
     """CPU load in percent of all cores."""
     memory_used_bytes: _builtins.int
     """Resident memory in use on the machine."""
+    launcher: _builtins.str
+    """Who starts work there: `local`, `ray` or `slurm`."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -136,10 +139,11 @@ class Node(_message.Message):
         last_seen_time: _timestamp_pb2.Timestamp | None = ...,
         cpu_percent: _builtins.float = ...,
         memory_used_bytes: _builtins.int = ...,
+        launcher: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["allocated", b"allocated", "capacity", b"capacity", "create_time", b"create_time", "last_seen_time", b"last_seen_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocated", b"allocated", "capacity", b"capacity", "cards", b"cards", "cpu_percent", b"cpu_percent", "create_time", b"create_time", "display_name", b"display_name", "etag", b"etag", "flavor", b"flavor", "hostname", b"hostname", "labels", b"labels", "last_seen_time", b"last_seen_time", "memory_used_bytes", b"memory_used_bytes", "name", b"name", "simulated", b"simulated", "state", b"state", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocated", b"allocated", "capacity", b"capacity", "cards", b"cards", "cpu_percent", b"cpu_percent", "create_time", b"create_time", "display_name", b"display_name", "etag", b"etag", "flavor", b"flavor", "hostname", b"hostname", "labels", b"labels", "last_seen_time", b"last_seen_time", "launcher", b"launcher", "memory_used_bytes", b"memory_used_bytes", "name", b"name", "simulated", b"simulated", "state", b"state", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

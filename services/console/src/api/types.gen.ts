@@ -805,6 +805,7 @@ export interface Node {
   last_seen_time?: string | null;
   cpu_percent: number;
   memory_used_bytes: string;
+  launcher: string;
 }
 
 export interface Card {

@@ -144,6 +144,7 @@ export const reasons = {
   "reason.PREEMPTED": "Gave way to work of higher priority",
   "reason.HIGHER_PRIORITY": "Work of higher priority came",
   "reason.QUEUE_HELD": "The queue is held",
+  "reason.NODE_LOST": "Its node was lost; it starts again on another, and no fault is counted",
   "reason.NO_READY_NODE": "No node is ready",
   "reason.WOULD_NEVER_FIT": "It is larger than any node",
   "reason.NO_FREE_CPU": "Waits until cores are free",

@@ -147,6 +147,7 @@ export const reasons: Translation<typeof source> = {
   "reason.PREEMPTED": "已让位给更高优先级的工作",
   "reason.HIGHER_PRIORITY": "有更高优先级的工作",
   "reason.QUEUE_HELD": "队列已暂停",
+  "reason.NODE_LOST": "所在节点已丢失；将在其他节点上重新启动，不计为故障",
   "reason.NO_READY_NODE": "没有就绪的节点",
   "reason.WOULD_NEVER_FIT": "超出任何节点的容量",
   "reason.NO_FREE_CPU": "等待空闲的处理器核心",
