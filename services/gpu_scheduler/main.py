@@ -55,7 +55,7 @@ app = App(
     servicers=[WorkloadApi, QueueApi, NodeApi, CostApi],
     reconcilers=[
         Reconciler(hear_of_node, every=5.0),
-        Reconciler(hear_of_clusters),
+        Reconciler(hear_of_clusters, every=IDLE_SECONDS),
         Reconciler(admit),
         Reconciler(launch, every=IDLE_SECONDS),
         Reconciler(watch, every=IDLE_SECONDS),

@@ -78,9 +78,18 @@ async def hear_of_clusters(context: Context) -> None:
     launchers: Mapping[str, Launcher] = context.state[LAUNCHERS]
     for name, launcher in launchers.items():
         if isinstance(launcher, KnowsNodes):
-            alive = await asyncio.to_thread(launcher.nodes)
-            async with context.db.transaction() as session:
-                await remote_nodes.heard_of(session, name, alive, context.settings)
+            await _hear_of_cluster(context, name, launcher)
+
+
+async def _hear_of_cluster(context: Context, name: str, launcher: KnowsNodes) -> None:
+    """Nodes of a cluster that does not answer are lost when they were silent for long enough, as any are."""
+    try:
+        alive = await asyncio.to_thread(launcher.nodes)
+    except Unreachable as error:
+        log.warning("a cluster does not answer", extra={"launcher": name, "error": str(error)})
+        return
+    async with context.db.transaction() as session:
+        await remote_nodes.heard_of(session, name, alive, context.settings)
 
 
 async def admit(context: Context) -> None:

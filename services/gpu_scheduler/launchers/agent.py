@@ -20,6 +20,7 @@ from contextlib import suppress
 from typing import Any
 
 from services.gpu_scheduler.launchers.base import LaunchFailed, Unreachable
+from services.gpu_scheduler.launchers.breaker import Breaker
 
 log = logging.getLogger(__name__)
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0  # seconds before a start that follows one that did not live
@@ -35,6 +36,7 @@ class Agent:
         self._waiting: dict[int, Future[Any]] = {}
         self._ids = itertools.count(1)
         self._lock = threading.Lock()
+        self._breaker = Breaker()
         self._started = 0.0
         self._pause = 0.0
 
@@ -43,8 +45,11 @@ class Agent:
         """None before it was first asked."""
         return self._process.pid if self._process else None
 
-    def ask(self, do: str, seconds: float, **given: Any) -> Any:
-        """Raises: LaunchFailed; Unreachable, also when it is silent for so many seconds."""
+    def ask(self, do: str, seconds: float, *, probe: bool = False, **given: Any) -> Any:
+        """Raises: LaunchFailed; Unreachable, also when it is silent for so many seconds, and from then on at once until
+        a probe is answered.
+        """
+        self._breaker.check(probe=probe)
         number, answer = next(self._ids), Future[Any]()
         line = json.dumps({"id": number, "do": do, "with": given}).encode() + b"\n"
         with self._lock:
@@ -60,6 +65,7 @@ class Agent:
         try:
             return answer.result(seconds)
         except LateError as error:
+            self._breaker.was_silent()
             raise Unreachable(f"no answer to {do} within {seconds:.0f} s") from error
         finally:
             self._waiting.pop(number, None)
@@ -92,6 +98,7 @@ class Agent:
         assert process.stdout
         for line in process.stdout:
             reply = json.loads(line)
+            self._breaker.was_heard()
             answer = self._waiting.get(reply["id"])
             if answer is not None:
                 _settle(answer, reply)

@@ -24,7 +24,7 @@ from services.gpu_scheduler.launchers.local import RENEW_SECONDS
 log = logging.getLogger(__name__)
 AGENT = "services.gpu_scheduler.launchers.ray_agent"
 START_SECONDS = 55.0  # within the lease of a launch
-SECONDS = 30.0
+SECONDS = 15.0
 RENEWED = "renewed"
 NODE_LABEL, SIMULATED_LABEL, ACCELERATOR_LABEL = "gyre.dev/node", "gyre.dev/simulated", "ray.io/accelerator-type"
 MEMORY_LABEL = "gyre.dev/card-memory-bytes"
@@ -88,7 +88,7 @@ class Ray:
         nothing away is none.
         """
         found: dict[str, RemoteNode] = {}
-        for told in sorted(self.agent.ask("nodes", SECONDS), key=lambda node: node["id"]):
+        for told in sorted(self.agent.ask("nodes", SECONDS, probe=True), key=lambda node: node["id"]):
             node = remote_node(told)
             if not node.machine.cpu_milli:
                 continue

@@ -34,6 +34,7 @@ from services.gpu_scheduler.launchers.base import (
     RemoteNode,
     Unreachable,
 )
+from services.gpu_scheduler.launchers.breaker import Breaker
 from services.gpu_scheduler.launchers.gang import MemberEnd
 from services.gpu_scheduler.launchers.local import RENEW_SECONDS
 from services.gpu_scheduler.launchers.slurm_nodes import told_node
@@ -47,6 +48,7 @@ LIVE = frozenset({
 })  # fmt: skip
 LOST = frozenset({"NODE_FAIL", "BOOT_FAIL"})
 NO_CONTROLLER = re.compile(r"contact slurm controller|Socket timed out|Connection refused|Zero Bytes", re.IGNORECASE)
+NO_NODE = re.compile(r"ReqNodeNotAvail|DOWN|DRAINED")  # why a job waits whose nodes take no work any more
 STOPPED = ""  # as the job of an attempt: none may have it any more
 
 
@@ -69,6 +71,7 @@ class Slurm:
 
     def __init__(self, partition: str, own: Mapping[str, str] = os.environ) -> None:
         self._partition = partition
+        self._breaker = Breaker()
         self._environment = environment.of_machine(own)
         self._environment |= {name: value for name, value in own.items() if name.startswith("SLURM_CONF")}
 
@@ -93,8 +96,13 @@ class Slurm:
 
     def look(self, ref: Ref) -> Ended | None:
         """None while Slurm has it, and be it in its queue. A gang of which one failed is ended as a whole."""
+        if _job_of(ref) == STOPPED:
+            return None if self._withdrawn(ref) else Ended(lost_node=self._down(ref))
         job = self._state(_job_of(ref) or ref.handle.get("job") or next(iter(self._jobs(ref)), ""))
         ends = _ends(ref)
+        if job.state == "PENDING" and NO_NODE.search(job.reason):
+            slurm_member.claim(ref.folder, STOPPED)  # it would wait for a node that went; its next look withdraws it
+            return None
         if job.state in LIVE:
             if gang.is_doomed(ends, []):
                 self.kill(ref)
@@ -113,10 +121,7 @@ class Slurm:
         ref.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         job = slurm_member.claim(ref.folder, STOPPED)
         if job == STOPPED:  # it never began, and cannot any more; what waits in Slurm's queue goes
-            waiting = self._jobs(ref)
-            for each in waiting:
-                self._run("scancel", each, may_fail=True)
-            return None if waiting else Ended()
+            return None if self._withdrawn(ref) else Ended()
         if ask:
             self._signal(job, "TERM")
         if kill:
@@ -149,9 +154,16 @@ class Slurm:
         return Endpoint("0.0.0.0", host, f"{host}:{port}")
 
     def nodes(self) -> Sequence[RemoteNode]:
-        lines = self._run("scontrol", "--oneliner", "show", "node").splitlines()
+        lines = self._run("scontrol", "--oneliner", "show", "node", probe=True).splitlines()
         told = [told_node(line, self._partition) for line in lines]
         return [node for node in told if node is not None]
+
+    def _withdrawn(self, ref: Ref) -> bool:
+        """True while a job of it was in Slurm's queue still."""
+        waiting = self._jobs(ref)
+        for job in waiting:
+            self._run("scancel", job, may_fail=True)
+        return bool(waiting)
 
     def _jobs(self, ref: Ref) -> list[str]:
         """Ids of the jobs of this attempt that are not over."""
@@ -178,8 +190,9 @@ class Slurm:
     def _signal(self, job: str, name: str) -> None:
         self._run("scancel", f"--signal={name}", job, may_fail=True)
 
-    def _run(self, *command: str, given: str | None = None, may_fail: bool = False) -> str:
+    def _run(self, *command: str, given: str | None = None, may_fail: bool = False, probe: bool = False) -> str:
         """What the command says; nothing where it may fail and does. Raises: Unreachable; Refused, in its own words."""
+        self._breaker.check(probe=probe)
         try:
             done = subprocess.run(
                 command,
@@ -193,9 +206,12 @@ class Slurm:
         except (OSError, subprocess.TimeoutExpired) as error:
             if may_fail and isinstance(error, FileNotFoundError):
                 return ""
+            self._breaker.was_silent()
             raise Unreachable(f"{command[0]}: {error}") from error
         if NO_CONTROLLER.search(done.stderr):
+            self._breaker.was_silent()
             raise Unreachable(f"{command[0]}: {done.stderr.strip()[-300:]}")
+        self._breaker.was_heard()
         if done.returncode and not may_fail:
             raise Refused(f"{command[0]} refused it: {done.stderr.strip()[-300:]}")
         return "" if done.returncode else done.stdout

@@ -165,9 +165,13 @@ def pid_of(helper: Agent) -> int | None:
     return None
 
 
-def test_a_helper_process_that_is_silent_is_not_waited_for(helper: Agent) -> None:
+def test_a_helper_process_that_is_silent_is_waited_for_once(helper: Agent) -> None:
     with pytest.raises(Unreachable, match="no answer to sleep"):
         helper.ask("sleep", 0.1)
+    with pytest.raises(Unreachable, match="nothing was heard of it since"):
+        helper.ask("say", 10)
+    assert helper.ask("say", 10, probe=True)
+    assert helper.ask("say", 10)
 
 
 def test_a_helper_process_that_cannot_start_is_not_started_over_and_over() -> None:

@@ -184,6 +184,20 @@ def test_what_slurm_refuses_says_so_in_its_words(slurm: Slurm, order: Callable[.
         slurm.start(order("slurm-2", gpu=8, do="wait"))
 
 
+def test_a_job_whose_node_takes_no_work_any_more_is_withdrawn_and_its_node_was_lost(
+    slurm: Slurm, order: Callable[..., Order]
+) -> None:
+    one = order("slurm-1", do="wait")
+    slurm._run("scontrol", "update", "NodeName=slurm-1", "State=DRAIN", "Reason=test")
+    try:
+        slurm.start(one)
+        assert soon(lambda: slurm.look(one.ref)).lost_node == "nodes/slurm-1"
+        assert slurm._jobs(one.ref) == []
+    finally:
+        slurm._run("scontrol", "update", "NodeName=slurm-1", "State=RESUME")
+    assert not (one.ref.folder / "runs").exists()
+
+
 @pytest.fixture
 async def scheduler(
     platform: Platform, cluster: SlurmCluster, workloads: WorkloadServiceStub, clients: Clients
