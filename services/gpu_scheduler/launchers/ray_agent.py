@@ -185,21 +185,15 @@ class Cluster:
             raise LaunchFailed("it was stopped, or a higher attempt was started, before it began")
 
     def _end_lower(self, ref: Mapping[str, Any]) -> None:
-        """No lower attempt runs, or will, when this returns. Raises: LaunchFailed."""
+        """No lower attempt runs, or will, when this returns; one that lost its actor neither. Raises: LaunchFailed."""
         workload, attempt = ref["workload"], ref["attempt"]
         _raise_fence(workload, attempt - 1)
-        lower: defaultdict[str, list[Any]] = defaultdict(list)
-        for name in ray.util.list_named_actors():
-            group, _, rank = name.rpartition("-")
-            owner, _, number = group.rpartition("-")
-            if owner == workload and int(number) < attempt:
-                lower[group].append(_actor(group, int(rank)))
-        for group, actors in lower.items():
-            living = [actor for actor in actors if actor is not None]
-            with suppress(RayActorError):  # its node is gone, or the next actor there fences by the folder
-                if not all(_get([actor.stop.remote(False, True) for actor in living])):
-                    raise LaunchFailed(f"attempt {group} still runs and could not be killed")
-            _end(group, living)
+        for lower in _groups_of(workload):
+            if lower["attempt"] < attempt:
+                _, alive = self._split(lower)
+                if not all(self._call(lower, alive, lambda actor, _: actor.stop.remote(False, True)).values()):
+                    raise LaunchFailed(f"attempt {_name(lower)} still runs and could not be killed")
+                _end(_name(lower), [_actor(_name(lower), rank) for rank in alive])
 
 
 def _get(answers: Sequence[Any]) -> list[Any]:
@@ -235,6 +229,27 @@ def _bundle(member: Mapping[str, Any]) -> dict[str, float]:
 
 def _wanted(ref: Mapping[str, Any]) -> str:
     return ", ".join(f"{_bundle(member)} on node {member['place'][:12]}" for member in ref["members"])
+
+
+def _groups_of(workload: str) -> list[dict[str, Any]]:
+    """The attempts of a workload that hold room in the cluster, each as a `ref`."""
+    found = []
+    for row in ray.util.placement_group_table().values():
+        owner, _, number = str(row["name"]).rpartition("-")
+        if owner == workload and number.isdigit() and row["state"] != "REMOVED":
+            nodes, bundles = row["bundles_to_node_id"], row["bundles"]
+            members = [_member(bundles[index], nodes.get(index, "")) for index in sorted(bundles)]
+            found.append({"workload": workload, "attempt": int(number), "members": members})
+    return found
+
+
+def _member(bundle: Mapping[str, float], place: str) -> dict[str, Any]:
+    return {
+        "place": place,
+        "cpu_milli": round(bundle.get("CPU", 0) * 1000),
+        "memory_bytes": int(bundle.get("memory", 0)),
+        "gpu": int(bundle.get("GPU", 0)),
+    }
 
 
 def _group(name: str) -> PlacementGroup | None:

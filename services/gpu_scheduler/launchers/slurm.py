@@ -173,7 +173,7 @@ class Slurm:
     def _state(self, job: str) -> JobState:
         if not job:
             return JobState()
-        told = self._run("scontrol", "--oneliner", "show", "job", job, may_fail=True)
+        told = self._job_record(job)
         if found := re.search(r"\bJobState=(\w+) Reason=(\S+)", told):
             return JobState(found[1], found[2])
         told = self._run(
@@ -181,6 +181,15 @@ class Slurm:
         )
         state, _, reason = told.strip().partition("|")
         return JobState(state.split()[0] if state else "", reason)
+
+    def _job_record(self, job: str) -> str:
+        """Nothing where Slurm has forgotten it; every other refusal tells nothing of the job. Raises: Unreachable."""
+        try:
+            return self._run("scontrol", "--oneliner", "show", "job", job)
+        except Refused as error:
+            if "Invalid job id" not in str(error):
+                raise
+        return ""
 
     def _down(self, ref: Ref) -> str:
         """The member's node that Slurm does not offer; the first one, if it is back already."""

@@ -186,10 +186,15 @@ def test_what_was_stopped_before_its_launch_never_starts(ray: Ray, order: Callab
         ray.start(one)
 
 
-def test_a_higher_attempt_ends_a_lower_one_first(ray: Ray, order: Callable[..., Order], cluster: RayCluster) -> None:
+@pytest.mark.parametrize("actor_lives", [True, False])
+def test_a_higher_attempt_ends_a_lower_one_first(
+    ray: Ray, order: Callable[..., Order], cluster: RayCluster, actor_lives: bool
+) -> None:
     low, high = order("sim-0", do="wait"), order("sim-3", attempt=2, do="wait")
     ray.start(low)
     worker = worker_of(cluster, low)
+    if not actor_lives:
+        psutil.Process(worker).parents()[1].kill()
     ray.start(high)
     assert not runs(worker)
     worker_of(cluster, high)
