@@ -1,9 +1,10 @@
 """Writes the locks: the exact version of everything that each set of extras pulls in, as installed in this environment.
 
     .venv/bin/python requirements/lock.py          # after installing what pyproject.toml asks for
+    .venv/bin/python requirements/lock.py ray      # after installing the extra `ray` too
 
-`base.lock` is what `gyre up` needs; `all.lock` adds training, serving and the workshop. Pins, no hashes: the CPU build
-of torch comes from wherever pip is told to look, under the same version.
+`base.lock` is what `gyre up` needs; `all.lock` adds training, serving and the workshop; `ray.lock` is `base` and Ray.
+Pins, no hashes: the CPU build of torch comes from wherever pip is told to look, under the same version.
 """
 
 from __future__ import annotations
@@ -17,13 +18,15 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 HERE = Path(__file__).parent
-SETS = {"base": (), "all": ("train", "serve", "dev")}
+SETS = {"base": (), "all": ("train", "serve", "dev"), "ray": ("ray",)}
+DEFAULT = ("base", "all")  # of what `make setup` installs
 HEADER = "# Written by requirements/lock.py; do not edit.\n"
 
 
 def main() -> None:
     project = tomllib.loads((HERE.parent / "pyproject.toml").read_text())["project"]
-    for name, extras in SETS.items():
+    for name in sys.argv[1:] or DEFAULT:
+        extras = SETS[name]
         wanted = [
             *project["dependencies"],
             *(dep for extra in extras for dep in project["optional-dependencies"][extra]),

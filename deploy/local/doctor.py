@@ -54,6 +54,7 @@ def examine(settings: RuntimeSettings) -> list[Check]:
         _broker_wheel(),
         _console(),
         *_optional_wheels(),
+        _limits(),
         _ports(settings),
         _platform(settings),
     ]
@@ -148,6 +149,16 @@ def _optional_wheels() -> list[Check]:
         else:
             checks.append(Check(module, "ok", f"{version(module.replace('_', '-'))}, for {purpose}"))
     return checks
+
+
+def _limits() -> Check:
+    """Whether the kernel can hold work to the memory that it asked for."""
+    from services.gpu_scheduler.launchers import cgroups
+
+    found = cgroups.find()
+    if found.folder is not None:
+        return Check("Work limits", "ok", f"by cgroups below {found.folder}")
+    return Check("Work limits", "ok", f"work is not held to the memory that it asked for: {found.why}")
 
 
 def _ports(settings: RuntimeSettings) -> Check:

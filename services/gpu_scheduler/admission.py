@@ -105,9 +105,24 @@ def _attempt(books: Books, admit: Admit, row: Any, price: Any, now: Any) -> dict
         gpu_hour_microusd=price.gpu_hour_microusd,
         card_uuids=[books.cards[share.node, index][1] for share in admit.placement for index, _ in share.cards],
         placement=placements.to_json(admit.placement),
+        members=_members(books, admit) if len(admit.placement) > 1 else [],
         admit_time=now,
     )
     return attempt.model_dump()
+
+
+def _members(books: Books, admit: Admit) -> list[dict[str, Any]]:
+    """What of a gang runs on which node; the first is rank 0."""
+    return [
+        {
+            "node": share.node,
+            "cpu_milli": share.amount.cpu_milli,
+            "memory_bytes": share.amount.memory_bytes,
+            "gpu": share.amount.cards,
+            "cards": [books.cards[share.node, index][1] for index, _ in share.cards],
+        }
+        for share in admit.placement
+    ]
 
 
 async def _evict(session: Session, cluster: Cluster, evict: Evict) -> None:

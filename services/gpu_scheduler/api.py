@@ -21,18 +21,20 @@ from gyre_kit.auth import SYSTEM, acting_as, caller
 from gyre_kit.names import project_of
 from gyre_kit.render import enum_name, render
 
-from services.gpu_scheduler import facts, launcher, queues, quota, service, store, waiting
+from services.gpu_scheduler import facts, queues, quota, service, store, waiting
 from services.gpu_scheduler.books import BOOKS, Books
 from services.gpu_scheduler.cluster_queue_api import quota_rows, quotas_of
 from services.gpu_scheduler.decisions.amounts import CARD, Amount
 from services.gpu_scheduler.decisions.reasons import Reason
+from services.gpu_scheduler.launchers.base import STDERR, STDOUT
+from services.gpu_scheduler.launchers.mirror import rank_folder
 from services.gpu_scheduler.logs import AttemptNotFound, read_log
 from services.gpu_scheduler.models import HOLDING, Queue, Workload
 from services.gpu_scheduler.quota import Quota
 from services.gpu_scheduler.usage import usage_of
 from services.gpu_scheduler.waiting import Told
 
-STREAMS = {"": launcher.STDERR, "STDERR": launcher.STDERR, "STDOUT": launcher.STDOUT}
+STREAMS = {"": STDERR, "STDERR": STDERR, "STDOUT": STDOUT}
 
 
 class WorkloadApi(WorkloadServiceServicer):
@@ -116,7 +118,7 @@ class WorkloadApi(WorkloadServiceServicer):
                 now = await resources.get(session, Workload, request.name)
             return now.attempt != attempt or now.state not in HOLDING
 
-        folder = self.context.settings.work_folder / workload.uid / str(attempt)
+        folder = rank_folder(self.context.settings.work_folder / workload.uid / str(attempt), request.rank)
         pieces = read_log(
             folder / STREAMS[enum_name(request, "stream")],
             offset=request.offset,

@@ -20,6 +20,7 @@ from services.gpu_scheduler.decisions.policies import named
 from services.gpu_scheduler.decisions.quotas import Cell, ClusterQueue, Cohort, Limit, Preemption
 from services.gpu_scheduler.decisions.reasons import Reason
 from services.gpu_scheduler.decisions.work import Placement, Share, Workload
+from services.gpu_scheduler.launchers.base import LOCAL
 from services.gpu_scheduler.models import HOLDING, Card, Node, NodeState, Queue, QueueState, StopReason, WorkloadState
 
 BOOKS = "books"  # where the context keeps those of this process
@@ -233,4 +234,6 @@ def _place(node: Node, cards: Mapping[int, Card]) -> Place:
     )
     capacity = Amount(node.cpu_milli, node.memory_bytes, slots * CARD)
     links = tuple(cards[index].link_group if index in cards else 0 for index in range(slots))
-    return Place(node.name, node.flavor, capacity, node.state == NodeState.READY, links if any(links) else (), out)
+    gangs = None if node.launcher == LOCAL else node.launcher  # a gang is started by one launcher, and not by ours
+    is_ready = node.state == NodeState.READY
+    return Place(node.name, node.flavor, capacity, is_ready, links if any(links) else (), out, gangs)

@@ -11,21 +11,24 @@ from gyre_kit.app import App, Context, run
 from gyre_kit.auth import Role
 from gyre_kit.reconcile import Reconciler
 
-from services.gpu_scheduler import cards
+from services.gpu_scheduler import cards, launchers
 from services.gpu_scheduler.accounting import metrics as accounting_metrics
 from services.gpu_scheduler.accounting.api import AccountingApi, CostApi
 from services.gpu_scheduler.accounting.reconcile import look_at_capacity, roll_up
 from services.gpu_scheduler.api import QueueApi, WorkloadApi
 from services.gpu_scheduler.books import BOOKS, Books
 from services.gpu_scheduler.cluster_queue_api import ClusterQueueApi
-from services.gpu_scheduler.ends import Ends
+from services.gpu_scheduler.launchers.base import Closes
+from services.gpu_scheduler.launchers.ends import Ends
 from services.gpu_scheduler.metrics import ADMISSION, FLEET, FleetGauges, Gauges
 from services.gpu_scheduler.node_api import NodeApi
 from services.gpu_scheduler.reconcile import (
     ENDS,
+    LAUNCHERS,
     admit,
     end_overdue,
     fence,
+    hear_of_clusters,
     hear_of_node,
     launch,
     look_at_once,
@@ -66,11 +69,15 @@ async def own_node(context: Context) -> AsyncIterator[None]:
     await hear_of_node(context)
     cards.watch(_from_thread(context.wake_event(hear_of_node.__name__).set))
     context.state[ENDS] = ends = Ends(partial(look_at_once, context))
+    context.state[LAUNCHERS] = by_name = launchers.of(context.settings)
     try:
         yield
     finally:
         ends.close()
         await asyncio.to_thread(cards.unwatch)
+        for launcher in by_name.values():
+            if isinstance(launcher, Closes):
+                await asyncio.to_thread(launcher.close)
 
 
 app = App(
@@ -80,6 +87,7 @@ app = App(
     reconcilers=[
         Reconciler(hear_of_node, every=5.0),
         Reconciler(fence, every=IDLE_SECONDS),
+        Reconciler(hear_of_clusters, every=IDLE_SECONDS),
         Reconciler(admit),
         Reconciler(end_overdue, every=1.0),
         Reconciler(launch, every=IDLE_SECONDS),

@@ -45,6 +45,7 @@ class Node(Table, table=True):
 
     `wanted_state` is what an operator wants of it while it is heard of: READY, CORDONED or DRAINING. `gpu` counts the
     cards that may be given to work. `silent_seconds` adds up in short steps from look to look (`silence`).
+    `launcher` starts work there; `place` is what that calls the node, `address` the host by which others reach it.
     """
 
     name: str = Field(primary_key=True)
@@ -60,6 +61,9 @@ class Node(Table, table=True):
     gpu: int
     labels: dict[str, str] = Field(default_factory=dict, sa_type=sa.JSON)
     simulated: bool = False
+    launcher: str = "local"
+    place: str = ""
+    address: str = ""
     last_seen_time: datetime = _time()
     cpu_percent: float = 0.0
     memory_used_bytes: int = Field(default=0, sa_type=sa.BigInteger)
@@ -267,9 +271,11 @@ class Workload(Table, Resource, Numbered, Leased, table=True):
 class Attempt(Table, table=True):
     """One admission of a workload, and the process that came of it. The row is the intent: it precedes the process.
 
-    Its prices are those of its admission. `placement`: what it holds of each node, see `placements`. `pid` is the leader
-    of its session, 0 before it is known. `unconfirmed`: it ended because its node was gone, so what it started may still
-    run there until the node is back and was fenced. `rolled_up` says that what it held is in UsageDay.
+    Its prices are those of its admission. `placement`: what it holds of each node, see `placements`; `members`: what of it
+    runs where, in the order of ranks, as in `launchers.base.Member`; empty where that is one node, until the launch.
+    `handle` is what its launcher answered, empty before. `end_reason`: NODE_LOST, or empty. `unconfirmed`: it ended
+    because its node was gone, so what it started may still run there until the node is back and was fenced. `rolled_up`
+    says that what it held is in UsageDay.
     """
 
     __table_args__ = (
@@ -299,13 +305,14 @@ class Attempt(Table, table=True):
     term_time: datetime | None = _time(default=None)
     end_time: datetime | None = _time(default=None)
     sample_time: datetime | None = _time(default=None)
-    pid: int = 0
-    pid_started: float = 0.0
+    launcher: str = ""
+    members: list[dict[str, Any]] = Field(default_factory=list, sa_type=sa.JSON)
+    handle: dict[str, Any] = Field(default_factory=dict, sa_type=sa.JSON)
+    end_reason: str = ""
     port: int = 0
     exit_code: int | None = None
     cpu_seconds: float = 0.0
     peak_memory_bytes: int = Field(default=0, sa_type=sa.BigInteger)
-    end_reason: str = ""
     unconfirmed: bool = False
     preempted: bool = False
     rolled_up: bool = False

@@ -10,10 +10,11 @@ import asyncio
 import json
 import logging
 import os
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,37 +24,46 @@ from gyre_kit.auth import Identity, Role
 from gyre_kit.reconcile import Claim, LeaseLost, lease
 from sqlmodel import col
 
-from services.gpu_scheduler import admission, launcher, maintenance, nodes, service, silence, store
+from services.gpu_scheduler import admission, maintenance, members, nodes, remote_nodes, service, silence, store
 from services.gpu_scheduler.books import BOOKS, Books
-from services.gpu_scheduler.ends import Ends
-from services.gpu_scheduler.environment import worker_environment
 from services.gpu_scheduler.hardware import own_id, read_machine
-from services.gpu_scheduler.launcher import CREDENTIAL, Ended, Launcher, LaunchFailed, Order
+from services.gpu_scheduler.launchers import remains
+from services.gpu_scheduler.launchers.base import (
+    LOCAL,
+    Ended,
+    KnowsNodes,
+    Launcher,
+    LaunchFailed,
+    Order,
+    Ref,
+    TellsEnds,
+    Unreachable,
+)
+from services.gpu_scheduler.launchers.ends import Ends
+from services.gpu_scheduler.launchers.environment import worker_environment
+from services.gpu_scheduler.launchers.local import CLAIM_SECONDS, answers
 from services.gpu_scheduler.metrics import ADMISSION, FLEET, FleetGauges, Gauges
 from services.gpu_scheduler.models import Attempt, NodeState, Workload, WorkloadState
-from services.gpu_scheduler.processes import ProcessRef
 
 log = logging.getLogger(__name__)
-LOOK_AGAIN = 0.5  # seconds between two looks at one workload
+LOOK_AGAIN = 0.5  # seconds between two looks at what is not ready yet
 STOP_LOOK_AGAIN = 0.2
 HELD_LOOK_AGAIN = 0.1
+UNREACHABLE_AGAIN = 5.0
+LAUNCH_SECONDS = 2 * CLAIM_SECONDS
 SAMPLE_SECONDS = 5.0
-RENEW_SECONDS = 30.0  # a token has at least 60 s left when its successor is signed
-LOCAL = Launcher()
+LAUNCHERS = "launchers"  # where the context keeps them, by name
 ENDS = "ends"  # where the context keeps the Ends of this process
 
 
 @dataclass(frozen=True)
 class Work:
-    """A workload under lease, its attempt, and where that lives."""
+    """A workload under lease, its attempt, and who runs that."""
 
     workload: Workload
     attempt: Attempt
-    folder: Path
-
-    @property
-    def leader(self) -> ProcessRef:
-        return ProcessRef(self.attempt.pid, self.attempt.pid_started)
+    ref: Ref
+    launcher: Launcher
 
 
 async def hear_of_node(context: Context) -> None:
@@ -79,23 +89,54 @@ async def hear_of_node(context: Context) -> None:
 
 
 async def fence(context: Context) -> bool:
-    """Ends what still runs on this machine under attempts that ended while its node was gone; then the node joins."""
-    name = f"nodes/{own_id(context.settings)}"
+    """Ends what still runs under attempts that ended while their node was gone; then the node joins. Those of this
+    machine, and of the clusters that it launches on."""
+    own = f"nodes/{own_id(context.settings)}"
+    launchers: Mapping[str, Launcher] = context.state[LAUNCHERS]
     async with context.db.transaction() as session:
-        node = await store.find_node(session, name)
-        is_fencing = node is not None and node.state == NodeState.FENCING
-        left = await store.unconfirmed_on(session, name) if is_fencing else []
-    for attempt, uid, number in left:
-        folder = context.settings.work_folder / uid / str(number)
-        if await asyncio.to_thread(LOCAL.stop, folder, ask=False, kill=True) is None:
-            return False
-        async with context.db.transaction() as session:
-            await store.confirm(session, attempt)
-    if is_fencing:
-        async with context.db.transaction() as session:
-            await silence.fenced(session, name)
-        context.wake()
+        found = [node for node in await store.nodes(session) if node.state == NodeState.FENCING]
+    for node in found:
+        if node.name == own or (node.launcher != LOCAL and node.launcher in launchers):
+            await _fence(context, node.name)
     return False
+
+
+async def _fence(context: Context, node: str) -> None:
+    async with context.db.transaction() as session:
+        left = await store.unconfirmed_on(session, node)
+    for row, attempt in left:
+        work = _found(context, row, attempt)
+        try:
+            ended = await asyncio.to_thread(work.launcher.stop, work.ref, ask=False, kill=True)
+        except Unreachable as error:
+            log.warning("a node is not fenced yet", extra={"node": node, "error": str(error)})
+            return
+        if ended is None:
+            return
+        async with context.db.transaction() as session:
+            await store.confirm(session, attempt.name)
+    async with context.db.transaction() as session:
+        await silence.fenced(session, node)
+    context.wake()
+
+
+async def hear_of_clusters(context: Context) -> None:
+    """Nodes of launchers that have a cluster of their own: which there are, and which are gone."""
+    launchers: Mapping[str, Launcher] = context.state[LAUNCHERS]
+    for name, launcher in launchers.items():
+        if isinstance(launcher, KnowsNodes):
+            await _hear_of_cluster(context, name, launcher)
+
+
+async def _hear_of_cluster(context: Context, name: str, launcher: KnowsNodes) -> None:
+    """Nodes of a cluster that does not answer are lost when they were silent for long enough, as any are."""
+    try:
+        alive = await asyncio.to_thread(launcher.nodes)
+    except Unreachable as error:
+        log.warning("a cluster does not answer", extra={"launcher": name, "error": str(error)})
+        return
+    async with context.db.transaction() as session:
+        await remote_nodes.heard_of(session, name, alive, context.settings)
 
 
 async def admit(context: Context) -> None:
@@ -123,23 +164,28 @@ async def end_overdue(context: Context) -> None:
 
 
 async def launch(context: Context) -> bool:
-    """Starts one admitted attempt. Its intent is in the database; the shim lets no second process of it begin."""
+    """Starts one admitted attempt. Its intent is in the database; its launcher lets no second one of it begin."""
     admitted = Workload.state == WorkloadState.ADMITTED
-    async with lease(context.db, Workload, admitted, seconds=2 * launcher.CLAIM_SECONDS) as claim:
+    async with lease(context.db, Workload, admitted, seconds=LAUNCH_SECONDS) as claim:
         if claim is None:
             return False
-        work = await _work(context, claim)
-        work = await _with_port(context, claim, work)
-        try:
-            leader = await asyncio.to_thread(LOCAL.start, _order(context, work))
-        except LaunchFailed as failure:
-            await _apply_end(context, claim, work, Ended(error=str(failure)))
-            return True
-        async with context.db.transaction() as session:
-            workload, attempt = await _reload(context, session, claim)
-            await service.launched(session, workload, attempt, leader)
+        with _put_off_if_unreachable(claim):
+            await _launch(context, claim)
     context.wake()
     return True
+
+
+async def _launch(context: Context, claim: Claim[Workload]) -> None:
+    work = await _work(context, claim)
+    try:
+        work = await _prepared(context, claim, work)
+        handle = await asyncio.to_thread(work.launcher.start, _order(context, work))
+    except LaunchFailed as failure:
+        await _apply_end(context, claim, work, Ended(error=str(failure)))
+        return
+    async with context.db.transaction() as session:
+        workload, attempt = await _reload(context, session, claim)
+        await service.launched(session, workload, attempt, handle)
 
 
 async def watch(context: Context) -> bool:
@@ -148,27 +194,45 @@ async def watch(context: Context) -> bool:
     async with lease(context.db, Workload, living, again_in=LOOK_AGAIN) as claim:
         if claim is None:
             return False
-        work = await _work(context, claim)
-        ended = await asyncio.to_thread(LOCAL.look, work.folder, work.leader)
-        if ended is not None:
-            await _apply_end(context, claim, work, ended)
-            context.wake()
-            return True
-        await asyncio.to_thread(_renew_credential, context, work)
-        claim.again_in = _rest(context, work)
-        if work.workload.state == WorkloadState.STARTING:
-            await _when_ready(context, claim, work)
-        elif _sample_is_due(context, work):
-            await _sample(context, claim, work)
+        with _put_off_if_unreachable(claim):
+            await _watch(context, claim)
     _look_again(context, watch, claim.again_in)
     return True
 
 
+async def _watch(context: Context, claim: Claim[Workload]) -> None:
+    work = await _work(context, claim)
+    ended = await asyncio.to_thread(work.launcher.look, work.ref)
+    if ended is not None:
+        await _apply_end(context, claim, work, ended)
+        context.wake()
+        return
+    await asyncio.to_thread(work.launcher.renew, work.ref, partial(_token, context, work))
+    claim.again_in = _rest(context, work)
+    if work.workload.state == WorkloadState.STARTING:
+        await _when_ready(context, claim, work)
+    elif _sample_is_due(context, work):
+        await _sample(context, claim, work)
+
+
+@contextmanager
+def _put_off_if_unreachable(claim: Claim[Workload]) -> Iterator[None]:
+    """Who does not answer keeps nobody else's work from being looked at."""
+    try:
+        yield
+    except Unreachable as error:
+        claim.again_in = UNREACHABLE_AGAIN
+        log.warning("a launcher does not answer", extra={"workload": claim.row.name, "error": str(error)})
+
+
 def _rest(context: Context, work: Work) -> float:
     """Seconds until the next look. Work that runs is left alone when the kernel tells its end."""
+    if work.workload.state != WorkloadState.RUNNING:
+        return LOOK_AGAIN
     ends: Ends = context.state[ENDS]
-    is_settled = work.workload.state == WorkloadState.RUNNING and ends.follow(work.workload.name, work.leader)
-    return SAMPLE_SECONDS if is_settled else LOOK_AGAIN
+    if isinstance(work.launcher, TellsEnds) and ends.follow(work.workload.name, work.launcher.leader(work.ref)):
+        return SAMPLE_SECONDS
+    return work.launcher.look_again
 
 
 async def look_at_once(context: Context, workload: str) -> None:
@@ -193,21 +257,25 @@ async def stop(context: Context) -> bool:
     async with lease(context.db, Workload, stopping, again_in=STOP_LOOK_AGAIN) as claim:
         if claim is None:
             return False
-        work = await _work(context, claim)
-        asked = work.attempt.term_time
-        grace = timedelta(seconds=context.settings.stop_grace_seconds)
-        is_over = asked is not None and context.clock.now() - asked >= grace
-        ended = await asyncio.to_thread(LOCAL.stop, work.folder, ask=asked is None, kill=is_over)
-        if ended is not None:
-            await _apply_end(context, claim, work, ended)
-            context.wake()
-            return True
-        if asked is None:
-            async with context.db.transaction() as session:
-                _, attempt = await _reload(context, session, claim)
-                attempt.term_time = session.clock.now()
-    _look_again(context, stop, STOP_LOOK_AGAIN)
+        with _put_off_if_unreachable(claim):
+            await _stop(context, claim)
+    _look_again(context, stop, claim.again_in)
     return True
+
+
+async def _stop(context: Context, claim: Claim[Workload]) -> None:
+    work = await _work(context, claim)
+    asked = work.attempt.term_time
+    grace = timedelta(seconds=context.settings.stop_grace_seconds)
+    is_over = asked is not None and context.clock.now() - asked >= grace
+    ended = await asyncio.to_thread(work.launcher.stop, work.ref, ask=asked is None, kill=is_over)
+    if ended is not None:
+        await _apply_end(context, claim, work, ended)
+        context.wake()
+    elif asked is None:
+        async with context.db.transaction() as session:
+            _, attempt = await _reload(context, session, claim)
+            attempt.term_time = session.clock.now()
 
 
 async def sweep(context: Context) -> None:
@@ -220,7 +288,7 @@ async def sweep(context: Context) -> None:
     async with context.db.transaction() as session:
         old = await store.ended_before(session, uids, before)
     for uid in old:
-        await asyncio.to_thread(launcher.delete_folder, folder / uid)
+        await asyncio.to_thread(remains.delete_folder, folder / uid)
 
 
 def _look_again(context: Context, step: Callable[[Context], Any], seconds: float) -> None:
@@ -234,7 +302,17 @@ async def _work(context: Context, claim: Claim[Workload]) -> Work:
         attempt = await store.attempt(session, row.name, row.attempt)
     if attempt is None:
         raise LookupError(f"{row.name} is {row.state} without an attempt {row.attempt}")
-    return Work(row, attempt, context.settings.work_folder / row.uid / str(row.attempt))
+    return _found(context, row, attempt)
+
+
+def _found(context: Context, row: Workload, attempt: Attempt) -> Work:
+    folder = context.settings.work_folder / row.uid / str(attempt.number)
+    name = attempt.launcher or LOCAL
+    launchers: Mapping[str, Launcher] = context.state[LAUNCHERS]
+    if name not in launchers:
+        raise Unreachable(f"no launcher {name} is set up here, and attempt {attempt.name} is with it")
+    ref = Ref(row.uid, attempt.number, folder, members.of(attempt), attempt.handle)
+    return Work(row, attempt, ref, launchers[name])
 
 
 async def _reload(context: Context, session: Any, claim: Claim[Workload]) -> tuple[Workload, Attempt]:
@@ -246,41 +324,39 @@ async def _reload(context: Context, session: Any, claim: Claim[Workload]) -> tup
     return workload, attempt
 
 
-async def _with_port(context: Context, claim: Claim[Workload], work: Work) -> Work:
-    """A replica's port is written down before its process exists, so that a repeated launch tells the same one."""
-    if work.workload.kind != "REPLICA" or work.attempt.port:
-        return work
-    port = await asyncio.to_thread(launcher.free_port, context.settings.bind)
-    async with context.db.transaction() as session:
-        _, attempt = await _reload(context, session, claim)
-        attempt.port = port
-    return Work(work.workload, attempt, work.folder)
+async def _prepared(context: Context, claim: Claim[Workload], work: Work) -> Work:
+    """Who runs it, on which nodes, and a replica's port: written down before there is a process, so that a repeated
+    launch tells the same. Raises: LaunchFailed.
+    """
+    if not work.attempt.launcher:
+        async with context.db.transaction() as session:
+            _, attempt = await _reload(context, session, claim)
+            await members.place(session, attempt)
+        work = _found(context, work.workload, attempt)
+    if work.workload.kind == "REPLICA" and not work.attempt.port:
+        port = await asyncio.to_thread(work.launcher.reserve, work.ref)
+        async with context.db.transaction() as session:
+            _, attempt = await _reload(context, session, claim)
+            attempt.port = port
+        work = _found(context, work.workload, attempt)
+    return work
 
 
 def _order(context: Context, work: Work) -> Order:
     settings, row = context.settings, work.workload
     added: dict[str, Any] = {
         "attempt": row.attempt,
-        "credential_file": str(work.folder / CREDENTIAL),
         "object_store": settings.object_store_url,
         "report_address": settings.grpc_address("training_scheduler"),
     }
     if row.kind == "REPLICA":
-        added |= {"host": settings.bind, "port": work.attempt.port}
-    own: Mapping[str, str] = os.environ
+        added |= {"host": work.launcher.endpoint(work.ref, work.attempt.port).listen, "port": work.attempt.port}
     return Order(
-        folder=work.folder,
+        ref=work.ref,
         module=row.module,
         spec=json.loads(row.spec_json) | added,
         token=_token(context, work),
-        environment=worker_environment(
-            own,
-            settings,
-            folder=str(work.folder),
-            cpu_milli=row.cpu_milli,
-            cards=work.attempt.card_uuids,
-            traceparent=row.traceparent,
-        ),
+        environment=worker_environment(os.environ, settings, cpu_milli=row.cpu_milli, traceparent=row.traceparent),
     )
 
 
@@ -293,19 +369,13 @@ def _token(context: Context, work: Work) -> str:
     return context.signer.token(identity, context.settings.credential_seconds)
 
 
-def _renew_credential(context: Context, work: Work) -> None:
-    path = work.folder / CREDENTIAL
-    age = time.time() - path.stat().st_mtime if path.exists() else RENEW_SECONDS
-    if age >= RENEW_SECONDS:
-        launcher.renew_credential(work.folder, _token(context, work))
-
-
 async def _when_ready(context: Context, claim: Claim[Workload], work: Work) -> None:
     """A replica is ready when it answers; other work as soon as its process is there."""
     address = ""
     if work.workload.kind == "REPLICA":
-        address = f"{context.settings.replica_address}:{work.attempt.port}"
-        if not await asyncio.to_thread(launcher.answers, context.settings.bind, work.attempt.port):
+        endpoint = work.launcher.endpoint(work.ref, work.attempt.port)
+        address = endpoint.address
+        if not await asyncio.to_thread(answers, endpoint.probe, work.attempt.port):
             await _give_up_if_late(context, work)
             return
     async with context.db.transaction() as session:
@@ -316,7 +386,7 @@ async def _when_ready(context: Context, claim: Claim[Workload], work: Work) -> N
 async def _give_up_if_late(context: Context, work: Work) -> None:
     launched = work.attempt.launch_time or context.clock.now()
     if context.clock.now() - launched > timedelta(seconds=context.settings.replica_start_seconds):
-        await asyncio.to_thread(LOCAL.kill, work.folder, work.leader)
+        await asyncio.to_thread(work.launcher.kill, work.ref)
 
 
 def _sample_is_due(context: Context, work: Work) -> bool:
@@ -325,7 +395,7 @@ def _sample_is_due(context: Context, work: Work) -> bool:
 
 
 async def _sample(context: Context, claim: Claim[Workload], work: Work) -> None:
-    cpu_seconds, resident = await asyncio.to_thread(LOCAL.sample, work.leader)
+    cpu_seconds, resident = await asyncio.to_thread(work.launcher.sample, work.ref)
     async with context.db.transaction() as session:
         _, attempt = await _reload(context, session, claim)
         service.sampled(session, attempt, cpu_seconds, resident)
@@ -334,7 +404,7 @@ async def _sample(context: Context, claim: Claim[Workload], work: Work) -> None:
 async def _apply_end(context: Context, claim: Claim[Workload], work: Work, ended: Ended) -> None:
     """Reads what the attempt left behind, then writes down that it is over."""
     is_job = work.workload.kind == "JOB"
-    ended = await asyncio.to_thread(launcher.with_remains, work.folder, ended, is_job=is_job)
+    ended = await asyncio.to_thread(remains.with_remains, work.ref.folder, ended, is_job=is_job)
     async with context.db.transaction() as session:
         workload, attempt = await _reload(context, session, claim)
         await service.attempt_ended(session, workload, attempt, ended, context.settings)

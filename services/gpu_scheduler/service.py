@@ -21,10 +21,9 @@ from sqlalchemy.exc import IntegrityError
 from services.gpu_scheduler import facts, outcome, queues, store
 from services.gpu_scheduler.decisions.amounts import CARD, Amount
 from services.gpu_scheduler.decisions.reasons import Reason
-from services.gpu_scheduler.launcher import Ended
+from services.gpu_scheduler.launchers.base import LOCAL, Ended, Handle
 from services.gpu_scheduler.models import AWAY, ENDED, HOLDING, Attempt, StopReason, Workload, WorkloadState
 from services.gpu_scheduler.outcome import Next, Outcome
-from services.gpu_scheduler.processes import ProcessRef
 from services.gpu_scheduler.settings import Settings
 from services.gpu_scheduler.usage import usage_of
 
@@ -33,6 +32,7 @@ MAX_SPEC_CHARACTERS = 1_000_000
 LONGEST_RUN = 366 * 86_400.0
 VANISHED = -9  # who goes without a word was killed hard
 NOT_LAUNCHED = 71  # EX_OSERR
+NODE_LOST = "NODE_LOST"
 
 
 class BadWorkloadName(Invalid):
@@ -193,8 +193,8 @@ async def ask_to_stop(session: Session, workload: Workload, reason: StopReason) 
     await transition(session, workload, WorkloadState.STOPPING)
 
 
-async def launched(session: Session, workload: Workload, attempt: Attempt, leader: ProcessRef) -> None:
-    attempt.pid, attempt.pid_started = leader.pid, leader.started
+async def launched(session: Session, workload: Workload, attempt: Attempt, handle: Handle) -> None:
+    attempt.handle = dict(handle)
     attempt.launch_time = session.clock.now()
     await transition(session, workload, WorkloadState.STARTING)
 
@@ -220,6 +220,7 @@ async def attempt_ended(
     attempt.end_time = session.clock.now()
     attempt.exit_code = workload.exit_code = _exit_code(ended)
     workload.ran_seconds += (attempt.end_time - attempt.admit_time).total_seconds()
+    attempt.end_reason = NODE_LOST if ended.lost_node else ""
     sampled(session, attempt, ended.cpu_seconds, ended.peak_memory_bytes)
     workload.address = ""
     await store.release_cards(session, workload.name)
@@ -305,10 +306,17 @@ def _parsed(text: str) -> Any:
 
 
 async def _check_capacity(session: Session, requests: Amount) -> None:
-    """Raises: FitsNowhere. A node that is away may come back; where none was ever seen, it waits."""
-    nodes = await store.nodes(session)
-    sizes = [amount_of(node) for node in nodes if node.state not in AWAY]
-    if sizes and not any(requests.fits_in(size) for size in sizes):
+    """Raises: FitsNowhere. A node that is away may come back; where none was ever seen, it waits. Whole cards may be those
+    of several nodes of one flavor, where a launcher can start a gang there."""
+    nodes = [node for node in await store.nodes(session) if node.state not in AWAY]
+    sizes = [amount_of(node) for node in nodes]
+    together: dict[tuple[str, str], int] = {}
+    for node in nodes:
+        if node.launcher != LOCAL:
+            key = (node.flavor, node.launcher)
+            together[key] = together.get(key, 0) + node.gpu
+    fits = any(requests.fits_in(size) for size in sizes) or 1 < requests.cards <= max(together.values(), default=0)
+    if sizes and not fits:
         largest = max(sizes, key=lambda size: (size.gpu_milli, size.cpu_milli, size.memory_bytes))
         raise FitsNowhere(
             asked=f"{requests.cpu_milli}m cpu, {requests.memory_bytes} bytes, {requests.gpu_milli / CARD:g} gpu",
@@ -345,7 +353,7 @@ async def _after_attempt(
     elif verdict.next is Next.FAIL:
         await _failed(session, workload, verdict.reason, _sentence(workload, attempt, ended))
     else:
-        workload.waiting_reason = Reason.BACKING_OFF
+        workload.waiting_reason = attempt.end_reason or Reason.BACKING_OFF
         workload.not_before = now + timedelta(seconds=verdict.wait_seconds)
         workload.failure_message = _sentence(workload, attempt, ended)
         await transition(session, workload, WorkloadState.QUEUED)
@@ -355,6 +363,8 @@ def _verdict(workload: Workload, attempt: Attempt, ended: Ended, settings: Setti
     """A job that ended well but left what nobody can read has failed; it would leave the same again."""
     if ended.bad_result:
         return Outcome(Next.FAIL, "BAD_RESULT", workload.faults)
+    if ended.lost_node:
+        return Outcome(Next.RETRY, NODE_LOST, workload.faults)  # no fault of the work: at once, elsewhere
     default_attempts = 0 if workload.kind == "REPLICA" else settings.default_max_attempts
     return outcome.judge(
         workload.kind,
@@ -395,7 +405,9 @@ async def _usage(session: Session, workload: Workload) -> Any:
 
 def _sentence(workload: Workload, attempt: Attempt, ended: Ended) -> str:
     """For people: how the attempt ended, and the last that it said."""
-    if ended.error:
+    if ended.lost_node:
+        how = f"was lost with its node {ended.lost_node}"
+    elif ended.error:
         how = f"could not be launched: {ended.error}"
     elif ended.bad_result:
         how = f"left a result that cannot be read: {ended.bad_result}"

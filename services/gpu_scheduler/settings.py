@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Literal, Self
 
 from gyre_kit.settings import KitSettings
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 MODULES = (
     "gyre_trainers.run",
@@ -31,6 +32,17 @@ class Settings(KitSettings):
         600.0, gt=0, description="A node that is not heard of for so long is gone: its work is queued again."
     )
     simulated_cards: int = Field(0, ge=0, le=64, description="Cards made up for demonstrations, labelled as such.")
+    work_limits: Literal["none", "memory", "all"] = Field(
+        "memory",
+        description="What the kernel holds local work to, where it lets us (a delegated cgroup of version 2): its memory "
+        "and its share of the cores; `all`: at no time more cores than it asked for, either.",
+    )
+    ray_address: str = Field("", description="Head of a Ray cluster whose nodes take work, host:port. Empty: none.")
+    ray_work_folder: str = Field(
+        "~/.gyre/work", description="Folder on each node of the Ray cluster in which attempts run."
+    )
+    ray_runtime_env: str = Field("{}", description="Ray's runtime environment for work there, as a JSON object.")
+    slurm_partition: str = Field("", description="Partition of a Slurm cluster whose nodes take work. Empty: none.")
     replica_host: str = Field("", description="Host by which others reach a replica of this node. Empty: `bind`.")
     cpu_hour_microusd: int = Field(40_000, ge=0, description="Price of a core for an hour, millionths of a US dollar.")
     gpu_hour_microusd: int = Field(2_500_000, ge=0, description="Price of a card for an hour, likewise.")
@@ -51,6 +63,13 @@ class Settings(KitSettings):
         if self.node_gone_seconds < self.node_lost_seconds:
             raise ValueError("node_gone_seconds must not be less than node_lost_seconds")
         return self
+
+    @field_validator("ray_runtime_env")
+    @classmethod
+    def _is_object(cls, given: str) -> str:
+        if not isinstance(json.loads(given), dict):
+            raise ValueError("GYRE_RAY_RUNTIME_ENV has to be a JSON object")
+        return given
 
     @property
     def work_folder(self) -> Path:

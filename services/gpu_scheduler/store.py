@@ -352,12 +352,11 @@ async def is_unconfirmed(session: Session, node: str) -> bool:
     return await session.scalar(query) is not None
 
 
-async def unconfirmed_on(session: Session, node: str) -> Sequence[tuple[str, str, int]]:
-    """Attempts that ended without their node: name, uid of the workload, number."""
-    query = sa.select(col(Attempt.name), col(Workload.uid), col(Attempt.number))
-    query = query.join(Workload, col(Workload.name) == Attempt.workload)
+async def unconfirmed_on(session: Session, node: str) -> Sequence[tuple[Workload, Attempt]]:
+    """Attempts that ended without their node."""
+    query = sa.select(Workload, Attempt).join(Attempt, col(Workload.name) == Attempt.workload)
     rows = await session.execute(query.where(col(Attempt.node) == node, col(Attempt.unconfirmed)))
-    return [(name, uid, number) for name, uid, number in rows]
+    return [(workload, attempt) for workload, attempt in rows]
 
 
 async def confirm(session: Session, attempt: str) -> None:

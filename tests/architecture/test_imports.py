@@ -13,7 +13,7 @@ from gyre_kit.addresses import COMPONENTS
 ROOT = Path(__file__).resolve().parents[2]
 SERVICES = [ROOT / "services" / component for component in COMPONENTS]
 HEAVY = {"torch", "transformers", "trl", "peft", "datasets", "daft", "scipy", "lm_eval", "ray", "xllamacpp", "cyllama"}
-WORKERS = {"work.py", "engine.py"}
+WORKERS = {"work.py", "engine.py", "ray_agent.py"}
 # Within a service imports run one way; each layer may use those to its right.
 LAYERS = ("main", "api", "events", "reconcile", "service", "store", "models")
 

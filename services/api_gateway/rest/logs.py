@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from typing import Literal
+from typing import Annotated, Literal
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import StreamingResponse
 from gyre.gpu_scheduler.v1 import workload_service_pb2
 from gyre.gpu_scheduler.v1.workload_service_pb2_grpc import WorkloadServiceStub
@@ -32,9 +32,11 @@ def make_router(context: Callable[[], Context]) -> APIRouter:
         stream: LogStream = "stderr",
         tail_lines: int = 0,
         follow: bool = False,
+        rank: Annotated[int, Query(ge=0, description="Of a gang, whose log.")] = 0,
     ) -> StreamingResponse:
         identity = await context().state["identities"].identify(request, project)
-        return await _logs(context(), identity, f"projects/{project}/workloads/{workload}", stream, tail_lines, follow)
+        name = f"projects/{project}/workloads/{workload}"
+        return await _logs(context(), identity, name, stream, tail_lines, follow, rank)
 
     @router.get("/projects/{project}/runs/{run}/logs")
     async def run_logs(
@@ -74,11 +76,11 @@ def make_router(context: Callable[[], Context]) -> APIRouter:
 
 
 async def _logs(
-    context: Context, identity: Identity, workload: str, stream: LogStream, tail_lines: int, follow: bool
+    context: Context, identity: Identity, workload: str, stream: LogStream, tail_lines: int, follow: bool, rank: int = 0
 ) -> StreamingResponse:
     """The first chunk is awaited, so that an unknown workload is a 404 and not a broken stream."""
     which = Logs.STREAM_STDOUT if stream == "stdout" else Logs.STREAM_STDERR
-    question = Logs(name=workload, stream=which, tail_lines=tail_lines, follow=follow)
+    question = Logs(name=workload, stream=which, tail_lines=tail_lines, follow=follow, rank=rank)
     with acting_as(identity):
         chunks = aiter(context.clients.stub(WorkloadServiceStub).GetWorkloadLogs(question))
     first = await anext(chunks, None)

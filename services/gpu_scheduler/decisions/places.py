@@ -14,7 +14,10 @@ from services.gpu_scheduler.decisions.work import Placement, Share
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """`links`: for each card its link group; empty: all are of one. `sick`: indexes of cards that nobody gets."""
+    """`links`: for each card its link group; empty: all are of one. `sick`: indexes of cards that nobody gets.
+
+    `gangs`: with whom it can be in a gang: those of the same word. None: with nobody.
+    """
 
     name: str
     flavor: str
@@ -22,6 +25,7 @@ class Node:
     ready: bool = True
     links: tuple[int, ...] = ()
     sick: frozenset[int] = frozenset()
+    gangs: str | None = ""
 
 
 class Room:
@@ -121,12 +125,16 @@ class Pool:
         if count <= self.size:
             room = self._tightest(count, requests)
             return (Share(room.node.name, requests, room.pick(count)),) if room else None
-        return self._gang(requests)
+        words = dict.fromkeys(room.node.gangs for room in self.rooms.values() if room.node.gangs is not None)
+        return next((found for word in words if (found := self._gang(requests, word)) is not None), None)
 
     def could_ever(self, requests: Amount) -> bool:
         """Would it fit if nobody held anything?"""
         if requests.cards > self.size:
-            return self.size > 0 and sum(room.size for room in self.rooms.values()) >= requests.cards
+            together: dict[str | None, int] = {}
+            for room in self.rooms.values():
+                together[room.node.gangs] = together.get(room.node.gangs, 0) + room.size
+            return any(word is not None and cards >= requests.cards for word, cards in together.items())
         return any(
             room.size * CARD >= requests.gpu_milli
             and requests.cpu_milli <= room.node.capacity.cpu_milli
@@ -141,29 +149,27 @@ class Pool:
                     return room
         return None
 
-    def _gang(self, requests: Amount) -> Placement | None:
+    def _gang(self, requests: Amount, word: str) -> Placement | None:
         """Whole nodes, and a remainder on one more."""
         total, size = requests.cards, self.size
         full, rest = divmod(total, size)
         part = requests.part(size, total)
-        rooms = (
-            [room for room in self.buckets[size].values() if room.has(part)][:full] if size < len(self.buckets) else []
-        )
+        rooms = [room for room in self.buckets[size].values() if room.node.gangs == word and room.has(part)][:full]
         if len(rooms) < full:
             return None
         placement = [Share(room.node.name, part, room.pick(size)) for room in rooms]
         if rest:
             small, taken = requests.part(rest, total), {room.node.name for room in rooms}
-            last = self._remainder(rest, small, taken)
+            last = self._remainder(rest, small, word, taken)
             if last is None:
                 return None
             placement.append(Share(last.node.name, small, last.pick(rest)))
         return tuple(placement)
 
-    def _remainder(self, count: int, part: Amount, taken: set[str]) -> Room | None:
+    def _remainder(self, count: int, part: Amount, word: str, taken: set[str]) -> Room | None:
         for bucket in self.buckets[count:]:
             for name, room in bucket.items():
-                if name not in taken and room.has(part):
+                if name not in taken and room.node.gangs == word and room.has(part):
                     return room
         return None
 

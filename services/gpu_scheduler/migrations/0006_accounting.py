@@ -7,7 +7,7 @@ from alembic import op
 from gyre_kit.migrate import protect
 
 revision = "0006"
-down_revision = "0004"
+down_revision = "0005"
 branch_labels = None
 depends_on = None
 

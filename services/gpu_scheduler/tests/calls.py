@@ -59,12 +59,14 @@ async def get(stub: WorkloadServiceStub, name: str) -> workload_pb2.Workload:
     return await stub.GetWorkload(api.GetWorkloadRequest(name=name))
 
 
-async def until(stub: WorkloadServiceStub, name: str, *states: str, attempt: int = 0) -> workload_pb2.Workload:
+async def until(
+    stub: WorkloadServiceStub, name: str, *states: str, attempt: int = 0, seconds: float = 30.0
+) -> workload_pb2.Workload:
     async def there() -> workload_pb2.Workload | None:
         workload = await get(stub, name)
         return workload if enum_name(workload, "state") in states and workload.attempt >= attempt else None
 
-    workload: workload_pb2.Workload = await eventually(there)
+    workload: workload_pb2.Workload = await eventually(there, seconds)
     return workload
 
 

@@ -13,7 +13,7 @@ from services.gpu_scheduler import admission, cluster_queues, nodes, queues, quo
 from services.gpu_scheduler.cluster_queues import CohortWish, QueueWish
 from services.gpu_scheduler.decisions.amounts import Amount
 from services.gpu_scheduler.hardware import Machine
-from services.gpu_scheduler.launcher import Ended
+from services.gpu_scheduler.launchers.base import Ended
 from services.gpu_scheduler.quota import Quota
 from services.gpu_scheduler.settings import Settings
 

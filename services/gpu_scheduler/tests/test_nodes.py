@@ -15,7 +15,7 @@ from services.gpu_scheduler.cards import CardReading, Finding
 from services.gpu_scheduler.decisions.amounts import CARD as WHOLE
 from services.gpu_scheduler.decisions.amounts import Amount
 from services.gpu_scheduler.hardware import Machine
-from services.gpu_scheduler.launcher import Ended
+from services.gpu_scheduler.launchers.base import Ended
 from services.gpu_scheduler.models import Card, Flavor, Node, NodeState, Workload
 from services.gpu_scheduler.nodes import NodeNameTaken
 from services.gpu_scheduler.queues import FieldImmutable
@@ -122,9 +122,9 @@ async def test_a_node_that_was_gone_is_fenced_before_it_takes_work(
     assert (await cycle(session)).admitted == 0
     await silence.fenced(session, "nodes/a")
     assert node.state == NodeState.FENCING
-    ((attempt, uid, number),) = await store.unconfirmed_on(session, "nodes/a")
-    assert (uid, number) == (workload.uid, 1)
-    await store.confirm(session, attempt)
+    ((row, attempt),) = await store.unconfirmed_on(session, "nodes/a")
+    assert (row.uid, attempt.number) == (workload.uid, 1)
+    await store.confirm(session, attempt.name)
     await silence.fenced(session, "nodes/a")
     assert node.state == NodeState.READY
     assert (await events_about(session, "nodes/a"))[-2:] == ["NodeGone", "NodeJoined"]

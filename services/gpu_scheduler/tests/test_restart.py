@@ -15,14 +15,13 @@ import psutil
 import pytest
 from gyre.gpu_scheduler.v1 import workload_service_pb2 as api
 from gyre.gpu_scheduler.v1.workload_service_pb2_grpc import WorkloadServiceStub
-from gyre_kit import resources
-from gyre_kit.app import App, Context
-from gyre_kit.reconcile import Claim, Reconciler
+from gyre_kit.app import App
+from gyre_kit.reconcile import Reconciler, lease
 from gyre_kit.rpc import wait_until_serving
 from gyre_kit.testing import Platform
 
 from services.gpu_scheduler import reconcile
-from services.gpu_scheduler.models import Workload
+from services.gpu_scheduler.models import Workload, WorkloadState
 from services.gpu_scheduler.tests.calls import (
     MODULE,
     OVERRIDES,
@@ -67,13 +66,14 @@ async def test_a_launch_whose_commit_was_lost_is_found_again_and_not_repeated(
     async with platform.serving(only_admits) as (context,):
         name = await ensure(workloads, do="wait")
         await until(workloads, name, "ADMITTED")
-        claim = await claimed(context, name)
-        started = reconcile.LOCAL.start(reconcile._order(context, await reconcile._work(context, claim)))
+        async with lease(context.db, Workload, Workload.state == WorkloadState.ADMITTED) as claim:
+            work = await reconcile._prepared(context, claim, await reconcile._work(context, claim))
+            started = work.launcher.start(reconcile._order(context, work))
         worker = await worker_of(platform, name)
     async with platform.serving(app):
         running = await until(workloads, name, "RUNNING")
         assert running.attempt == 1
-        assert (leader_of(platform, name), await worker_of(platform, name)) == (started.pid, worker)
+        assert (leader_of(platform, name), await worker_of(platform, name)) == (started["pid"], worker)
         assert len((folder_of(platform, name) / "runs").read_text().splitlines()) == 1
         await cancel_all(workloads)
 
@@ -90,11 +90,6 @@ async def test_the_end_of_work_that_runs_is_told_and_not_waited_for(
             os.kill(await worker_of(platform, name, attempt), signal.SIGKILL)
             await until(workloads, name, "RUNNING", attempt=attempt + 1)
         await cancel_all(workloads)
-
-
-async def claimed(context: Context, name: str) -> Claim[Workload]:
-    async with context.db.transaction() as session:
-        return Claim(await resources.get(session, Workload, name), token="", again_in=0.0)
 
 
 async def test_launched_work_survives_a_kill_of_the_service_and_is_adopted_after_its_restart(

@@ -18,9 +18,8 @@ from services.gpu_scheduler.decisions.amounts import CARD as WHOLE
 from services.gpu_scheduler.decisions.amounts import Amount
 from services.gpu_scheduler.decisions.reasons import Reason
 from services.gpu_scheduler.hardware import CardReading, Machine
-from services.gpu_scheduler.launcher import Ended
+from services.gpu_scheduler.launchers.base import Ended
 from services.gpu_scheduler.models import Attempt, Card, Node, QueueState, Workload, WorkloadState
-from services.gpu_scheduler.processes import ProcessRef
 from services.gpu_scheduler.quota import FlavorNotFound, Quota, QuotaOverCapacity
 from services.gpu_scheduler.settings import Settings
 from services.gpu_scheduler.tests.calls import cycle
@@ -51,7 +50,7 @@ async def launched(session: Session, workload: Workload) -> Attempt:
     """Brings an admitted workload to RUNNING."""
     attempt = await store.attempt(session, workload.name, workload.attempt)
     assert attempt is not None
-    await service.launched(session, workload, attempt, ProcessRef(4711, 1.0))
+    await service.launched(session, workload, attempt, {"pid": 4711, "started": 1.0})
     await service.running(session, workload, "")
     return attempt
 
@@ -175,7 +174,7 @@ async def test_work_that_ended_before_we_looked_was_started_all_the_same(session
     await cycle(session)
     attempt = await store.attempt(session, workload.name, 1)
     assert attempt is not None
-    await service.launched(session, workload, attempt, ProcessRef(1, 1.0))
+    await service.launched(session, workload, attempt, {"pid": 1, "started": 1.0})
     await service.attempt_ended(session, workload, attempt, Ended(0), SETTINGS)
     assert (await events_of(session, workload))[-2:] == ["WorkloadStarted", "WorkloadFinished"]
 
@@ -196,6 +195,17 @@ async def test_a_fault_backs_off_and_the_last_one_fails_for_good(session: Sessio
     assert (await events_of(session, workload))[-1] == "WorkloadFailed"
 
 
+async def test_work_that_was_lost_with_its_node_is_queued_again_and_no_fault_is_counted(session: Session) -> None:
+    workload = await ensured(session, replace(TRAINER, max_attempts=1))
+    await cycle(session)
+    attempt = await launched(session, workload)
+    await service.attempt_ended(session, workload, attempt, Ended(lost_node="nodes/far"), SETTINGS)
+    assert (workload.state, workload.waiting_reason, workload.faults) == ("QUEUED", "NODE_LOST", 0)
+    assert attempt.end_reason == "NODE_LOST"
+    assert "was lost with its node nodes/far" in workload.failure_message
+    assert (await cycle(session)).admitted == 1
+
+
 async def test_what_waits_is_cancelled_at_once(session: Session) -> None:
     workload = await service.cancel(session, (await ensured(session)).name)
     assert workload.state == "CANCELLED"
@@ -211,7 +221,7 @@ async def test_what_holds_resources_holds_them_until_its_stop_is_confirmed(
     attempt = await store.attempt(session, workload.name, 1)
     assert attempt is not None
     if state != WorkloadState.ADMITTED:
-        await service.launched(session, workload, attempt, ProcessRef(1, 1.0))
+        await service.launched(session, workload, attempt, {"pid": 1, "started": 1.0})
     if state == WorkloadState.RUNNING:
         await service.running(session, workload, "")
     assert workload.state == state
@@ -457,3 +467,26 @@ async def test_half_a_card_leaves_the_other_half(session: Session) -> None:
     assert (first.state, second.state, third.waiting_reason) == ("ADMITTED", "ADMITTED", Reason.NO_FREE_GPU)
     with pytest.raises(service.BadSpec):
         await ensured(session, replace(TRAINER, requests=Amount(500, GIB, WHOLE + 500)))
+
+
+async def test_a_gang_gets_whole_nodes_of_a_cluster_and_a_rest_or_nothing(session: Session) -> None:
+    for name in ("b", "c"):
+        cards = [CardReading(index, f"GPU-{name}{index}", "NVIDIA A100", 80 * GIB) for index in range(4)]
+        member = replace(MACHINE, id=name, hostname=name, flavor="a100", cpu_milli=64_000, cards=cards)
+        (await nodes.heard_of(session, member, SETTINGS)).launcher = "ray"
+    await session.flush()
+    gang = await ensured(session, replace(TRAINER, requests=Amount(12_000, 6 * GIB, 6 * WHOLE)))
+    second = await ensured(session, replace(TRAINER, requests=Amount(8_000, 6 * GIB, 8 * WHOLE)))
+    assert (await cycle(session)).admitted == 1
+    attempt = await store.attempt(session, gang.name, 1)
+    assert [(part["node"], part["gpu"], part["cpu_milli"], len(part["cards"])) for part in attempt.members] == [
+        ("nodes/b", 4, 8000, 4),
+        ("nodes/c", 2, 4000, 2),
+    ]
+    assert second.waiting_reason == Reason.NO_FREE_GPU
+    with pytest.raises(service.FitsNowhere):
+        await ensured(session, replace(TRAINER, requests=Amount(9_000, 6 * GIB, 9 * WHOLE)))
+    held = [card.workload for card in await store.cards(session, ["nodes/b", "nodes/c"])]
+    assert held.count(gang.name) == 6
+    await service.attempt_ended(session, gang, attempt, Ended(64), SETTINGS)
+    assert (await cycle(session)).admitted == 1 and second.state == "ADMITTED"

@@ -98,6 +98,7 @@ class Node(_message.Message):
     SILENT_SECONDS_FIELD_NUMBER: _builtins.int
     WORKLOAD_COUNT_FIELD_NUMBER: _builtins.int
     HEALTHY_CARD_COUNT_FIELD_NUMBER: _builtins.int
+    LAUNCHER_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`nodes/{id}`."""
     display_name: _builtins.str
@@ -118,6 +119,8 @@ class Node(_message.Message):
     """Workloads that hold something of it; 0 on a node that is drained."""
     healthy_card_count: _builtins.int
     """Cards that may be given to workloads: present, and not SICK."""
+    launcher: _builtins.str
+    """Who starts work there: `local`, `ray` or `slurm`."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -160,10 +163,11 @@ class Node(_message.Message):
         silent_seconds: _builtins.float = ...,
         workload_count: _builtins.int = ...,
         healthy_card_count: _builtins.int = ...,
+        launcher: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["allocated", b"allocated", "capacity", b"capacity", "create_time", b"create_time", "last_seen_time", b"last_seen_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocated", b"allocated", "capacity", b"capacity", "cards", b"cards", "cpu_percent", b"cpu_percent", "create_time", b"create_time", "display_name", b"display_name", "etag", b"etag", "flavor", b"flavor", "healthy_card_count", b"healthy_card_count", "hostname", b"hostname", "labels", b"labels", "last_seen_time", b"last_seen_time", "memory_used_bytes", b"memory_used_bytes", "name", b"name", "silent_seconds", b"silent_seconds", "simulated", b"simulated", "state", b"state", "update_time", b"update_time", "workload_count", b"workload_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocated", b"allocated", "capacity", b"capacity", "cards", b"cards", "cpu_percent", b"cpu_percent", "create_time", b"create_time", "display_name", b"display_name", "etag", b"etag", "flavor", b"flavor", "healthy_card_count", b"healthy_card_count", "hostname", b"hostname", "labels", b"labels", "last_seen_time", b"last_seen_time", "launcher", b"launcher", "memory_used_bytes", b"memory_used_bytes", "name", b"name", "silent_seconds", b"silent_seconds", "simulated", b"simulated", "state", b"state", "update_time", b"update_time", "workload_count", b"workload_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -226,6 +226,7 @@ class GetWorkloadLogsRequest(_message.Message):
     OFFSET_FIELD_NUMBER: _builtins.int
     TAIL_LINES_FIELD_NUMBER: _builtins.int
     FOLLOW_FIELD_NUMBER: _builtins.int
+    RANK_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     attempt: _builtins.int
     """0 means the latest."""
@@ -237,6 +238,8 @@ class GetWorkloadLogsRequest(_message.Message):
     """Only so many last lines; 0 sends from offset."""
     follow: _builtins.bool
     """Stay until the attempt ends."""
+    rank: _builtins.int
+    """Of a gang, whose log; 0 is the first member, and all there is of other work."""
     def __init__(
         self,
         *,
@@ -246,10 +249,11 @@ class GetWorkloadLogsRequest(_message.Message):
         offset: _builtins.int = ...,
         tail_lines: _builtins.int = ...,
         follow: _builtins.bool = ...,
+        rank: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "follow", b"follow", "name", b"name", "offset", b"offset", "stream", b"stream", "tail_lines", b"tail_lines"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "follow", b"follow", "name", b"name", "offset", b"offset", "rank", b"rank", "stream", b"stream", "tail_lines", b"tail_lines"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

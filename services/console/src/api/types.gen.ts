@@ -941,6 +941,7 @@ export interface Node {
   silent_seconds: number;
   workload_count: number;
   healthy_card_count: number;
+  launcher: string;
 }
 
 export interface Card {

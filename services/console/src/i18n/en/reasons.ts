@@ -151,6 +151,7 @@ export const reasons = {
   "reason.CARD_FAILED": "Its card failed",
   "reason.NODE_LOST": "Its node is gone",
   "reason.QUEUE_HELD": "The queue is held",
+  "reason.NODE_LOST": "Its node was lost; it starts again on another, and no fault is counted",
   "reason.NO_READY_NODE": "No node is ready",
   "reason.WOULD_NEVER_FIT": "It is larger than any node",
   "reason.NO_FREE_CPU": "Waits until cores are free",

@@ -154,6 +154,7 @@ export const reasons: Translation<typeof source> = {
   "reason.CARD_FAILED": "所用的卡出现故障",
   "reason.NODE_LOST": "所在节点已离开",
   "reason.QUEUE_HELD": "队列已暂停",
+  "reason.NODE_LOST": "所在节点已丢失；将在其他节点上重新启动，不计为故障",
   "reason.NO_READY_NODE": "没有就绪的节点",
   "reason.WOULD_NEVER_FIT": "超出任何节点的容量",
   "reason.NO_FREE_CPU": "等待空闲的处理器核心",

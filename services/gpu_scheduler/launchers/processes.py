@@ -11,9 +11,10 @@ from dataclasses import dataclass
 
 import psutil
 
+from services.gpu_scheduler.launchers.shim import MARK
+
 SAME_START_SECONDS = 2.0  # the kernel counts start times from boot; the wall clock under them may be corrected
 GONE_WITHIN_SECONDS = 2.0
-MARK = "GYRE_WORK_FOLDER"  # in the environment of all that an attempt starts, at any depth
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable
 
-from services.gpu_scheduler.processes import ProcessRef
+from services.gpu_scheduler.launchers.processes import ProcessRef
 
 IS_TOLD = hasattr(os, "pidfd_open")  # Linux
 
