@@ -160,7 +160,7 @@ def why(workload: str) -> None:
     from gyre_sdk.cli import output
 
     with connect() as gyre:
-        item = gyre.workloads.find(workload)
+        item = gyre.workloads.get(gyre.workloads.find(workload).name)  # a list says less
         queue = gyre.queues.get(item.spec.queue) if item.waiting_reason else None
     reason = item.waiting_reason or item.failure_reason
     if OPTIONS.json:

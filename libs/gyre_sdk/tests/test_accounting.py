@@ -100,7 +100,7 @@ async def test_top_shows_cards_and_who_waits(capsys: pytest.CaptureFixture[str])
 async def test_a_workload_says_why_it_waits(capsys: pytest.CaptureFixture[str]) -> None:
     assert await gyre("workloads", "why", "3") == Exit.OK
     told = capsys.readouterr().out
-    assert "NO_FREE_GPU" in told and "No node has so many free cards now." in told
+    assert "NO_FREE_GPU" in told and "position 1 in default" in told
     assert await gyre("workloads", "why", "2", "--json") == Exit.OK
     assert json.loads(capsys.readouterr().out)["state"] == "FINISHED"
     assert await gyre("workloads", "why", "77") == Exit.NOT_FOUND
