@@ -21,7 +21,7 @@ from gyre_kit.auth import SYSTEM, acting_as, caller
 from gyre_kit.names import project_of
 from gyre_kit.render import enum_name, render
 
-from services.gpu_scheduler import facts, queues, quota, service, store, waiting
+from services.gpu_scheduler import facts, queues, quota, service, store, throughput, waiting
 from services.gpu_scheduler.books import BOOKS, Books
 from services.gpu_scheduler.cluster_queue_api import quota_rows, quotas_of
 from services.gpu_scheduler.decisions.amounts import CARD, Amount
@@ -103,6 +103,11 @@ class WorkloadApi(WorkloadServiceServicer):
             workload = await service.release(session, request.name, etag=request.etag)
         self.context.wake()
         return await self._rendered(workload)
+
+    async def ReportThroughput(self, request: workload_service.ReportThroughputRequest, _: Any) -> Empty:
+        async with self.db.transaction() as session:
+            await throughput.report(session, request.name, request.attempt, request.units_per_second)
+        return Empty()
 
     async def GetWorkloadLogs(
         self, request: workload_service.GetWorkloadLogsRequest, _: Any

@@ -12,17 +12,19 @@ from typing import Any
 
 from gyre_kit.db import Session
 
-from services.gpu_scheduler import placements, store
+from services.gpu_scheduler import placements, store, throughput
 from services.gpu_scheduler.decisions.amounts import CARD, NAMES, Amount
 from services.gpu_scheduler.decisions.cluster import Cluster
 from services.gpu_scheduler.decisions.places import Node as Place
 from services.gpu_scheduler.decisions.policies import named
+from services.gpu_scheduler.decisions.policies.base import Speeds
 from services.gpu_scheduler.decisions.quotas import Cell, ClusterQueue, Cohort, Limit, Preemption
 from services.gpu_scheduler.decisions.reasons import Reason
 from services.gpu_scheduler.decisions.work import Placement, Share, Workload
 from services.gpu_scheduler.launchers.base import LOCAL
 from services.gpu_scheduler.models import HOLDING, Card, Node, NodeState, Queue, QueueState, StopReason, WorkloadState
 
+SPEEDS_SECONDS = 60.0  # between two looks at what was measured
 BOOKS = "books"  # where the context keeps those of this process
 Row = Any  # of store.looked_at
 
@@ -39,6 +41,7 @@ class Books:
         self.attempts: dict[str, int] = {}
         self._later: list[tuple[float, str]] = []  # ends of back-offs
         self._resting: dict[str, Workload] = {}
+        self._speeds_at = 0.0
         self._topology = 0
         self._seen = 0
 
@@ -59,6 +62,9 @@ class Books:
             self.cluster = await self._read_all(session, now)
         self._topology, self._seen = topology, oldest
         self._bring_back(now)
+        if now - self._speeds_at >= SPEEDS_SECONDS:
+            self.cluster.speeds = await self._speeds(session)
+            self._speeds_at = now
         return self.cluster
 
     # -- everything --------------------------------------------------------------------------------------------------
@@ -75,6 +81,7 @@ class Books:
             for row in await store.cohorts(session)
         }
         self.cluster = Cluster(named(self.policy), queues, cohorts, _places(nodes, cards))
+        self.cluster.speeds = throughput.speeds(await store.throughputs(session), cards, self._flavor_of(nodes))
         rows = await store.looked_at(session)
         for row in rows:
             if row.state in HOLDING:
@@ -84,6 +91,14 @@ class Books:
                 self._wait(row, now)
         self._keep_promises(rows, now)
         return self.cluster
+
+    async def _speeds(self, session: Session) -> Speeds:
+        nodes = await store.nodes(session)
+        return throughput.speeds(await store.throughputs(session), await store.cards(session), self._flavor_of(nodes))
+
+    @staticmethod
+    def _flavor_of(nodes: Sequence[Node]) -> dict[str, str]:
+        return {node.name: node.flavor for node in nodes}
 
     def _keep_promises(self, rows: Sequence[Row], now: float) -> None:
         """Those that were asked to leave for somebody still leave for them."""

@@ -318,6 +318,17 @@ class Attempt(Table, table=True):
     rolled_up: bool = False
 
 
+class Throughput(Table, table=True):
+    """What one class of work was measured to do on so many cards of a flavor; `rate` leans to what was seen last."""
+
+    throughput_class: str = Field(primary_key=True)
+    cards: int = Field(primary_key=True)
+    flavor: str = Field(primary_key=True)
+    rate: float
+    samples: int = 1
+    update_time: datetime = _time()
+
+
 class UsageDay(Table, table=True):
     """What ended attempts held on one day of UTC, in whole numbers, so that sums are exact.
 

@@ -10,6 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 from gyre_kit import pages, resources
 from gyre_kit.db import Session
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import col
 
@@ -25,6 +26,7 @@ from services.gpu_scheduler.models import (
     Node,
     NodeState,
     Queue,
+    Throughput,
     Topology,
     Workload,
     WorkloadState,
@@ -262,6 +264,28 @@ async def overdue(session: Session) -> Sequence[Workload]:
         col(Workload.admit_time) + longest <= session.clock.now(),
     )
     return (await session.scalars(query.with_for_update(skip_locked=True, key_share=True))).all()
+
+
+async def measured(session: Session, workload: Workload, rate: float, newest: float) -> None:
+    """Blends `rate` into what is known of its class on its flavor."""
+    row = {
+        "throughput_class": workload.throughput_class,
+        "cards": workload.gpu,
+        "flavor": workload.flavor,
+        "rate": rate,
+        "samples": 1,
+        "update_time": session.clock.now(),
+    }
+    insert = postgresql.insert(Throughput).values(row)
+    blended = col(Throughput.rate) * (1 - newest) + insert.excluded.rate * newest
+    values = {"rate": blended, "samples": col(Throughput.samples) + 1, "update_time": row["update_time"]}
+    await session.execute(
+        insert.on_conflict_do_update(index_elements=["throughput_class", "cards", "flavor"], set_=values)
+    )
+
+
+async def throughputs(session: Session) -> Sequence[Throughput]:
+    return (await session.scalars(sa.select(Throughput))).all()
 
 
 async def numbers(session: Session, names: Collection[str]) -> Sequence[tuple[str, str, int]]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import time
 from typing import Any
 
 import grpc
@@ -19,9 +21,13 @@ from services.training_scheduler import inputs, outputs, planner, service
 from services.training_scheduler.models import RUN_ENDED, Run, RunState
 from services.training_scheduler.service import Seen
 
+log = logging.getLogger(__name__)
 TRAINER = "gyre_trainers.run"
 LEASE_SECONDS = 10  # after a kill a run is looked at again no later than this
 VERIFY_SECONDS = 120  # long enough to hash the weights of a large model
+THROUGHPUT_TOLD = "throughput_told"  # in the context: run → when its throughput was last reported, monotonic seconds
+THROUGHPUT_EVERY = 30.0  # seconds
+PACED_STEPS = 5  # before a speed is worth telling
 REFUSALS = (
     grpc.StatusCode.INVALID_ARGUMENT,
     grpc.StatusCode.NOT_FOUND,
@@ -86,11 +92,33 @@ async def _ensure(context: Context, claim: Claim[Run]) -> Seen:
 async def _look(context: Context, run: Run) -> Seen:
     request = workload_service_pb2.GetWorkloadRequest(name=run.workload)
     try:
-        return _seen(await context.clients.stub(WorkloadServiceStub).GetWorkload(request))
+        workload = await context.clients.stub(WorkloadServiceStub).GetWorkload(request)
+        await _report_throughput(context, run, workload)
+        return _seen(workload)
     except grpc.aio.AioRpcError as error:
         if error.code() is grpc.StatusCode.NOT_FOUND:
             return Seen("FAILED", failure_reason="WORKLOAD_LOST", failure_message=f"{run.workload} is gone.")
         raise
+
+
+async def _report_throughput(context: Context, run: Run, workload: workload_pb2.Workload) -> None:
+    """Has the scheduler learn how fast such runs are on that flavor; missing one report does no harm."""
+    told: dict[str, float] = context.state.setdefault(THROUGHPUT_TOLD, {})
+    if run.state != RunState.RUNNING or run.pace_time is None or run.step < run.pace_step + PACED_STEPS:
+        told.pop(run.name, None)
+        return
+    seconds = ((run.heartbeat_time or run.pace_time) - run.pace_time).total_seconds()
+    if seconds <= 0 or time.monotonic() - told.get(run.name, -THROUGHPUT_EVERY) < THROUGHPUT_EVERY:
+        return
+    told[run.name] = time.monotonic()
+    rate = (run.step - run.pace_step) / seconds
+    request = workload_service_pb2.ReportThroughputRequest(
+        name=workload.name, attempt=run.started_attempt, units_per_second=rate
+    )
+    try:
+        await context.clients.stub(WorkloadServiceStub).ReportThroughput(request)
+    except grpc.aio.AioRpcError as error:
+        log.info("a throughput was not taken", extra={"run": run.name, "error": error.details()})
 
 
 async def _stop(context: Context, run: Run) -> Seen:
@@ -117,7 +145,15 @@ def workload_spec(run: Run) -> workload_pb2.WorkloadSpec:
         owner=run.name,
         user=run.created_by,
         display_name=run.display_name,
+        throughput_class=throughput_class(run),
     )
+
+
+def throughput_class(run: Run) -> str:
+    """Runs that do alike steps: the method, the base, and how much goes into one step."""
+    asked = run.spec["hyperparameters"]
+    base = (run.inputs.get("base") or {}).get("digest", "") or run.base
+    return f"{run.method} {base[-12:]} {asked.get('batch_size', '')}x{asked.get('max_length', '')}"
 
 
 def trainer_spec(run: Run) -> dict[str, Any]:

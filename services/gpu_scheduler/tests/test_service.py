@@ -12,14 +12,14 @@ from gyre_kit.names import new_id
 from gyre_kit.resources import EtagMismatch
 from gyre_kit.testing import ENGINEER, PROJECT, ManualClock, outbox_of
 
-from services.gpu_scheduler import admission, nodes, queues, service, store
+from services.gpu_scheduler import admission, nodes, queues, service, store, throughput
 from services.gpu_scheduler.books import Books
 from services.gpu_scheduler.decisions.amounts import CARD as WHOLE
 from services.gpu_scheduler.decisions.amounts import Amount
 from services.gpu_scheduler.decisions.reasons import Reason
 from services.gpu_scheduler.hardware import CardReading, Machine
 from services.gpu_scheduler.launchers.base import Ended
-from services.gpu_scheduler.models import Attempt, Card, Node, QueueState, Workload, WorkloadState
+from services.gpu_scheduler.models import Attempt, Card, Node, QueueState, Throughput, Workload, WorkloadState
 from services.gpu_scheduler.quota import FlavorNotFound, Quota, QuotaOverCapacity
 from services.gpu_scheduler.settings import Settings
 from services.gpu_scheduler.tests.calls import cycle
@@ -490,3 +490,41 @@ async def test_a_gang_gets_whole_nodes_of_a_cluster_and_a_rest_or_nothing(sessio
     assert held.count(gang.name) == 6
     await service.attempt_ended(session, gang, attempt, Ended(64), SETTINGS)
     assert (await cycle(session)).admitted == 1 and second.state == "ADMITTED"
+
+
+async def test_measured_speeds_are_learnt_by_class_and_flavor(session: Session) -> None:
+    await nodes.heard_of(session, replace(MACHINE, id="fast", hostname="fast", flavor="h100", cards=[CARD]), SETTINGS)
+    books = Books("best-effort")
+    wanted = replace(TRAINER, requests=Amount(500, GIB, WHOLE), throughput_class="SFT tiny")
+    first = await ensured(session, wanted)
+    await cycle(session, books)
+    for rate in (2.0, 4.0):
+        await throughput.report(session, first.name, 1, rate)
+    (row,) = await store.throughputs(session)
+    await session.refresh(row)
+    assert (row.throughput_class, row.cards, row.flavor, row.samples) == ("SFT tiny", 1, "flavors/h100", 2)
+    assert row.rate == pytest.approx(2.6)
+    session.add(
+        Throughput(throughput_class="SFT tiny", cards=1, flavor="flavors/l4", rate=1.3, update_time=row.update_time)
+    )
+    await session.flush()
+    books.throw_away()
+    await cycle(session, books)
+    speeds = books.cluster.speeds
+    assert speeds.of("SFT tiny", 1, "flavors/h100") == 1
+    assert speeds.of("SFT tiny", 1, "flavors/l4") == pytest.approx(0.5)
+    for wrong in (0.0, -1.0, float("nan"), float("inf")):
+        with pytest.raises(throughput.BadThroughput):
+            await throughput.report(session, first.name, 1, wrong)
+    with pytest.raises(throughput.NotThatAttempt):
+        await throughput.report(session, first.name, 2, 1.0)
+
+
+def test_what_was_never_measured_is_as_fast_as_its_card_is_published_to_be() -> None:
+    def card(node: str, model: str) -> Card:
+        return Card(name=node, node=node, index=0, uuid=node, model=model, memory_bytes=GIB)
+
+    cards = [card("a", "NVIDIA H100 80GB HBM3"), card("b", "Tesla T4"), card("c", "Something new")]
+    found = throughput.speeds([], cards, {"a": "h100", "b": "t4", "c": "new"})
+    assert found.of("any", 1, "h100") == 1.0 and 0.02 < found.of("any", 1, "t4") < 0.2
+    assert found.of("any", 1, "new") == 1.0

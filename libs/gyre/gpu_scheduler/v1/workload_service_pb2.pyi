@@ -154,6 +154,33 @@ class CancelWorkloadRequest(_message.Message):
 Global___CancelWorkloadRequest: _TypeAlias = CancelWorkloadRequest  # noqa: Y015
 
 @_typing.final
+class ReportThroughputRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    ATTEMPT_FIELD_NUMBER: _builtins.int
+    UNITS_PER_SECOND_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`projects/{project}/workloads/{ulid}`."""
+    attempt: _builtins.int
+    units_per_second: _builtins.float
+    """Units of work a second, for example steps; comparable within one throughput_class."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        attempt: _builtins.int = ...,
+        units_per_second: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "name", b"name", "units_per_second", b"units_per_second"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReportThroughputRequest: _TypeAlias = ReportThroughputRequest  # noqa: Y015
+
+@_typing.final
 class HoldWorkloadRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

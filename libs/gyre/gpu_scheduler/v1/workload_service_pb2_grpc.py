@@ -3,6 +3,7 @@
 import grpc
 import warnings
 
+from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 from gyre.gpu_scheduler.v1 import workload_pb2 as gyre_dot_gpu__scheduler_dot_v1_dot_workload__pb2
 from gyre.gpu_scheduler.v1 import workload_service_pb2 as gyre_dot_gpu__scheduler_dot_v1_dot_workload__service__pb2
 
@@ -66,6 +67,11 @@ class WorkloadServiceStub:
                 request_serializer=gyre_dot_gpu__scheduler_dot_v1_dot_workload__service__pb2.ReleaseWorkloadRequest.SerializeToString,
                 response_deserializer=gyre_dot_gpu__scheduler_dot_v1_dot_workload__pb2.Workload.FromString,
                 _registered_method=True)
+        self.ReportThroughput = channel.unary_unary(
+                '/gyre.gpu_scheduler.v1.WorkloadService/ReportThroughput',
+                request_serializer=gyre_dot_gpu__scheduler_dot_v1_dot_workload__service__pb2.ReportThroughputRequest.SerializeToString,
+                response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+                _registered_method=True)
         self.GetWorkloadLogs = channel.unary_stream(
                 '/gyre.gpu_scheduler.v1.WorkloadService/GetWorkloadLogs',
                 request_serializer=gyre_dot_gpu__scheduler_dot_v1_dot_workload__service__pb2.GetWorkloadLogsRequest.SerializeToString,
@@ -122,6 +128,14 @@ class WorkloadServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReportThroughput(self, request, context):
+        """What an attempt was measured to do on its flavor: the scheduler learns from it where which work goes fastest.
+        INVALID_ARGUMENT (BAD_THROUGHPUT); FAILED_PRECONDITION (NOT_THAT_ATTEMPT) for one that does not hold resources.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetWorkloadLogs(self, request, context):
         """Bytes of one log. NOT_FOUND (ATTEMPT_NOT_FOUND).
         """
@@ -161,6 +175,11 @@ def add_WorkloadServiceServicer_to_server(servicer, server):
                     servicer.ReleaseWorkload,
                     request_deserializer=gyre_dot_gpu__scheduler_dot_v1_dot_workload__service__pb2.ReleaseWorkloadRequest.FromString,
                     response_serializer=gyre_dot_gpu__scheduler_dot_v1_dot_workload__pb2.Workload.SerializeToString,
+            ),
+            'ReportThroughput': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReportThroughput,
+                    request_deserializer=gyre_dot_gpu__scheduler_dot_v1_dot_workload__service__pb2.ReportThroughputRequest.FromString,
+                    response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
             ),
             'GetWorkloadLogs': grpc.unary_stream_rpc_method_handler(
                     servicer.GetWorkloadLogs,
@@ -331,6 +350,33 @@ class WorkloadService:
             '/gyre.gpu_scheduler.v1.WorkloadService/ReleaseWorkload',
             gyre_dot_gpu__scheduler_dot_v1_dot_workload__service__pb2.ReleaseWorkloadRequest.SerializeToString,
             gyre_dot_gpu__scheduler_dot_v1_dot_workload__pb2.Workload.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReportThroughput(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gyre.gpu_scheduler.v1.WorkloadService/ReportThroughput',
+            gyre_dot_gpu__scheduler_dot_v1_dot_workload__service__pb2.ReportThroughputRequest.SerializeToString,
+            google_dot_protobuf_dot_empty__pb2.Empty.FromString,
             options,
             channel_credentials,
             insecure,

@@ -4,6 +4,7 @@ isort:skip_file
 """
 
 from collections import abc as _abc
+from google.protobuf import empty_pb2 as _empty_pb2
 from grpc import aio as _aio
 from gyre.gpu_scheduler.v1 import workload_pb2 as _workload_pb2
 from gyre.gpu_scheduler.v1 import workload_service_pb2 as _workload_service_pb2
@@ -51,6 +52,10 @@ class WorkloadServiceStub:
     """
     ReleaseWorkload: _grpc.UnaryUnaryMultiCallable[_workload_service_pb2.ReleaseWorkloadRequest, _workload_pb2.Workload]
     """Has a held workload considered again. FAILED_PRECONDITION (ALREADY_ENDED)."""
+    ReportThroughput: _grpc.UnaryUnaryMultiCallable[_workload_service_pb2.ReportThroughputRequest, _empty_pb2.Empty]
+    """What an attempt was measured to do on its flavor: the scheduler learns from it where which work goes fastest.
+    INVALID_ARGUMENT (BAD_THROUGHPUT); FAILED_PRECONDITION (NOT_THAT_ATTEMPT) for one that does not hold resources.
+    """
     GetWorkloadLogs: _grpc.UnaryStreamMultiCallable[_workload_service_pb2.GetWorkloadLogsRequest, _workload_service_pb2.LogChunk]
     """Bytes of one log. NOT_FOUND (ATTEMPT_NOT_FOUND)."""
 
@@ -76,6 +81,10 @@ class WorkloadServiceAsyncStub(WorkloadServiceStub):
     """
     ReleaseWorkload: _aio.UnaryUnaryMultiCallable[_workload_service_pb2.ReleaseWorkloadRequest, _workload_pb2.Workload]  # type: ignore[assignment]
     """Has a held workload considered again. FAILED_PRECONDITION (ALREADY_ENDED)."""
+    ReportThroughput: _aio.UnaryUnaryMultiCallable[_workload_service_pb2.ReportThroughputRequest, _empty_pb2.Empty]  # type: ignore[assignment]
+    """What an attempt was measured to do on its flavor: the scheduler learns from it where which work goes fastest.
+    INVALID_ARGUMENT (BAD_THROUGHPUT); FAILED_PRECONDITION (NOT_THAT_ATTEMPT) for one that does not hold resources.
+    """
     GetWorkloadLogs: _aio.UnaryStreamMultiCallable[_workload_service_pb2.GetWorkloadLogsRequest, _workload_service_pb2.LogChunk]  # type: ignore[assignment]
     """Bytes of one log. NOT_FOUND (ATTEMPT_NOT_FOUND)."""
 
@@ -134,6 +143,16 @@ class WorkloadServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_workload_pb2.Workload, _abc.Awaitable[_workload_pb2.Workload]]:
         """Has a held workload considered again. FAILED_PRECONDITION (ALREADY_ENDED)."""
+
+    @_abc_1.abstractmethod
+    def ReportThroughput(
+        self,
+        request: _workload_service_pb2.ReportThroughputRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_empty_pb2.Empty, _abc.Awaitable[_empty_pb2.Empty]]:
+        """What an attempt was measured to do on its flavor: the scheduler learns from it where which work goes fastest.
+        INVALID_ARGUMENT (BAD_THROUGHPUT); FAILED_PRECONDITION (NOT_THAT_ATTEMPT) for one that does not hold resources.
+        """
 
     @_abc_1.abstractmethod
     def GetWorkloadLogs(

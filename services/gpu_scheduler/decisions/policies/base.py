@@ -17,12 +17,17 @@ Rank = tuple[float, ...]
 
 @dataclass(frozen=True, slots=True)
 class Speeds:
-    """(throughput class, cards) → flavor → speed, as a multiple of a reference flavor's; 1 where nothing is known."""
+    """(throughput class, cards) → flavor → speed, as a multiple of a reference flavor's.
+
+    `published`: by flavor alone, for what was never measured; 1 where that is not known either.
+    """
 
     known: Mapping[tuple[str, int], Mapping[str, float]] = field(default_factory=dict)
+    published: Mapping[str, float] = field(default_factory=dict)
 
     def of(self, kind: str, cards: int, flavor: str) -> float:
-        return self.known.get((kind, cards), {}).get(flavor, 1.0)
+        measured = self.known.get((kind, cards), {}).get(flavor)
+        return self.published.get(flavor, 1.0) if measured is None else measured
 
 
 class Policy(Protocol):

@@ -267,4 +267,6 @@ export const reasons = {
   "reason.BORROWED_BY_LOWER": "To work of higher priority that borrows",
   "reason.LEAST_SERVED": "To work that had less time so far",
   "reason.STARVING": "To work that waited too long",
+  "reason.BAD_THROUGHPUT": "A throughput is more than 0 units a second",
+  "reason.NOT_THAT_ATTEMPT": "That attempt does not hold resources",
 } as const;

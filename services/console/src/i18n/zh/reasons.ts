@@ -270,4 +270,6 @@ export const reasons: Translation<typeof source> = {
   "reason.BORROWED_BY_LOWER": "让位于优先级更高的借用方",
   "reason.LEAST_SERVED": "让位于已用时间更少的作业",
   "reason.STARVING": "让位于等待过久的作业",
+  "reason.BAD_THROUGHPUT": "吞吐量必须大于 0",
+  "reason.NOT_THAT_ATTEMPT": "该次尝试未占用资源",
 };
