@@ -21,7 +21,7 @@ from gyre_kit.auth import SYSTEM, acting_as, caller
 from gyre_kit.names import project_of
 from gyre_kit.render import enum_name, render
 
-from services.gpu_scheduler import facts, queues, quota, service, store, throughput, waiting
+from services.gpu_scheduler import budgets, facts, queues, quota, service, store, throughput, waiting
 from services.gpu_scheduler.books import BOOKS, Books
 from services.gpu_scheduler.cluster_queue_api import quota_rows, quotas_of
 from services.gpu_scheduler.decisions.amounts import CARD, Amount
@@ -196,6 +196,8 @@ class QueueApi(QueueServiceServicer):
                 display_name=given.display_name,
                 priority=given.priority,
                 state=enum_name(given, "state"),
+                budget_microusd=given.budget_microusd,
+                budget_period=enum_name(given, "budget_period"),
                 quotas=quotas_of(given.quotas),
             )
         self.context.wake()
@@ -215,11 +217,13 @@ class QueueApi(QueueServiceServicer):
                 shared = {row.name: row.quotas for row in await store.cluster_queues(session)}
                 capacity = quota.total_capacity(await store.nodes(session))
                 used = await store.held_by(session, Queue.cluster_queue)
+                spent = await budgets.spent(session, rows)
         return [
             render(
                 row,
                 queue_pb2.Queue,
                 quotas=_quota_table(row.cluster_queue, shared.get(row.cluster_queue, {}), capacity, used),
+                spent_microusd=spent.get(row.name, 0),
                 pending_count=counts.get(row.name, (0, 0))[0],
                 admitted_count=counts.get(row.name, (0, 0))[1],
             )

@@ -12,19 +12,18 @@ from typing import Any
 
 from gyre_kit.db import Session
 
-from services.gpu_scheduler import placements, store, throughput
+from services.gpu_scheduler import budgets, placements, store, throughput
 from services.gpu_scheduler.decisions.amounts import CARD, NAMES, Amount
 from services.gpu_scheduler.decisions.cluster import Cluster
 from services.gpu_scheduler.decisions.places import Node as Place
 from services.gpu_scheduler.decisions.policies import named
-from services.gpu_scheduler.decisions.policies.base import Speeds
 from services.gpu_scheduler.decisions.quotas import Cell, ClusterQueue, Cohort, Limit, Preemption
 from services.gpu_scheduler.decisions.reasons import Reason
 from services.gpu_scheduler.decisions.work import Placement, Share, Workload
 from services.gpu_scheduler.launchers.base import LOCAL
 from services.gpu_scheduler.models import HOLDING, Card, Node, NodeState, Queue, QueueState, StopReason, WorkloadState
 
-SPEEDS_SECONDS = 60.0  # between two looks at what was measured
+LOOK_AROUND_SECONDS = 60.0  # between two looks at what was measured and what was spent
 BOOKS = "books"  # where the context keeps those of this process
 Row = Any  # of store.looked_at
 
@@ -41,7 +40,8 @@ class Books:
         self.attempts: dict[str, int] = {}
         self._later: list[tuple[float, str]] = []  # ends of back-offs
         self._resting: dict[str, Workload] = {}
-        self._speeds_at = 0.0
+        self._looked_around_at = 0.0
+        self._over_budget: frozenset[str] = frozenset()
         self._topology = 0
         self._seen = 0
 
@@ -53,18 +53,14 @@ class Books:
         """Under the lock of a cycle."""
         now = session.clock.now().timestamp()
         topology, oldest = await store.versions(session)
-        rows = (
-            None
-            if self.cluster is None or topology != self._topology
-            else await store.changed_since(session, self._seen)
-        )
-        if self.cluster is None or rows is None or not self._apply(rows, now):
+        if self.cluster is not None and now - self._looked_around_at >= LOOK_AROUND_SECONDS:
+            await self._look_around(session, now)
+        if topology != self._topology:
+            self.throw_away()
+        if self.cluster is None or not self._apply(await store.changed_since(session, self._seen), now):
             self.cluster = await self._read_all(session, now)
         self._topology, self._seen = topology, oldest
         self._bring_back(now)
-        if now - self._speeds_at >= SPEEDS_SECONDS:
-            self.cluster.speeds = await self._speeds(session)
-            self._speeds_at = now
         return self.cluster
 
     # -- everything --------------------------------------------------------------------------------------------------
@@ -72,6 +68,7 @@ class Books:
     async def _read_all(self, session: Session, now: float) -> Cluster:
         nodes, cards = await store.nodes(session), await store.cards(session)
         self.queues = {row.name: row for row in await store.queues(session)}
+        self._over_budget, self._looked_around_at = await budgets.exhausted(session, self.queues.values()), now
         present = sorted(cards, key=lambda card: card.present)
         self.cards = {(row.node, row.index): (row.name, row.uuid) for row in present}
         self.aside, self.attempts, self._later, self._resting = {}, {}, [], {}
@@ -92,9 +89,14 @@ class Books:
         self._keep_promises(rows, now)
         return self.cluster
 
-    async def _speeds(self, session: Session) -> Speeds:
+    async def _look_around(self, session: Session, now: float) -> None:
+        """What no change of a row tells: speeds that were measured, and budgets that are used up or begin anew."""
         nodes = await store.nodes(session)
-        return throughput.speeds(await store.throughputs(session), await store.cards(session), self._flavor_of(nodes))
+        measured, cards = await store.throughputs(session), await store.cards(session)
+        self._known().speeds = throughput.speeds(measured, cards, self._flavor_of(nodes))
+        self._looked_around_at = now
+        if await budgets.exhausted(session, self.queues.values()) != self._over_budget:
+            self.throw_away()
 
     @staticmethod
     def _flavor_of(nodes: Sequence[Node]) -> dict[str, str]:
@@ -170,6 +172,8 @@ class Books:
             self.aside[row.name] = Reason.WORKLOAD_HELD
         elif self.queues[row.queue].state == QueueState.HELD:
             self.aside[row.name] = Reason.QUEUE_HELD
+        elif row.queue in self._over_budget:
+            self.aside[row.name] = Reason.BUDGET_EXHAUSTED
         elif row.not_before is not None and row.not_before.timestamp() > now:
             self.aside[row.name] = Reason.BACKING_OFF
             heapq.heappush(self._later, (row.not_before.timestamp(), row.name))

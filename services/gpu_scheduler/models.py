@@ -159,13 +159,15 @@ class QueueState(StrEnum):
 
 
 class Queue(Table, Resource, table=True):
-    """A project's door to a cluster queue."""
+    """A project's door to a cluster queue. `budget_microusd` 0: no limit; `budget_period`: DAY or MONTH of UTC."""
 
     __table_args__ = (sa.UniqueConstraint("project", "request_id"),)
 
     state: str
     cluster_queue: str
     priority: int = 0
+    budget_microusd: int = Field(default=0, sa_type=sa.BigInteger)
+    budget_period: str = "MONTH"
 
 
 class WorkloadState(StrEnum):

@@ -9,13 +9,13 @@ from gyre_kit.db import Session
 from gyre_kit.errors import AlreadyExists, Invalid, NotFound, Precondition
 from gyre_kit.names import slug
 
-from services.gpu_scheduler import quota, store
+from services.gpu_scheduler import budgets, quota, store
 from services.gpu_scheduler.models import ClusterQueue, Queue, QueueState
 from services.gpu_scheduler.quota import Quotas
 
 DEFAULT = "default"
 DEFAULT_CLUSTER_QUEUE = "clusterQueues/default"
-UPDATABLE = ("display_name", "priority", "state", "quotas")
+UPDATABLE = ("display_name", "priority", "state", "quotas", "budget_microusd", "budget_period")
 
 
 class QueueNotFound(NotFound):
@@ -113,7 +113,7 @@ async def create(
 
 async def update(
     session: Session, name: str, fields: Collection[str], *, etag: str = "", display_name: str = "", priority: int = 0,
-    state: str = "", quotas: Quotas | None = None,
+    state: str = "", quotas: Quotas | None = None, budget_microusd: int = 0, budget_period: str = "",
 ) -> Queue:  # fmt: skip
     """Changes `fields` and nothing else. Raises: NotFound; EtagMismatch; FieldImmutable; BadState; QuotaOverCapacity."""
     for field in fields:
@@ -129,6 +129,11 @@ async def update(
         if state not in list(QueueState):
             raise BadState(field="state", given=state)
         queue.state = state
+    if "budget_microusd" in fields:
+        queue.budget_microusd = budget_microusd
+    if "budget_period" in fields:
+        queue.budget_period = budget_period or "MONTH"
+    budgets.check(queue.budget_microusd, queue.budget_period)
     if "quotas" in fields:
         await quota.check(session, quotas or {})
         shared = await session.get_one(ClusterQueue, queue.cluster_queue, with_for_update=True)

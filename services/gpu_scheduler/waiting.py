@@ -59,6 +59,8 @@ def _aside(reason: Reason, row: Workload) -> str:
         return "It is held; release it to have it considered."
     if reason is Reason.QUEUE_HELD:
         return "Its queue is held and admits nothing."
+    if reason is Reason.BUDGET_EXHAUSTED:
+        return "Its queue has used up its budget; it is considered again when the next period begins, or with a larger one."
     until = _clock(row.not_before.timestamp()) if row.not_before else "soon"
     return f"Its last attempt failed; the next one may begin at {until}. {row.failure_message}".strip()
 

@@ -12,7 +12,7 @@ from gyre_kit.names import new_id
 from gyre_kit.resources import EtagMismatch
 from gyre_kit.testing import ENGINEER, PROJECT, ManualClock, outbox_of
 
-from services.gpu_scheduler import admission, nodes, queues, service, store, throughput
+from services.gpu_scheduler import admission, budgets, nodes, queues, service, store, throughput
 from services.gpu_scheduler.books import Books
 from services.gpu_scheduler.decisions.amounts import CARD as WHOLE
 from services.gpu_scheduler.decisions.amounts import Amount
@@ -528,3 +528,23 @@ def test_what_was_never_measured_is_as_fast_as_its_card_is_published_to_be() -> 
     found = throughput.speeds([], cards, {"a": "h100", "b": "t4", "c": "new"})
     assert found.of("any", 1, "h100") == 1.0 and 0.02 < found.of("any", 1, "t4") < 0.2
     assert found.of("any", 1, "new") == 1.0
+
+
+async def test_a_queue_that_used_up_its_budget_admits_nothing_until_the_next_period(
+    session: Session, clock: ManualClock
+) -> None:
+    books = Books("best-effort")
+    first, second = await ensured(session), await ensured(session)
+    await queues.update(
+        session, first.queue, ["budget_microusd", "budget_period"], budget_microusd=1, budget_period="DAY"
+    )
+    assert (await cycle(session, books)).admitted == 1
+    attempt = await launched(session, first)
+    clock.advance(hours=1)
+    await service.attempt_ended(session, first, attempt, Ended(0), SETTINGS)
+    assert (await cycle(session, books)).admitted == 0
+    assert second.waiting_reason == Reason.BUDGET_EXHAUSTED
+    clock.advance(days=1)
+    assert (await cycle(session, books)).admitted == 1 and second.state == "ADMITTED"
+    with pytest.raises(budgets.BadBudget):
+        await queues.update(session, first.queue, ["budget_microusd"], budget_microusd=-1)

@@ -44,6 +44,25 @@ class Queue(_message.Message):
     STATE_HELD: Queue.State.ValueType  # 2
     """Admits nothing; running work goes on."""
 
+    class _BudgetPeriod:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _BudgetPeriodEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Queue._BudgetPeriod.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        BUDGET_PERIOD_UNSPECIFIED: Queue._BudgetPeriod.ValueType  # 0
+        BUDGET_PERIOD_DAY: Queue._BudgetPeriod.ValueType  # 1
+        """A day of UTC."""
+        BUDGET_PERIOD_MONTH: Queue._BudgetPeriod.ValueType  # 2
+        """A month of UTC."""
+
+    class BudgetPeriod(_BudgetPeriod, metaclass=_BudgetPeriodEnumTypeWrapper): ...
+    BUDGET_PERIOD_UNSPECIFIED: Queue.BudgetPeriod.ValueType  # 0
+    BUDGET_PERIOD_DAY: Queue.BudgetPeriod.ValueType  # 1
+    """A day of UTC."""
+    BUDGET_PERIOD_MONTH: Queue.BudgetPeriod.ValueType  # 2
+    """A month of UTC."""
+
     NAME_FIELD_NUMBER: _builtins.int
     DISPLAY_NAME_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
@@ -56,6 +75,9 @@ class Queue(_message.Message):
     QUOTAS_FIELD_NUMBER: _builtins.int
     PENDING_COUNT_FIELD_NUMBER: _builtins.int
     ADMITTED_COUNT_FIELD_NUMBER: _builtins.int
+    BUDGET_MICROUSD_FIELD_NUMBER: _builtins.int
+    BUDGET_PERIOD_FIELD_NUMBER: _builtins.int
+    SPENT_MICROUSD_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`projects/{project}/queues/{slug}`."""
     display_name: _builtins.str
@@ -70,6 +92,14 @@ class Queue(_message.Message):
     """Workloads of this queue that wait."""
     admitted_count: _builtins.int
     """Workloads of this queue that hold resources."""
+    budget_microusd: _builtins.int
+    """What its workloads may cost in a period, millionths of a US dollar; 0: no limit. When it is used up nothing more is
+    admitted (BUDGET_EXHAUSTED) until the next period begins; what runs goes on.
+    """
+    budget_period: Global___Queue.BudgetPeriod.ValueType
+    """Unspecified means MONTH."""
+    spent_microusd: _builtins.int
+    """What they cost so far in this period; set while there is a budget."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -93,10 +123,13 @@ class Queue(_message.Message):
         quotas: _abc.Iterable[Global___FlavorQuota] | None = ...,
         pending_count: _builtins.int = ...,
         admitted_count: _builtins.int = ...,
+        budget_microusd: _builtins.int = ...,
+        budget_period: Global___Queue.BudgetPeriod.ValueType = ...,
+        spent_microusd: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["admitted_count", b"admitted_count", "cluster_queue", b"cluster_queue", "create_time", b"create_time", "created_by", b"created_by", "display_name", b"display_name", "etag", b"etag", "name", b"name", "pending_count", b"pending_count", "priority", b"priority", "quotas", b"quotas", "state", b"state", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["admitted_count", b"admitted_count", "budget_microusd", b"budget_microusd", "budget_period", b"budget_period", "cluster_queue", b"cluster_queue", "create_time", b"create_time", "created_by", b"created_by", "display_name", b"display_name", "etag", b"etag", "name", b"name", "pending_count", b"pending_count", "priority", b"priority", "quotas", b"quotas", "spent_microusd", b"spent_microusd", "state", b"state", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -91,7 +91,7 @@ class QueueServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UpdateQueue(self, request, context):
-        """Changes display_name, priority, state (ACTIVE or HELD) or quotas. ABORTED (ETAG_MISMATCH);
+        """Changes display_name, priority, state (ACTIVE or HELD), budget_microusd, budget_period or quotas. ABORTED (ETAG_MISMATCH);
         INVALID_ARGUMENT (FIELD_IMMUTABLE, QUOTA_OVER_CAPACITY).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -44,7 +44,7 @@ class QueueServiceStub:
     ListQueues: _grpc.UnaryUnaryMultiCallable[_queue_service_pb2.ListQueuesRequest, _queue_service_pb2.ListQueuesResponse]
     """Lists the queues of a project."""
     UpdateQueue: _grpc.UnaryUnaryMultiCallable[_queue_service_pb2.UpdateQueueRequest, _queue_pb2.Queue]
-    """Changes display_name, priority, state (ACTIVE or HELD) or quotas. ABORTED (ETAG_MISMATCH);
+    """Changes display_name, priority, state (ACTIVE or HELD), budget_microusd, budget_period or quotas. ABORTED (ETAG_MISMATCH);
     INVALID_ARGUMENT (FIELD_IMMUTABLE, QUOTA_OVER_CAPACITY).
     """
     DeleteQueue: _grpc.UnaryUnaryMultiCallable[_queue_service_pb2.DeleteQueueRequest, _empty_pb2.Empty]
@@ -66,7 +66,7 @@ class QueueServiceAsyncStub(QueueServiceStub):
     ListQueues: _aio.UnaryUnaryMultiCallable[_queue_service_pb2.ListQueuesRequest, _queue_service_pb2.ListQueuesResponse]  # type: ignore[assignment]
     """Lists the queues of a project."""
     UpdateQueue: _aio.UnaryUnaryMultiCallable[_queue_service_pb2.UpdateQueueRequest, _queue_pb2.Queue]  # type: ignore[assignment]
-    """Changes display_name, priority, state (ACTIVE or HELD) or quotas. ABORTED (ETAG_MISMATCH);
+    """Changes display_name, priority, state (ACTIVE or HELD), budget_microusd, budget_period or quotas. ABORTED (ETAG_MISMATCH);
     INVALID_ARGUMENT (FIELD_IMMUTABLE, QUOTA_OVER_CAPACITY).
     """
     DeleteQueue: _aio.UnaryUnaryMultiCallable[_queue_service_pb2.DeleteQueueRequest, _empty_pb2.Empty]  # type: ignore[assignment]
@@ -109,7 +109,7 @@ class QueueServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _queue_service_pb2.UpdateQueueRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_queue_pb2.Queue, _abc.Awaitable[_queue_pb2.Queue]]:
-        """Changes display_name, priority, state (ACTIVE or HELD) or quotas. ABORTED (ETAG_MISMATCH);
+        """Changes display_name, priority, state (ACTIVE or HELD), budget_microusd, budget_period or quotas. ABORTED (ETAG_MISMATCH);
         INVALID_ARGUMENT (FIELD_IMMUTABLE, QUOTA_OVER_CAPACITY).
         """
 

@@ -166,6 +166,11 @@ export type QueueState =
   | "STATE_ACTIVE"
   | "STATE_HELD";
 
+export type QueueBudgetPeriod =
+  | "BUDGET_PERIOD_UNSPECIFIED"
+  | "BUDGET_PERIOD_DAY"
+  | "BUDGET_PERIOD_MONTH";
+
 export type WorkloadKind =
   | "KIND_UNSPECIFIED"
   | "KIND_TRAINER"
@@ -1015,6 +1020,9 @@ export interface Queue {
   quotas: FlavorQuota[];
   pending_count: number;
   admitted_count: number;
+  budget_microusd: string;
+  budget_period: QueueBudgetPeriod;
+  spent_microusd: string;
 }
 
 export interface FlavorQuota {

@@ -269,4 +269,6 @@ export const reasons = {
   "reason.STARVING": "To work that waited too long",
   "reason.BAD_THROUGHPUT": "A throughput is more than 0 units a second",
   "reason.NOT_THAT_ATTEMPT": "That attempt does not hold resources",
+  "reason.BUDGET_EXHAUSTED": "The budget of its queue is used up",
+  "reason.BAD_BUDGET": "A budget is 0 (no limit) or more, for a day or a month",
 } as const;

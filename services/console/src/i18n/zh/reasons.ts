@@ -272,4 +272,6 @@ export const reasons: Translation<typeof source> = {
   "reason.STARVING": "让位于等待过久的作业",
   "reason.BAD_THROUGHPUT": "吞吐量必须大于 0",
   "reason.NOT_THAT_ATTEMPT": "该次尝试未占用资源",
+  "reason.BUDGET_EXHAUSTED": "所属队列的预算已用完",
+  "reason.BAD_BUDGET": "预算须为 0（不限）或以上，按日或按月",
 };
