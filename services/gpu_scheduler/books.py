@@ -208,6 +208,7 @@ class Books:
             priority=self._priority(row),
             flavors=(row.only_flavor,) if row.only_flavor else (),
             kind=row.throughput_class,
+            resumes=row.kind == "TRAINER",
             ran=row.ran_seconds,
             not_before=row.not_before.timestamp() if row.not_before else 0.0,
             max_run=row.max_run_seconds,

@@ -80,7 +80,7 @@ async def find_workload(session: Session, name: str) -> Workload | None:
 
 
 LOOKED_AT = (
-    "name", "state", "queue", "priority", "cpu_milli", "memory_bytes", "gpu", "gpu_milli", "only_flavor", "queue_time",
+    "name", "state", "kind", "queue", "priority", "cpu_milli", "memory_bytes", "gpu", "gpu_milli", "only_flavor", "queue_time",
     "not_before", "held", "throughput_class", "ran_seconds", "max_run_seconds", "preemptions", "attempt", "node", "flavor",
     "admit_time", "stop_reason", "preempted_for", "promised",
 )  # fmt: skip

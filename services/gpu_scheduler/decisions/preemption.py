@@ -103,7 +103,8 @@ class _Search:
         return False
 
     def _by_policy(self) -> bool:
-        return self._take_all(self.cluster.policy.displaces(self.cluster, self.workload, self.now))
+        displaced = self.cluster.policy.displaces(self.cluster, self.workload, self.now)
+        return self._take_all((each, rule) for each, rule in displaced if each.resumes)
 
     def _lower_in_queue(self) -> list[tuple[Workload, Rule]]:
         rule = self.line.queue.preemption.within_cluster_queue

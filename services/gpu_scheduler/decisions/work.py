@@ -26,6 +26,7 @@ class Workload:
     `queue`: its cluster queue. `flavors`: those that it accepts, best first; empty means any. `kind` is its throughput
     class (a model type, a recipe). `ran`: seconds for which its earlier attempts held their resources, normalised by
     the speed of their flavor. `serial` breaks ties in order of arrival. `not_before`: the end of a back-off.
+    `resumes`: it goes on where it was after a stop; only such work is stopped for the sake of order alone.
     `max_run`: seconds after which an attempt is ended; 0: not bounded.
     """
 
@@ -39,6 +40,7 @@ class Workload:
     kind: str = ""
     user: str = ""
     preemptible: bool = True
+    resumes: bool = True
     ran: float = 0.0
     max_run: float = 0.0
     not_before: float = 0.0
