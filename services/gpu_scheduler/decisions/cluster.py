@@ -286,17 +286,11 @@ class Cluster:
         if self.places is not None:
             self.open_all()
             return
-        for name in self._queues_below(self.lines[queue].root):
-            line = self.lines[name]
+        for quota in self.tree.queues_below(self.lines[queue].root):
+            line = self.lines[quota.name]
             line.parked.clear()
             if line.heaps:
-                self.dirty.add(name)
-
-    def _queues_below(self, quota: Quota) -> Iterator[str]:
-        if self.tree.queues.get(quota.name) is quota:
-            yield quota.name
-        for child in quota.children:
-            yield from self._queues_below(child)
+                self.dirty.add(quota.name)
 
     def _number(self, workload: Workload) -> None:
         if not workload.serial:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, event, settings
+from hypothesis import HealthCheck, Phase, event, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
 
@@ -36,6 +36,8 @@ from services.gpu_scheduler.decisions.tests.worlds import (
     worlds,
 )
 
+SHRINK = not os.environ.get("NOSHRINK")
+PHASES = tuple(each for each in Phase if each is not Phase.explain and (SHRINK or each is not Phase.shrink))
 EXAMPLES = int(os.environ.get("GYRE_PROOF_EXAMPLES", "40"))
 ONLINE = [name for name, policy in POLICIES.items() if not issubclass(policy, Oracle)]  # type: ignore[arg-type]
 PICK = st.integers(0, 999)
@@ -219,10 +221,10 @@ class Scheduler(RuleBasedStateMachine):
     @invariant()
     @precondition(lambda self: self.is_fresh)
     def nothing_that_fits_waits(self) -> None:
-        """A cycle that looks at everything anew finds nothing that the last one left undone."""
-        fresh = self._read_apart()
-        left = [each for each in cycle.run(fresh, self.now)]
-        assert left == [], [(each.workload.name, type(each).__name__) for each in left]
+        """A cycle that looks at everything anew finds room for nobody. (It may find somebody to displace among those that
+        the last one admitted after it had looked.)"""
+        left = [each.workload.name for each in cycle.run(self._read_apart(), self.now) if isinstance(each, Admit)]
+        assert left == [], f"{left} could have been admitted"
 
     @invariant()
     @precondition(lambda self: self.is_fresh)
@@ -338,6 +340,6 @@ def test_what_must_hold_of_every_schedule_holds(policy: str) -> None:
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=EXAMPLES, stateful_step_count=50, deadline=None, suppress_health_check=checks, derandomize=False
+            max_examples=EXAMPLES, stateful_step_count=50, deadline=None, suppress_health_check=checks, phases=PHASES
         ),
     )
