@@ -26,11 +26,12 @@ from services.gpu_scheduler.decisions.reasons import Reason
 from services.gpu_scheduler.models import HOLDING, Attempt, StopReason, Workload, WorkloadState
 
 DEFAULT_POLICY = "best-effort"
+IDLE_SECONDS = 10.0
 WRITTEN_DOWN = 100  # workloads of one shape whose reason is kept in the table; the others are told theirs when asked
 
 
 class BooksAreOff(Conflict):
-    """A card that the books show as free is not: they are thrown away, and the next cycle reads the tables anew."""
+    """The tables are not as the books have it: those are thrown away, and the next cycle reads the tables anew."""
 
 
 @dataclass(frozen=True)
@@ -41,14 +42,17 @@ class Cycle:
     preempted: int
 
 
-async def run_cycle(session: Session, books: Books | None = None) -> Cycle:
+async def run_cycle(session: Session, books: Books | None = None, idle_seconds: float = IDLE_SECONDS) -> Cycle:
     """Decides about everything of which the answer may have changed. One cycle at a time. Raises: BooksAreOff.
 
-    Whoever passes `books` throws them away if the transaction does not commit.
+    Whoever passes `books` throws them away if the transaction does not commit. PostgreSQL ends it when it hears nothing
+    for `idle_seconds`.
     """
-    await store.serialise(session, "admission")
+    await store.begin_cycle(session, idle_seconds)
     books = books or Books(DEFAULT_POLICY)
     cluster = await books.refresh(session)  # 1 what changed
+    if books.broken:
+        await store.forget_promises(session, books.broken)
     looked_at = {name: set(cluster.lines[name].heaps) for name in cluster.dirty}
     decisions = cycle.run(cluster, session.clock.now().timestamp())  # 2 decide
     admits = [each for each in decisions if isinstance(each, Admit)]
@@ -129,19 +133,21 @@ async def _evict(session: Session, cluster: Cluster, evict: Evict) -> None:
     """Its resources are promised, and held by it until its stop is confirmed."""
     gains = evict.gains.name
     promise = cluster.promises[gains]
-    workload = await resources.get(session, Workload, evict.workload.name, lock=True)
-    if workload.state in HOLDING - {WorkloadState.STOPPING}:
-        workload.preempted_for, workload.preemption_rule = gains, evict.rule
-        await service.ask_to_stop(session, workload, StopReason.PREEMPTION)
     beneficiary = await resources.get(session, Workload, gains, lock=True)
-    if beneficiary.state == WorkloadState.QUEUED:
-        beneficiary.waiting_reason = Reason.WAITING_FOR_PREEMPTION
-        beneficiary.promised = {
-            "flavor": promise.flavor,
-            "rule": promise.rule,
-            "placement": placements.to_json(promise.placement),
-        }
+    if beneficiary.state != WorkloadState.QUEUED or beneficiary.held:
+        raise BooksAreOff(name=gains, state=beneficiary.state)  # nobody has to go for what does not wait any more
+    workload = await resources.get(session, Workload, evict.workload.name, lock=True)
+    if workload.state in HOLDING:
+        if workload.state != WorkloadState.STOPPING:
+            await service.ask_to_stop(session, workload, StopReason.PREEMPTION)
+        workload.preempted_for, workload.preemption_rule = gains, evict.rule
     await session.flush()
+    promised = {
+        "flavor": promise.flavor,
+        "rule": promise.rule,
+        "placement": placements.to_json(promise.placement),
+    }
+    await store.promise(session, gains, promised, Reason.WAITING_FOR_PREEMPTION)
 
 
 async def _keep_reasons(session: Session, books: Books, looked_at: Mapping[str, set[Any]]) -> None:

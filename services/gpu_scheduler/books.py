@@ -14,7 +14,7 @@ from gyre_kit.db import Session
 
 from services.gpu_scheduler import budgets, placements, store, throughput
 from services.gpu_scheduler.decisions.amounts import CARD, NAMES, Amount
-from services.gpu_scheduler.decisions.cluster import Cluster
+from services.gpu_scheduler.decisions.cluster import Cluster, Promise
 from services.gpu_scheduler.decisions.places import Node as Place
 from services.gpu_scheduler.decisions.policies import named
 from services.gpu_scheduler.decisions.quotas import Cell, ClusterQueue, Cohort, Limit, Preemption
@@ -24,26 +24,34 @@ from services.gpu_scheduler.launchers.base import LOCAL
 from services.gpu_scheduler.models import HOLDING, Card, Node, NodeState, Queue, QueueState, StopReason, WorkloadState
 
 LOOK_AROUND_SECONDS = 60.0  # between two looks at what was measured and what was spent
+LONGEST_REST = 60.0
 BOOKS = "books"  # where the context keeps those of this process
 Row = Any  # of store.looked_at
 
 
 class Books:
-    """`cards`: (node, index) → (name of the card's row, uuid). `aside`: those that wait but are not to be considered."""
+    """`cards`: (node, index) → (name of the card's row, uuid). `aside`: those that wait but are not to be considered.
+    `broken`: those whose promise did not hold any more when the books were last read anew.
 
-    def __init__(self, policy: str) -> None:
+    `longest_rest`: seconds for which a back-off lasts at most, also where the clock was put back meanwhile.
+    """
+
+    def __init__(self, policy: str, longest_rest: float = LONGEST_REST) -> None:
         self.policy = policy
+        self.longest_rest = longest_rest
         self.cluster: Cluster | None = None
         self.queues: dict[str, Queue] = {}
         self.cards: dict[tuple[str, int], tuple[str, str]] = {}
         self.aside: dict[str, Reason] = {}
         self.attempts: dict[str, int] = {}
+        self.broken: list[str] = []
         self._later: list[tuple[float, str]] = []  # ends of back-offs
         self._resting: dict[str, Workload] = {}
         self._looked_around_at = 0.0
         self._over_budget: frozenset[str] = frozenset()
         self._topology = 0
         self._seen = 0
+        self._looked_at = 0.0
 
     def throw_away(self) -> None:
         """They are read anew for the next cycle."""
@@ -53,7 +61,8 @@ class Books:
         """Under the lock of a cycle."""
         now = session.clock.now().timestamp()
         topology, oldest = await store.versions(session)
-        if self.cluster is not None and now - self._looked_around_at >= LOOK_AROUND_SECONDS:
+        self.broken = []
+        if self.cluster is not None and not 0 <= now - self._looked_around_at < LOOK_AROUND_SECONDS:
             await self._look_around(session, now)
         if topology != self._topology:
             self.throw_away()
@@ -103,20 +112,16 @@ class Books:
         return {node.name: node.flavor for node in nodes}
 
     def _keep_promises(self, rows: Sequence[Row], now: float) -> None:
-        """Those that were asked to leave for somebody still leave for them."""
-        cluster = self._known()
+        """Those that were asked to leave for somebody still leave for them, if what was promised is still there to give."""
+        cluster, promised = self._known(), [row for row in rows if row.promised]
+        leaving: dict[str, dict[str, Workload]] = {row.name: {} for row in promised}
         for row in rows:
-            if not row.promised or row.name not in cluster.waiting:
-                continue
-            leaving = [
-                cluster.holding[each.name] for each in rows
-                if each.state == WorkloadState.STOPPING and each.preempted_for == row.name
-            ]  # fmt: skip
-            for each in leaving:
-                cluster.take_out(each)
-            placement = placements.from_json(row.promised["placement"])
-            workload = cluster.waiting[row.name][2]
-            cluster.promise(workload, row.promised["flavor"], placement, leaving, row.promised["rule"], now)
+            if row.state == WorkloadState.STOPPING and row.preempted_for in leaving:
+                leaving[row.preempted_for][row.name] = cluster.holding[row.name]
+        waiting = [row for row in promised if row.name in cluster.waiting]
+        broken = cluster.keep([_promise(cluster, row, leaving[row.name], now) for row in waiting])
+        self.broken = [row.name for row in promised if row.state == WorkloadState.QUEUED and row not in waiting]
+        self.broken += [promise.workload.name for promise in broken]
 
     # -- what changed ------------------------------------------------------------------------------------------------
 
@@ -132,17 +137,24 @@ class Books:
                 if held is None or self.attempts.get(row.name) != row.attempt:
                     self._leave(row.name, now)
                     self._hold(row)
+                elif row.state == WorkloadState.STOPPING:
+                    cluster.leaves(row.name)
             elif row.state == WorkloadState.QUEUED:
                 if held is not None or self._differs(row):
                     self._leave(row.name, now)
                     self._wait(row, now)
+                if bool(row.promised) != (row.name in cluster.promises):
+                    return False
             else:
                 self._leave(row.name, now)
         return True
 
     def _differs(self, row: Row) -> bool:
+        """From how it is known; one that still waits as it did keeps its place, and what it was promised."""
         entry = self._known().waiting.get(row.name)
-        return entry is None or entry[2].priority != self._priority(row) or bool(row.held or row.not_before)
+        if entry is None or row.held:
+            return True
+        return (self._priority(row), row.ran_seconds) != (entry[2].priority, entry[2].ran)
 
     def _leave(self, name: str, now: float) -> None:
         cluster = self._known()
@@ -159,6 +171,8 @@ class Books:
         since = (row.admit_time or row.queue_time).timestamp()
         self.attempts[row.name] = row.attempt
         self._known().restore(self._workload(row), row.flavor, placement, since)
+        if row.state == WorkloadState.STOPPING:
+            self._known().leaves(row.name)
 
     def _old_placement(self, row: Row) -> Placement:
         """Of an attempt from before placements were written down."""
@@ -176,13 +190,20 @@ class Books:
             self.aside[row.name] = Reason.BUDGET_EXHAUSTED
         elif row.not_before is not None and row.not_before.timestamp() > now:
             self.aside[row.name] = Reason.BACKING_OFF
-            heapq.heappush(self._later, (row.not_before.timestamp(), row.name))
-            self._resting[row.name] = self._workload(row)
+            resting = self._resting[row.name] = self._workload(row)
+            resting.not_before = min(resting.not_before, now + self.longest_rest)
+            heapq.heappush(self._later, (resting.not_before, row.name))
         else:
             self._known().submit(self._workload(row))
 
     def _bring_back(self, now: float) -> None:
-        """Those whose back-off is over."""
+        """Those whose back-off is over. Where the clock was put back, it is over when its longest time is."""
+        if now < self._looked_at:
+            for resting in self._resting.values():
+                resting.not_before = min(resting.not_before, now + self.longest_rest)
+            self._later = [(resting.not_before, name) for name, resting in self._resting.items()]
+            heapq.heapify(self._later)
+        self._looked_at = now
         while self._later and self._later[0][0] <= now:
             _, name = heapq.heappop(self._later)
             resting = self._resting.get(name)  # None: it was cancelled meanwhile
@@ -214,6 +235,12 @@ class Books:
             max_run=row.max_run_seconds,
             preemptions=row.preemptions,
         )
+
+
+def _promise(cluster: Cluster, row: Row, leaving: dict[str, Workload], now: float) -> Promise:
+    placement = placements.from_json(row.promised["placement"])
+    workload, rule = cluster.waiting[row.name][2], row.promised["rule"]
+    return Promise(workload, row.promised["flavor"], placement, {}, leaving, rule, now)
 
 
 def _amount(row: Row) -> Amount:

@@ -63,7 +63,7 @@ def _from_thread(call: Callable[[], None]) -> Callable[[], None]:
 async def own_node(context: Context) -> AsyncIterator[None]:
     """This machine is a node before the service says that it is ready, and the ends of what runs on it are heard."""
     context.state[ADMISSION] = Gauges(context.metrics.registry)
-    context.state[BOOKS] = Books(context.settings.scheduling_policy)
+    context.state[BOOKS] = Books(context.settings.scheduling_policy, context.settings.backoff_max_seconds)
     context.state[FLEET] = FleetGauges(context.metrics.registry)
     context.state[accounting_metrics.ACCOUNTING] = accounting_metrics.Gauges(context.metrics.registry)
     await hear_of_node(context)

@@ -144,7 +144,7 @@ async def admit(context: Context) -> None:
     books: Books = context.state[BOOKS]
     try:
         async with context.db.transaction() as session:
-            cycle = await admission.run_cycle(session, books)
+            cycle = await admission.run_cycle(session, books, context.settings.cycle_idle_seconds)
             counts = await store.state_counts(session)
     except BaseException:
         books.throw_away()

@@ -31,6 +31,7 @@ NAME = re.compile(r"projects/[^/]+/workloads/[0-9A-Za-z]{1,63}")
 MAX_SPEC_CHARACTERS = 1_000_000
 LONGEST_RUN = 366 * 86_400.0
 VANISHED = -9  # who goes without a word was killed hard
+MOST = Amount(1_000_000_000, 1 << 60, 1_000_000 * CARD)  # a million cores, an exbibyte, a million cards: more is a slip
 NOT_LAUNCHED = 71  # EX_OSERR
 NODE_LOST = "NODE_LOST"
 
@@ -156,7 +157,7 @@ async def hold(session: Session, name: str, *, etag: str = "") -> Workload:
     Raises: NotFound; EtagMismatch; AlreadyEnded.
     """
     workload = await _open(session, name, etag)
-    workload.held = True
+    workload.held, workload.promised = True, {}
     if workload.state in HOLDING - {WorkloadState.STOPPING}:
         await ask_to_stop(session, workload, StopReason.HOLD)
     return workload
@@ -187,7 +188,7 @@ async def _open(session: Session, name: str, etag: str) -> Workload:
 
 async def ask_to_stop(session: Session, workload: Workload, reason: StopReason) -> None:
     """Its resources stay held until the stop is confirmed. Whoever has the lease loses it: what it does is void."""
-    workload.stop_reason = reason
+    workload.stop_reason, workload.preempted_for, workload.preemption_rule = reason, "", ""
     workload.lease_token, workload.lease_until, workload.due = None, None, None
     workload.address = ""
     await transition(session, workload, WorkloadState.STOPPING)
@@ -219,7 +220,8 @@ async def attempt_ended(
         await running(session, workload, "")  # it was quicker than our look at it
     attempt.end_time = session.clock.now()
     attempt.exit_code = workload.exit_code = _exit_code(ended)
-    workload.ran_seconds += (attempt.end_time - attempt.admit_time).total_seconds()
+    held_for = (attempt.end_time - attempt.admit_time).total_seconds()
+    workload.ran_seconds += max(0.0, held_for)  # less than nothing, where the clock was put back
     attempt.end_reason = NODE_LOST if ended.lost_node else ""
     sampled(session, attempt, ended.cpu_seconds, ended.peak_memory_bytes)
     workload.address = ""
@@ -290,6 +292,9 @@ def _check(wanted: Wanted, settings: Settings) -> None:
     asked = wanted.requests
     if asked.cpu_milli < 1 or asked.memory_bytes < 0 or asked.gpu_milli < 0:
         raise BadSpec(field="spec.requests", wanted="cpu_milli of at least 1, and nothing below 0")
+    if not asked.fits_in(MOST):
+        most = f"{MOST.cpu_milli} cpu_milli, {MOST.memory_bytes} memory_bytes and {MOST.cards} gpu"
+        raise BadSpec(field="spec.requests", wanted=f"at most {most}")
     if asked.gpu_milli > CARD and asked.gpu_milli % CARD:
         raise BadSpec(field="spec.requests", wanted="whole cards in gpu, or a share of one in gpu_milli, not both")
     if not 0 <= wanted.max_run_seconds <= LONGEST_RUN:

@@ -24,6 +24,12 @@ class Settings(KitSettings):
     scheduling_policy: Literal["fifo", "best-effort", "fair"] = Field(
         "best-effort", description="Who is first, on what, and who has to go for whom."
     )
+    cycle_idle_seconds: float = Field(
+        10.0,
+        ge=0.1,
+        description="PostgreSQL ends an admission cycle that is silent for so long (its process is stopped, its machine "
+        "cut off), so that another scheduler goes on.",
+    )
     node_id: str = Field("", description="Name of this machine among the nodes. Empty: its host name.")
     node_cpu_milli: int = Field(0, ge=0, description="Thousandths of a core to give away. 0: all that there are.")
     node_memory_bytes: int = Field(0, ge=0, description="Memory to give away. 0: all that there is.")

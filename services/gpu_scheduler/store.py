@@ -74,6 +74,14 @@ async def serialise(session: Session, what: str) -> None:
     await session.execute(sa.text("SELECT pg_advisory_xact_lock(hashtextextended(:key, 0))"), key)
 
 
+async def begin_cycle(session: Session, idle_seconds: float) -> None:
+    """Lets one cycle at a time decide. Who is silent for `idle_seconds` while it does so loses its session and the lock:
+    what it wrote is undone, and its commit fails."""
+    values = {"key": "gpu_scheduler/admission", "idle": f"{idle_seconds * 1000:.0f}ms"}
+    bounded = "set_config('idle_in_transaction_session_timeout', :idle, true)"
+    await session.execute(sa.text(f"SELECT {bounded}, pg_advisory_xact_lock(hashtextextended(:key, 0))"), values)
+
+
 async def find_workload(session: Session, name: str) -> Workload | None:
     found: Workload | None = await session.scalar(sa.select(Workload).where(col(Workload.name) == name))
     return found
@@ -132,7 +140,7 @@ async def admit(session: Session, rows: Sequence[dict[str, Any]]) -> dict[str, A
             waiting_reason = '', promised = '{}', not_before = NULL, due = NULL, update_time = :now,
             revision = w.revision + 1
         FROM unnest(CAST(:names AS text[]), CAST(:nodes AS text[]), CAST(:flavors AS text[])) AS g (name, node, flavor)
-        WHERE w.name = g.name AND w.state = 'QUEUED'
+        WHERE w.name = g.name AND w.state = 'QUEUED' AND NOT w.held
         RETURNING w.name, w.project, w.kind, w.owner, w.attempt, w.node, w.flavor, w.cpu_milli, w.memory_bytes, w.gpu, w.gpu_milli
         """
     )
@@ -143,6 +151,19 @@ async def admit(session: Session, rows: Sequence[dict[str, Any]]) -> dict[str, A
         "flavors": [row["flavor"] for row in rows],
     }
     return {row.name: row for row in await session.execute(given, values)}
+
+
+async def promise(session: Session, workload: str, promised: Mapping[str, Any], reason: str) -> None:
+    """Says so to other schedulers too: the trigger of `held` notes the change."""
+    values = {"promised": promised, "waiting_reason": reason, "held": col(Workload.held)}
+    update = sa.update(Workload).where(col(Workload.name) == workload).values(values)
+    await session.execute(update.execution_options(synchronize_session=False))
+
+
+async def forget_promises(session: Session, workloads: Collection[str]) -> None:
+    values = {"promised": {}, "held": col(Workload.held)}
+    update = sa.update(Workload).where(col(Workload.name).in_(workloads)).values(values)
+    await session.execute(update.execution_options(synchronize_session=False))
 
 
 async def take_cards(session: Session, cards: Mapping[str, str]) -> int:

@@ -8,7 +8,7 @@ promised, nor what somebody has not left yet.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from services.gpu_scheduler.decisions.amounts import Amount
@@ -98,10 +98,17 @@ class Cluster:
             self.dirty.add(workload.queue)
 
     def withdraw(self, name: str) -> None:
-        """It does not wait any more; what it was promised is free, but for what those that leave still hold."""
-        del self.waiting[name]
+        """It does not wait any more; what it was promised is free, but for what those that leave still hold. Those whom
+        it kept from passing are looked at."""
+        line = self.lines[self.waiting.pop(name)[2].queue]
         if promise := self.promises.get(name):
             self.break_promise(promise)
+        if self.is_strict(line):
+            self.dirty.add(line.queue.name)
+
+    def is_strict(self, line: Line) -> bool:
+        """Nobody passes the first that does not fit."""
+        return self.policy.strict or line.queue.strict
 
     def head(self, line: Line, shape: Shape) -> Entry | None:
         """The first of its shape that still waits and was promised nothing yet."""
@@ -131,6 +138,10 @@ class Cluster:
         self.holding[workload.name] = workload
         self.lines[workload.queue].holding[workload.name] = workload
         self._book(workload)
+
+    def leaves(self, name: str) -> None:
+        """It was asked to go for another reason than that somebody needs its place: nobody need ask it again."""
+        self.holding[name].leaving = True
 
     def release(self, name: str, now: float) -> Workload:
         """It is gone: ended, or its stop is confirmed. Whoever waited for that gets it in the next cycle."""
@@ -163,6 +174,32 @@ class Cluster:
         self._book_promise(promise)
         return promise
 
+    def keep(self, given: Sequence[Promise]) -> list[Promise]:
+        """Makes promises of earlier books again; those that hold no more come back: a node is gone, a card sick, a quota
+        less. Who leaves for one of those leaves all the same, and nobody waits for it.
+        """
+        leaving = [each for promise in given for each in promise.leaving.values()]
+        for each in leaving:
+            each.leaving = True
+            self.take_out(each)
+        kept = [promise for promise in given if self._holds_still(promise)]  # as if all that was decided had happened
+        for promise in kept:
+            self._try_out(promise, -1)
+        for each in leaving:
+            self.put_back(each)
+        for promise in kept:
+            for each in promise.leaving.values():
+                self.take_out(each)
+            self.promise(
+                promise.workload,
+                promise.flavor,
+                promise.placement,
+                promise.leaving.values(),
+                promise.rule,
+                promise.since,
+            )
+        return [promise for promise in given if promise not in kept]
+
     def fulfilled(self) -> Iterator[Promise]:
         """Those for whom everybody has left, in the order of the promises; each is out of the books again."""
         for promise in [each for each in self.promises.values() if not each.leaving]:
@@ -176,6 +213,22 @@ class Cluster:
             del self.promise_of[each.name]
             self._book(each)
         self._open(promise.workload.queue)
+
+    def _holds_still(self, promise: Promise) -> bool:
+        """Takes what was promised, if it is there."""
+        workload, flavor = promise.workload, promise.flavor
+        if flavor not in self.flavors(workload) or not self.tree.fits(workload.queue, self.cells(workload, flavor)):
+            return False
+        if self.places is not None and not self.places.has(flavor, promise.placement):
+            return False
+        self._try_out(promise, 1)
+        return True
+
+    def _try_out(self, promise: Promise, sign: int) -> None:
+        cells = self.cells(promise.workload, promise.flavor)
+        self.tree.add(promise.workload.queue, {cell: sign * amount for cell, amount in cells.items()})
+        if self.places is not None:
+            (self.places.take if sign > 0 else self.places.give_back)(promise.placement)
 
     def _forget(self, promise: Promise) -> None:
         del self.promises[promise.workload.name]
@@ -238,17 +291,11 @@ class Cluster:
         if self.places is not None:
             self.open_all()
             return
-        for name in self._queues_below(self.lines[queue].root):
-            line = self.lines[name]
+        for quota in self.tree.queues_below(self.lines[queue].root):
+            line = self.lines[quota.name]
             line.parked.clear()
             if line.heaps:
-                self.dirty.add(name)
-
-    def _queues_below(self, quota: Quota) -> Iterator[str]:
-        if self.tree.queues.get(quota.name) is quota:
-            yield quota.name
-        for child in quota.children:
-            yield from self._queues_below(child)
+                self.dirty.add(quota.name)
 
     def _number(self, workload: Workload) -> None:
         if not workload.serial:
@@ -276,7 +323,7 @@ class Cluster:
     def _book_promise(self, promise: Promise) -> None:
         """Again, whenever one of those that leave is gone."""
         self._unbook_promise(promise)
-        promise.surplus = _surplus(promise)
+        promise.surplus = self._surplus(promise)
         for queue, cells in promise.surplus:
             self.tree.add(queue, cells)
         if self.places is not None:
@@ -291,6 +338,20 @@ class Cluster:
             self.places.give_back(promise.booked)
         promise.surplus, promise.booked = [], ()
 
+    def _surplus(self, promise: Promise) -> list[tuple[str, dict[Cell, int]]]:
+        """What those that leave hold of the quotas beyond what is promised, by their queues."""
+        needed, mine = dict(promise.cells), self.tree.queues[promise.workload.queue]
+        surplus = []
+        for each in promise.leaving.values():
+            more: dict[Cell, int] = {}
+            for cell, amount in each.cells.items():
+                covers = _is_linear(mine, self.tree.queues[each.queue], cell)
+                covered = min(amount, needed.get(cell, 0)) if covers else 0
+                needed[cell] = needed.get(cell, 0) - covered
+                more[cell] = amount - covered
+            surplus.append((each.queue, more))
+        return surplus
+
     def _all_flavors(self) -> tuple[str, ...]:
         if self.places is not None:
             return tuple(self.places.pools)
@@ -298,15 +359,12 @@ class Cluster:
         return tuple(dict.fromkeys(cell[0] for root in roots for cell in root.subtree))
 
 
-def _surplus(promise: Promise) -> list[tuple[str, dict[Cell, int]]]:
-    """What those that leave hold of the quotas beyond what is promised, by their queues."""
-    needed = dict(promise.cells)
-    surplus = []
-    for each in promise.leaving.values():
-        more: dict[Cell, int] = {}
-        for cell, amount in each.cells.items():
-            covered = min(amount, needed.get(cell, 0))
-            needed[cell] = needed.get(cell, 0) - covered
-            more[cell] = amount - covered
-        surplus.append((each.queue, more))
-    return surplus
+def _is_linear(mine: Quota, theirs: Quota, cell: Cell) -> bool:
+    """What one holds counts for the other wherever it counts: in one queue, or where neither keeps anything to itself
+    below what they have in common, and the other may borrow without limit."""
+    if mine is theirs:
+        return True
+    common = next(node for node in mine.path() if node in set(theirs.path()))
+    below = [node for start in (mine, theirs) for node in start.path() if node.depth > common.depth]
+    limits = [node.limits[cell] for node in theirs.path() if node.depth > common.depth and cell in node.limits]
+    return all(node.guaranteed(cell) == 0 for node in below) and all(limit.borrowing is None for limit in limits)

@@ -63,14 +63,14 @@ class Contest:
     def failed(self, line: Line) -> None:
         """Where order is strict, nobody passes."""
         heads = self._heads[line.queue.name]
-        if heads and self._is_strict(line):
+        if heads and self._cluster.is_strict(line):
             heads.clear()
             self._groups[self._order[0][2]].remove(line.queue.name)
 
     def _heads_of(self, line: Line) -> list[Head]:
         heads: list[Head] = []
         for shape in list(line.heaps):
-            if shape not in line.parked or self._is_strict(line):
+            if shape not in line.parked or self._cluster.is_strict(line):
                 self._push(heads, line, shape)
         return heads
 
@@ -78,9 +78,6 @@ class Contest:
         entry = self._cluster.head(line, shape)
         if entry is not None:
             heapq.heappush(heads, (entry[0], entry[1], shape, entry))
-
-    def _is_strict(self, line: Line) -> bool:
-        return self._cluster.policy.strict or line.queue.strict
 
     def _best(self, group: list[str]) -> Head:
         return min([self._heads[name][0] for name in group])

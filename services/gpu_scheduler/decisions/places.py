@@ -48,6 +48,11 @@ class Room:
         """Cores and memory for it; cards are looked for elsewhere."""
         return amount[0] <= self.cpu and amount[1] <= self.memory
 
+    def has_cards(self, share: Share) -> bool:
+        """Cores, memory, and these very cards."""
+        free = {index: milli for index, milli in enumerate(self.cards) if index not in self.node.sick}
+        return self.has(share.amount) and all(free.get(index, -1) >= milli for index, milli in share.cards)
+
     def take(self, share: Share) -> None:
         self._change(share, -1)
 
@@ -216,6 +221,11 @@ class Places:
     def give_back(self, placement: Placement) -> None:
         for pool, share in self._shares(placement):
             pool.change(share, take=False)
+
+    def has(self, flavor: str, placement: Placement) -> bool:
+        """All of it is free, on ready nodes of that flavor and on cards that are well."""
+        rooms = self.pools[flavor].rooms if flavor in self.pools else {}
+        return all(share.node in rooms and rooms[share.node].has_cards(share) for share in placement)
 
     def _shares(self, placement: Placement) -> Iterator[tuple[Pool, Share]]:
         for share in placement:

@@ -77,8 +77,8 @@ class _Search:
             return False
         foreign = sorted(self._borrowers(), key=lambda pair: _order(pair[0]))
         for victim, rule in foreign:
-            if rule is Rule.RECLAIM and not self._branch_borrows(victim):
-                continue
+            if not self._branch_borrows(victim):
+                continue  # whom it would be left with has its own, and nothing that was lent
             if self._take(victim, rule):
                 return True
         return self._take_all(self._lower_in_queue())
@@ -115,7 +115,7 @@ class _Search:
     def _borrowers(self) -> Iterable[tuple[Workload, Rule]]:
         """Of the rest of the cohort: those whose branch of the tree uses more than its own, while ours does not."""
         preemption = self.line.queue.preemption
-        for quota in _queues_below(self.mine.root()):
+        for quota in self.cluster.tree.queues_below(self.mine.root()):
             if quota is self.mine:
                 continue
             ours, theirs = branches(self.mine, quota)
@@ -138,7 +138,7 @@ class _Search:
         found = {self.workload.queue: self._lower_in_queue()}
         if preemption.reclaim_within_cohort == "Never":
             return found
-        for quota in _queues_below(self.mine.root()):
+        for quota in self.cluster.tree.queues_below(self.mine.root()):
             ours, theirs = branches(self.mine, quota)
             if quota is self.mine or not _over(theirs, self.cells):
                 continue
@@ -157,7 +157,8 @@ class _Search:
         if not having:
             return None
         while at.children:
-            reach = [child for child in at.children if any(q.name in having for q in _queues_below(child))]
+            below = self.cluster.tree.queues_below
+            reach = [child for child in at.children if any(queue.name in having for queue in below(child))]
             at = max(reach, key=lambda child: child.share())
         return at.name
 
@@ -225,12 +226,6 @@ def branches(mine: Quota, theirs: Quota) -> tuple[Quota, Quota]:
 
 def _over(quota: Quota, cells: dict[Cell, int]) -> bool:
     return any(quota.usage.get(cell, 0) > quota.subtree.get(cell, 0) for cell in cells)
-
-
-def _queues_below(quota: Quota) -> list[Quota]:
-    if not quota.children:
-        return [quota]
-    return [each for child in quota.children for each in _queues_below(child)]
 
 
 def _order(victim: Workload) -> tuple[int, float, int]:

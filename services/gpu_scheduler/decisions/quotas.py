@@ -169,6 +169,13 @@ class QuotaTree:
         for cell, amount in cells.items():
             node.add(cell, -amount)
 
+    def queues_below(self, quota: Quota) -> Iterator[Quota]:
+        """Those of a subtree, in order; a cohort may have none."""
+        if self.queues.get(quota.name) is quota:
+            yield quota
+        for child in quota.children:
+            yield from self.queues_below(child)
+
     def _cohort(self, name: str, cohorts: Mapping[str, Cohort], below: tuple[str, ...]) -> Quota:
         """A cohort that nobody described has no quota of its own, as in Kueue."""
         if name in below:

@@ -59,5 +59,5 @@ class Workload:
         return self.requests, self.flavors, self.kind, self.preemptible
 
     def attained(self, now: float) -> float:
-        """Normalised seconds for which it has run so far, this attempt's included."""
-        return self.ran + (now - self.admitted_at) * self.speed if self.placement else self.ran
+        """Normalised seconds for which it has run so far, this attempt's included. A clock that was put back takes none of them away."""
+        return self.ran + max(0.0, now - self.admitted_at) * self.speed if self.placement else self.ran
