@@ -199,9 +199,9 @@ class Books:
     def _bring_back(self, now: float) -> None:
         """Those whose back-off is over. Where the clock was put back, it is over when its longest time is."""
         if now < self._looked_at:
-            for resting in self._resting.values():
-                resting.not_before = min(resting.not_before, now + self.longest_rest)
-            self._later = [(resting.not_before, name) for name, resting in self._resting.items()]
+            for each in self._resting.values():
+                each.not_before = min(each.not_before, now + self.longest_rest)
+            self._later = [(each.not_before, name) for name, each in self._resting.items()]
             heapq.heapify(self._later)
         self._looked_at = now
         while self._later and self._later[0][0] <= now:
