@@ -7,8 +7,10 @@ that was asked to leave is not in it any more, and whoever it leaves for is. So 
 from __future__ import annotations
 
 import heapq
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from services.gpu_scheduler.decisions.amounts import Amount
 from services.gpu_scheduler.decisions.places import ANYWHERE, Node, Places
@@ -17,7 +19,10 @@ from services.gpu_scheduler.decisions.quotas import Cell, ClusterQueue, Cohort, 
 from services.gpu_scheduler.decisions.reasons import Why
 from services.gpu_scheduler.decisions.work import Placement, Workload
 
-Shape = tuple[Amount, tuple[str, ...], str, bool]
+if TYPE_CHECKING:
+    from services.gpu_scheduler.decisions.reservation import Reservation
+
+Shape = tuple[Amount, tuple[str, ...], str, bool, float]
 Entry = tuple[tuple[float, ...], int, Workload]  # rank, serial
 
 
@@ -49,6 +54,7 @@ class Line:
     heaps: dict[Shape, list[Entry]] = field(default_factory=dict)
     parked: dict[Shape, tuple[float, ...]] = field(default_factory=dict)
     holding: dict[str, Workload] = field(default_factory=dict)
+    priorities: Counter[int] = field(default_factory=Counter)  # of those that hold
 
 
 class Cluster:
@@ -71,6 +77,9 @@ class Cluster:
         self.holding: dict[str, Workload] = {}
         self.promises: dict[str, Promise] = {}
         self.promise_of: dict[str, Promise] = {}  # who leaves → for whom
+        self.reservations: dict[str, Reservation] = {}  # what each cycle keeps for whom
+        self.arrived = 0
+        self.evicted = 0
         self.why: dict[tuple[str, Shape], Why] = {}
         self.dirty: set[str] = set()
         self._serial = 0
@@ -84,6 +93,7 @@ class Cluster:
         """It waits, for the first time or again. Raises: KeyError for a queue that is not there."""
         if not workload.serial:
             self._serial += 1
+            self.arrived += 1
             workload.serial = self._serial
         line = self.lines[workload.queue]
         entry = (self.policy.rank(workload), workload.serial, workload)
@@ -98,6 +108,8 @@ class Cluster:
     def withdraw(self, name: str) -> None:
         """It does not wait any more; what it was promised is free, but for what those that leave still hold."""
         del self.waiting[name]
+        if self.reservations.pop(name, None) is not None:
+            self.open_all()
         if promise := self.promises.get(name):
             self.break_promise(promise)
 
@@ -112,27 +124,40 @@ class Cluster:
         line.heaps.pop(shape, None)
         return None
 
+    def first(self, queue: str) -> Workload | None:
+        """Of all that wait in that queue."""
+        line = self.lines[queue]
+        heads = [entry for shape in list(line.heaps) if (entry := self.head(line, shape)) is not None]
+        return min(heads)[2] if heads else None
+
     # -- who holds ---------------------------------------------------------------------------------------------------
 
     def admit(self, workload: Workload, flavor: str, placement: Placement, now: float) -> None:
         """It holds what fits; `nominate` said so."""
         self.waiting.pop(workload.name, None)
+        self.reservations.pop(workload.name, None)
         self.restore(workload, flavor, placement, now)
 
     def restore(self, workload: Workload, flavor: str, placement: Placement, since: float) -> None:
         """It holds that already, as far as anybody knows."""
         workload.flavor, workload.placement, workload.admitted_at = flavor, placement, since
-        workload.speed = self.speeds.of(workload.kind, workload.requests.cards, flavor)
+        workload.speed = self.speed(workload, flavor)
         workload.cells = self.cells(workload, flavor)
         workload.leaving = False
         self.holding[workload.name] = workload
-        self.lines[workload.queue].holding[workload.name] = workload
+        line = self.lines[workload.queue]
+        line.holding[workload.name] = workload
+        line.priorities[workload.priority] += 1
         self._book(workload)
 
     def release(self, name: str, now: float) -> Workload:
         """It is gone: ended, or its stop is confirmed. Whoever waited for that gets it in the next cycle."""
         workload = self.holding.pop(name)
-        self.lines[workload.queue].holding.pop(name)
+        line = self.lines[workload.queue]
+        del line.holding[name]
+        line.priorities[workload.priority] -= 1
+        if not line.priorities[workload.priority]:
+            del line.priorities[workload.priority]
         promise = self.promise_of.pop(name, None)
         if promise is not None:
             del promise.leaving[name]
@@ -209,11 +234,18 @@ class Cluster:
             first = first or cells
         return first
 
+    def speed(self, workload: Workload, flavor: str) -> float:
+        return self.speeds.of(workload.kind, workload.requests.cards, flavor)
+
     def place(self, workload: Workload, flavor: str) -> Placement | None:
         if self.places is None:
             return ANYWHERE
         pool = self.places.pools.get(flavor)
         return pool.place(workload.requests) if pool else None
+
+    def is_anything_free(self) -> bool:
+        """A whole card of any flavor; True where the quotas alone bound what runs."""
+        return self.places is None or any(pool.free_cards for pool in self.places.pools.values())
 
     def take_out(self, workload: Workload) -> None:
         """Out of the books, to see what would fit; `put_back` undoes it."""
@@ -221,6 +253,16 @@ class Cluster:
 
     def put_back(self, workload: Workload) -> None:
         self._book(workload)
+
+    def rank_again(self) -> None:
+        """Ranks changed with time; everything that waits is looked at again."""
+        for line in self.lines.values():
+            for shape, heap in line.heaps.items():
+                waiting = [workload for *_, workload in heap if workload.name in self.waiting]
+                entries = {each.name: (self.policy.rank(each), each.serial, each) for each in waiting}
+                self.waiting.update(entries)
+                line.heaps[shape] = sorted(entries.values(), key=lambda entry: entry[:2])
+        self.open_all()
 
     # -- below -------------------------------------------------------------------------------------------------------
 

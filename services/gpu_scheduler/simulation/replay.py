@@ -7,6 +7,7 @@ an oracle is told by `oracle`, and is called one.
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Iterable, Mapping
 
 from services.gpu_scheduler.decisions import cycle
@@ -54,6 +55,7 @@ class _Replay:
         self.events: list[tuple[float, int, int, str]] = []
         self.result = Replay(policy, list(self.outcomes.values()), _capacity(self.cluster))
         self.ended = 0
+        self.looks_at = math.inf
         self._tie = 0
         for job in trace.jobs:
             self._at(job.submit, SUBMIT, job.id)
@@ -82,7 +84,8 @@ class _Replay:
             return self._submit(self.outcomes[name])
         if kind == END:
             return self._end(time, name)
-        self.cluster.open_all()
+        self.looks_at = math.inf
+        self.cluster.rank_again()
         return True
 
     def _submit(self, outcome: Outcome) -> bool:
@@ -98,8 +101,7 @@ class _Replay:
             return False
         self._stopped(name, time)
         self.outcomes[name].end = time
-        self.cluster.release(name, time)
-        self.policy.ended(self.outcomes[name].job.model_type, self.outcomes[name].job.duration)
+        self.policy.ended(self.cluster.release(name, time), self.outcomes[name].job.duration)
         self.ended += 1
         if self.ended % 500 == 0:
             self.options.progress(self.ended, len(self.outcomes))
@@ -146,11 +148,11 @@ class _Replay:
         self.cluster.submit(self.cluster.release(workload.name, now))
 
     def _look_again(self, now: float) -> None:
+        """While somebody waits for somebody to leave."""
         every = self.policy.looks_again
-        if every and self.cluster.waiting and self.running and not any(event[1] == LOOK for event in self.events[:1]):
-            due = (now // every + 1) * every
-            if not self.events or self.events[0][0] > due:
-                self._at(due, LOOK)
+        if every and self.looks_at == math.inf and self.cluster.waiting and self.running:
+            self.looks_at = (now // every + 1) * every
+            self._at(self.looks_at, LOOK)
 
     def _sample(self, now: float) -> None:
         samples = self.result.samples
