@@ -1,26 +1,36 @@
-"""The cycle around the policy: rows → snapshot → decisions → rows, in one transaction."""
+"""The cycle around the decisions: what changed → books → decisions → rows, in one transaction, under one lock.
+
+Whoever is stopped in the middle holds the lock and has written nothing; whoever comes late finds what was written. So two
+schedulers at once give nothing away twice.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import sqlalchemy as sa
 from gyre_kit import resources
 from gyre_kit.db import Session
-from gyre_kit.states import transition
+from gyre_kit.errors import Conflict
+from gyre_kit.outbox import emit_all
 
-from services.gpu_scheduler import facts, policy, service, store
-from services.gpu_scheduler.models import (
-    HOLDING,
-    Attempt,
-    Flavor,
-    Node,
-    NodeState,
-    QueueState,
-    StopReason,
-    Workload,
-    WorkloadState,
-)
-from services.gpu_scheduler.policy import Admit, Amount, Preempt, Reason, Wait
+from services.gpu_scheduler import facts, placements, service, store
+from services.gpu_scheduler.books import Books
+from services.gpu_scheduler.decisions import cycle, shortage
+from services.gpu_scheduler.decisions.amounts import CARD
+from services.gpu_scheduler.decisions.cluster import Cluster
+from services.gpu_scheduler.decisions.cycle import Admit, Evict
+from services.gpu_scheduler.decisions.reasons import Reason
+from services.gpu_scheduler.models import HOLDING, Attempt, StopReason, Workload, WorkloadState
+
+DEFAULT_POLICY = "best-effort"
+WRITTEN_DOWN = 100  # workloads of one shape whose reason is kept in the table; the others are told theirs when asked
+
+
+class BooksAreOff(Conflict):
+    """A card that the books show as free is not: they are thrown away, and the next cycle reads the tables anew."""
 
 
 @dataclass(frozen=True)
@@ -31,110 +41,105 @@ class Cycle:
     preempted: int
 
 
-async def run_cycle(session: Session) -> Cycle:
-    """Decides about everything that waits. One cycle at a time, so that nothing is given away twice."""
+async def run_cycle(session: Session, books: Books | None = None) -> Cycle:
+    """Decides about everything of which the answer may have changed. One cycle at a time. Raises: BooksAreOff.
+
+    Whoever passes `books` throws them away if the transaction does not commit.
+    """
     await store.serialise(session, "admission")
-    decisions = policy.schedule(await take_snapshot(session))
-    admitted = preempted = 0
-    for decision in decisions:
-        match decision:
-            case Admit():
-                admitted += await _admit(session, decision)
-            case Preempt():
-                preempted += await _preempt(session, decision)
-            case Wait():
-                await store.set_waiting_reason(session, decision.workload, decision.reason)
-    return Cycle(admitted, preempted)
+    books = books or Books(DEFAULT_POLICY)
+    cluster = await books.refresh(session)  # 1 what changed
+    looked_at = {name: set(cluster.lines[name].heaps) for name in cluster.dirty}
+    decisions = cycle.run(cluster, session.clock.now().timestamp())  # 2 decide
+    admits = [each for each in decisions if isinstance(each, Admit)]
+    evicts = [each for each in decisions if isinstance(each, Evict)]
+    admitted = await _admit(session, books, admits)  # 3 write down
+    for evict in evicts:
+        await _evict(session, cluster, evict)
+    await _keep_reasons(session, books, looked_at)
+    return Cycle(admitted, len(evicts))
 
 
-async def take_snapshot(session: Session) -> policy.Snapshot:
-    rows = await store.queued_and_holding(session)
-    return policy.Snapshot(
-        now=session.clock.now(),
-        nodes=[_node(row) for row in await store.nodes(session)],
-        cluster_queues={
-            row.name: policy.ClusterQueue(row.name, {flavor: Amount(**amount) for flavor, amount in row.quotas.items()})
-            for row in await store.cluster_queues(session)
-        },
-        queues={
-            row.name: policy.Queue(row.name, row.cluster_queue, row.priority, held=row.state == QueueState.HELD)
-            for row in await store.queues(session)
-        },
-        pending=[_pending(row) for row in rows if row.state == WorkloadState.QUEUED],
-        holding=[_holding(row) for row in rows if row.state in HOLDING],
-    )
-
-
-async def _admit(session: Session, decision: Admit) -> int:
-    """Writes down the intent, the new attempt, before anything is launched. 0 if it was cancelled meanwhile."""
+async def _admit(session: Session, books: Books, admits: Sequence[Admit]) -> int:
+    """The intents, the new attempts, before anything is launched; without those that were cancelled meanwhile."""
+    if not admits:
+        return 0
     now = session.clock.now()
-    workload = await resources.get(session, Workload, decision.workload, lock=True)
-    if workload.state != WorkloadState.QUEUED:
-        return 0
-    cards = await store.free_cards(session, decision.node, workload.gpu) if workload.gpu else []
-    if len(cards) < workload.gpu:
-        await store.set_waiting_reason(session, workload.name, Reason.NO_FREE_GPU)
-        return 0
-    flavor = await session.get_one(Flavor, decision.flavor)
-    workload.attempt += 1
-    for card in cards:
-        card.workload = workload.name
-    session.add(
-        Attempt(
-            name=store.attempt_name(workload.name, workload.attempt),
-            project=workload.project,
-            workload=workload.name,
-            number=workload.attempt,
-            node=decision.node,
-            flavor=decision.flavor,
-            cpu_milli=workload.cpu_milli,
-            memory_bytes=workload.memory_bytes,
-            gpu=workload.gpu,
-            cpu_hour_microusd=flavor.cpu_hour_microusd,
-            gpu_hour_microusd=flavor.gpu_hour_microusd,
-            card_uuids=[card.uuid for card in cards],
-            admit_time=now,
-        )
-    )
-    workload.node, workload.flavor, workload.admit_time = decision.node, decision.flavor, now
-    workload.waiting_reason, workload.not_before, workload.due = "", None, None
-    await transition(session, workload, WorkloadState.ADMITTED, facts.admitted(workload, now))
-    return 1
+    rows = await store.admit(session, [_row(each) for each in admits])
+    given = [each for each in admits if each.workload.name in rows]
+    cards = {card: each.workload.name for each in given for card in _whole_cards(books, each)}
+    if await store.take_cards(session, cards) != len(cards):
+        raise BooksAreOff(cards=len(cards))
+    prices = await store.flavor_prices(session)
+    attempts = [_attempt(books, each, rows[each.workload.name], prices[each.flavor], now) for each in given]
+    await session.execute(sa.insert(Attempt), attempts)
+    for each in given:
+        books.attempts[each.workload.name] = rows[each.workload.name].attempt
+    await emit_all(session, {name: facts.admitted(row, now) for name, row in rows.items()})
+    return len(given)
 
 
-async def _preempt(session: Session, decision: Preempt) -> int:
-    workload = await resources.get(session, Workload, decision.workload, lock=True)
-    if workload.state not in HOLDING - {WorkloadState.STOPPING}:
-        return 0
-    await service.ask_to_stop(session, workload, StopReason.HIGHER_PRIORITY)
-    return 1
+def _row(admit: Admit) -> dict[str, str]:
+    return {"name": admit.workload.name, "node": admit.placement[0].node, "flavor": admit.flavor}
 
 
-def _node(row: Node) -> policy.Node:
-    capacity = Amount(row.cpu_milli, row.memory_bytes, row.gpu)
-    return policy.Node(row.name, row.flavor, capacity, ready=row.state == NodeState.READY)
+def _whole_cards(books: Books, admit: Admit) -> list[str]:
+    """A card that is shared is nobody's alone: who holds how much of it is in the placements."""
+    cards = [(share.node, index) for share in admit.placement for index, milli in share.cards if milli == CARD]
+    return [books.cards[card][0] for card in cards]
 
 
-def _pending(row: Workload) -> policy.Pending:
-    return policy.Pending(
-        name=row.name,
-        queue=row.queue,
-        requests=Amount(row.cpu_milli, row.memory_bytes, row.gpu),
-        queued_at=row.queue_time,
-        priority=row.priority,
-        not_before=row.not_before,
-        only_flavor=row.only_flavor,
-    )
-
-
-def _holding(row: Workload) -> policy.Holding:
-    return policy.Holding(
-        name=row.name,
-        queue=row.queue,
+def _attempt(books: Books, admit: Admit, row: Any, price: Any, now: Any) -> dict[str, Any]:
+    attempt = Attempt(
+        name=store.attempt_name(row.name, row.attempt),
+        project=row.project,
+        workload=row.name,
+        number=row.attempt,
         node=row.node,
         flavor=row.flavor,
-        requests=Amount(row.cpu_milli, row.memory_bytes, row.gpu),
-        admitted_at=row.admit_time or row.queue_time,
-        priority=row.priority,
-        stopping=row.state == WorkloadState.STOPPING,
+        cpu_milli=row.cpu_milli,
+        memory_bytes=row.memory_bytes,
+        gpu=row.gpu,
+        cpu_hour_microusd=price.cpu_hour_microusd,
+        gpu_hour_microusd=price.gpu_hour_microusd,
+        card_uuids=[books.cards[share.node, index][1] for share in admit.placement for index, _ in share.cards],
+        placement=placements.to_json(admit.placement),
+        admit_time=now,
     )
+    return attempt.model_dump()
+
+
+async def _evict(session: Session, cluster: Cluster, evict: Evict) -> None:
+    """Its resources are promised, and held by it until its stop is confirmed."""
+    gains = evict.gains.name
+    promise = cluster.promises[gains]
+    workload = await resources.get(session, Workload, evict.workload.name, lock=True)
+    if workload.state in HOLDING - {WorkloadState.STOPPING}:
+        workload.preempted_for, workload.preemption_rule = gains, evict.rule
+        await service.ask_to_stop(session, workload, StopReason.PREEMPTION)
+    beneficiary = await resources.get(session, Workload, gains, lock=True)
+    if beneficiary.state == WorkloadState.QUEUED:
+        beneficiary.waiting_reason = Reason.WAITING_FOR_PREEMPTION
+        beneficiary.promised = {
+            "flavor": promise.flavor,
+            "rule": promise.rule,
+            "placement": placements.to_json(promise.placement),
+        }
+    await session.flush()
+
+
+async def _keep_reasons(session: Session, books: Books, looked_at: Mapping[str, set[Any]]) -> None:
+    """Why the first of each shape that was looked at wait; and those that are not considered at all."""
+    cluster = books.cluster
+    assert cluster is not None
+    reasons = {name: str(reason) for name, reason in books.aside.items()}
+    for queue, shapes in looked_at.items():
+        line = cluster.lines[queue]
+        for shape in shapes & line.parked.keys():
+            heap = line.heaps.get(shape, [])[:WRITTEN_DOWN]
+            names = [entry[2].name for entry in heap if cluster.waiting.get(entry[2].name) is entry]
+            if names:
+                why = shortage.why(cluster, cluster.waiting[names[0]][2])
+                reasons |= dict.fromkeys(names, str(why.reason))
+    if reasons:
+        await store.set_waiting_reasons(session, reasons)

@@ -28,9 +28,10 @@ from gyre_kit.periods import period_of
 from gyre_kit.render import enum_name, render
 
 from services.gpu_scheduler import facts, launcher, queues, service, store
+from services.gpu_scheduler.decisions.amounts import CARD, Amount
+from services.gpu_scheduler.decisions.reasons import Reason
 from services.gpu_scheduler.logs import AttemptNotFound, read_log
-from services.gpu_scheduler.models import HOLDING, Card, Node, Queue, Workload, WorkloadState
-from services.gpu_scheduler.policy import Amount, Reason
+from services.gpu_scheduler.models import HOLDING, Card, Node, Queue, Workload
 from services.gpu_scheduler.usage import costs_of, usage_of
 
 STREAMS = {"": launcher.STDERR, "STDERR": launcher.STDERR, "STDOUT": launcher.STDOUT}
@@ -243,12 +244,11 @@ class NodeApi(NodeServiceServicer):
             async with self.db.transaction() as session:
                 held = await store.held_by(session, Workload.node)
                 cards = await store.cards(session, [row.name for row in rows])
-                stopping = {
-                    row.name for row in await store.queued_and_holding(session) if row.state == WorkloadState.STOPPING
-                }
+                stopping = await store.stopping(session)
         nodes = []
         for row in rows:
-            allocated = sum((Amount(*amount) for (node, _), amount in held.items() if node == row.name), Amount())
+            on_it = [amount for (node, _), amount in held.items() if node == row.name]
+            allocated = Amount(*(sum(kind) for kind in zip(*on_it, strict=True)))
             mine = [
                 _card(card, card.workload in stopping, visible=asker.may_see(_project_of_holder(card)))
                 for card in cards
@@ -260,7 +260,7 @@ class NodeApi(NodeServiceServicer):
                     node_pb2.Node,
                     etag=str(row.revision),
                     capacity=facts.resources(row),
-                    allocated=facts.resources(allocated),
+                    allocated=facts.amount(allocated),
                     cards=mine,
                 )
             )
@@ -273,7 +273,7 @@ def to_proto(workload: Workload, usage: workload_pb2.Usage) -> workload_pb2.Work
 
 
 def _amount(given: node_pb2.Resources) -> Amount:
-    return Amount(given.cpu_milli, given.memory_bytes, given.gpu)
+    return Amount(given.cpu_milli, given.memory_bytes, given.gpu * CARD + given.gpu_milli)
 
 
 def _quotas(given: Sequence[queue_pb2.FlavorQuota]) -> dict[str, Amount]:
@@ -282,17 +282,17 @@ def _quotas(given: Sequence[queue_pb2.FlavorQuota]) -> dict[str, Amount]:
 
 def _quota_table(
     cluster_queue: str,
-    quotas: dict[str, dict[str, int]],
+    quotas: dict[str, dict[str, Any]],
     capacity: dict[str, Amount],
     used: dict[tuple[str, str], tuple[int, int, int]],
 ) -> list[queue_pb2.FlavorQuota]:
     """A cluster queue without quotas may give all that the nodes have."""
-    nominal = {flavor: Amount(**amount) for flavor, amount in quotas.items()} or capacity
+    nominal = {flavor: queues.nominal(given) for flavor, given in quotas.items()} or capacity
     return [
         queue_pb2.FlavorQuota(
             flavor=flavor,
-            nominal=facts.resources(amount),
-            used=facts.resources(Amount(*used.get((cluster_queue, flavor), (0, 0, 0)))),
+            nominal=facts.amount(amount),
+            used=facts.amount(Amount(*used.get((cluster_queue, flavor), (0, 0, 0)))),
         )
         for flavor, amount in sorted(nominal.items())
     ]

@@ -11,6 +11,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from gyre.gpu_scheduler.v1 import events_pb2, node_pb2, workload_pb2
 from gyre_kit.render import enum_number
 
+from services.gpu_scheduler.decisions.amounts import CARD, Amount
 from services.gpu_scheduler.models import Node, Workload
 
 Event = TypeVar("Event", bound=Message)
@@ -27,7 +28,7 @@ def queued(workload: Workload) -> events_pb2.WorkloadQueued:
     )
 
 
-def admitted(workload: Workload, now: datetime) -> events_pb2.WorkloadAdmitted:
+def admitted(workload: Any, now: datetime) -> events_pb2.WorkloadAdmitted:
     return _about(
         workload,
         events_pb2.WorkloadAdmitted,
@@ -91,7 +92,13 @@ def node_lost(node: Node, workloads: Sequence[str], now: datetime) -> events_pb2
 
 def resources(row: Any) -> node_pb2.Resources:
     """Of anything that has the three amounts: a workload's requests, a node's capacity."""
-    return node_pb2.Resources(cpu_milli=row.cpu_milli, memory_bytes=row.memory_bytes, gpu=row.gpu)
+    milli = getattr(row, "gpu_milli", 0)
+    return node_pb2.Resources(cpu_milli=row.cpu_milli, memory_bytes=row.memory_bytes, gpu=row.gpu, gpu_milli=milli)
+
+
+def amount(given: Amount) -> node_pb2.Resources:
+    cards, share = divmod(given.gpu_milli, CARD)
+    return node_pb2.Resources(cpu_milli=given.cpu_milli, memory_bytes=given.memory_bytes, gpu=cards, gpu_milli=share)
 
 
 def stamp(time: datetime) -> Timestamp:
@@ -100,6 +107,6 @@ def stamp(time: datetime) -> Timestamp:
     return value
 
 
-def _about(workload: Workload, event: type[Event], **fields: Any) -> Event:
+def _about(workload: Any, event: type[Event], **fields: Any) -> Event:
     kind = enum_number(workload_pb2.Workload.Kind.DESCRIPTOR, workload.kind)
     return event(name=workload.name, kind=kind, owner=workload.owner, **fields)

@@ -11,9 +11,11 @@ from gyre_kit.auth import Role
 from gyre_kit.reconcile import Reconciler
 
 from services.gpu_scheduler.api import CostApi, NodeApi, QueueApi, WorkloadApi
+from services.gpu_scheduler.books import Books
 from services.gpu_scheduler.ends import Ends
 from services.gpu_scheduler.metrics import ADMISSION, Gauges
 from services.gpu_scheduler.reconcile import (
+    BOOKS,
     ENDS,
     admit,
     hear_of_node,
@@ -32,6 +34,7 @@ IDLE_SECONDS = 2.0  # each is woken when there is something for it
 async def own_node(context: Context) -> AsyncIterator[None]:
     """This machine is a node before the service says that it is ready, and the ends of what runs on it are heard."""
     context.state[ADMISSION] = Gauges(context.metrics.registry)
+    context.state[BOOKS] = Books(context.settings.scheduling_policy)
     await hear_of_node(context)
     context.state[ENDS] = ends = Ends(partial(look_at_once, context))
     try:

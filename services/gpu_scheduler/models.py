@@ -32,7 +32,10 @@ class NodeState(StrEnum):
 
 
 class Node(Table, table=True):
-    """A machine on which work runs. `revision` moves with what was configured, not with what is measured."""
+    """A machine on which work runs. `revision` moves with what was configured, not with what is measured.
+
+    `links`: for each card, by index, the number of its link group; empty: all are of one.
+    """
 
     name: str = Field(primary_key=True)
     display_name: str = ""
@@ -46,6 +49,7 @@ class Node(Table, table=True):
     memory_bytes: int = Field(sa_type=sa.BigInteger)
     gpu: int
     labels: dict[str, str] = Field(default_factory=dict, sa_type=sa.JSON)
+    links: list[int] = Field(default_factory=list, sa_type=sa.JSON)
     simulated: bool = False
     last_seen_time: datetime = _time()
     cpu_percent: float = 0.0
@@ -81,10 +85,34 @@ class Flavor(Table, table=True):
 
 
 class ClusterQueue(Table, table=True):
-    """`quotas`: flavor → {cpu_milli, memory_bytes, gpu}; empty gives all that the nodes have."""
+    """`quotas`: flavor → {cpu_milli, memory_bytes, gpu, borrowing, lending}; empty gives all that the nodes have.
+
+    `borrowing` and `lending` are amounts like the nominal ones, of which what is not named is not limited.
+    `preemption`: fields of decisions.quotas.Preemption; what is not named has its default.
+    """
 
     name: str = Field(primary_key=True)
-    quotas: dict[str, dict[str, int]] = Field(default_factory=dict, sa_type=sa.JSON)
+    quotas: dict[str, dict[str, Any]] = Field(default_factory=dict, sa_type=sa.JSON)
+    cohort: str = ""
+    weight: float = 1.0
+    strict: bool = False
+    preemption: dict[str, Any] = Field(default_factory=dict, sa_type=sa.JSON)
+
+
+class Cohort(Table, table=True):
+    """Cluster queues, and cohorts, that lend to one another what they do not use."""
+
+    name: str = Field(primary_key=True)
+    parent: str = ""
+    quotas: dict[str, dict[str, Any]] = Field(default_factory=dict, sa_type=sa.JSON)
+    weight: float = 1.0
+
+
+class Topology(Table, table=True):
+    """One row, whose version is another after any change of nodes, cards, flavors, queues, cluster queues or cohorts."""
+
+    id: int = Field(primary_key=True)
+    version: int = Field(sa_type=sa.BigInteger)
 
 
 class QueueState(StrEnum):
@@ -123,13 +151,18 @@ class StopReason(StrEnum):
 
     NONE = ""
     CANCEL = "CANCEL"
-    HIGHER_PRIORITY = "HIGHER_PRIORITY"
+    PREEMPTION = "PREEMPTION"
+    HOLD = "HOLD"
+    DRAIN = "DRAIN"
+    MAX_RUN = "MAX_RUN"
 
 
 class Workload(Table, Resource, Numbered, Leased, table=True):
     """One piece of work. It holds its requests in the states of HOLDING, and in no other.
 
     `uid` is the last part of the name. It is unique over all projects, because it names the work folder.
+    `gpu_milli`: a share of one card, with `gpu` 0. `ran_seconds`: what its ended attempts ran, by their flavor's speed.
+    `preempted_for`, `preemption_rule`: who gained by its last preemption. `promised`: what it gets when they are gone.
     """
 
     State: ClassVar[type[WorkloadState]] = WorkloadState
@@ -151,6 +184,9 @@ class Workload(Table, Resource, Numbered, Leased, table=True):
     )
 
     uid: str
+    change: int = Field(
+        default=0, index=True, sa_type=sa.BigInteger
+    )  # set by a trigger: the transaction that changed it
     state: str = Field(index=True)
     kind: str
     module: str
@@ -163,6 +199,15 @@ class Workload(Table, Resource, Numbered, Leased, table=True):
     max_attempts: int = 0
     owner: str = Field(default="", index=True)
     only_flavor: str = ""
+    gpu_milli: int = 0
+    max_run_seconds: float = 0.0
+    throughput_class: str = ""
+    held: bool = False
+    ran_seconds: float = 0.0
+    preemptions: int = 0
+    preempted_for: str = ""
+    preemption_rule: str = ""
+    promised: dict[str, Any] = Field(default_factory=dict, sa_type=sa.JSON)
     traceparent: str = ""
     waiting_reason: str = ""
     failure_reason: str = ""
@@ -185,7 +230,7 @@ class Workload(Table, Resource, Numbered, Leased, table=True):
 class Attempt(Table, table=True):
     """One admission of a workload, and the process that came of it. The row is the intent: it precedes the process.
 
-    Its prices are those of its admission. `pid` is the leader of its session, 0 before it is known.
+    Its prices are those of its admission. `placement`: what it holds of each node, see `placements`. `pid` is the leader of its session, 0 before it is known.
     """
 
     name: str = Field(primary_key=True)
@@ -200,6 +245,7 @@ class Attempt(Table, table=True):
     cpu_hour_microusd: int = Field(sa_type=sa.BigInteger)
     gpu_hour_microusd: int = Field(sa_type=sa.BigInteger)
     card_uuids: list[str] = Field(default_factory=list, sa_type=sa.JSON)
+    placement: list[Any] = Field(default_factory=list, sa_type=sa.JSON)
     admit_time: datetime = _time()
     launch_time: datetime | None = _time(default=None)
     term_time: datetime | None = _time(default=None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 from gyre_kit import resources
 from gyre_kit.db import Session
@@ -10,8 +11,8 @@ from gyre_kit.errors import AlreadyExists, Invalid, NotFound
 from gyre_kit.names import slug
 
 from services.gpu_scheduler import store
+from services.gpu_scheduler.decisions.amounts import CARD, Amount
 from services.gpu_scheduler.models import ClusterQueue, Node, NodeState, Queue, QueueState
-from services.gpu_scheduler.policy import Amount
 
 DEFAULT = "default"
 DEFAULT_CLUSTER_QUEUE = "clusterQueues/default"
@@ -143,8 +144,8 @@ def total_capacity(nodes: Sequence[Node]) -> dict[str, Amount]:
     total: dict[str, Amount] = {}
     for node in nodes:
         if node.state != NodeState.LOST:
-            amount = Amount(node.cpu_milli, node.memory_bytes, node.gpu)
-            total[node.flavor] = total.get(node.flavor, Amount()) + amount
+            amount = Amount(node.cpu_milli, node.memory_bytes, node.gpu * CARD)
+            total[node.flavor] = total.get(node.flavor, Amount()).plus(amount)
     return total
 
 
@@ -166,8 +167,13 @@ async def _check_quotas(session: Session, quotas: Quotas) -> None:
             raise QuotaOverCapacity(field="quotas.nominal", flavor=flavor, capacity=str(capacity[flavor]))
 
 
+def nominal(given: Mapping[str, Any]) -> Amount:
+    """Of one flavor of a stored quota."""
+    return Amount(given["cpu_milli"], given["memory_bytes"], given["gpu"] * CARD)
+
+
 def _stored(quotas: Quotas) -> dict[str, dict[str, int]]:
     return {
-        flavor: {"cpu_milli": amount.cpu_milli, "memory_bytes": amount.memory_bytes, "gpu": amount.gpu}
+        flavor: {"cpu_milli": amount.cpu_milli, "memory_bytes": amount.memory_bytes, "gpu": amount.cards}
         for flavor, amount in quotas.items()
     }

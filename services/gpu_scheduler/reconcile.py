@@ -24,6 +24,7 @@ from gyre_kit.reconcile import Claim, LeaseLost, lease
 from sqlmodel import col
 
 from services.gpu_scheduler import admission, launcher, nodes, service, store
+from services.gpu_scheduler.books import Books
 from services.gpu_scheduler.ends import Ends
 from services.gpu_scheduler.environment import worker_environment
 from services.gpu_scheduler.hardware import read_machine
@@ -39,6 +40,7 @@ HELD_LOOK_AGAIN = 0.1
 SAMPLE_SECONDS = 5.0
 RENEW_SECONDS = 30.0  # a token has at least 60 s left when its successor is signed
 LOCAL = Launcher()
+BOOKS = "books"  # where the context keeps the Books of this process
 ENDS = "ends"  # where the context keeps the Ends of this process
 
 
@@ -64,10 +66,15 @@ async def hear_of_node(context: Context) -> None:
 
 
 async def admit(context: Context) -> None:
-    """One admission cycle over everything that waits."""
-    async with context.db.transaction() as session:
-        cycle = await admission.run_cycle(session)
-        counts = await store.state_counts(session)
+    """One admission cycle. What it could not write down it did not decide."""
+    books: Books = context.state[BOOKS]
+    try:
+        async with context.db.transaction() as session:
+            cycle = await admission.run_cycle(session, books)
+            counts = await store.state_counts(session)
+    except BaseException:
+        books.throw_away()
+        raise
     gauges: Gauges = context.state[ADMISSION]
     gauges.show(counts)
     if cycle.admitted or cycle.preempted:

@@ -18,10 +18,11 @@ from gyre_kit.telemetry import current_traceparent
 from sqlalchemy.exc import IntegrityError
 
 from services.gpu_scheduler import facts, outcome, queues, store
+from services.gpu_scheduler.decisions.amounts import CARD, Amount
+from services.gpu_scheduler.decisions.reasons import Reason
 from services.gpu_scheduler.launcher import Ended
 from services.gpu_scheduler.models import ENDED, Attempt, NodeState, StopReason, Workload, WorkloadState
 from services.gpu_scheduler.outcome import Next, Outcome
-from services.gpu_scheduler.policy import Amount, Reason
 from services.gpu_scheduler.processes import ProcessRef
 from services.gpu_scheduler.settings import Settings
 from services.gpu_scheduler.usage import usage_of
@@ -100,7 +101,8 @@ async def ensure(session: Session, name: str, wanted: Wanted, settings: Settings
         spec_json=wanted.spec_json,
         cpu_milli=wanted.requests.cpu_milli,
         memory_bytes=wanted.requests.memory_bytes,
-        gpu=wanted.requests.gpu,
+        gpu=wanted.requests.cards,
+        gpu_milli=wanted.requests.gpu_milli % CARD,
         queue=queue.name,
         priority=wanted.priority,
         max_attempts=wanted.max_attempts,
@@ -179,12 +181,17 @@ async def attempt_ended(
         await _preempted(session, workload)
 
 
+def amount_of(row: Any) -> Amount:
+    """Of anything that has the columns: what a workload asks for, what a node has."""
+    return Amount(row.cpu_milli, row.memory_bytes, row.gpu * CARD + getattr(row, "gpu_milli", 0))
+
+
 def _same(existing: Workload, wanted: Wanted) -> Workload:
     """Raises: SpecDiffers. What only people see (display_name) may differ."""
     spec = (existing.kind, existing.module, json.loads(existing.spec_json), existing.priority, existing.owner)
     given = (wanted.kind, wanted.module, _parsed(wanted.spec_json), wanted.priority, wanted.owner)
     places = existing.only_flavor == wanted.only_flavor and wanted.queue in ("", existing.queue)
-    amounts = Amount(existing.cpu_milli, existing.memory_bytes, existing.gpu)
+    amounts = amount_of(existing)
     if spec != given or amounts != wanted.requests or not places:
         raise SpecDiffers(name=existing.name)
     return existing
@@ -202,8 +209,10 @@ def _check(wanted: Wanted, settings: Settings) -> None:
     if any("\0" in text for text in (wanted.owner, wanted.display_name, wanted.queue)):
         raise BadSpec(field="spec", wanted="text without NUL")
     asked = wanted.requests
-    if asked.cpu_milli < 1 or asked.memory_bytes < 0 or asked.gpu < 0:
+    if asked.cpu_milli < 1 or asked.memory_bytes < 0 or asked.gpu_milli < 0:
         raise BadSpec(field="spec.requests", wanted="cpu_milli of at least 1, and nothing below 0")
+    if asked.gpu_milli > CARD and asked.gpu_milli % CARD:
+        raise BadSpec(field="spec.requests", wanted="whole cards in gpu, or a share of one in gpu_milli, not both")
     if wanted.max_attempts < 0:
         raise BadSpec(field="spec.max_attempts", wanted="0 or more")
 
@@ -218,12 +227,12 @@ def _parsed(text: str) -> Any:
 async def _check_capacity(session: Session, requests: Amount) -> None:
     """Raises: FitsNowhere. A node that is away may come back; where none was ever seen, it waits."""
     nodes = await store.nodes(session)
-    sizes = [Amount(node.cpu_milli, node.memory_bytes, node.gpu) for node in nodes if node.state != NodeState.LOST]
+    sizes = [amount_of(node) for node in nodes if node.state != NodeState.LOST]
     if sizes and not any(requests.fits_in(size) for size in sizes):
-        largest = max(sizes, key=lambda size: (size.gpu, size.cpu_milli, size.memory_bytes))
+        largest = max(sizes, key=lambda size: (size.gpu_milli, size.cpu_milli, size.memory_bytes))
         raise FitsNowhere(
-            asked=f"{requests.cpu_milli}m cpu, {requests.memory_bytes} bytes, {requests.gpu} gpu",
-            largest_node=f"{largest.cpu_milli}m cpu, {largest.memory_bytes} bytes, {largest.gpu} gpu",
+            asked=f"{requests.cpu_milli}m cpu, {requests.memory_bytes} bytes, {requests.gpu_milli / CARD:g} gpu",
+            largest_node=f"{largest.cpu_milli}m cpu, {largest.memory_bytes} bytes, {largest.cards} gpu",
         )
 
 
@@ -295,6 +304,7 @@ async def _cancelled(session: Session, workload: Workload) -> None:
 async def _preempted(session: Session, workload: Workload) -> None:
     event = facts.preempted(workload, session.clock.now())
     workload.stop_reason, workload.waiting_reason = StopReason.NONE, Reason.PREEMPTED
+    workload.preemptions += 1
     await transition(session, workload, WorkloadState.QUEUED, event)
 
 

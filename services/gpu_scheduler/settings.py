@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from gyre_kit.settings import KitSettings
 from pydantic import Field
@@ -19,6 +20,9 @@ MODULES = (
 
 class Settings(KitSettings):
     workload_modules: tuple[str, ...] = Field(MODULES, description="Python modules that a workload may run.")
+    scheduling_policy: Literal["fifo", "best-effort", "fair"] = Field(
+        "best-effort", description="Who is first, on what, and who has to go for whom."
+    )
     node_id: str = Field("", description="Name of this machine among the nodes. Empty: its host name.")
     node_cpu_milli: int = Field(0, ge=0, description="Thousandths of a core to give away. 0: all that there are.")
     node_memory_bytes: int = Field(0, ge=0, description="Memory to give away. 0: all that there is.")

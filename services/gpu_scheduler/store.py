@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -13,16 +13,19 @@ from gyre_kit.db import Session
 from gyre_kit.periods import Period
 from sqlmodel import col
 
+from services.gpu_scheduler.decisions.amounts import CARD
 from services.gpu_scheduler.models import (
     ENDED,
     HOLDING,
     Attempt,
     Card,
     ClusterQueue,
+    Cohort,
     Flavor,
     Node,
     NodeState,
     Queue,
+    Topology,
     Workload,
     WorkloadState,
 )
@@ -74,9 +77,87 @@ async def find_workload(session: Session, name: str) -> Workload | None:
     return found
 
 
-async def queued_and_holding(session: Session) -> Sequence[Workload]:
+LOOKED_AT = (
+    "name", "state", "queue", "priority", "cpu_milli", "memory_bytes", "gpu", "gpu_milli", "only_flavor", "queue_time",
+    "not_before", "held", "throughput_class", "ran_seconds", "max_run_seconds", "preemptions", "attempt", "node", "flavor",
+    "admit_time", "stop_reason", "preempted_for", "promised",
+)  # fmt: skip
+
+
+async def versions(session: Session) -> tuple[int, int]:
+    """The topology's version, and the oldest transaction that is still open: whatever commits later is not older."""
+    version = sa.select(col(Topology.version)).scalar_subquery()
+    oldest: sa.ColumnElement[int] = sa.literal_column("pg_snapshot_xmin(pg_current_snapshot())::text::bigint")
+    found = (await session.execute(sa.select(sa.func.coalesce(version, 0), oldest))).one()
+    return found[0], found[1]
+
+
+async def looked_at(session: Session) -> Sequence[Any]:
+    """What a cycle knows of every workload that waits or holds, with the placement of the attempt that holds."""
     active = col(Workload.state).in_([WorkloadState.QUEUED, *HOLDING])
-    return (await session.scalars(sa.select(Workload).where(active).order_by(col(Workload.queue_time)))).all()
+    return (
+        await session.execute(_looked_at().where(active).order_by(col(Workload.queue_time), col(Workload.number)))
+    ).all()
+
+
+async def changed_since(session: Session, transaction: int) -> Sequence[Any]:
+    """The same of those that a transaction from that one on has changed, ended ones too."""
+    return (
+        await session.execute(
+            _looked_at().where(col(Workload.change) >= transaction).order_by(col(Workload.queue_time))
+        )
+    ).all()
+
+
+def _looked_at() -> sa.Select[Any]:
+    columns = [getattr(Workload, name) for name in LOOKED_AT]
+    current = sa.and_(col(Attempt.workload) == Workload.name, col(Attempt.number) == Workload.attempt)
+    return sa.select(*columns, col(Attempt.placement), col(Attempt.card_uuids)).outerjoin(Attempt, current)
+
+
+async def stopping(session: Session) -> set[str]:
+    """Those whose cards are about to be free."""
+    query = sa.select(col(Workload.name)).where(col(Workload.state) == WorkloadState.STOPPING)
+    return set((await session.scalars(query)).all())
+
+
+async def admit(session: Session, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Makes QUEUED workloads ADMITTED, each with its next attempt; name → row of those that were still QUEUED."""
+    given = sa.text(
+        """
+        UPDATE gpu_scheduler.workload AS w
+        SET state = 'ADMITTED', attempt = w.attempt + 1, node = g.node, flavor = g.flavor, admit_time = :now,
+            waiting_reason = '', promised = '{}', not_before = NULL, due = NULL, update_time = :now,
+            revision = w.revision + 1
+        FROM unnest(CAST(:names AS text[]), CAST(:nodes AS text[]), CAST(:flavors AS text[])) AS g (name, node, flavor)
+        WHERE w.name = g.name AND w.state = 'QUEUED'
+        RETURNING w.name, w.project, w.kind, w.owner, w.attempt, w.node, w.flavor, w.cpu_milli, w.memory_bytes, w.gpu
+        """
+    )
+    values = {
+        "now": session.clock.now(),
+        "names": [row["name"] for row in rows],
+        "nodes": [row["node"] for row in rows],
+        "flavors": [row["flavor"] for row in rows],
+    }
+    return {row.name: row for row in await session.execute(given, values)}
+
+
+async def take_cards(session: Session, cards: Mapping[str, str]) -> int:
+    """Card → who holds it from now on; how many of them were free."""
+    taken = sa.text(
+        """
+        UPDATE gpu_scheduler.card AS c SET workload = g.workload
+        FROM unnest(CAST(:cards AS text[]), CAST(:workloads AS text[])) AS g (name, workload)
+        WHERE c.name = g.name AND c.workload = '' AND c.present
+        """
+    )
+    found = await session.execute(taken, {"cards": list(cards), "workloads": list(cards.values())})
+    return int(getattr(found, "rowcount", 0))
+
+
+async def flavor_prices(session: Session) -> dict[str, Flavor]:
+    return {row.name: row for row in await session.scalars(sa.select(Flavor))}
 
 
 async def nodes(session: Session) -> Sequence[Node]:
@@ -101,6 +182,10 @@ async def cluster_queues(session: Session) -> Sequence[ClusterQueue]:
     return (await session.scalars(sa.select(ClusterQueue))).all()
 
 
+async def cohorts(session: Session) -> Sequence[Cohort]:
+    return (await session.scalars(sa.select(Cohort))).all()
+
+
 async def queue_counts(session: Session, names: Collection[str]) -> dict[str, tuple[int, int]]:
     """Queue → (workloads that wait, workloads that hold resources)."""
     waits = sa.func.count().filter(col(Workload.state) == WorkloadState.QUEUED)
@@ -111,8 +196,9 @@ async def queue_counts(session: Session, names: Collection[str]) -> dict[str, tu
 
 
 async def held_by(session: Session, column: Any) -> dict[tuple[str, str], tuple[int, int, int]]:
-    """(value of `column`, flavor) → what is held: thousandths of a core, bytes, cards."""
-    sums = [sa.func.sum(getattr(Workload, name)) for name in ("cpu_milli", "memory_bytes", "gpu")]
+    """(value of `column`, flavor) → what is held: thousandths of a core, bytes, thousandths of a card."""
+    cards = col(Workload.gpu) * CARD + col(Workload.gpu_milli)
+    sums = [sa.func.sum(each) for each in (col(Workload.cpu_milli), col(Workload.memory_bytes), cards)]
     joined = sa.join(Workload, Queue, col(Workload.queue) == Queue.name)
     query = sa.select(column, col(Workload.flavor), *sums).select_from(joined)
     query = query.where(col(Workload.state).in_(HOLDING)).group_by(column, col(Workload.flavor))
@@ -155,28 +241,30 @@ def attempt_name(workload: str, number: int) -> str:
     return f"{workload}/attempts/{number}"
 
 
-async def cards(session: Session, nodes: Collection[str]) -> Sequence[Card]:
-    query = sa.select(Card).where(col(Card.node).in_(nodes)).order_by(col(Card.node), col(Card.index))
+async def cards(session: Session, nodes: Collection[str] | None = None) -> Sequence[Card]:
+    """Of all nodes, or of some."""
+    query = sa.select(Card).order_by(col(Card.node), col(Card.index))
+    if nodes is not None:
+        query = query.where(col(Card.node).in_(nodes))
     return (await session.scalars(query)).all()
-
-
-async def free_cards(session: Session, node: str, count: int) -> Sequence[Card]:
-    query = sa.select(Card).where(col(Card.node) == node, col(Card.workload) == "", col(Card.present))
-    return (await session.scalars(query.order_by(col(Card.index)).limit(count).with_for_update())).all()
 
 
 async def release_cards(session: Session, workload: str) -> None:
     await session.execute(sa.update(Card).where(col(Card.workload) == workload).values(workload=""))
 
 
-async def set_waiting_reason(session: Session, workload: str, reason: str) -> None:
-    changed = sa.update(Workload).where(
-        col(Workload.name) == workload,
-        col(Workload.state) == WorkloadState.QUEUED,
-        col(Workload.waiting_reason) != reason,
+async def set_waiting_reasons(session: Session, reasons: Mapping[str, str]) -> None:
+    """Of those that still wait and did not say so yet."""
+    written = sa.text(
+        """
+        UPDATE gpu_scheduler.workload AS w
+        SET waiting_reason = g.reason, update_time = :now, revision = w.revision + 1
+        FROM unnest(CAST(:names AS text[]), CAST(:reasons AS text[])) AS g (name, reason)
+        WHERE w.name = g.name AND w.state = 'QUEUED' AND w.waiting_reason <> g.reason
+        """
     )
-    values = {"waiting_reason": reason, "update_time": session.clock.now(), "revision": col(Workload.revision) + 1}
-    await session.execute(changed.values(**values).execution_options(synchronize_session=False))
+    values = {"now": session.clock.now(), "names": list(reasons), "reasons": list(reasons.values())}
+    await session.execute(written, values)
 
 
 async def silent_nodes(session: Session, before: datetime) -> Sequence[Node]:

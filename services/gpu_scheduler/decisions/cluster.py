@@ -1,7 +1,8 @@
 """Everything that the decisions look at: who waits, who holds what, what is promised to whom. Changed step by step.
 
-What is **held in the books** (quotas and places) is what will be held when all that was decided has happened: a workload
-that was asked to leave is not in it any more, and whoever it leaves for is. So nobody else is given what is promised.
+What is **held in the books** (quotas and places) is enough for now and for when all that was decided has happened: for a
+promise that is the larger of what those hold that leave for it, and of what it will take. So nobody else is given what is
+promised, nor what somebody has not left yet.
 """
 
 from __future__ import annotations
@@ -13,10 +14,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from services.gpu_scheduler.decisions.amounts import Amount
-from services.gpu_scheduler.decisions.places import ANYWHERE, Node, Places
+from services.gpu_scheduler.decisions.places import ANYWHERE, Node, Places, larger
 from services.gpu_scheduler.decisions.policies.base import Policy, Speeds
 from services.gpu_scheduler.decisions.quotas import Cell, ClusterQueue, Cohort, Quota, QuotaTree
-from services.gpu_scheduler.decisions.reasons import Why
 from services.gpu_scheduler.decisions.work import Placement, Workload
 
 if TYPE_CHECKING:
@@ -28,7 +28,10 @@ Entry = tuple[tuple[float, ...], int, Workload]  # rank, serial
 
 @dataclass(slots=True, eq=False)
 class Promise:
-    """What `workload` gets as soon as all of `leaving` are gone. `rule`: by which they have to go."""
+    """What `workload` gets as soon as all of `leaving` are gone. `rule`: by which they have to go.
+
+    `booked`: what the books hold for it and for them, on nodes and of the quotas of their queues.
+    """
 
     workload: Workload
     flavor: str
@@ -37,6 +40,8 @@ class Promise:
     leaving: dict[str, Workload]
     rule: str
     since: float
+    booked: Placement = ()
+    surplus: list[tuple[str, dict[Cell, int]]] = field(default_factory=list)
 
 
 @dataclass(slots=True, eq=False)
@@ -80,7 +85,6 @@ class Cluster:
         self.reservations: dict[str, Reservation] = {}  # what each cycle keeps for whom
         self.arrived = 0
         self.evicted = 0
-        self.why: dict[tuple[str, Shape], Why] = {}
         self.dirty: set[str] = set()
         self._serial = 0
         self._flavors = self._all_flavors()
@@ -159,10 +163,11 @@ class Cluster:
         if not line.priorities[workload.priority]:
             del line.priorities[workload.priority]
         promise = self.promise_of.pop(name, None)
-        if promise is not None:
-            del promise.leaving[name]
-        else:
+        if promise is None:
             self._unbook(workload)
+        else:
+            del promise.leaving[name]
+            self._book_promise(promise)
         workload.ran = workload.attained(now)
         self._open(workload.queue)
         workload.flavor, workload.placement, workload.leaving = "", (), False
@@ -173,7 +178,7 @@ class Cluster:
     def promise(
         self, workload: Workload, flavor: str, placement: Placement, leaving: Iterable[Workload], rule: str, now: float
     ) -> Promise:
-        """The books show the end of it; `leaving` were taken out of them already by whoever looked for them."""
+        """`leaving` were taken out of the books already by whoever looked for them."""
         promise = Promise(workload, flavor, placement, self.cells(workload, flavor), {}, rule, now)
         for each in leaving:
             each.leaving = True
@@ -181,15 +186,20 @@ class Cluster:
             self.promise_of[each.name] = promise
         self.promises[workload.name] = promise
         self.tree.add(workload.queue, promise.cells)
-        if self.places is not None:
-            self.places.take(placement)
+        self._book_promise(promise)
         return promise
 
     def fulfilled(self) -> Iterator[Promise]:
-        """Those for whom everybody has left, in the order of the promises; each is out of the books again."""
+        """Those for whom everybody has left, in the order of the promises; each is out of the books again.
+
+        Who was to go on elsewhere and ended instead does not wait: its promise is broken.
+        """
         for promise in [each for each in self.promises.values() if not each.leaving]:
-            self._forget(promise)
-            yield promise
+            if promise.workload.name in self.waiting:
+                self._forget(promise)
+                yield promise
+            else:
+                self.break_promise(promise)
 
     def break_promise(self, promise: Promise) -> None:
         """Those that leave still leave, but nobody waits for it: until they are gone they hold what they held."""
@@ -202,8 +212,7 @@ class Cluster:
     def _forget(self, promise: Promise) -> None:
         del self.promises[promise.workload.name]
         self.tree.remove(promise.workload.queue, promise.cells)
-        if self.places is not None:
-            self.places.give_back(promise.placement)
+        self._unbook_promise(promise)
 
     # -- what fits ---------------------------------------------------------------------------------------------------
 
@@ -236,6 +245,12 @@ class Cluster:
 
     def speed(self, workload: Workload, flavor: str) -> float:
         return self.speeds.of(workload.kind, workload.requests.cards, flavor)
+
+    def fits(self, workload: Workload, flavor: str) -> Placement | None:
+        """Where it would go now, if quotas and nodes have room."""
+        if not self.tree.fits(workload.queue, self.cells(workload, flavor)):
+            return None
+        return self.place(workload, flavor)
 
     def place(self, workload: Workload, flavor: str) -> Placement | None:
         if self.places is None:
@@ -308,8 +323,40 @@ class Cluster:
         """A queue with quotas gives nothing of a flavor that they do not name; one without gives all."""
         return not line.root.subtree or any(cell[0] == flavor for cell in line.root.subtree)
 
+    def _book_promise(self, promise: Promise) -> None:
+        """Again, whenever one of those that leave is gone."""
+        self._unbook_promise(promise)
+        promise.surplus = _surplus(promise)
+        for queue, cells in promise.surplus:
+            self.tree.add(queue, cells)
+        if self.places is not None:
+            shares = [share for each in promise.leaving.values() for share in each.placement]
+            promise.booked = larger(shares, promise.placement)
+            self.places.take(promise.booked)
+
+    def _unbook_promise(self, promise: Promise) -> None:
+        for queue, cells in promise.surplus:
+            self.tree.remove(queue, cells)
+        if self.places is not None:
+            self.places.give_back(promise.booked)
+        promise.surplus, promise.booked = [], ()
+
     def _all_flavors(self) -> tuple[str, ...]:
         if self.places is not None:
             return tuple(self.places.pools)
         roots = [line.root for line in self.lines.values()]
         return tuple(dict.fromkeys(cell[0] for root in roots for cell in root.subtree))
+
+
+def _surplus(promise: Promise) -> list[tuple[str, dict[Cell, int]]]:
+    """What those that leave hold of the quotas beyond what is promised, by their queues."""
+    needed = dict(promise.cells)
+    surplus = []
+    for each in promise.leaving.values():
+        more: dict[Cell, int] = {}
+        for cell, amount in each.cells.items():
+            covered = min(amount, needed.get(cell, 0))
+            needed[cell] = needed.get(cell, 0) - covered
+            more[cell] = amount - covered
+        surplus.append((each.queue, more))
+    return surplus

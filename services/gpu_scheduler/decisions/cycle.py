@@ -9,7 +9,7 @@ from services.gpu_scheduler.decisions import preemption
 from services.gpu_scheduler.decisions.cluster import Cluster
 from services.gpu_scheduler.decisions.contest import Contest
 from services.gpu_scheduler.decisions.policies.base import Flavors
-from services.gpu_scheduler.decisions.reasons import Reason, Rule, Why
+from services.gpu_scheduler.decisions.reasons import Rule
 from services.gpu_scheduler.decisions.reservation import Reservations
 from services.gpu_scheduler.decisions.work import Placement, Workload
 
@@ -56,7 +56,7 @@ def _reserve(cluster: Cluster, kept: Reservations, now: float) -> list[Decision]
     decisions: list[Decision] = []
     for workload in cluster.policy.reserves(cluster, now):
         flavors = [*cluster.policy.flavors(cluster, workload, now), *cluster.policy.falls_back(cluster, workload, now)]
-        admitted, _ = _nominate(cluster, kept, workload, flavors, now)
+        admitted = _nominate(cluster, kept, workload, flavors, now)
         if admitted is None:
             kept.make(workload, flavors, now)
             continue
@@ -70,7 +70,7 @@ def _contest(cluster: Cluster, kept: Reservations, flavors: Flavors, now: float,
     contest = Contest(cluster)  # 1 heads
     while (candidate := contest.next()) is not None:  # 2 order
         line, shape, (rank, _, workload) = candidate
-        admitted, why = _nominate(cluster, kept, workload, flavors(cluster, workload, now), now)  # 3 nominate
+        admitted = _nominate(cluster, kept, workload, flavors(cluster, workload, now), now)  # 3 nominate
         if admitted is not None:
             cluster.admit(workload, admitted.flavor, admitted.placement, now)  # 4 admit
             decisions.append(admitted)
@@ -82,28 +82,19 @@ def _contest(cluster: Cluster, kept: Reservations, flavors: Flavors, now: float,
             contest.served(line, shape)
             continue
         line.parked[shape] = rank  # 6 or wait
-        if make_room:
-            cluster.why[line.queue.name, shape] = why
         contest.failed(line)
     return decisions
 
 
 def _nominate(
     cluster: Cluster, kept: Reservations, workload: Workload, flavors: Sequence[str], now: float
-) -> tuple[Admit | None, Why]:
-    """The first flavor on which it fits, by quota and on nodes; else what was missing on the one that came closest."""
-    why = Why(Reason.NO_READY_NODE)
+) -> Admit | None:
+    """The first flavor on which it fits, by quota and on nodes, or until others need what is kept for them."""
     for flavor in flavors:
-        if not cluster.tree.fits(workload.queue, cluster.cells(workload, flavor)):
-            why = Why(Reason.QUOTA_EXHAUSTED, flavor)
-            continue
-        placement = cluster.place(workload, flavor)
-        if placement is None:
-            placement = kept.before(workload, flavor, now)
+        placement = cluster.fits(workload, flavor) or kept.before(workload, flavor, now)
         if placement is not None:
-            return Admit(workload, flavor, placement), why
-        why = Why(Reason.NO_FREE_GPU if workload.requests.gpu_milli else Reason.NO_FREE_CPU, flavor)
-    return None, why
+            return Admit(workload, flavor, placement)
+    return None
 
 
 def _make_room(cluster: Cluster, workload: Workload, now: float) -> list[Decision]:
@@ -122,8 +113,8 @@ def _make_room(cluster: Cluster, workload: Workload, now: float) -> list[Decisio
 def _move(cluster: Cluster, workload: Workload, flavor: str, now: float) -> list[Decision]:
     """It leaves for itself: what it gets elsewhere is promised to it."""
     cluster.take_out(workload)
-    placement = cluster.place(workload, flavor)
-    if placement is None or not cluster.tree.fits(workload.queue, cluster.cells(workload, flavor)):
+    placement = cluster.fits(workload, flavor)
+    if placement is None:
         cluster.put_back(workload)
         return []
     cluster.promise(workload, flavor, placement, [workload], Rule.BETTER_CARD, now)

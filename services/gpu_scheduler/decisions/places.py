@@ -219,3 +219,30 @@ class Places:
 
 
 ANYWHERE = (Share("", NOTHING),)  # where the quotas alone bound what runs
+
+
+def larger(these: Iterable[Share], those: Iterable[Share]) -> Placement:
+    """On each node, the larger of both sums: of cores, of memory, and of each card."""
+    left, right = _by_node(these), _by_node(those)
+    return tuple(_max(node, left.get(node, EMPTY), right.get(node, EMPTY)) for node in left | right)
+
+
+EMPTY = Share("", NOTHING)
+
+
+def _by_node(shares: Iterable[Share]) -> dict[str, Share]:
+    total: dict[str, Share] = {}
+    for share in shares:
+        before = total.get(share.node, EMPTY)
+        cards = dict(before.cards)
+        for index, milli in share.cards:
+            cards[index] = cards.get(index, 0) + milli
+        total[share.node] = Share(share.node, before.amount.plus(share.amount), tuple(cards.items()))
+    return total
+
+
+def _max(node: str, one: Share, other: Share) -> Share:
+    cards, more = dict(one.cards), dict(other.cards)
+    most = {index: max(cards.get(index, 0), more.get(index, 0)) for index in cards | more}
+    amount = Amount(max(one.amount[0], other.amount[0]), max(one.amount[1], other.amount[1]), sum(most.values()))
+    return Share(node, amount, tuple(most.items()))

@@ -43,6 +43,3 @@ class Why:
 
     reason: Reason
     flavor: str = ""
-
-
-NOT_YET = Why(Reason.NOT_CONSIDERED_YET)

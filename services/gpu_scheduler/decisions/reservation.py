@@ -55,8 +55,7 @@ class Reservations:
             return None
         self.release()
         self._hold([each for each in self._made if not ends <= each.at < math.inf])
-        fits = self.cluster.tree.fits(workload.queue, self.cluster.cells(workload, flavor))
-        placement = self.cluster.place(workload, flavor) if fits else None
+        placement = self.cluster.fits(workload, flavor)
         self.release()
         with self._as_if_admitted(workload, flavor, placement):
             self._hold(self._made)
@@ -80,7 +79,7 @@ class Reservations:
                 if each is not None:
                     self.cluster.take_out(each)
                     out.append(each)
-                placement = self._fits(workload, flavor)
+                placement = self.cluster.fits(workload, flavor)
                 if placement is not None:
                     return Reservation(workload, flavor, placement, at)
             return None
@@ -93,11 +92,6 @@ class Reservations:
         holding = [each for each in self.cluster.holding.values() if each.flavor == flavor and not each.leaving]
         ends = sorted((now + lasts(each, now, each.speed), each.admitted_at, each.serial, each) for each in holding)
         return [(end, each) for end, _, _, each in ends]
-
-    def _fits(self, workload: Workload, flavor: str) -> Placement | None:
-        if not self.cluster.tree.fits(workload.queue, self.cluster.cells(workload, flavor)):
-            return None
-        return self.cluster.place(workload, flavor)
 
     def _still_there(self, before: Reservation) -> bool:
         places = self.cluster.places

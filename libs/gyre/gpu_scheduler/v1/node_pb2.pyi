@@ -289,21 +289,25 @@ class Resources(_message.Message):
     CPU_MILLI_FIELD_NUMBER: _builtins.int
     MEMORY_BYTES_FIELD_NUMBER: _builtins.int
     GPU_FIELD_NUMBER: _builtins.int
+    GPU_MILLI_FIELD_NUMBER: _builtins.int
     cpu_milli: _builtins.int
     """Thousandths of a core."""
     memory_bytes: _builtins.int
     gpu: _builtins.int
     """Whole cards."""
+    gpu_milli: _builtins.int
+    """Thousandths of a card beside the whole ones. A workload that wants a share of one card asks for that and no gpu."""
     def __init__(
         self,
         *,
         cpu_milli: _builtins.int = ...,
         memory_bytes: _builtins.int = ...,
         gpu: _builtins.int = ...,
+        gpu_milli: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cpu_milli", b"cpu_milli", "gpu", b"gpu", "memory_bytes", b"memory_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cpu_milli", b"cpu_milli", "gpu", b"gpu", "gpu_milli", b"gpu_milli", "memory_bytes", b"memory_bytes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -833,6 +833,7 @@ export interface Resources {
   cpu_milli: number;
   memory_bytes: string;
   gpu: number;
+  gpu_milli: number;
 }
 
 export interface Queue {

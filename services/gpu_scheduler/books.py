@@ -1,0 +1,232 @@
+"""The cluster as this process knows it, brought up to date from the tables at the beginning of each cycle.
+
+What changed is found by the transaction that changed it, so a cycle costs what has changed, not what is there. Nothing
+here is the truth: the tables are. Whoever fails to write down what was decided throws the books away.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from gyre_kit.db import Session
+
+from services.gpu_scheduler import placements, store
+from services.gpu_scheduler.decisions.amounts import CARD, NAMES, Amount
+from services.gpu_scheduler.decisions.cluster import Cluster
+from services.gpu_scheduler.decisions.places import Node as Place
+from services.gpu_scheduler.decisions.policies import named
+from services.gpu_scheduler.decisions.quotas import Cell, ClusterQueue, Cohort, Limit, Preemption
+from services.gpu_scheduler.decisions.reasons import Reason
+from services.gpu_scheduler.decisions.work import Placement, Share, Workload
+from services.gpu_scheduler.models import HOLDING, Card, Node, NodeState, Queue, QueueState, StopReason, WorkloadState
+
+Row = Any  # of store.looked_at
+
+
+class Books:
+    """`cards`: (node, index) → (name of the card's row, uuid). `aside`: those that wait but are not to be considered."""
+
+    def __init__(self, policy: str) -> None:
+        self.policy = policy
+        self.cluster: Cluster | None = None
+        self.queues: dict[str, Queue] = {}
+        self.cards: dict[tuple[str, int], tuple[str, str]] = {}
+        self.aside: dict[str, Reason] = {}
+        self.attempts: dict[str, int] = {}
+        self._later: list[tuple[float, str]] = []  # ends of back-offs
+        self._resting: dict[str, Workload] = {}
+        self._topology = 0
+        self._seen = 0
+
+    def throw_away(self) -> None:
+        """They are read anew for the next cycle."""
+        self.cluster = None
+
+    async def refresh(self, session: Session) -> Cluster:
+        """Under the lock of a cycle."""
+        now = session.clock.now().timestamp()
+        topology, oldest = await store.versions(session)
+        rows = (
+            None
+            if self.cluster is None or topology != self._topology
+            else await store.changed_since(session, self._seen)
+        )
+        if self.cluster is None or rows is None or not self._apply(rows, now):
+            self.cluster = await self._read_all(session, now)
+        self._topology, self._seen = topology, oldest
+        self._bring_back(now)
+        return self.cluster
+
+    # -- everything --------------------------------------------------------------------------------------------------
+
+    async def _read_all(self, session: Session, now: float) -> Cluster:
+        nodes, cards = await store.nodes(session), await store.cards(session)
+        self.queues = {row.name: row for row in await store.queues(session)}
+        self.cards = {(row.node, row.index): (row.name, row.uuid) for row in cards}
+        self.aside, self.attempts, self._later, self._resting = {}, {}, [], {}
+        queues = {row.name: _queue(row) for row in await store.cluster_queues(session)}
+        cohorts = {
+            row.name: Cohort(row.name, row.parent, _limits(row.quotas), row.weight)
+            for row in await store.cohorts(session)
+        }
+        self.cluster = Cluster(named(self.policy), queues, cohorts, _places(nodes, cards))
+        rows = await store.looked_at(session)
+        for row in rows:
+            if row.state in HOLDING:
+                self._hold(row)
+        for row in rows:
+            if row.state == WorkloadState.QUEUED:
+                self._wait(row, now)
+        self._keep_promises(rows, now)
+        return self.cluster
+
+    def _keep_promises(self, rows: Sequence[Row], now: float) -> None:
+        """Those that were asked to leave for somebody still leave for them."""
+        cluster = self._known()
+        for row in rows:
+            if not row.promised or row.name not in cluster.waiting:
+                continue
+            leaving = [
+                cluster.holding[each.name] for each in rows
+                if each.state == WorkloadState.STOPPING and each.preempted_for == row.name
+            ]  # fmt: skip
+            for each in leaving:
+                cluster.take_out(each)
+            placement = placements.from_json(row.promised["placement"])
+            workload = cluster.waiting[row.name][2]
+            cluster.promise(workload, row.promised["flavor"], placement, leaving, row.promised["rule"], now)
+
+    # -- what changed ------------------------------------------------------------------------------------------------
+
+    def _apply(self, rows: Sequence[Row], now: float) -> bool:
+        """False where all has to be read: another process has promised something meanwhile."""
+        cluster = self._known()
+        for row in rows:
+            held = cluster.holding.get(row.name)
+            if row.state == WorkloadState.STOPPING and row.stop_reason == StopReason.PREEMPTION:
+                if held is None or not held.leaving:
+                    return False
+            elif row.state in HOLDING:
+                if held is None or self.attempts.get(row.name) != row.attempt:
+                    self._leave(row.name, now)
+                    self._hold(row)
+            elif row.state == WorkloadState.QUEUED:
+                if held is not None or self._differs(row):
+                    self._leave(row.name, now)
+                    self._wait(row, now)
+            else:
+                self._leave(row.name, now)
+        return True
+
+    def _differs(self, row: Row) -> bool:
+        entry = self._known().waiting.get(row.name)
+        return entry is None or entry[2].priority != self._priority(row) or bool(row.held or row.not_before)
+
+    def _leave(self, name: str, now: float) -> None:
+        cluster = self._known()
+        self.aside.pop(name, None)
+        self._resting.pop(name, None)
+        if name in cluster.waiting:
+            cluster.withdraw(name)
+        if name in cluster.holding:
+            cluster.release(name, now)
+            self.attempts.pop(name, None)
+
+    def _hold(self, row: Row) -> None:
+        placement = placements.from_json(row.placement) if row.placement else self._old_placement(row)
+        since = (row.admit_time or row.queue_time).timestamp()
+        self.attempts[row.name] = row.attempt
+        self._known().restore(self._workload(row), row.flavor, placement, since)
+
+    def _old_placement(self, row: Row) -> Placement:
+        """Of an attempt from before placements were written down."""
+        indexes = [
+            index for (node, index), (_, uuid) in self.cards.items() if node == row.node and uuid in row.card_uuids
+        ]
+        return (Share(row.node, _amount(row), tuple((index, CARD) for index in indexes)),)
+
+    def _wait(self, row: Row, now: float) -> None:
+        if row.held:
+            self.aside[row.name] = Reason.WORKLOAD_HELD
+        elif self.queues[row.queue].state == QueueState.HELD:
+            self.aside[row.name] = Reason.QUEUE_HELD
+        elif row.not_before is not None and row.not_before.timestamp() > now:
+            self.aside[row.name] = Reason.BACKING_OFF
+            heapq.heappush(self._later, (row.not_before.timestamp(), row.name))
+            self._resting[row.name] = self._workload(row)
+        else:
+            self._known().submit(self._workload(row))
+
+    def _bring_back(self, now: float) -> None:
+        """Those whose back-off is over."""
+        while self._later and self._later[0][0] <= now:
+            _, name = heapq.heappop(self._later)
+            resting = self._resting.get(name)  # None: it was cancelled meanwhile
+            if resting is not None and resting.not_before <= now:
+                del self._resting[name], self.aside[name]
+                self._known().submit(resting)
+
+    # -- rows as the decisions see them ------------------------------------------------------------------------------
+
+    def _known(self) -> Cluster:
+        assert self.cluster is not None
+        return self.cluster
+
+    def _priority(self, row: Row) -> int:
+        return int(row.priority + self.queues[row.queue].priority)
+
+    def _workload(self, row: Row) -> Workload:
+        return Workload(
+            row.name,
+            self.queues[row.queue].cluster_queue,
+            _amount(row),
+            row.queue_time.timestamp(),
+            priority=self._priority(row),
+            flavors=(row.only_flavor,) if row.only_flavor else (),
+            kind=row.throughput_class,
+            ran=row.ran_seconds,
+            not_before=row.not_before.timestamp() if row.not_before else 0.0,
+            max_run=row.max_run_seconds,
+            preemptions=row.preemptions,
+        )
+
+
+def _amount(row: Row) -> Amount:
+    return Amount(row.cpu_milli, row.memory_bytes, row.gpu * CARD + row.gpu_milli)
+
+
+def _queue(row: Any) -> ClusterQueue:
+    return ClusterQueue(row.name, row.cohort, _limits(row.quotas), row.weight, row.strict, Preemption(**row.preemption))
+
+
+def _limits(quotas: Mapping[str, Mapping[str, Any]]) -> dict[Cell, Limit]:
+    """Cards are counted in thousandths, as in Amount."""
+    limits = {}
+    for flavor, given in quotas.items():
+        borrowing, lending = given.get("borrowing") or {}, given.get("lending") or {}
+        for kind, (name, scale) in enumerate(zip(FIELDS, SCALES, strict=True)):
+            bounds = [None if bound.get(name) is None else bound[name] * scale for bound in (borrowing, lending)]
+            limits[flavor, kind] = Limit(given.get(name, 0) * scale, *bounds)
+    return limits
+
+
+FIELDS, SCALES = ("cpu_milli", "memory_bytes", "gpu"), (1, 1, CARD)
+assert len(FIELDS) == len(NAMES)
+
+
+def _places(nodes: Sequence[Node], cards: Sequence[Card]) -> list[Place]:
+    """A card that is not there is one that nobody gets."""
+    by_node: dict[str, dict[int, Card]] = {}
+    for card in cards:
+        by_node.setdefault(card.node, {})[card.index] = card
+    return [_place(node, by_node.get(node.name, {})) for node in nodes]
+
+
+def _place(node: Node, cards: Mapping[int, Card]) -> Place:
+    slots = max(cards, default=-1) + 1
+    missing = frozenset(index for index in range(slots) if index not in cards or not cards[index].present)
+    capacity = Amount(node.cpu_milli, node.memory_bytes, slots * CARD)
+    links = tuple(node.links) if len(node.links) == slots else ()
+    return Place(node.name, node.flavor, capacity, node.state == NodeState.READY, links, missing)
