@@ -56,6 +56,7 @@ class _Replay:
         self.result = Replay(policy, list(self.outcomes.values()), _capacity(self.cluster))
         self.ended = 0
         self.looks_at = math.inf
+        self.busy = 0
         self._tie = 0
         for job in trace.jobs:
             self._at(job.submit, SUBMIT, job.id)
@@ -109,7 +110,9 @@ class _Replay:
 
     def _stopped(self, name: str, time: float) -> None:
         running = self.running.pop(name)
-        placement = self.cluster.holding[name].placement
+        workload = self.cluster.holding[name]
+        self.busy -= workload.requests.gpu_milli
+        placement = workload.placement
         nodes = tuple(share.node for share in placement) if self.options.placement == "nodes" else ()
         self.outcomes[name].spans.append(Span(running.began, time, running.flavor, nodes))
         self.left[name] -= max(0.0, time - running.useful) * running.speed
@@ -136,6 +139,7 @@ class _Replay:
     def _start(self, admitted: Admit, now: float) -> None:
         name = admitted.workload.name
         outcome = self.outcomes[name]
+        self.busy += admitted.workload.requests.gpu_milli
         useful = now + (self.options.resume_cost if outcome.preemptions else 0.0)
         end = useful + self.left[name] / admitted.workload.speed
         self.running[name] = _Running(now, useful, end, admitted.flavor, admitted.workload.speed)
@@ -158,7 +162,7 @@ class _Replay:
         samples = self.result.samples
         if samples and now - samples[-1].time < self.options.sample_seconds:
             return
-        busy = sum(each.requests.gpu_milli for each in self.cluster.holding.values()) / CARD
+        busy = self.busy / CARD
         total = sum(self.result.capacity.values())
         samples.append(Sample(now, busy, total - busy, len(self.cluster.waiting)))
 

@@ -48,7 +48,7 @@ class Backfill(BestEffort):
             return super().lasts(workload, now, speed)
         if self._durations.seen(workload) < ENOUGH or not speed:
             return math.inf
-        return self._durations.left(workload, workload.attained(now)) / speed
+        return self._durations.of(workload, workload.attained(now)).mean / speed
 
     def ended(self, workload: Workload, seconds: float) -> None:
         self._durations.add(workload, seconds)

@@ -7,31 +7,44 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Iterator
+from typing import NamedTuple
 
 from services.gpu_scheduler.decisions.work import Workload
 
 STEP = 5  # buckets for each doubling: 15 % wide, far finer than durations can be known
-BUCKETS = 34 * STEP  # up to 2^34 s, five centuries
 FRESH = 60.0  # seconds below which an age tells nothing yet
 WEIGHT = 16.0  # ended jobs after which a class stands on its own, against the wider groups
 DOUBT = 2.0  # imagined jobs that run once more as long as they have, an hour at least: who ran long runs on (Lindy)
 HOUR = 3600.0
-REFRESH = 1.05  # an estimate holds until 5 % more jobs ended
+REFRESH = 1.1  # an estimate holds until a tenth more jobs ended
 
 
 class Histogram:
-    __slots__ = ("counts", "seconds", "total")
+    """`buckets`: number → [how many ended in it, seconds of them all]."""
+
+    __slots__ = ("buckets", "total")
 
     def __init__(self) -> None:
-        self.counts = [0] * BUCKETS
-        self.seconds = [0.0] * BUCKETS
+        self.buckets: dict[int, list[float]] = {}
         self.total = 0
 
     def add(self, seconds: float) -> None:
-        index = _bucket(seconds)
-        self.counts[index] += 1
-        self.seconds[index] += seconds
+        bucket = self.buckets.setdefault(_bucket(seconds), [0, 0.0])
+        bucket[0] += 1
+        bucket[1] += seconds
         self.total += 1
+
+
+class Expected(NamedTuple):
+    """Normalised seconds that are left of something.
+
+    `mean`: of all that got so far. `gittins`, his index: of all times that one might give it, the one with the fewest
+    seconds for each end that it brings; small where many end soon. By it, work of unknown length is ordered so that the
+    mean completion is the least there is on one machine (Gittins 1979; for training jobs Gu et al., Tiresias, NSDI 2019).
+    """
+
+    gittins: float
+    mean: float
 
 
 class Durations:
@@ -39,53 +52,40 @@ class Durations:
 
     def __init__(self) -> None:
         self._groups: dict[Hashable, Histogram] = {}
-        self._known: dict[tuple[str, int, int], tuple[float, float, float]] = {}  # class, size, age → when asked, both
+        self._known: dict[tuple[str, int, int], tuple[float, Expected]] = {}  # class, cards, age → good until, what
+        self._ended = 0
 
     def add(self, workload: Workload, seconds: float) -> None:
         for group, _ in _groups(workload):
             self._groups.setdefault(group, Histogram()).add(seconds)
-
-    @property
-    def ended(self) -> int:
-        return self._groups[()].total if () in self._groups else 0
+        self._ended += 1
 
     def seen(self, workload: Workload) -> int:
         """How many of its throughput class and size have ended."""
         group = self._groups.get((workload.kind, _size(workload)))
         return group.total if group else 0
 
-    def left(self, workload: Workload, attained: float) -> float:
-        """The mean of what those that got as far as `attained` still had to run."""
-        return self._of(workload, attained)[1]
-
-    def index(self, workload: Workload, attained: float) -> float:
-        """Gittins': of all times that one might give it, the best seconds for each end that it brings.
-
-        It orders work of unknown length so that the mean completion is the least there is on one machine
-        (Gittins 1979; for training jobs Gu et al., Tiresias, NSDI 2019). Small where many end soon.
-        """
-        return self._of(workload, attained)[0]
-
-    def _of(self, workload: Workload, attained: float) -> tuple[float, float]:
+    def of(self, workload: Workload, attained: float) -> Expected:
+        """Of what got as far as `attained`."""
         age = 0 if attained < FRESH else _bucket(attained) + 1
-        key = (workload.kind, _size(workload), age)
+        key = (workload.kind, workload.requests.gpu_milli, age)
         known = self._known.get(key)
-        if known is None or self.ended > known[0] * REFRESH + 1:
-            known = self._known[key] = (self.ended, *_estimate(list(self._weighted(workload)), age))
-        return known[1], known[2]
+        if known is None or self._ended > known[0]:
+            expected = _estimate(list(self._weighted(workload)), age)
+            known = self._known[key] = (self._ended * REFRESH + 1, expected)
+        return known[1]
 
     def _weighted(self, workload: Workload) -> Iterator[tuple[Histogram, float]]:
-        """Wider groups count for as many jobs as `WEIGHT` says in all, however many they have."""
-        for group, share in _groups(workload):
+        """What ended in its own class and size counts in full, in a wider group for so many jobs in all at most."""
+        for group, most in _groups(workload):
             found = self._groups.get(group)
             if found is not None:
-                weight = share * WEIGHT
-                yield found, (weight / max(weight, found.total) if share < 1 else 1.0)
+                yield found, min(1.0, most / found.total)
 
 
 def _groups(workload: Workload) -> tuple[tuple[Hashable, float], ...]:
     size = _size(workload)
-    return ((workload.kind, size), 1.0), (workload.kind, 0.5), (size, 0.49), ((), 0.25)
+    return ((workload.kind, size), math.inf), (workload.kind, WEIGHT / 2), (size, WEIGHT / 2), ((), WEIGHT / 4)
 
 
 def _size(workload: Workload) -> int:
@@ -94,27 +94,27 @@ def _size(workload: Workload) -> int:
 
 
 def _bucket(seconds: float) -> int:
-    return min(BUCKETS - 1, int(math.log2(seconds) * STEP)) if seconds > 1 else 0
+    return int(math.log2(seconds) * STEP) if seconds > 1 else 0
 
 
-def _estimate(groups: list[tuple[Histogram, float]], age: int) -> tuple[float, float]:
-    """(index, mean) of what is left, given that the first `age` buckets are behind."""
+def _estimate(groups: list[tuple[Histogram, float]], age: int) -> Expected:
+    """Of what is left, given that the first `age` buckets are behind."""
     begun = 2 ** ((age - 0.5) / STEP) if age else 0.0
     doubt = begun + max(begun, HOUR)
-    last = max(age, _bucket(doubt))
-    chances: list[tuple[float, float]] = []  # how many end in a bucket, and after how many more seconds in all
-    for bucket in range(age, BUCKETS):
-        count = sum(weight * group.counts[bucket] for group, weight in groups)
-        seconds = sum(weight * group.seconds[bucket] for group, weight in groups)
-        if bucket == last:
-            count, seconds = count + DOUBT, seconds + DOUBT * doubt
-        if count:
-            chances.append((count, max(1.0, seconds - begun * count)))
-    total = sum(count for count, _ in chances)
-    ends = spent = 0.0
+    ends: dict[int, list[float]] = {max(age, _bucket(doubt)): [DOUBT, DOUBT * doubt]}
+    for group, weight in groups:
+        for bucket, (count, seconds) in group.buckets.items():
+            if bucket >= age:
+                both = ends.setdefault(bucket, [0.0, 0.0])
+                both[0] += weight * count
+                both[1] += weight * seconds
+    total = math.fsum(count for count, _ in ends.values())
+    ended = spent = 0.0
     best = math.inf
-    for count, seconds in chances:
-        ends += count
-        spent += seconds
-        best = min(best, (spent + (total - ends) * seconds / count) / ends)
-    return best, spent / total
+    for bucket in sorted(ends):
+        count, seconds = ends[bucket]
+        left = max(1.0, seconds - begun * count)
+        ended += count
+        spent += left
+        best = min(best, (spent + (total - ended) * left / count) / ended)
+    return Expected(best, spent / total)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from services.gpu_scheduler.decisions.cluster import Cluster
 
 SUITS = 0.9  # of the price, or of the best that there is for it, and it is waited for
-SERVES = 0.5  # under that, running there costs more than waiting: the rest of the work would have to be moved
+SERVES = 0.6  # under that, running there costs more than waiting: the rest of the work would have to be moved
 
 
 class Worth:
