@@ -57,11 +57,14 @@ def _reserve(cluster: Cluster, kept: Reservations, now: float) -> list[Decision]
     for workload in cluster.policy.reserves(cluster, now):
         flavors = [*cluster.policy.flavors(cluster, workload, now), *cluster.policy.falls_back(cluster, workload, now)]
         admitted = _nominate(cluster, kept, workload, flavors, now)
-        if admitted is None:
-            kept.make(workload, flavors, now)
+        if admitted is not None:
+            cluster.admit(workload, admitted.flavor, admitted.placement, now)
+            decisions.append(admitted)
             continue
-        cluster.admit(workload, admitted.flavor, admitted.placement, now)
-        decisions.append(admitted)
+        made = _make_room(cluster, workload, now)
+        decisions += made
+        if not made:
+            kept.make(workload, flavors, now)
     return decisions
 
 

@@ -14,7 +14,7 @@ from services.gpu_scheduler.decisions.work import Workload
 STEP = 5  # buckets for each doubling: 15 % wide, far finer than durations can be known
 FRESH = 60.0  # seconds below which an age tells nothing yet
 WEIGHT = 16.0  # ended jobs after which a class stands on its own, against the wider groups
-DOUBT = 2.0  # imagined jobs that run once more as long as they have, an hour at least: who ran long runs on (Lindy)
+DOUBT = 1.0  # an imagined job that runs once more as long as it has, an hour at least: who ran long runs on (Lindy)
 HOUR = 3600.0
 REFRESH = 1.1  # an estimate holds until a tenth more jobs ended
 

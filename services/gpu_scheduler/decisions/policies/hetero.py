@@ -32,6 +32,7 @@ DEAR = 20.0  # times more where the budget is at its end, so that the last stops
 PLENTY = 20.0  # stops, from which on they are not dear at all
 SETTLED = 300.0  # seconds: what began just now may end any moment, as most does, and a resumption costs as much
 LONG = 5 * 86400.0  # normalised seconds, after which nobody is stopped: what is longest is not made longer
+OFTEN = 16  # stops, after which it is left alone: what is stopped again and again ends later than under any other order
 MOST = 8  # stops for one start: a node's worth of single cards
 FASTER = 1.5  # times, at least, has it to go on where it is moved to
 GAIN = 3600.0  # seconds, at least, is it to end earlier by that: four resumptions of a quarter of an hour
@@ -63,14 +64,19 @@ class Hetero(Fifo):
     def displaces(
         self, cluster: Cluster, workload: Workload, flavor: str, now: float
     ) -> Sequence[tuple[Workload, Rule]]:
-        """Who is expected to need many times as much, the one that needs most first, while the budget has stops left."""
+        """Who is expected to need many times as much, the one that needs most first, while the budget has stops left.
+
+        For one that waited too long, whoever it takes.
+        """
         stops = (BUDGET - FOR_MOVES) * cluster.arrived - cluster.evicted
         if stops < 1:
             return ()
         scarce = max(0.0, 1 - stops / PLENTY)
-        least = TIMES * (1 + DEAR * scarce * scarce) * self._needs(workload, workload.ran)
-        longer = list(self._longer(cluster, workload, flavor, least, now))
-        return [(each, Rule.SHORTER) for each in fewest(cluster, workload, flavor, longer, min(MOST, int(stops)))]
+        least, rule = TIMES * (1 + DEAR * scarce * scarce) * self._needs(workload, workload.ran), Rule.SHORTER
+        if self._patience.has_turn(workload):
+            least, rule = 0.0, Rule.STARVING
+        may_go = list(self._longer(cluster, workload, flavor, least, now))
+        return [(each, rule) for each in fewest(cluster, workload, flavor, may_go, min(MOST, int(stops)))]
 
     def moves(self, cluster: Cluster, now: float) -> Iterator[tuple[Workload, str]]:
         """The one that gains most by it first."""
@@ -104,7 +110,7 @@ class Hetero(Fifo):
             self._by_need = sorted(
                 (-self._needs(each, each.attained(now)), each.serial, each)
                 for each in cluster.holding.values()
-                if each.preemptible and each.attained(now) < LONG
+                if each.preemptible and each.preemptions < OFTEN and each.attained(now) < LONG
             )
         for needs, _, each in self._by_need:
             if -needs <= least:

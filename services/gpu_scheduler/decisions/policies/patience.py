@@ -25,6 +25,9 @@ class Patience:
         self._name = ""
         self._since = self._next = 0.0
 
+    def has_turn(self, workload: Workload) -> bool:
+        return workload.name == self._name
+
     def turn(self, cluster: Cluster, now: float) -> Iterator[Workload]:
         """The workload that has its turn, if any."""
         if self._name and self._name not in cluster.waiting:

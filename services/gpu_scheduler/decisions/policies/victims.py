@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from services.gpu_scheduler.decisions.places import Pool
 from services.gpu_scheduler.decisions.work import Workload
 
 if TYPE_CHECKING:
@@ -14,18 +15,24 @@ if TYPE_CHECKING:
 def fewest(
     cluster: Cluster, workload: Workload, flavor: str, candidates: Sequence[Workload], most: int
 ) -> Sequence[Workload]:
-    """Of `candidates`, whose order is kept, at most so many that free one node for `workload`; none where they cannot.
-
-    What needs several nodes, or no card, takes them in their order.
+    """Of `candidates`, the first in order where it matters, at most so many that free the node or nodes that `workload`
+    needs; none where they cannot. What needs no card takes them in their order.
     """
     cards = workload.requests.cards
     pool = cluster.places.pools.get(flavor) if cluster.places is not None else None
-    if pool is None or not 0 < cards <= pool.size:
+    if pool is None or not cards:
         return candidates[:most]
     held: dict[str, list[tuple[Workload, int]]] = {}
     for each in candidates:
         for share in each.placement:
             held.setdefault(share.node, []).append((each, share.amount.cards))
+    chosen = _of_one_node(pool, held, cards, most) if cards <= pool.size else _of_whole_nodes(pool, held, cards)
+    return chosen if len(chosen) <= most else ()
+
+
+def _of_one_node(
+    pool: Pool, held: Mapping[str, Sequence[tuple[Workload, int]]], cards: int, most: int
+) -> Sequence[Workload]:
     best: list[Workload] = []
     for node, holders in held.items():
         room = pool.rooms.get(node)
@@ -33,6 +40,20 @@ def fewest(
         if 0 < len(chosen) <= most and (not best or len(chosen) < len(best)):
             best = chosen
     return best
+
+
+def _of_whole_nodes(pool: Pool, held: Mapping[str, Sequence[tuple[Workload, int]]], cards: int) -> Sequence[Workload]:
+    """Of the nodes that they could clear, those that take the fewest stops, beside what is clear already."""
+    missing = -(-cards // pool.size) - len(pool.buckets[pool.size])
+    clearable = [
+        (len(holders), number, node)
+        for number, (node, holders) in enumerate(held.items())
+        if node in pool.rooms and pool.rooms[node].whole + sum(count for _, count in holders) >= pool.size
+    ]
+    if missing > len(clearable):
+        return ()
+    stopped = {each.name: each for _, _, node in sorted(clearable)[: max(0, missing)] for each, _ in held[node]}
+    return list(stopped.values())
 
 
 def _needed(holders: Sequence[tuple[Workload, int]], missing: int) -> list[Workload]:
