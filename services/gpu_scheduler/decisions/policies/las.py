@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 HOUR = 3600.0
 QUEUES = (1 * HOUR, 10 * HOUR, 100 * HOUR)  # card-seconds: a try, an experiment, a training; beyond that all are alike
 MOST = 8  # stops for one start
+STALE = 60.0  # seconds for which a list of those that may be stopped is good
 
 
 class Las(Fifo):
@@ -37,6 +38,8 @@ class Las(Fifo):
         self._queues = queues
         self._worth = Worth()
         self._patience = Patience()
+        self._looked_at = -STALE
+        self._by_queue: list[tuple[int, float, int, Workload]] = []
 
     def rank(self, workload: Workload) -> Rank:
         return (-workload.priority, self._queue(workload, workload.ran), workload.queued_at, workload.serial)
@@ -51,17 +54,26 @@ class Las(Fifo):
         self, cluster: Cluster, workload: Workload, flavor: str, now: float
     ) -> Sequence[tuple[Workload, Rule]]:
         """Those of lower queues and of no higher priority, the one that had most first."""
-        mine = self._queue(workload, workload.ran)
-        found = [
-            (-self._queue(workload=each, seconds=each.attained(now)), -each.queued_at, each.serial, each)
-            for each in cluster.holding.values()
-            if each.flavor == flavor and each.preemptible and not each.leaving and each.priority <= workload.priority
-        ]
-        lower = [each for queue, _, _, each in sorted(found) if -queue > mine]
+        lower = list(self._lower(cluster, workload, flavor, now))
         return [(each, Rule.LEAST_SERVED) for each in fewest(cluster, workload, flavor, lower, MOST)]
 
     def reserves(self, cluster: Cluster, now: float) -> Iterator[Workload]:
         return self._patience.turn(cluster, now)
+
+    def _lower(self, cluster: Cluster, workload: Workload, flavor: str, now: float) -> Iterator[Workload]:
+        if now - self._looked_at >= STALE:
+            self._looked_at = now
+            self._by_queue = sorted(
+                (-self._queue(each, each.attained(now)), -each.queued_at, each.serial, each)
+                for each in cluster.holding.values()
+                if each.preemptible
+            )
+        mine = self._queue(workload, workload.ran)
+        for queue, _, _, each in self._by_queue:
+            if -queue <= mine:
+                return
+            if each.flavor == flavor and not each.leaving and each.priority <= workload.priority:
+                yield each
 
     def _queue(self, workload: Workload, seconds: float) -> int:
         return bisect_right(self._queues, seconds * max(1, workload.requests.cards))
