@@ -40,7 +40,7 @@ def described(command: click.Command, context: click.Context, depth: int) -> Ite
     yield from (" ".join(part.split()) + "\n" for part in prose.strip().split("\n\n"))
     usage = " ".join(command.collect_usage_pieces(context))
     lines = [line.strip() for line in examples.strip().splitlines()]
-    if not isinstance(command, click.Group):
+    if not isinstance(command, click.Group) or command.invoke_without_command:
         yield f"Usage: `{context.command_path} {usage}`"
         yield from (["\n```sh", *lines, "```"] if lines else [])
     yield from options(command, context)

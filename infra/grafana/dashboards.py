@@ -312,6 +312,13 @@ GATEWAY = Board(
     ],
 )  # fmt: skip
 
+
+def share_held(what: str) -> str:
+    """Of what was present in the last hour; nothing where nothing was."""
+    held, present = (f"sum by (flavor) (avg_over_time(gyre_{of}_{what}[1h]))" for of in ("held", "capacity"))
+    return f"{held} / ({present} > 0)"
+
+
 HELD: Final = 'state=~"ADMITTED|STARTING|RUNNING|STOPPING"'
 
 QUEUE = Board(
@@ -337,6 +344,55 @@ QUEUE = Board(
                 Panel("Held hours a day", "Workload-hours in the last 24 hours. What they cost, by price of core and "
                       "card, is in the console and in `gyre workloads list`.",
                       [(f"sum(avg_over_time(gyre_workloads{{{HELD}}}[24h])) * 24", "hours")], "h", width=12),
+            ],
+        ),
+        (
+            "Nodes and cards",
+            [
+                Panel("Nodes by state", "LOST and GONE are not heard of; CORDONED and DRAINING an operator closed.",
+                      [("sum by (state) (gyre_nodes)", "{{state}}")]),
+                Panel("Cards by state", "SICK ones were taken out because of a fault.",
+                      [("sum by (state) (gyre_cards)", "{{state}}")]),
+                Panel("Nodes away", "`gyre nodes list` says since when.",
+                      [('sum(gyre_nodes{state=~"LOST|GONE"})', "")], width=4, now=True),
+                Panel("Sick cards", "`gyre nodes list` says what is wrong.",
+                      [('sum(gyre_cards{state="SICK"})', "")], width=4, now=True),
+            ],
+        ),
+        (
+            "Queues: how long, and who gives way",
+            [
+                Panel("Depth", "Workloads that wait, by queue.",
+                      [("sum by (queue) (gyre_queue_waiting_workloads)", "{{queue}}")]),
+                Panel("First in its queue", "How long the first of each active queue has waited; above four hours an "
+                      "alert says so.", [("max by (queue) (gyre_queue_head_wait_seconds)", "{{queue}}")], "s"),
+                Panel("Wait for the first admission", "Median, and what one in twenty exceeds.",
+                      [(quantile(0.5, "gyre_workload_wait_seconds", "queue"), "{{queue}} p50"),
+                       (quantile(0.95, "gyre_workload_wait_seconds", "queue"), "{{queue}} p95")], "s"),
+                Panel("Preemptions", "Attempts an hour that had to give way.",
+                      [("sum by (queue) (increase(gyre_preemptions_total[1h]))", "{{queue}}")], width=12),
+                Panel("Cost", "What is held now costs so many US dollars an hour, by price of core and card.",
+                      [("sum by (flavor) (gyre_held_usd_per_hour)", "{{flavor}}")], "currencyUSD", width=12),
+            ],
+        ),
+        (
+            "Capacity",
+            [
+                Panel("Utilisation of cards", "Held by present, averaged over an hour. Simulated cards count too.",
+                      [(share_held("cards"), "{{flavor}}")],
+                      "percentunit"),
+                Panel("Utilisation of cores", "Held by present, averaged over an hour.",
+                      [(share_held("cores"), "{{flavor}}")],
+                      "percentunit"),
+                Panel("Fragmentation", "Free cards on nodes where the smallest work that waits for cards does not fit.",
+                      [("gyre_card_fragmentation_ratio", "share of free cards"),
+                       ], "percentunit"),
+                Panel("Cards", "Present, held and free.",
+                      [("sum(gyre_capacity_cards)", "present"), ("sum(gyre_held_cards)", "held"),
+                       ("gyre_free_cards", "free on nodes that take work")], width=12),
+                Panel("Spent in the last day", "US dollars, from what was held minute by minute.",
+                      [("sum(avg_over_time(gyre_held_usd_per_hour[24h])) * 24", "")], "currencyUSD", width=12,
+                      now=True),
             ],
         ),
         (

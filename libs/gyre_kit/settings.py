@@ -93,3 +93,13 @@ class KitSettings(BaseSettings):
     def _embedded_database_url(self) -> str:
         """`gyre up` leaves the URL template of its PostgreSQL in this file."""
         return (self.resolved_home / "run" / "database_url").read_text().strip()
+
+
+class VllmSettings(KitSettings):
+    """Of the services that launch vLLM: to serve, and to judge what it will serve."""
+
+    vllm_python: str = Field(
+        "", description="Python of an environment that vLLM is installed in, the same on all nodes. Empty: no vLLM."
+    )
+    vllm_memory_bytes: int = Field(6_000_000_000, gt=0, description="Memory that one vLLM replica asks for.")
+    vllm_cards: int = Field(0, ge=0, le=64, description="Cards that one vLLM replica asks for; 0: it computes on CPU.")

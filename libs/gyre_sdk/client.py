@@ -7,6 +7,7 @@ from typing import Any, Self
 
 from gyre_sdk import chat
 from gyre_sdk.config import Config, load
+from gyre_sdk.resources.accounting import Accounting
 from gyre_sdk.resources.batches import InferenceBatches
 from gyre_sdk.resources.capacity import Nodes, Queues, Workloads
 from gyre_sdk.resources.costs import Costs
@@ -57,7 +58,7 @@ class Gyre:
         self.queues, self.workloads, self.nodes = Queues(*of), Workloads(*of), Nodes(*of)
         self.projects, self.keys = Projects(*of), Keys(*of)
         self.licences = Licences(*of)
-        self.costs = Costs(*of)
+        self.costs, self.accounting = Costs(*of), Accounting(*of)
 
     def chat(self, model: str, messages: list[dict[str, str]], **options: Any) -> Iterator[chat.Piece]:
         """A streamed chat with a deployment; `options` as in OpenAI's API. The last piece has the completion's id."""

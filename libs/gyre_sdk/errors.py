@@ -48,6 +48,13 @@ class GyreError(Exception):
         return self.reason in (UNREACHABLE, TIMEOUT) or self.status in (502, 503, 504)
 
 
+class InputError(GyreError):
+    """A file that the command was given cannot be used as it is; the platform was not asked."""
+
+    def __init__(self, reason: str, message: str, remedy: str = "", metadata: Mapping[str, str] | None = None) -> None:
+        super().__init__(0, reason, message, remedy, metadata)
+
+
 _REMEDIES = {
     401: "Set GYRE_API_KEY, or run in the folder whose .gyre has the key that `gyre up` made.",
     403: "Use a key with a higher role: `gyre keys create --role ENGINEER`.",

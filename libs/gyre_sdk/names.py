@@ -10,6 +10,7 @@ ADDRESSES: Final = {
     "inferenceBatches": "inference-batches",
     "auditEntries": "audit",
     "modelUploads": "model-uploads",
+    "cardModels": "card-models",
 }
 
 

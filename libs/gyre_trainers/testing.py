@@ -1,4 +1,4 @@
-"""A tiny random Llama with a tokenizer of its own: what tests train in seconds and llama.cpp can serve."""
+"""A tiny random Llama with a tokenizer of its own: what tests train in seconds and engines can serve."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from gyre_kit.storage import ObjectStore, digest_of_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
@@ -61,6 +62,16 @@ def tiny_lora(folder: Path, model: Path, *, seed: int, merged: Path | None = Non
         adapted.merge_and_unload().save_pretrained(merged)
         PreTrainedTokenizerFast.from_pretrained(model).save_pretrained(merged)
     return folder
+
+
+async def stored(store: ObjectStore, folder: Path) -> str:
+    """Puts the files of a folder away as the registry keeps a version's, and returns the URI of their manifest."""
+    files = []
+    for path in sorted(folder.iterdir()):
+        digest = digest_of_file(path).removeprefix("sha256:")
+        await store.put_file(f"registry/blobs/sha256/{digest}", path)
+        files.append({"path": path.name, "size": path.stat().st_size, "sha256": digest})
+    return await store.put(f"registry/manifests/{folder.name}.json", json.dumps({"files": files}).encode())
 
 
 def byte_level_tokenizer(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenizerFast:

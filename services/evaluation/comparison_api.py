@@ -14,7 +14,7 @@ from gyre_kit.names import new_id, project_of
 from gyre_kit.render import render
 
 from services.evaluation import comparisons, flavors, service, store
-from services.evaluation.measuring import known_flavors
+from services.evaluation.measuring import Prices, check_vllm, known_flavors
 from services.evaluation.models import Comparison
 
 
@@ -33,10 +33,11 @@ class ComparisonApi(ComparisonServiceServicer):
             suite = await service.active_suite(session, request.suite)
         baseline, metric = request.baseline or comparisons.BASELINE, request.metric or "exact"
         wanted = comparisons.wanted(request.version, request.versions, request.quantisations, baseline)
-        comparisons.check(request.margin, metric, suite, wanted)
+        comparisons.check(request.margin, metric, suite, wanted, calibration=request.calibration)
         if request.only_flavor:
             await self._check_flavor(request.only_flavor)
-        calibration = request.calibration if request.version else ""
+        if comparisons.needs_vllm(wanted):
+            await check_vllm(self.context)
         given = {
             "display_name": request.display_name,
             "version": request.version,
@@ -44,10 +45,10 @@ class ComparisonApi(ComparisonServiceServicer):
             "baseline": baseline if request.version else "",
             "metric": metric,
             "margin": request.margin,
-            "calibration": calibration,
+            "calibration": request.calibration,
             "queue": request.queue,
             "only_flavor": request.only_flavor,
-            "candidates": [await self._candidate(*each, calibration) for each in wanted],
+            "candidates": [await self._candidate(*each, request.calibration) for each in wanted],
         }
         async with self.db.transaction() as session:
             comparison = await comparisons.create(session, project, new_id(), given, request.request_id)
@@ -82,7 +83,8 @@ class ComparisonApi(ComparisonServiceServicer):
         found = [
             comparison_pb2.FlavorCosts(
                 flavor=flavor,
-                cpu_hour_microusd=prices.get(flavor, 0),
+                cpu_hour_microusd=prices.get(flavor, Prices()).core_hour_microusd,
+                gpu_hour_microusd=prices.get(flavor, Prices()).card_hour_microusd,
                 costs=[comparison_pb2.FlavorCost(**row) for row in flavors.costs(measured.get(flavor, {}))],
             )
             for flavor in sorted({*prices, *measured}, key=lambda name: (name not in measured, name))

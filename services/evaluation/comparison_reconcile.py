@@ -26,7 +26,7 @@ from gyre_kit.states import transition
 
 from services.evaluation import comparisons, gate, results, service
 from services.evaluation.comparisons import Candidate
-from services.evaluation.measuring import known_flavors, pinned_spec
+from services.evaluation.measuring import Prices, check_vllm, known_flavors, pinned_spec
 from services.evaluation.models import Comparison, Evaluation, EvaluationState, Suite
 
 OPEN = (EvaluationState.QUEUED, EvaluationState.RUNNING, EvaluationState.CANCELLING)
@@ -88,6 +88,8 @@ async def _start(context: Context, comparison: Comparison, candidate: Candidate)
     evaluation_id = new_id()
     holder = f"projects/{comparison.project}/evaluations/{evaluation_id}"
     spec = await pinned_spec(context, candidate["variant"], suite, holder, measure_cost=True)
+    if spec["engine"] == "VLLM":  # else it would wait for ever where its flavor has no card
+        await check_vllm(context, comparison.only_flavor)
     given = {
         "display_name": f"Comparison {comparison.number}: {comparisons.called(comparison, candidate)}",
         "variant": candidate["variant"],
@@ -119,16 +121,16 @@ async def _look_at_evaluation(context: Context, comparison: Comparison, candidat
     if evaluation.state != EvaluationState.SUCCEEDED:
         reason = evaluation.failure_reason or evaluation.state
         return _failed(reason, evaluation.failure_message or f"Evaluation {evaluation.number} was stopped.")
-    flavor, core_hour_microusd = await _price(context, evaluation)
-    return comparisons.figures(evaluation, comparison.metric, flavor, core_hour_microusd)
+    flavor, prices = await _prices(context, evaluation)
+    return comparisons.figures(evaluation, comparison.metric, flavor, prices)
 
 
-async def _price(context: Context, evaluation: Evaluation) -> tuple[str, int]:
-    """The flavor that an evaluation ran on, and the price of one of its cores for an hour, millionths of a dollar."""
+async def _prices(context: Context, evaluation: Evaluation) -> tuple[str, Prices]:
+    """The flavor that an evaluation ran on, and what its cores and cards cost."""
     request = workload_service_pb2.GetWorkloadRequest(name=evaluation.workload)
     workload = await context.clients.stub(WorkloadServiceStub).GetWorkload(request)
     prices = await known_flavors(context.clients)
-    return workload.flavor, prices.get(workload.flavor, 0)
+    return workload.flavor, prices.get(workload.flavor, Prices())
 
 
 async def _conclude(context: Context, claim: Claim[Comparison]) -> None:

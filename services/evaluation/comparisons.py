@@ -13,12 +13,14 @@ from gyre_kit.render import render
 from gyre_kit.states import transition
 
 from services.evaluation import gate, pareto, service
+from services.evaluation.measuring import Prices
 from services.evaluation.models import Comparison, Evaluation, EvaluationState, Suite
 
 QUANTISATIONS = ("Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M")
 BASELINE = "F16"
 MODEL_QUANTISATIONS = ("Q8_0",)
 ONLY_ON_VLLM = frozenset({"AWQ", "GPTQ", "FP8"})
+CALIBRATED = frozenset({"AWQ", "GPTQ"})  # are nothing without conversations
 MOST = 16  # candidates in one comparison
 HOUR = 3600.0
 Candidate = dict[str, Any]
@@ -28,8 +30,8 @@ class FlavorUnknown(Invalid):
     """The platform has no such flavor."""
 
 
-class NotMeasured(Invalid):
-    """Comparisons measure with llama.cpp, which cannot load AWQ, GPTQ or FP8; serve those on vLLM beside the others."""
+class CalibrationNeeded(Invalid):
+    """AWQ and GPTQ need conversations to measure on; name a data set version as calibration, or take FP8."""
 
 
 class BadComparison(Invalid):
@@ -46,10 +48,12 @@ def wanted(version: str, versions: Sequence[str], quantisations: Sequence[str], 
     return [(version, it) for it in (baseline, *others)]
 
 
-def check(margin: float, metric: str, suite: Suite, candidates: Sequence[tuple[str, str]]) -> None:
-    """`candidates` as `wanted` gives them. Raises: BadComparison; NotMeasured."""
-    if unmeasured := ONLY_ON_VLLM & {quantisation for _, quantisation in candidates}:
-        raise NotMeasured(field="quantisations", given=", ".join(sorted(unmeasured)))
+def check(
+    margin: float, metric: str, suite: Suite, candidates: Sequence[tuple[str, str]], *, calibration: str = ""
+) -> None:
+    """`candidates` as `wanted` gives them. Raises: BadComparison; CalibrationNeeded."""
+    if not calibration and (uncalibrated := CALIBRATED & {quantisation for _, quantisation in candidates}):
+        raise CalibrationNeeded(field="calibration", quantisation=", ".join(sorted(uncalibrated)))
     if not 0 <= margin <= 1:
         raise BadComparison(field="margin", given=margin)
     scorer = suite.scorer
@@ -63,8 +67,13 @@ def check(margin: float, metric: str, suite: Suite, candidates: Sequence[tuple[s
 
 
 def takes_calibration(quantisation: str) -> bool:
-    """An importance matrix weighs the rounding of K-quants; the registry refuses it for others."""
-    return "_K" in quantisation
+    """AWQ, GPTQ, and K-quants by an importance matrix; the registry refuses it for others."""
+    return "_K" in quantisation or quantisation in CALIBRATED
+
+
+def needs_vllm(candidates: Sequence[tuple[str, str]]) -> bool:
+    """`candidates` as `wanted` gives them."""
+    return any(quantisation in ONLY_ON_VLLM for _, quantisation in candidates)
 
 
 async def create(
@@ -105,16 +114,19 @@ async def note(session: Session, comparison: Comparison, candidates: Sequence[Ca
         await transition(session, comparison, EvaluationState.RUNNING)
 
 
-def figures(evaluation: Evaluation, metric: str, flavor: str, core_hour_microusd: int) -> Candidate:
-    """What a SUCCEEDED evaluation adds to its candidate. Priced is the CPU time that the engine took for its tokens."""
+def figures(evaluation: Evaluation, metric: str, flavor: str, prices: Prices) -> Candidate:
+    """What a SUCCEEDED evaluation adds to its candidate. Priced is the time of cores and cards that its tokens took."""
     core_hours = evaluation.cost["cpu_seconds_per_token"] * 1e6 / HOUR
+    card_hours = evaluation.cost.get("card_seconds_per_token", 0.0) * 1e6 / HOUR
     return {
         "state": "MEASURED",
         "score": next(it for it in evaluation.scores if not it["slice"] and it["metric"] == metric),
         "cost": evaluation.cost,
         "tokens_per_second": evaluation.tokens_per_second,
         "flavor": flavor,
-        "million_tokens_microusd": round(core_hours * core_hour_microusd),
+        "million_tokens_microusd": round(
+            core_hours * prices.core_hour_microusd + card_hours * prices.card_hour_microusd
+        ),
     }
 
 

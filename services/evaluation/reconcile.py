@@ -51,20 +51,28 @@ async def _workload(context: Context, evaluation: Evaluation) -> workload_pb2.Wo
     stub = context.clients.stub(WorkloadServiceStub)
     if evaluation.state == EvaluationState.CANCELLING:
         return await stub.CancelWorkload(workload_service_pb2.CancelWorkloadRequest(name=evaluation.workload))
-    settings = context.settings
     wanted = workload_pb2.WorkloadSpec(
         kind=workload_pb2.Workload.KIND_JOB,
         module=MODULE,
         spec_json=json.dumps(evaluation.spec),
-        requests={"cpu_milli": settings.evaluate_cpu_milli, "memory_bytes": settings.evaluate_memory_bytes},
+        requests=_requests(context.settings, evaluation.spec),
         queue=evaluation.queue,
         priority=evaluation.priority,
         max_attempts=3,
         owner=evaluation.name,
+        user=evaluation.created_by,
         display_name=f"evaluation #{evaluation.number}",
         only_flavor=evaluation.spec.get("only_flavor", ""),
     )
     return await stub.EnsureWorkload(workload_service_pb2.EnsureWorkloadRequest(name=evaluation.workload, spec=wanted))
+
+
+def _requests(settings: Any, spec: dict[str, Any]) -> dict[str, int]:
+    """What the engine takes of a machine, as a replica of it would; asking it takes next to nothing."""
+    if spec.get("engine") == "VLLM":
+        memory, cards = settings.vllm_memory_bytes, spec["cards"]
+        return {"cpu_milli": settings.evaluate_cpu_milli, "memory_bytes": memory, "gpu": cards}
+    return {"cpu_milli": settings.evaluate_cpu_milli, "memory_bytes": settings.evaluate_memory_bytes}
 
 
 async def _apply(session: Any, evaluation: Evaluation, workload: workload_pb2.Workload) -> None:

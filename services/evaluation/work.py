@@ -11,16 +11,14 @@ import json
 import logging
 import os
 import socket
-import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -28,13 +26,13 @@ import pyarrow.parquet as pq
 from gyre_kit.storage import ObjectStore, digest_of, digest_of_file, key_of
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from services.evaluation import probes, scoring
+from services.evaluation import meters, probes, scoring
+from services.evaluation.asking import Running, post
+from services.evaluation.child import Child
+from services.evaluation.engines import ENGINES
 
 log = logging.getLogger("evaluation.work")
-ENGINE = "services.inference_gateway.engine"
 EXIT_BAD_SPEC = 64
-ENGINE_SECONDS = 300.0
-ANSWER_SECONDS = 120.0
 PROGRESS_EVERY = 25  # rows
 
 
@@ -44,6 +42,9 @@ class Spec(BaseModel):
     model_config = ConfigDict(extra="ignore", protected_namespaces=())
 
     object_store: str
+    engine: Literal["LLAMA_CPP", "VLLM"] = "LLAMA_CPP"
+    python: str = Field("", description="Of vLLM's environment.")
+    cards: int = Field(0, ge=0, description="That the engine computes on.")
     model_uri: str
     model_digest: str = ""
     rows_uri: str
@@ -58,6 +59,11 @@ class Spec(BaseModel):
     measure_cost: bool = False
     output_prefix: str
 
+    @property
+    def answer_tokens(self) -> int:
+        """llama.cpp ends an answer where its context is full; vLLM refuses to be asked for more."""
+        return min(self.max_tokens, self.context_size)
+
 
 class BadSpec(Exception):
     """Trying again changes nothing."""
@@ -71,9 +77,9 @@ def main(argv: list[str]) -> int:
         store = ObjectStore.from_url(spec.object_store)
         rows = asyncio.run(read_rows(store, spec))  # 1 what is asked
         with engine(spec, spec_file.parent) as running:  # 2 who answers
-            started, cpu_before = time.perf_counter(), probes.cpu_seconds(running.pid)
-            answers = ask_all(running.base_url, rows, spec)  # 3 ask
-            seconds, cpu = time.perf_counter() - started, probes.cpu_seconds(running.pid) - cpu_before
+            started, cpu_before = time.perf_counter(), meters.cpu_seconds(running.pid)
+            answers = ask_all(running, rows, spec)  # 3 ask
+            seconds, cpu = time.perf_counter() - started, meters.cpu_seconds(running.pid) - cpu_before
             cost = measure_cost(running, rows, spec) if spec.measure_cost else {}
         results = [judged(spec, row, answer) for row, answer in zip(rows, answers, strict=True)]  # 4 score
         summary = asyncio.run(publish(store, spec, results, answers, seconds))  # 5 keep
@@ -81,7 +87,8 @@ def main(argv: list[str]) -> int:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_BAD_SPEC
     if cost:
-        cost["cpu_seconds_per_token"] = cpu / max(1, sum(answer["tokens"] for answer in answers))
+        tokens = max(1, sum(answer["tokens"] for answer in answers))
+        cost |= {"cpu_seconds_per_token": cpu / tokens, "card_seconds_per_token": spec.cards * seconds / tokens}
     write_result(spec_file, summary | {"cost": cost})
     return 0
 
@@ -102,14 +109,10 @@ async def read_rows(store: ObjectStore, spec: Spec) -> list[dict[str, Any]]:
     return rows
 
 
-class Engine(NamedTuple):
-    base_url: str
-    pid: int
-
-
 @contextmanager
-def engine(spec: Spec, folder: Path) -> Iterator[Engine]:
+def engine(spec: Spec, folder: Path) -> Iterator[Running]:
     """The replica's program on a free port, as a child. Raises: BadSpec if it cannot load."""
+    chosen = ENGINES[spec.engine]
     with tempfile.TemporaryDirectory(dir=folder, prefix="engine-") as work:
         wanted = {
             "model_uri": spec.model_uri,
@@ -118,55 +121,48 @@ def engine(spec: Spec, folder: Path) -> Iterator[Engine]:
             "port": _free_port(),
             "parallel": spec.parallel,
             "context_size": spec.context_size,
-            "threads": spec.threads,
+            "drain_seconds": 0,  # nobody else asks it
         }
         spec_file = Path(work) / "spec.json"
-        spec_file.write_text(json.dumps(wanted))
-        child = subprocess.Popen([sys.executable, "-m", ENGINE, str(spec_file)], stdout=sys.stderr)
+        spec_file.write_text(json.dumps(wanted | chosen.told(threads=spec.threads, python=spec.python)))
+        child = Child([sys.executable, "-m", chosen.module, str(spec_file)])
         try:
-            yield Engine(_when_ready(child, spec_file.with_name("ready.json")), child.pid)
+            yield _when_ready(child, spec_file.with_name("ready.json"), chosen.start_seconds)
         finally:
-            child.terminate()
-            try:
-                child.wait(timeout=30)
-            except subprocess.TimeoutExpired:
-                child.kill()
-                child.wait()
+            child.end()
 
 
-def _when_ready(child: subprocess.Popen[bytes], ready: Path) -> str:
-    deadline = time.monotonic() + ENGINE_SECONDS
+def _when_ready(child: Child, ready: Path, seconds: float) -> Running:
+    deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if ready.exists():
-            return str(json.loads(ready.read_text())["base_url"])
+            said = json.loads(ready.read_text())
+            return Running(said["base_url"], said["model"], child.pid)
         code = child.poll()
         if code == EXIT_BAD_SPEC:
-            raise BadSpec("the engine cannot load this variant; its message is above")
+            raise BadSpec(f"the engine cannot load this variant: {child.last_words()}")
         if code is not None:
-            raise RuntimeError(f"the engine ended with {code} before it was ready")
+            raise RuntimeError(f"the engine ended with {code} before it was ready: {child.last_words()}")
         time.sleep(0.05)
-    raise RuntimeError(f"the engine was not ready within {ENGINE_SECONDS:.0f} s")
+    raise RuntimeError(f"the engine was not ready within {seconds:.0f} s")
 
 
-def ask_all(base_url: str, rows: list[dict[str, Any]], spec: Spec) -> list[dict[str, Any]]:
+def ask_all(running: Running, rows: list[dict[str, Any]], spec: Spec) -> list[dict[str, Any]]:
     """Answers in the rows' order; `parallel` at a time, as many as the engine has slots."""
     answers: list[dict[str, Any]] = []
     with ThreadPoolExecutor(spec.parallel) as pool:
-        for answer in pool.map(lambda row: ask(base_url, row["messages"][:-1], spec.max_tokens), rows):
+        for answer in pool.map(lambda row: ask(running, row["messages"][:-1], spec.answer_tokens), rows):
             answers.append(answer)
             if len(answers) % PROGRESS_EVERY == 0 or len(answers) == len(rows):
                 log.info("answered %d of %d rows", len(answers), len(rows))
     return answers
 
 
-def ask(base_url: str, messages: list[dict[str, str]], max_tokens: int) -> dict[str, Any]:
+def ask(running: Running, messages: list[dict[str, str]], max_tokens: int) -> dict[str, Any]:
     """{text, latency_ms, tokens}: greedy, so that the same weights give the same answer."""
-    body = json.dumps({"messages": messages, "temperature": 0, "max_tokens": max_tokens, "cache_prompt": True}).encode()
-    headers = {"content-type": "application/json"}
-    request = urllib.request.Request(f"{base_url}/chat/completions", body, headers)
+    body = {"model": running.model, "messages": messages, "temperature": 0, "max_tokens": max_tokens}
     started = time.perf_counter()
-    with urllib.request.urlopen(request, timeout=ANSWER_SECONDS) as reply:
-        answer = json.load(reply)
+    answer = post(f"{running.base_url}/chat/completions", body)
     return {
         "text": answer["choices"][0]["message"]["content"] or "",
         "latency_ms": (time.perf_counter() - started) * 1000,
@@ -174,10 +170,11 @@ def ask(base_url: str, messages: list[dict[str, str]], max_tokens: int) -> dict[
     }
 
 
-def measure_cost(running: Engine, rows: list[dict[str, Any]], spec: Spec) -> dict[str, Any]:
+def measure_cost(running: Running, rows: list[dict[str, Any]], spec: Spec) -> dict[str, Any]:
     log.info("measuring memory, time to first token and perplexity")
-    limits = {"max_tokens": spec.max_tokens, "parallel": spec.parallel, "threads": spec.threads}
-    return probes.measure(running.base_url, running.pid, rows, **limits)
+    limits = {"max_tokens": spec.answer_tokens, "parallel": spec.parallel}
+    measured = probes.measure(ENGINES[spec.engine], running, rows, **limits)
+    return measured | {"engine": spec.engine, "threads": spec.threads if spec.engine == "LLAMA_CPP" else 0}
 
 
 def judged(spec: Spec, row: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:

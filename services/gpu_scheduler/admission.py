@@ -100,6 +100,7 @@ def _attempt(books: Books, admit: Admit, row: Any, price: Any, now: Any) -> dict
         cpu_milli=row.cpu_milli,
         memory_bytes=row.memory_bytes,
         gpu=row.gpu,
+        gpu_milli=row.gpu_milli,
         cpu_hour_microusd=price.cpu_hour_microusd,
         gpu_hour_microusd=price.gpu_hour_microusd,
         card_uuids=[books.cards[share.node, index][1] for share in admit.placement for index, _ in share.cards],

@@ -5,34 +5,32 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
+from google.protobuf.empty_pb2 import Empty
 from gyre.gpu_scheduler.v1 import (
-    cost_pb2,
-    cost_service_pb2,
     node_pb2,
-    node_service_pb2,
     queue_pb2,
     queue_service_pb2,
     workload_pb2,
 )
 from gyre.gpu_scheduler.v1 import workload_service_pb2 as workload_service
-from gyre.gpu_scheduler.v1.cost_service_pb2_grpc import CostServiceServicer
-from gyre.gpu_scheduler.v1.node_service_pb2_grpc import NodeServiceServicer
 from gyre.gpu_scheduler.v1.queue_service_pb2_grpc import QueueServiceServicer
 from gyre.gpu_scheduler.v1.workload_service_pb2_grpc import WorkloadServiceServicer
 from gyre_kit import resources
 from gyre_kit.app import Context
 from gyre_kit.auth import SYSTEM, acting_as, caller
-from gyre_kit.errors import NotFound
 from gyre_kit.names import project_of
-from gyre_kit.periods import period_of
 from gyre_kit.render import enum_name, render
 
-from services.gpu_scheduler import facts, launcher, queues, service, store
+from services.gpu_scheduler import facts, launcher, queues, quota, service, store, waiting
+from services.gpu_scheduler.books import BOOKS, Books
+from services.gpu_scheduler.cluster_queue_api import quota_rows, quotas_of
 from services.gpu_scheduler.decisions.amounts import CARD, Amount
 from services.gpu_scheduler.decisions.reasons import Reason
 from services.gpu_scheduler.logs import AttemptNotFound, read_log
-from services.gpu_scheduler.models import HOLDING, Card, Node, Queue, Workload
-from services.gpu_scheduler.usage import costs_of, usage_of
+from services.gpu_scheduler.models import HOLDING, Queue, Workload
+from services.gpu_scheduler.quota import Quota
+from services.gpu_scheduler.usage import usage_of
+from services.gpu_scheduler.waiting import Told
 
 STREAMS = {"": launcher.STDERR, "STDERR": launcher.STDERR, "STDOUT": launcher.STDOUT}
 
@@ -55,6 +53,9 @@ class WorkloadApi(WorkloadServiceServicer):
             owner=spec.owner,
             display_name=spec.display_name,
             only_flavor=spec.only_flavor,
+            max_run_seconds=spec.max_run_seconds,
+            throughput_class=spec.throughput_class,
+            user=spec.user,
         )
         async with self.db.transaction() as session:
             workload = await service.ensure(session, request.name, wanted, self.context.settings)
@@ -75,7 +76,10 @@ class WorkloadApi(WorkloadServiceServicer):
             attempts = await store.attempts_of(session, [row.name for row in found.rows])
             now = session.clock.now()
         return workload_service.ListWorkloadsResponse(
-            workloads=[to_proto(row, usage_of(attempts[row.name], now)) for row in found.rows],
+            workloads=[
+                to_proto(row, usage_of(attempts[row.name], now), Told(waiting.code(self._books, row)))
+                for row in found.rows
+            ],
             next_page_token=found.next_page_token,
             total_size=found.total,
         )
@@ -83,6 +87,18 @@ class WorkloadApi(WorkloadServiceServicer):
     async def CancelWorkload(self, request: workload_service.CancelWorkloadRequest, _: Any) -> workload_pb2.Workload:
         async with self.db.transaction() as session:
             workload = await service.cancel(session, request.name, etag=request.etag)
+        self.context.wake()
+        return await self._rendered(workload)
+
+    async def HoldWorkload(self, request: workload_service.HoldWorkloadRequest, _: Any) -> workload_pb2.Workload:
+        async with self.db.transaction() as session:
+            workload = await service.hold(session, request.name, etag=request.etag)
+        self.context.wake()
+        return await self._rendered(workload)
+
+    async def ReleaseWorkload(self, request: workload_service.ReleaseWorkloadRequest, _: Any) -> workload_pb2.Workload:
+        async with self.db.transaction() as session:
+            workload = await service.release(session, request.name, etag=request.etag)
         self.context.wake()
         return await self._rendered(workload)
 
@@ -114,22 +130,13 @@ class WorkloadApi(WorkloadServiceServicer):
     async def _rendered(self, workload: Workload) -> workload_pb2.Workload:
         async with self.db.transaction() as session:
             attempts = await store.attempts_of(session, [workload.name])
-            return to_proto(workload, usage_of(attempts[workload.name], session.clock.now()))
+            usage = usage_of(attempts[workload.name], session.clock.now())
+        return to_proto(workload, usage, await waiting.told(self.db, self._books, workload))
 
-
-class CostApi(CostServiceServicer):
-    def __init__(self, context: Context) -> None:
-        self.db = context.db
-
-    async def GetCosts(self, request: cost_service_pb2.GetCostsRequest, _: Any) -> cost_pb2.CostReport:
-        async with self.db.transaction() as session:
-            now = session.clock.now()
-            period = period_of(request, now)
-            attempts = await store.attempts_within(session, project_of(request.name), period)
-        reply = cost_pb2.CostReport(name=request.name, rows=costs_of(attempts, period, now))
-        reply.start_time.FromDatetime(period.start)
-        reply.end_time.FromDatetime(period.end)
-        return reply
+    @property
+    def _books(self) -> Books:
+        books: Books = self.context.state[BOOKS]
+        return books
 
 
 class QueueApi(QueueServiceServicer):
@@ -146,7 +153,7 @@ class QueueApi(QueueServiceServicer):
                 display_name=request.display_name,
                 cluster_queue=request.cluster_queue,
                 priority=request.priority,
-                quotas=_quotas(request.quotas),
+                quotas=quotas_of(request.quotas),
                 request_id=request.request_id,
             )
         return (await self._rendered([queue]))[0]
@@ -182,10 +189,15 @@ class QueueApi(QueueServiceServicer):
                 display_name=given.display_name,
                 priority=given.priority,
                 state=enum_name(given, "state"),
-                quotas=_quotas(given.quotas),
+                quotas=quotas_of(given.quotas),
             )
         self.context.wake()
         return (await self._rendered([queue]))[0]
+
+    async def DeleteQueue(self, request: queue_service_pb2.DeleteQueueRequest, _: Any) -> Empty:
+        async with self.db.transaction() as session:
+            await queues.delete(session, request.name, etag=request.etag)
+        return Empty()
 
     async def _rendered(self, rows: Sequence[Queue]) -> list[queue_pb2.Queue]:
         """Quotas and what is used of them are sums over all projects, so they are read as the system."""
@@ -194,7 +206,7 @@ class QueueApi(QueueServiceServicer):
         with acting_as(SYSTEM):
             async with self.db.transaction() as session:
                 shared = {row.name: row.quotas for row in await store.cluster_queues(session)}
-                capacity = queues.total_capacity(await store.nodes(session))
+                capacity = quota.total_capacity(await store.nodes(session))
                 used = await store.held_by(session, Queue.cluster_queue)
         return [
             render(
@@ -208,76 +220,25 @@ class QueueApi(QueueServiceServicer):
         ]
 
 
-class NodeApi(NodeServiceServicer):
-    def __init__(self, context: Context) -> None:
-        self.db = context.db
-
-    async def GetNode(self, request: node_service_pb2.GetNodeRequest, _: Any) -> node_pb2.Node:
-        async with self.db.transaction() as session:
-            node = await store.find_node(session, request.name)
-        if node is None:
-            raise NotFound(name=request.name)
-        return (await self._rendered([node]))[0]
-
-    async def ListNodes(self, request: node_service_pb2.ListNodesRequest, _: Any) -> node_service_pb2.ListNodesResponse:
-        async with self.db.transaction() as session:
-            found = await store.node_page(session, request)
-        return node_service_pb2.ListNodesResponse(
-            nodes=await self._rendered(found.rows), next_page_token=found.next_page_token, total_size=found.total
-        )
-
-    async def ListFlavors(
-        self, request: node_service_pb2.ListFlavorsRequest, _: Any
-    ) -> node_service_pb2.ListFlavorsResponse:
-        async with self.db.transaction() as session:
-            found = await store.flavor_page(session, request)
-        return node_service_pb2.ListFlavorsResponse(
-            flavors=[render(row, node_pb2.Flavor) for row in found.rows],
-            next_page_token=found.next_page_token,
-            total_size=found.total,
-        )
-
-    async def _rendered(self, rows: Sequence[Node]) -> list[node_pb2.Node]:
-        """What is held on a node is a sum over all projects; whose card it is, only the holder's own project sees."""
-        asker = caller()
-        with acting_as(SYSTEM):
-            async with self.db.transaction() as session:
-                held = await store.held_by(session, Workload.node)
-                cards = await store.cards(session, [row.name for row in rows])
-                stopping = await store.stopping(session)
-        nodes = []
-        for row in rows:
-            on_it = [amount for (node, _), amount in held.items() if node == row.name]
-            allocated = Amount(*(sum(kind) for kind in zip(*on_it, strict=True)))
-            mine = [
-                _card(card, card.workload in stopping, visible=asker.may_see(_project_of_holder(card)))
-                for card in cards
-                if card.node == row.name and (card.present or card.workload)
-            ]
-            nodes.append(
-                render(
-                    row,
-                    node_pb2.Node,
-                    etag=str(row.revision),
-                    capacity=facts.resources(row),
-                    allocated=facts.amount(allocated),
-                    cards=mine,
-                )
-            )
-        return nodes
-
-
-def to_proto(workload: Workload, usage: workload_pb2.Usage) -> workload_pb2.Workload:
+def to_proto(workload: Workload, usage: workload_pb2.Usage, told: Told) -> workload_pb2.Workload:
+    """Who gained by its preemption is told to whoever may see that one."""
     spec = render(workload, workload_pb2.WorkloadSpec, requests=facts.resources(workload))
-    return render(workload, workload_pb2.Workload, spec=spec, usage=usage)
+    gained = workload.preempted_for
+    return render(
+        workload,
+        workload_pb2.Workload,
+        spec=spec,
+        usage=usage,
+        waiting_reason=told.reason,
+        waiting_message=told.message,
+        queue_position=told.position,
+        earliest_start_time=told.earliest,
+        preempted_for=gained if gained and caller().may_see(project_of(gained)) else "",
+    )
 
 
 def _amount(given: node_pb2.Resources) -> Amount:
     return Amount(given.cpu_milli, given.memory_bytes, given.gpu * CARD + given.gpu_milli)
-
-
-def _quotas(given: Sequence[queue_pb2.FlavorQuota]) -> dict[str, Amount]:
-    return {quota.flavor: _amount(quota.nominal) for quota in given}
 
 
 def _quota_table(
@@ -287,26 +248,5 @@ def _quota_table(
     used: dict[tuple[str, str], tuple[int, int, int]],
 ) -> list[queue_pb2.FlavorQuota]:
     """A cluster queue without quotas may give all that the nodes have."""
-    nominal = {flavor: queues.nominal(given) for flavor, given in quotas.items()} or capacity
-    return [
-        queue_pb2.FlavorQuota(
-            flavor=flavor,
-            nominal=facts.amount(amount),
-            used=facts.amount(Amount(*used.get((cluster_queue, flavor), (0, 0, 0)))),
-        )
-        for flavor, amount in sorted(nominal.items())
-    ]
-
-
-def _card(card: Card, stopping: bool, *, visible: bool) -> node_pb2.Card:
-    if not card.present:
-        state = "LOST"
-    elif not card.workload:
-        state = "FREE"
-    else:
-        state = "RELEASING" if stopping else "BUSY"
-    return render(card, node_pb2.Card, state=state, workload=card.workload if visible else "")
-
-
-def _project_of_holder(card: Card) -> str:
-    return project_of(card.workload) if card.workload else ""
+    stored = quotas or quota.to_json({flavor: Quota(amount) for flavor, amount in capacity.items()})
+    return quota_rows(stored, {flavor: Amount(*used.get((cluster_queue, flavor), (0, 0, 0))) for flavor in stored})

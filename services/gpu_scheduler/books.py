@@ -22,6 +22,7 @@ from services.gpu_scheduler.decisions.reasons import Reason
 from services.gpu_scheduler.decisions.work import Placement, Share, Workload
 from services.gpu_scheduler.models import HOLDING, Card, Node, NodeState, Queue, QueueState, StopReason, WorkloadState
 
+BOOKS = "books"  # where the context keeps those of this process
 Row = Any  # of store.looked_at
 
 
@@ -64,7 +65,8 @@ class Books:
     async def _read_all(self, session: Session, now: float) -> Cluster:
         nodes, cards = await store.nodes(session), await store.cards(session)
         self.queues = {row.name: row for row in await store.queues(session)}
-        self.cards = {(row.node, row.index): (row.name, row.uuid) for row in cards}
+        present = sorted(cards, key=lambda card: card.present)
+        self.cards = {(row.node, row.index): (row.name, row.uuid) for row in present}
         self.aside, self.attempts, self._later, self._resting = {}, {}, [], {}
         queues = {row.name: _queue(row) for row in await store.cluster_queues(session)}
         cohorts = {
@@ -217,16 +219,18 @@ assert len(FIELDS) == len(NAMES)
 
 
 def _places(nodes: Sequence[Node], cards: Sequence[Card]) -> list[Place]:
-    """A card that is not there is one that nobody gets."""
+    """A card that is not there, or that is sick, is one that nobody gets."""
     by_node: dict[str, dict[int, Card]] = {}
-    for card in cards:
+    for card in sorted(cards, key=lambda card: card.present):  # of several that sat in one place, the one that does
         by_node.setdefault(card.node, {})[card.index] = card
     return [_place(node, by_node.get(node.name, {})) for node in nodes]
 
 
 def _place(node: Node, cards: Mapping[int, Card]) -> Place:
     slots = max(cards, default=-1) + 1
-    missing = frozenset(index for index in range(slots) if index not in cards or not cards[index].present)
+    out = frozenset(
+        index for index in range(slots) if index not in cards or not cards[index].present or cards[index].fault_code
+    )
     capacity = Amount(node.cpu_milli, node.memory_bytes, slots * CARD)
-    links = tuple(node.links) if len(node.links) == slots else ()
-    return Place(node.name, node.flavor, capacity, node.state == NodeState.READY, links, missing)
+    links = tuple(cards[index].link_group if index in cards else 0 for index in range(slots))
+    return Place(node.name, node.flavor, capacity, node.state == NodeState.READY, links if any(links) else (), out)

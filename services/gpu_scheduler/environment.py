@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+from services.gpu_scheduler.cards import visible_devices
 from services.gpu_scheduler.processes import MARK
 from services.gpu_scheduler.settings import Settings
 
@@ -30,7 +31,7 @@ def worker_environment(
         "GYRE_HOME": str(settings.resolved_home),
         "GYRE_PORT_OFFSET": str(settings.port_offset),
         "GYRE_OBJECT_STORE": settings.object_store_url,
-        "CUDA_VISIBLE_DEVICES": ",".join(cards),
+        **visible_devices(cards),
         "PYTHONUNBUFFERED": "1",
         "TRACEPARENT": traceparent,
         MARK: folder,

@@ -12,7 +12,7 @@ from gyre.gpu_scheduler.v1 import events_pb2, node_pb2, workload_pb2
 from gyre_kit.render import enum_number
 
 from services.gpu_scheduler.decisions.amounts import CARD, Amount
-from services.gpu_scheduler.models import Node, Workload
+from services.gpu_scheduler.models import Card, Node, StopReason, Workload
 
 Event = TypeVar("Event", bound=Message)
 
@@ -55,7 +55,8 @@ def preempted(workload: Workload, now: datetime) -> events_pb2.WorkloadPreempted
         workload,
         events_pb2.WorkloadPreempted,
         attempt=workload.attempt,
-        reason=workload.stop_reason,
+        reason=workload.preemption_rule if workload.stop_reason == StopReason.PREEMPTION else workload.stop_reason,
+        preempted_for=workload.preempted_for if workload.stop_reason == StopReason.PREEMPTION else "",
         preempt_time=stamp(now),
     )
 
@@ -88,6 +89,27 @@ def node_joined(node: Node, now: datetime) -> events_pb2.NodeJoined:
 
 def node_lost(node: Node, workloads: Sequence[str], now: datetime) -> events_pb2.NodeLost:
     return events_pb2.NodeLost(name=node.name, flavor=node.flavor, workloads=workloads, lost_time=stamp(now))
+
+
+def node_gone(node: Node, workloads: Sequence[str], now: datetime) -> events_pb2.NodeGone:
+    return events_pb2.NodeGone(name=node.name, flavor=node.flavor, workloads=workloads, gone_time=stamp(now))
+
+
+def node_changed(node: Node, now: datetime) -> events_pb2.NodeChanged:
+    state = enum_number(node_pb2.Node.State.DESCRIPTOR, node.state)
+    return events_pb2.NodeChanged(name=node.name, state=state, change_time=stamp(now))
+
+
+def card_failed(card: Card, now: datetime) -> events_pb2.CardFailed:
+    return events_pb2.CardFailed(
+        name=card.name,
+        node=card.node,
+        uuid=card.uuid,
+        model=card.model,
+        fault_code=card.fault_code,
+        workload=card.workload,
+        fault_time=stamp(now),
+    )
 
 
 def resources(row: Any) -> node_pb2.Resources:

@@ -1,42 +1,35 @@
-"""What this machine has: cores and memory by psutil, cards by NVML."""
+"""What this machine has: cores and memory by psutil, cards by their makers' plug-ins."""
 
 from __future__ import annotations
 
 import os
 import re
 import socket
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from pathlib import Path
+from uuid import uuid4
 
 import psutil
-import pynvml
+from gyre_kit.auth import write_private
 
+from services.gpu_scheduler.cards import CardReading, read_cards
 from services.gpu_scheduler.settings import Settings
 
 CPU_FLAVOR = "cpu"
 SIMULATED_FLAVOR = "simulated"
 SIMULATED_MEMORY = 24 * 1024**3
-Value = TypeVar("Value")
-
-
-@dataclass(frozen=True)
-class CardReading:
-    index: int
-    uuid: str
-    model: str
-    memory_bytes: int
-    memory_used_bytes: int = 0
-    utilisation_percent: float = 0.0
-    temperature_celsius: float = 0.0
-    power_watts: float = 0.0
-    simulated: bool = False
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")  # Linux
+MACHINE_ID = "machine-id"  # in GYRE_HOME
 
 
 @dataclass(frozen=True)
 class Machine:
-    """A node as it is at this moment. `flavor` is a slug."""
+    """A node as it is at this moment, by whoever read it. `flavor` is a slug.
+
+    `machine_id` tells two machines of one name apart; `boot_id` changes when a machine was started anew. Either may be
+    empty, where it is not known.
+    """
 
     id: str
     hostname: str
@@ -46,6 +39,8 @@ class Machine:
     cpu_percent: float
     memory_used_bytes: int
     cards: list[CardReading] = field(default_factory=list)
+    machine_id: str = ""
+    boot_id: str = ""
 
     @property
     def simulated(self) -> bool:
@@ -54,34 +49,34 @@ class Machine:
 
 def read_machine(settings: Settings) -> Machine:
     """Blocks for some milliseconds. A machine without a driver is its CPU; that is no error."""
-    hostname = socket.gethostname()
     memory = psutil.virtual_memory()
     cards = read_cards() or _simulated_cards(settings.simulated_cards)
     return Machine(
-        id=_slug(settings.node_id or hostname) or "node",
-        hostname=hostname,
+        id=own_id(settings),
+        hostname=socket.gethostname(),
         flavor=flavor_of(cards),
         cpu_milli=settings.node_cpu_milli or _cores() * 1000,
         memory_bytes=settings.node_memory_bytes or int(memory.total),
         cpu_percent=float(psutil.cpu_percent()),
         memory_used_bytes=int(memory.total - memory.available),
         cards=cards,
+        machine_id=machine_id(settings.resolved_home),
+        boot_id=_boot_id(),
     )
 
 
-def read_cards(nvml: Any = pynvml) -> list[CardReading]:
-    """Every card that NVML lists; none where there is no driver."""
-    try:
-        nvml.nvmlInit()
-    except pynvml.NVMLError:
-        return []
-    try:
-        return [_read_card(nvml, index) for index in range(nvml.nvmlDeviceGetCount())]
-    except pynvml.NVMLError:
-        return []
-    finally:
-        with suppress(pynvml.NVMLError):
-            nvml.nvmlShutdown()
+def own_id(settings: Settings) -> str:
+    """Last part of the name of this machine's node."""
+    return _slug(settings.node_id or socket.gethostname()) or "node"
+
+
+def machine_id(home: Path) -> str:
+    """Made once and kept with the state: who moves it to another machine moves the node, work folders and all."""
+    path = home / MACHINE_ID
+    if not path.exists():
+        home.mkdir(parents=True, exist_ok=True)
+        write_private(path, uuid4().hex.encode())
+    return path.read_text().strip()
 
 
 def flavor_of(cards: list[CardReading]) -> str:
@@ -89,29 +84,6 @@ def flavor_of(cards: list[CardReading]) -> str:
     if not cards:
         return CPU_FLAVOR
     return SIMULATED_FLAVOR if cards[0].simulated else _slug(cards[0].model)
-
-
-def _read_card(nvml: Any, index: int) -> CardReading:
-    handle = nvml.nvmlDeviceGetHandleByIndex(index)
-    memory = nvml.nvmlDeviceGetMemoryInfo(handle)
-    return CardReading(
-        index=index,
-        uuid=_text(nvml.nvmlDeviceGetUUID(handle)),
-        model=_text(nvml.nvmlDeviceGetName(handle)),
-        memory_bytes=int(memory.total),
-        memory_used_bytes=int(memory.used),
-        utilisation_percent=_or(0.0, lambda: float(nvml.nvmlDeviceGetUtilizationRates(handle).gpu)),
-        temperature_celsius=_or(0.0, lambda: float(nvml.nvmlDeviceGetTemperature(handle, pynvml.NVML_TEMPERATURE_GPU))),
-        power_watts=_or(0.0, lambda: nvml.nvmlDeviceGetPowerUsage(handle) / 1000),
-    )
-
-
-def _or(default: Value, read: Callable[[], Value]) -> Value:
-    """Some cards lack a sensor (NVMLError_NotSupported)."""
-    try:
-        return read()
-    except pynvml.NVMLError:
-        return default
 
 
 def _simulated_cards(count: int) -> list[CardReading]:
@@ -128,8 +100,10 @@ def _cores() -> int:
     return psutil.cpu_count() or 1
 
 
-def _text(value: str | bytes) -> str:
-    return value.decode() if isinstance(value, bytes) else value
+def _boot_id() -> str:
+    with suppress(OSError):
+        return BOOT_ID.read_text().strip()
+    return ""
 
 
 def _slug(text: str) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -10,14 +11,21 @@ from gyre_kit.app import App, Context, run
 from gyre_kit.auth import Role
 from gyre_kit.reconcile import Reconciler
 
-from services.gpu_scheduler.api import CostApi, NodeApi, QueueApi, WorkloadApi
-from services.gpu_scheduler.books import Books
+from services.gpu_scheduler import cards
+from services.gpu_scheduler.accounting import metrics as accounting_metrics
+from services.gpu_scheduler.accounting.api import AccountingApi, CostApi
+from services.gpu_scheduler.accounting.reconcile import look_at_capacity, roll_up
+from services.gpu_scheduler.api import QueueApi, WorkloadApi
+from services.gpu_scheduler.books import BOOKS, Books
+from services.gpu_scheduler.cluster_queue_api import ClusterQueueApi
 from services.gpu_scheduler.ends import Ends
-from services.gpu_scheduler.metrics import ADMISSION, Gauges
+from services.gpu_scheduler.metrics import ADMISSION, FLEET, FleetGauges, Gauges
+from services.gpu_scheduler.node_api import NodeApi
 from services.gpu_scheduler.reconcile import (
-    BOOKS,
     ENDS,
     admit,
+    end_overdue,
+    fence,
     hear_of_node,
     launch,
     look_at_once,
@@ -26,8 +34,26 @@ from services.gpu_scheduler.reconcile import (
     watch,
 )
 from services.gpu_scheduler.settings import Settings
+from services.gpu_scheduler.simulation.api import SimulationApi
 
+OPERATE_QUEUES = (
+    "CreateQueue", "UpdateQueue", "DeleteQueue", "CreateClusterQueue", "UpdateClusterQueue", "DeleteClusterQueue",
+    "CreateCohort", "UpdateCohort", "DeleteCohort",
+)  # fmt: skip
+OPERATE_NODES = (
+    "UpdateNode", "CordonNode", "UncordonNode", "DrainNode", "ForgetNode", "ResetCard", "UpdateFlavor",
+)  # fmt: skip
 IDLE_SECONDS = 2.0  # each is woken when there is something for it
+
+
+def _from_thread(call: Callable[[], None]) -> Callable[[], None]:
+    """`call` as another thread may call it: it runs in this loop."""
+    loop = asyncio.get_running_loop()
+
+    def soon() -> None:
+        loop.call_soon_threadsafe(call)
+
+    return soon
 
 
 @asynccontextmanager
@@ -35,27 +61,35 @@ async def own_node(context: Context) -> AsyncIterator[None]:
     """This machine is a node before the service says that it is ready, and the ends of what runs on it are heard."""
     context.state[ADMISSION] = Gauges(context.metrics.registry)
     context.state[BOOKS] = Books(context.settings.scheduling_policy)
+    context.state[FLEET] = FleetGauges(context.metrics.registry)
+    context.state[accounting_metrics.ACCOUNTING] = accounting_metrics.Gauges(context.metrics.registry)
     await hear_of_node(context)
+    cards.watch(_from_thread(context.wake_event(hear_of_node.__name__).set))
     context.state[ENDS] = ends = Ends(partial(look_at_once, context))
     try:
         yield
     finally:
         ends.close()
+        await asyncio.to_thread(cards.unwatch)
 
 
 app = App(
     component="gpu_scheduler",
     settings=Settings(),
-    servicers=[WorkloadApi, QueueApi, NodeApi, CostApi],
+    servicers=[WorkloadApi, QueueApi, ClusterQueueApi, NodeApi, CostApi, AccountingApi, SimulationApi],
     reconcilers=[
         Reconciler(hear_of_node, every=5.0),
+        Reconciler(fence, every=IDLE_SECONDS),
         Reconciler(admit),
+        Reconciler(end_overdue, every=1.0),
         Reconciler(launch, every=IDLE_SECONDS),
         Reconciler(watch, every=IDLE_SECONDS),
         Reconciler(stop, every=IDLE_SECONDS),
         Reconciler(sweep, every=3600.0),
+        Reconciler(roll_up, every=30.0),
+        Reconciler(look_at_capacity, every=15.0),
     ],
-    roles={"CreateQueue": Role.ADMIN, "UpdateQueue": Role.ADMIN},
+    roles=dict.fromkeys((*OPERATE_QUEUES, *OPERATE_NODES, "WhatIf"), Role.ADMIN),
     extras=[own_node],
 )
 

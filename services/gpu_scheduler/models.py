@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from decimal import Decimal
 from enum import StrEnum
 from typing import Any, ClassVar
 
@@ -26,15 +27,24 @@ def _time(**options: Any) -> Any:
 
 
 class NodeState(StrEnum):
+    """What READY nodes take is work; none of the others takes any."""
+
     READY = "READY"
+    CORDONED = "CORDONED"
     DRAINING = "DRAINING"
     LOST = "LOST"
+    GONE = "GONE"
+    FENCING = "FENCING"
+
+
+AWAY = frozenset({NodeState.LOST, NodeState.GONE})
 
 
 class Node(Table, table=True):
     """A machine on which work runs. `revision` moves with what was configured, not with what is measured.
 
-    `links`: for each card, by index, the number of its link group; empty: all are of one.
+    `wanted_state` is what an operator wants of it while it is heard of: READY, CORDONED or DRAINING. `gpu` counts the
+    cards that may be given to work. `silent_seconds` adds up in short steps from look to look (`silence`).
     """
 
     name: str = Field(primary_key=True)
@@ -49,15 +59,23 @@ class Node(Table, table=True):
     memory_bytes: int = Field(sa_type=sa.BigInteger)
     gpu: int
     labels: dict[str, str] = Field(default_factory=dict, sa_type=sa.JSON)
-    links: list[int] = Field(default_factory=list, sa_type=sa.JSON)
     simulated: bool = False
     last_seen_time: datetime = _time()
     cpu_percent: float = 0.0
     memory_used_bytes: int = Field(default=0, sa_type=sa.BigInteger)
+    wanted_state: str = NodeState.READY
+    machine_id: str = ""
+    boot_id: str = ""
+    look_time: datetime | None = _time(default=None)
+    silent_seconds: float = 0.0
 
 
 class Card(Table, table=True):
-    """One accelerator. `workload` is who holds it, until its stop is confirmed."""
+    """One accelerator. `workload` is who holds it, until its stop is confirmed.
+
+    With a `fault_code` it is SICK and nobody gets it; `fault_keys` are the occurrences that are held against it,
+    `acknowledged` those that an operator has seen. `missing_looks`: readings in a row in which it was not.
+    """
 
     name: str = Field(primary_key=True)
     node: str = Field(index=True)
@@ -72,16 +90,30 @@ class Card(Table, table=True):
     workload: str = ""
     present: bool = True
     simulated: bool = False
+    maker: str = ""
+    link_group: int = 0
+    driver_version: str = ""
+    mig_enabled: bool = False
+    missing_looks: int = 0
+    fault_code: str = ""
+    fault_message: str = ""
+    fault_time: datetime | None = _time(default=None)
+    fault_keys: list[str] = Field(default_factory=list, sa_type=sa.JSON)
+    acknowledged: list[str] = Field(default_factory=list, sa_type=sa.JSON)
+    warnings: list[str] = Field(default_factory=list, sa_type=sa.JSON)
 
 
 class Flavor(Table, table=True):
-    """A kind of resource with its price."""
+    """A kind of resource with its price. `set_by_operator` names the prices that nothing but an operator changes."""
 
     name: str = Field(primary_key=True)
     display_name: str = ""
     node_labels: dict[str, str] = Field(default_factory=dict, sa_type=sa.JSON)
     cpu_hour_microusd: int = Field(default=0, sa_type=sa.BigInteger)
     gpu_hour_microusd: int = Field(default=0, sa_type=sa.BigInteger)
+    price_source: str = ""
+    set_by_operator: list[str] = Field(default_factory=list, sa_type=sa.JSON)
+    revision: int = 1
 
 
 class ClusterQueue(Table, table=True):
@@ -97,6 +129,7 @@ class ClusterQueue(Table, table=True):
     weight: float = 1.0
     strict: bool = False
     preemption: dict[str, Any] = Field(default_factory=dict, sa_type=sa.JSON)
+    revision: int = 1
 
 
 class Cohort(Table, table=True):
@@ -106,6 +139,7 @@ class Cohort(Table, table=True):
     parent: str = ""
     quotas: dict[str, dict[str, Any]] = Field(default_factory=dict, sa_type=sa.JSON)
     weight: float = 1.0
+    revision: int = 1
 
 
 class Topology(Table, table=True):
@@ -153,8 +187,10 @@ class StopReason(StrEnum):
     CANCEL = "CANCEL"
     PREEMPTION = "PREEMPTION"
     HOLD = "HOLD"
-    DRAIN = "DRAIN"
     MAX_RUN = "MAX_RUN"
+    NODE_DRAINED = "NODE_DRAINED"
+    CARD_FAILED = "CARD_FAILED"
+    NODE_LOST = "NODE_LOST"
 
 
 class Workload(Table, Resource, Numbered, Leased, table=True):
@@ -171,7 +207,7 @@ class Workload(Table, Resource, Numbered, Leased, table=True):
         S.ADMITTED: frozenset({S.STARTING, S.STOPPING, S.QUEUED, S.FAILED}),
         S.STARTING: frozenset({S.RUNNING, S.STOPPING, S.FINISHED, S.QUEUED, S.FAILED}),
         S.RUNNING: frozenset({S.STOPPING, S.FINISHED, S.QUEUED, S.FAILED}),
-        S.STOPPING: frozenset({S.CANCELLED, S.QUEUED, S.FINISHED}),
+        S.STOPPING: frozenset({S.CANCELLED, S.QUEUED, S.FINISHED, S.FAILED}),
         S.FINISHED: frozenset(),
         S.FAILED: frozenset(),
         S.CANCELLED: frozenset(),
@@ -198,6 +234,7 @@ class Workload(Table, Resource, Numbered, Leased, table=True):
     priority: int = 0
     max_attempts: int = 0
     owner: str = Field(default="", index=True)
+    user: str = ""
     only_flavor: str = ""
     gpu_milli: int = 0
     max_run_seconds: float = 0.0
@@ -230,8 +267,18 @@ class Workload(Table, Resource, Numbered, Leased, table=True):
 class Attempt(Table, table=True):
     """One admission of a workload, and the process that came of it. The row is the intent: it precedes the process.
 
-    Its prices are those of its admission. `placement`: what it holds of each node, see `placements`. `pid` is the leader of its session, 0 before it is known.
+    Its prices are those of its admission. `placement`: what it holds of each node, see `placements`. `pid` is the leader
+    of its session, 0 before it is known. `unconfirmed`: it ended because its node was gone, so what it started may still
+    run there until the node is back and was fenced. `rolled_up` says that what it held is in UsageDay.
     """
+
+    __table_args__ = (
+        sa.Index("ix_gpu_scheduler_attempt_unconfirmed", "node", postgresql_where=sa.text("unconfirmed")),
+        sa.Index("attempt_not_rolled_up", "admit_time", postgresql_where=sa.text("NOT rolled_up")),
+        sa.Index("attempt_preempted", "end_time", postgresql_where=sa.text("preempted")),
+        sa.Index("attempt_admit_time", "admit_time"),
+        sa.Index("attempt_end_time", "end_time"),
+    )
 
     name: str = Field(primary_key=True)
     project: str = Field(index=True)
@@ -246,6 +293,7 @@ class Attempt(Table, table=True):
     gpu_hour_microusd: int = Field(sa_type=sa.BigInteger)
     card_uuids: list[str] = Field(default_factory=list, sa_type=sa.JSON)
     placement: list[Any] = Field(default_factory=list, sa_type=sa.JSON)
+    gpu_milli: int = 0
     admit_time: datetime = _time()
     launch_time: datetime | None = _time(default=None)
     term_time: datetime | None = _time(default=None)
@@ -257,3 +305,41 @@ class Attempt(Table, table=True):
     exit_code: int | None = None
     cpu_seconds: float = 0.0
     peak_memory_bytes: int = Field(default=0, sa_type=sa.BigInteger)
+    end_reason: str = ""
+    unconfirmed: bool = False
+    preempted: bool = False
+    rolled_up: bool = False
+
+
+class UsageDay(Table, table=True):
+    """What ended attempts held on one day of UTC, in whole numbers, so that sums are exact.
+
+    `held_us` is microseconds; cores and cards are thousandths times microseconds; `cost` is that times the price of an
+    hour in microdollars. An attempt is in here if and only if its `rolled_up` is true.
+    """
+
+    day: datetime = _time(primary_key=True)
+    project: str = Field(primary_key=True)
+    user: str = Field(primary_key=True)
+    queue: str = Field(primary_key=True)
+    flavor: str = Field(primary_key=True)
+    kind: str = Field(primary_key=True)
+    held_us: Decimal = Field(sa_type=sa.Numeric)
+    core_milli_us: Decimal = Field(sa_type=sa.Numeric)
+    card_milli_us: Decimal = Field(sa_type=sa.Numeric)
+    cost: Decimal = Field(sa_type=sa.Numeric)
+    attempt_count: int = Field(sa_type=sa.BigInteger)
+    preemption_count: int = Field(sa_type=sa.BigInteger)
+
+
+class CapacitySpan(Table, table=True):
+    """What one node had to give from `start_time` until it changed. Open spans are those without an end."""
+
+    node: str = Field(primary_key=True)
+    start_time: datetime = _time(primary_key=True)
+    end_time: datetime | None = _time(default=None, index=True)
+    seen_time: datetime = _time()
+    flavor: str
+    cpu_milli: int
+    cards: int
+    simulated_cards: int

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from collections.abc import Collection
 
 from gyre_kit import resources
 from gyre_kit.db import Session
-from gyre_kit.errors import AlreadyExists, Invalid, NotFound
+from gyre_kit.errors import AlreadyExists, Invalid, NotFound, Precondition
 from gyre_kit.names import slug
 
-from services.gpu_scheduler import store
-from services.gpu_scheduler.decisions.amounts import CARD, Amount
-from services.gpu_scheduler.models import ClusterQueue, Node, NodeState, Queue, QueueState
+from services.gpu_scheduler import quota, store
+from services.gpu_scheduler.models import ClusterQueue, Queue, QueueState
+from services.gpu_scheduler.quota import Quotas
 
 DEFAULT = "default"
 DEFAULT_CLUSTER_QUEUE = "clusterQueues/default"
 UPDATABLE = ("display_name", "priority", "state", "quotas")
-Quotas = Mapping[str, Amount]
 
 
 class QueueNotFound(NotFound):
@@ -32,16 +30,16 @@ class BadClusterQueue(Invalid):
     """A cluster queue is named clusterQueues/{slug}."""
 
 
-class FlavorNotFound(NotFound):
-    """No node has, or ever had, resources of that flavor."""
-
-
-class QuotaOverCapacity(Invalid):
-    """A quota cannot be more than all nodes of its flavor have."""
-
-
 class FieldImmutable(Invalid):
     """That field cannot be changed."""
+
+
+class QueueNotEmpty(Precondition):
+    """Work of it waits or holds resources: cancel that, or let it end, first."""
+
+
+class DefaultQueueStays(Precondition):
+    """Every project has its default queue; hold it to have it admit nothing."""
 
 
 class BadState(Invalid):
@@ -132,48 +130,30 @@ async def update(
             raise BadState(field="state", given=state)
         queue.state = state
     if "quotas" in fields:
-        await _check_quotas(session, quotas or {})
+        await quota.check(session, quotas or {})
         shared = await session.get_one(ClusterQueue, queue.cluster_queue, with_for_update=True)
-        shared.quotas = _stored(quotas or {})
+        shared.quotas, shared.revision = quota.to_json(quotas or {}), shared.revision + 1
     await session.flush()
     return queue
 
 
-def total_capacity(nodes: Sequence[Node]) -> dict[str, Amount]:
-    """Flavor → what its nodes have together, lost ones aside."""
-    total: dict[str, Amount] = {}
-    for node in nodes:
-        if node.state != NodeState.LOST:
-            amount = Amount(node.cpu_milli, node.memory_bytes, node.gpu * CARD)
-            total[node.flavor] = total.get(node.flavor, Amount()).plus(amount)
-    return total
+async def delete(session: Session, name: str, *, etag: str = "") -> None:
+    """Raises: NotFound; EtagMismatch; DefaultQueueStays; QueueNotEmpty."""
+    queue = await resources.get(session, Queue, name, lock=True)
+    resources.check_etag(queue, etag)
+    if name == default_name(queue.project):
+        raise DefaultQueueStays(name=name)
+    pending, admitted = (await store.queue_counts(session, [name])).get(name, (0, 0))
+    if pending or admitted:
+        raise QueueNotEmpty(name=name, waiting=pending, holding=admitted)
+    await session.delete(queue)
+    await session.flush()
 
 
 async def _ensure_cluster_queue(session: Session, name: str, quotas: Quotas) -> None:
     """Quotas given for one that is there already change nothing: its own stay."""
     await store.serialise(session, "cluster queues")
     if await session.get(ClusterQueue, name) is None:
-        await _check_quotas(session, quotas)
-        session.add(ClusterQueue(name=name, quotas=_stored(quotas)))
+        await quota.check(session, quotas)
+        session.add(ClusterQueue(name=name, quotas=quota.to_json(quotas)))
         await session.flush()
-
-
-async def _check_quotas(session: Session, quotas: Quotas) -> None:
-    capacity = total_capacity(await store.nodes(session))
-    for flavor, amount in quotas.items():
-        if flavor not in capacity:
-            raise FlavorNotFound(field="quotas.flavor", given=flavor, known="|".join(sorted(capacity)))
-        if not amount.fits_in(capacity[flavor]):
-            raise QuotaOverCapacity(field="quotas.nominal", flavor=flavor, capacity=str(capacity[flavor]))
-
-
-def nominal(given: Mapping[str, Any]) -> Amount:
-    """Of one flavor of a stored quota."""
-    return Amount(given["cpu_milli"], given["memory_bytes"], given["gpu"] * CARD)
-
-
-def _stored(quotas: Quotas) -> dict[str, dict[str, int]]:
-    return {
-        flavor: {"cpu_milli": amount.cpu_milli, "memory_bytes": amount.memory_bytes, "gpu": amount.cards}
-        for flavor, amount in quotas.items()
-    }

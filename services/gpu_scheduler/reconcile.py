@@ -23,14 +23,14 @@ from gyre_kit.auth import Identity, Role
 from gyre_kit.reconcile import Claim, LeaseLost, lease
 from sqlmodel import col
 
-from services.gpu_scheduler import admission, launcher, nodes, service, store
-from services.gpu_scheduler.books import Books
+from services.gpu_scheduler import admission, launcher, maintenance, nodes, service, silence, store
+from services.gpu_scheduler.books import BOOKS, Books
 from services.gpu_scheduler.ends import Ends
 from services.gpu_scheduler.environment import worker_environment
-from services.gpu_scheduler.hardware import read_machine
+from services.gpu_scheduler.hardware import own_id, read_machine
 from services.gpu_scheduler.launcher import CREDENTIAL, Ended, Launcher, LaunchFailed, Order
-from services.gpu_scheduler.metrics import ADMISSION, Gauges
-from services.gpu_scheduler.models import Attempt, Workload, WorkloadState
+from services.gpu_scheduler.metrics import ADMISSION, FLEET, FleetGauges, Gauges
+from services.gpu_scheduler.models import Attempt, NodeState, Workload, WorkloadState
 from services.gpu_scheduler.processes import ProcessRef
 
 log = logging.getLogger(__name__)
@@ -40,7 +40,6 @@ HELD_LOOK_AGAIN = 0.1
 SAMPLE_SECONDS = 5.0
 RENEW_SECONDS = 30.0  # a token has at least 60 s left when its successor is signed
 LOCAL = Launcher()
-BOOKS = "books"  # where the context keeps the Books of this process
 ENDS = "ends"  # where the context keeps the Ends of this process
 
 
@@ -58,11 +57,45 @@ class Work:
 
 
 async def hear_of_node(context: Context) -> None:
-    """Writes down how this machine is, and which others fell silent."""
+    """Writes down how this machine is, which others fell silent, and whose work must leave its place."""
     machine = await asyncio.to_thread(read_machine, context.settings)
+    fleet: FleetGauges = context.state[FLEET]
+    try:
+        async with context.db.transaction() as session:
+            node = await nodes.heard_of(session, machine, context.settings)
+        if node.state == NodeState.FENCING:
+            context.wake_event(fence.__name__).set()
+    except nodes.NodeNameTaken as error:
+        fleet.name_conflicts.inc()
+        log.error("this machine is no node", extra={"reason": error.reason, "error": error.message})
     async with context.db.transaction() as session:
-        await nodes.heard_of(session, machine, context.settings)
-        await nodes.lose_silent(session, context.settings.node_lost_seconds)
+        silent = await silence.look(session, context.settings)
+    async with context.db.transaction() as session:
+        moved = await maintenance.move_work(session)
+        fleet.show(await store.node_counts(session), await store.card_counts(session))
+    if silent.lost or silent.gone or moved:
+        log.warning("work must move", extra={"lost": silent.lost, "gone": silent.gone, "moved": moved})
+        context.wake()
+
+
+async def fence(context: Context) -> bool:
+    """Ends what still runs on this machine under attempts that ended while its node was gone; then the node joins."""
+    name = f"nodes/{own_id(context.settings)}"
+    async with context.db.transaction() as session:
+        node = await store.find_node(session, name)
+        is_fencing = node is not None and node.state == NodeState.FENCING
+        left = await store.unconfirmed_on(session, name) if is_fencing else []
+    for attempt, uid, number in left:
+        folder = context.settings.work_folder / uid / str(number)
+        if await asyncio.to_thread(LOCAL.stop, folder, ask=False, kill=True) is None:
+            return False
+        async with context.db.transaction() as session:
+            await store.confirm(session, attempt)
+    if is_fencing:
+        async with context.db.transaction() as session:
+            await silence.fenced(session, name)
+        context.wake()
+    return False
 
 
 async def admit(context: Context) -> None:
@@ -78,6 +111,14 @@ async def admit(context: Context) -> None:
     gauges: Gauges = context.state[ADMISSION]
     gauges.show(counts)
     if cycle.admitted or cycle.preempted:
+        context.wake()
+
+
+async def end_overdue(context: Context) -> None:
+    """Ends what ran for as long as it may."""
+    async with context.db.transaction() as session:
+        overdue = await service.end_overdue(session)
+    if overdue:
         context.wake()
 
 

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from gyre_kit import resources
+from gyre_kit.auth import caller
 from gyre_kit.db import Session
 from gyre_kit.errors import AlreadyExists, Invalid, Precondition
 from gyre_kit.names import last, project_of
@@ -21,7 +22,7 @@ from services.gpu_scheduler import facts, outcome, queues, store
 from services.gpu_scheduler.decisions.amounts import CARD, Amount
 from services.gpu_scheduler.decisions.reasons import Reason
 from services.gpu_scheduler.launcher import Ended
-from services.gpu_scheduler.models import ENDED, Attempt, NodeState, StopReason, Workload, WorkloadState
+from services.gpu_scheduler.models import AWAY, ENDED, HOLDING, Attempt, StopReason, Workload, WorkloadState
 from services.gpu_scheduler.outcome import Next, Outcome
 from services.gpu_scheduler.processes import ProcessRef
 from services.gpu_scheduler.settings import Settings
@@ -29,6 +30,7 @@ from services.gpu_scheduler.usage import usage_of
 
 NAME = re.compile(r"projects/[^/]+/workloads/[0-9A-Za-z]{1,63}")
 MAX_SPEC_CHARACTERS = 1_000_000
+LONGEST_RUN = 366 * 86_400.0
 VANISHED = -9  # who goes without a word was killed hard
 NOT_LAUNCHED = 71  # EX_OSERR
 
@@ -53,13 +55,20 @@ class NameTaken(AlreadyExists):
     """That ULID is in use; choose a new one."""
 
 
+class AlreadyEnded(Precondition):
+    """It has ended: there is nothing to hold or to release."""
+
+
 class FitsNowhere(Precondition):
     """No node is large enough for it, however long it waits: ask for less, or add a node."""
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a caller wants to be run. `spec_json` is a JSON object; `max_attempts` 0 takes the default of its kind."""
+    """What a caller wants to be run. `spec_json` is a JSON object; `max_attempts` 0 takes the default of its kind.
+
+    `user` is who caused it, for accounting; empty means the caller.
+    """
 
     kind: str
     module: str
@@ -71,6 +80,9 @@ class Wanted:
     owner: str = ""
     display_name: str = ""
     only_flavor: str = ""
+    max_run_seconds: float = 0.0
+    throughput_class: str = ""
+    user: str = ""
 
 
 async def ensure(session: Session, name: str, wanted: Wanted, settings: Settings) -> Workload:
@@ -108,6 +120,9 @@ async def ensure(session: Session, name: str, wanted: Wanted, settings: Settings
         max_attempts=wanted.max_attempts,
         owner=wanted.owner,
         only_flavor=wanted.only_flavor,
+        max_run_seconds=wanted.max_run_seconds,
+        throughput_class=wanted.throughput_class,
+        user=wanted.user or caller().subject,
         traceparent=current_traceparent(),
         waiting_reason=Reason.NOT_CONSIDERED_YET,
         queue_time=session.clock.now(),
@@ -132,6 +147,41 @@ async def cancel(session: Session, name: str, *, etag: str = "") -> Workload:
         workload.stop_reason = StopReason.CANCEL
     else:
         await ask_to_stop(session, workload, StopReason.CANCEL)
+    return workload
+
+
+async def hold(session: Session, name: str, *, etag: str = "") -> Workload:
+    """It is not considered until it is released; one that holds resources is asked to stop first.
+
+    Raises: NotFound; EtagMismatch; AlreadyEnded.
+    """
+    workload = await _open(session, name, etag)
+    workload.held = True
+    if workload.state in HOLDING - {WorkloadState.STOPPING}:
+        await ask_to_stop(session, workload, StopReason.HOLD)
+    return workload
+
+
+async def release(session: Session, name: str, *, etag: str = "") -> Workload:
+    """It waits like others again. Raises: NotFound; EtagMismatch; AlreadyEnded."""
+    workload = await _open(session, name, etag)
+    workload.held = False
+    return workload
+
+
+async def end_overdue(session: Session) -> list[str]:
+    """Asks those to stop that ran for as long as they may; returns their names."""
+    overdue = await store.overdue(session)
+    for workload in overdue:
+        await ask_to_stop(session, workload, StopReason.MAX_RUN)
+    return [workload.name for workload in overdue]
+
+
+async def _open(session: Session, name: str, etag: str) -> Workload:
+    workload = await resources.get(session, Workload, name, lock=True)
+    resources.check_etag(workload, etag)
+    if workload.state in ENDED:
+        raise AlreadyEnded(name=name, state=workload.state)
     return workload
 
 
@@ -169,6 +219,7 @@ async def attempt_ended(
         await running(session, workload, "")  # it was quicker than our look at it
     attempt.end_time = session.clock.now()
     attempt.exit_code = workload.exit_code = _exit_code(ended)
+    workload.ran_seconds += (attempt.end_time - attempt.admit_time).total_seconds()
     sampled(session, attempt, ended.cpu_seconds, ended.peak_memory_bytes)
     workload.address = ""
     await store.release_cards(session, workload.name)
@@ -177,7 +228,11 @@ async def attempt_ended(
         await _after_attempt(session, workload, attempt, ended, settings)
     elif workload.stop_reason == StopReason.CANCEL:
         await _cancelled(session, workload)
+    elif workload.stop_reason == StopReason.MAX_RUN:
+        longest = f"It ran for as long as it may, {workload.max_run_seconds:g} s."
+        await _failed(session, workload, "MAX_RUN_EXCEEDED", longest)
     else:
+        attempt.preempted = workload.stop_reason != StopReason.HOLD
         await _preempted(session, workload)
 
 
@@ -186,11 +241,34 @@ def amount_of(row: Any) -> Amount:
     return Amount(row.cpu_milli, row.memory_bytes, row.gpu * CARD + getattr(row, "gpu_milli", 0))
 
 
+async def node_gone(session: Session, workload: Workload, attempt: Attempt) -> None:
+    """Its node is gone for good, so the attempt ends with no fault counted, and what it held is free.
+
+    Whatever of it still runs there is ended before that node takes work again: the attempt stays unconfirmed until then.
+    """
+    attempt.end_time, attempt.end_reason, attempt.unconfirmed = session.clock.now(), StopReason.NODE_LOST, True
+    workload.lease_token, workload.lease_until, workload.due = None, None, None
+    workload.address = ""
+    await store.release_cards(session, workload.name)
+    if workload.stop_reason == StopReason.CANCEL:
+        await _cancelled(session, workload)
+    else:
+        workload.stop_reason = StopReason.NODE_LOST
+        await _preempted(session, workload)
+
+
+def forgive(workload: Workload) -> None:
+    """It waits after a fault that was its card's and not its own: the fault does not count, and it need not back off."""
+    workload.faults -= 1
+    workload.not_before = None
+
+
 def _same(existing: Workload, wanted: Wanted) -> Workload:
-    """Raises: SpecDiffers. What only people see (display_name) may differ."""
+    """Raises: SpecDiffers. What only people see (display_name, user) may differ."""
     spec = (existing.kind, existing.module, json.loads(existing.spec_json), existing.priority, existing.owner)
     given = (wanted.kind, wanted.module, _parsed(wanted.spec_json), wanted.priority, wanted.owner)
     places = existing.only_flavor == wanted.only_flavor and wanted.queue in ("", existing.queue)
+    places = places and existing.max_run_seconds == wanted.max_run_seconds
     amounts = amount_of(existing)
     if spec != given or amounts != wanted.requests or not places:
         raise SpecDiffers(name=existing.name)
@@ -206,13 +284,15 @@ def _check(wanted: Wanted, settings: Settings) -> None:
         )
     if len(wanted.spec_json) > MAX_SPEC_CHARACTERS or not isinstance(_parsed(wanted.spec_json), dict):
         raise BadSpec(field="spec.spec_json", wanted=f"a JSON object of at most {MAX_SPEC_CHARACTERS} characters")
-    if any("\0" in text for text in (wanted.owner, wanted.display_name, wanted.queue)):
+    if any("\0" in text for text in (wanted.owner, wanted.display_name, wanted.queue, wanted.user)):
         raise BadSpec(field="spec", wanted="text without NUL")
     asked = wanted.requests
     if asked.cpu_milli < 1 or asked.memory_bytes < 0 or asked.gpu_milli < 0:
         raise BadSpec(field="spec.requests", wanted="cpu_milli of at least 1, and nothing below 0")
     if asked.gpu_milli > CARD and asked.gpu_milli % CARD:
         raise BadSpec(field="spec.requests", wanted="whole cards in gpu, or a share of one in gpu_milli, not both")
+    if not 0 <= wanted.max_run_seconds <= LONGEST_RUN:
+        raise BadSpec(field="spec.max_run_seconds", wanted=f"0 to {LONGEST_RUN:.0f} seconds")
     if wanted.max_attempts < 0:
         raise BadSpec(field="spec.max_attempts", wanted="0 or more")
 
@@ -227,7 +307,7 @@ def _parsed(text: str) -> Any:
 async def _check_capacity(session: Session, requests: Amount) -> None:
     """Raises: FitsNowhere. A node that is away may come back; where none was ever seen, it waits."""
     nodes = await store.nodes(session)
-    sizes = [amount_of(node) for node in nodes if node.state != NodeState.LOST]
+    sizes = [amount_of(node) for node in nodes if node.state not in AWAY]
     if sizes and not any(requests.fits_in(size) for size in sizes):
         largest = max(sizes, key=lambda size: (size.gpu_milli, size.cpu_milli, size.memory_bytes))
         raise FitsNowhere(

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 from gyre_kit.settings import KitSettings
-from pydantic import Field
+from pydantic import Field, model_validator
 
 MODULES = (
     "gyre_trainers.run",
@@ -27,6 +27,9 @@ class Settings(KitSettings):
     node_cpu_milli: int = Field(0, ge=0, description="Thousandths of a core to give away. 0: all that there are.")
     node_memory_bytes: int = Field(0, ge=0, description="Memory to give away. 0: all that there is.")
     node_lost_seconds: float = Field(60.0, gt=0, description="A node that is not heard of for so long is lost.")
+    node_gone_seconds: float = Field(
+        600.0, gt=0, description="A node that is not heard of for so long is gone: its work is queued again."
+    )
     simulated_cards: int = Field(0, ge=0, le=64, description="Cards made up for demonstrations, labelled as such.")
     replica_host: str = Field("", description="Host by which others reach a replica of this node. Empty: `bind`.")
     cpu_hour_microusd: int = Field(40_000, ge=0, description="Price of a core for an hour, millionths of a US dollar.")
@@ -39,7 +42,15 @@ class Settings(KitSettings):
     )
     stop_grace_seconds: float = Field(30.0, ge=0, description="Between SIGTERM and SIGKILL: time for a checkpoint.")
     credential_seconds: int = Field(900, ge=120, description="How long a worker's token holds; renewed while it runs.")
+    what_if_seconds: float = Field(60.0, gt=0, description="Longest replay of a what-if; it is ended after that.")
+    what_if_memory_bytes: int = Field(1 << 30, ge=1 << 28, description="Memory that a replay of a what-if may take.")
     work_retention_days: int = Field(14, ge=1, description="How long logs of ended workloads are kept.")
+
+    @model_validator(mode="after")
+    def _is_lost_before_it_is_gone(self) -> Self:
+        if self.node_gone_seconds < self.node_lost_seconds:
+            raise ValueError("node_gone_seconds must not be less than node_lost_seconds")
+        return self
 
     @property
     def work_folder(self) -> Path:

@@ -10,10 +10,10 @@ from typing import Any
 import sqlalchemy as sa
 from gyre_kit import pages, resources
 from gyre_kit.db import Session
-from gyre_kit.periods import Period
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import col
 
-from services.gpu_scheduler.decisions.amounts import CARD
+from services.gpu_scheduler.decisions.amounts import CARD, Amount
 from services.gpu_scheduler.models import (
     ENDED,
     HOLDING,
@@ -131,7 +131,7 @@ async def admit(session: Session, rows: Sequence[dict[str, Any]]) -> dict[str, A
             revision = w.revision + 1
         FROM unnest(CAST(:names AS text[]), CAST(:nodes AS text[]), CAST(:flavors AS text[])) AS g (name, node, flavor)
         WHERE w.name = g.name AND w.state = 'QUEUED'
-        RETURNING w.name, w.project, w.kind, w.owner, w.attempt, w.node, w.flavor, w.cpu_milli, w.memory_bytes, w.gpu
+        RETURNING w.name, w.project, w.kind, w.owner, w.attempt, w.node, w.flavor, w.cpu_milli, w.memory_bytes, w.gpu, w.gpu_milli
         """
     )
     values = {
@@ -149,7 +149,7 @@ async def take_cards(session: Session, cards: Mapping[str, str]) -> int:
         """
         UPDATE gpu_scheduler.card AS c SET workload = g.workload
         FROM unnest(CAST(:cards AS text[]), CAST(:workloads AS text[])) AS g (name, workload)
-        WHERE c.name = g.name AND c.workload = '' AND c.present
+        WHERE c.name = g.name AND c.workload = '' AND c.present AND c.fault_code = ''
         """
     )
     found = await session.execute(taken, {"cards": list(cards), "workloads": list(cards.values())})
@@ -162,6 +162,10 @@ async def flavor_prices(session: Session) -> dict[str, Flavor]:
 
 async def nodes(session: Session) -> Sequence[Node]:
     return (await session.scalars(sa.select(Node).order_by(col(Node.name)))).all()
+
+
+async def flavors(session: Session) -> Sequence[Flavor]:
+    return (await session.scalars(sa.select(Flavor))).all()
 
 
 async def find_node(session: Session, name: str) -> Node | None:
@@ -186,6 +190,50 @@ async def cohorts(session: Session) -> Sequence[Cohort]:
     return (await session.scalars(sa.select(Cohort))).all()
 
 
+async def cluster_queue_page(session: Session, request: Any) -> pages.Page[ClusterQueue]:
+    query, order = sa.select(ClusterQueue), request.order_by or "name"
+    return await resources.listed(
+        session, query, ClusterQueue, request, allowed=("cohort", "strict"), text_in=("name",), order_by=order
+    )
+
+
+async def cohort_page(session: Session, request: Any) -> pages.Page[Cohort]:
+    query, order = sa.select(Cohort), request.order_by or "name"
+    return await resources.listed(
+        session, query, Cohort, request, allowed=("parent",), text_in=("name",), order_by=order
+    )
+
+
+async def queues_of(session: Session, cluster_queue: str) -> Sequence[str]:
+    """The local queues that point to it, of all projects that the caller may see."""
+    return (await session.scalars(sa.select(col(Queue.name)).where(col(Queue.cluster_queue) == cluster_queue))).all()
+
+
+async def members_of(session: Session, cohort: str) -> Sequence[str]:
+    """Cluster queues and cohorts that are directly in it."""
+    queues = sa.select(col(ClusterQueue.name)).where(col(ClusterQueue.cohort) == cohort)
+    below = sa.select(col(Cohort.name)).where(col(Cohort.parent) == cohort)
+    return (await session.scalars(sa.union_all(queues, below))).all()
+
+
+async def cluster_queue_counts(session: Session, names: Collection[str]) -> dict[str, tuple[int, int, int]]:
+    """Cluster queue → (local queues, workloads that wait, workloads that hold resources)."""
+    waits = sa.func.count(col(Workload.name)).filter(col(Workload.state) == WorkloadState.QUEUED)
+    holds = sa.func.count(col(Workload.name)).filter(col(Workload.state).in_(HOLDING))
+    query = (
+        sa.select(col(Queue.cluster_queue), sa.func.count(sa.distinct(col(Queue.name))), waits, holds)
+        .outerjoin(Workload, col(Workload.queue) == Queue.name)
+        .where(col(Queue.cluster_queue).in_(names))
+        .group_by(col(Queue.cluster_queue))
+    )
+    return {name: (doors, waiting, holding) for name, doors, waiting, holding in await session.execute(query)}
+
+
+async def held_by_cluster_queue(session: Session) -> dict[tuple[str, str], Amount]:
+    """(cluster queue, flavor) → what is held of it."""
+    return {key: Amount(*amounts) for key, amounts in (await held_by(session, Queue.cluster_queue)).items()}
+
+
 async def queue_counts(session: Session, names: Collection[str]) -> dict[str, tuple[int, int]]:
     """Queue → (workloads that wait, workloads that hold resources)."""
     waits = sa.func.count().filter(col(Workload.state) == WorkloadState.QUEUED)
@@ -205,6 +253,23 @@ async def held_by(session: Session, column: Any) -> dict[tuple[str, str], tuple[
     return {(row[0], row[1]): (int(row[2]), int(row[3]), int(row[4])) for row in await session.execute(query)}
 
 
+async def overdue(session: Session) -> Sequence[Workload]:
+    """Those that hold resources for longer than they may, locked; what somebody else works on comes next time."""
+    longest = sa.func.make_interval(0, 0, 0, 0, 0, 0, col(Workload.max_run_seconds))
+    query = sa.select(Workload).where(
+        col(Workload.state).in_(HOLDING - {WorkloadState.STOPPING}),
+        col(Workload.max_run_seconds) > 0,
+        col(Workload.admit_time) + longest <= session.clock.now(),
+    )
+    return (await session.scalars(query.with_for_update(skip_locked=True, key_share=True))).all()
+
+
+async def numbers(session: Session, names: Collection[str]) -> Sequence[tuple[str, str, int]]:
+    """(name, kind, short number) of workloads."""
+    query = sa.select(col(Workload.name), col(Workload.kind), col(Workload.number)).where(col(Workload.name).in_(names))
+    return [(name, kind, number) for name, kind, number in await session.execute(query)]
+
+
 async def state_counts(session: Session) -> dict[str, int]:
     rows = await session.execute(sa.select(col(Workload.state), sa.func.count()).group_by(col(Workload.state)))
     return dict(rows.tuples().all())
@@ -221,20 +286,6 @@ async def attempts_of(session: Session, workloads: Collection[str]) -> dict[str,
     for row in await session.scalars(query):
         found[row.workload].append(row)
     return found
-
-
-async def attempts_within(session: Session, project: str, period: Period) -> list[tuple[str, Attempt]]:
-    """Attempts of a project that held something in `period`, each with its workload's kind."""
-    query = (
-        sa.select(col(Workload.kind), Attempt)
-        .join(Workload, col(Workload.name) == Attempt.workload)
-        .where(
-            col(Attempt.project) == project,
-            col(Attempt.admit_time) < period.end,
-            sa.or_(col(Attempt.end_time).is_(None), col(Attempt.end_time) > period.start),
-        )
-    )
-    return [(kind, attempt) for kind, attempt in await session.execute(query)]
 
 
 def attempt_name(workload: str, number: int) -> str:
@@ -267,10 +318,108 @@ async def set_waiting_reasons(session: Session, reasons: Mapping[str, str]) -> N
     await session.execute(written, values)
 
 
-async def silent_nodes(session: Session, before: datetime) -> Sequence[Node]:
-    """Nodes not heard of since `before` that are not lost yet."""
-    query = sa.select(Node).where(col(Node.last_seen_time) < before, col(Node.state) != NodeState.LOST)
-    return (await session.scalars(query.with_for_update(skip_locked=True))).all()
+async def add_silence(session: Session, longest_step: float) -> None:
+    """Adds to the silence of each node the seconds since the last look, at most `longest_step` and at least 0."""
+    now = session.clock.now()
+    since = sa.extract("epoch", sa.literal(now) - sa.func.coalesce(col(Node.look_time), col(Node.last_seen_time)))
+    step = sa.func.least(sa.func.greatest(since, 0.0), longest_step)
+    values = {"silent_seconds": col(Node.silent_seconds) + step, "look_time": now}
+    update = sa.update(Node).where(col(Node.state) != NodeState.GONE).values(values)
+    await session.execute(update.execution_options(synchronize_session=False))
+
+
+async def silent_nodes(session: Session, states: Collection[str], seconds: float) -> Sequence[Node]:
+    """Nodes in one of `states` that have been silent for so long, locked."""
+    query = sa.select(Node).where(col(Node.state).in_(states), col(Node.silent_seconds) >= seconds)
+    query = query.with_for_update(skip_locked=True).execution_options(populate_existing=True)
+    return (await session.scalars(query)).all()
+
+
+async def locked_node(session: Session, name: str) -> Node | None:
+    found: Node | None = await session.get(Node, name, with_for_update=True, populate_existing=True)
+    return found
+
+
+async def delete_node(session: Session, node: Node) -> None:
+    await session.execute(sa.delete(Card).where(col(Card.node) == node.name))
+    await session.delete(node)
+    await session.flush()
+
+
+async def is_unconfirmed(session: Session, node: str) -> bool:
+    """True while an attempt that ended without its node may still run there."""
+    query = sa.select(col(Attempt.name)).where(col(Attempt.node) == node, col(Attempt.unconfirmed)).limit(1)
+    return await session.scalar(query) is not None
+
+
+async def unconfirmed_on(session: Session, node: str) -> Sequence[tuple[str, str, int]]:
+    """Attempts that ended without their node: name, uid of the workload, number."""
+    query = sa.select(col(Attempt.name), col(Workload.uid), col(Attempt.number))
+    query = query.join(Workload, col(Workload.name) == Attempt.workload)
+    rows = await session.execute(query.where(col(Attempt.node) == node, col(Attempt.unconfirmed)))
+    return [(name, uid, number) for name, uid, number in rows]
+
+
+async def confirm(session: Session, attempt: str) -> None:
+    await session.execute(sa.update(Attempt).where(col(Attempt.name) == attempt).values(unconfirmed=False))
+
+
+async def died_on(session: Session, card: Card, since: datetime) -> Sequence[Workload]:
+    """Workloads that wait after a fault counted against them, whose last attempt had this card and ended since then.
+
+    One that is just being given cards is passed over: it waits for this card's row, and holds what is wanted here.
+    """
+    last = sa.and_(col(Attempt.workload) == Workload.name, col(Attempt.number) == Workload.attempt)
+    had_it = sa.cast(col(Attempt.card_uuids), JSONB).contains([card.uuid])
+    query = (
+        sa.select(Workload)
+        .join(Attempt, last)
+        .where(
+            col(Attempt.node) == card.node,
+            col(Attempt.end_time) >= since,
+            had_it,
+            col(Workload.state) == WorkloadState.QUEUED,
+            col(Workload.faults) > 0,
+            col(Workload.not_before).is_not(None),
+        )
+    )
+    return (await session.scalars(query.with_for_update(of=Workload, key_share=True, skip_locked=True))).all()
+
+
+async def workloads_to_move(session: Session) -> Sequence[tuple[str, str]]:
+    """Work that must leave where it is, and is not on its way: (workload, state of its node)."""
+    card_is_out = sa.or_(col(Card.fault_code) != "", sa.and_(~col(Card.present), col(Card.missing_looks) == 0))
+    holds_it = sa.select(col(Card.workload)).where(card_is_out, col(Card.workload) != "")
+    query = sa.select(col(Workload.name), col(Node.state)).join(Node, col(Node.name) == Workload.node)
+    query = query.where(
+        col(Workload.state).in_(HOLDING - {WorkloadState.STOPPING}),
+        sa.or_(col(Node.state) == NodeState.DRAINING, col(Workload.name).in_(holds_it)),
+    )
+    return [(name, state) for name, state in await session.execute(query.order_by(col(Workload.name)))]
+
+
+async def holding_counts(session: Session) -> dict[str, int]:
+    """Node → workloads that hold something of it."""
+    query = sa.select(col(Workload.node), sa.func.count()).where(col(Workload.state).in_(HOLDING))
+    return dict((await session.execute(query.group_by(col(Workload.node)))).tuples().all())
+
+
+async def node_counts(session: Session) -> dict[str, int]:
+    rows = await session.execute(sa.select(col(Node.state), sa.func.count()).group_by(col(Node.state)))
+    return dict(rows.tuples().all())
+
+
+async def card_counts(session: Session) -> dict[str, int]:
+    """FREE, BUSY, SICK → cards; what was taken out of its machine is not counted."""
+    state = sa.case((col(Card.fault_code) != "", "SICK"), (col(Card.workload) != "", "BUSY"), else_="FREE")
+    query = sa.select(state, sa.func.count()).where(sa.or_(col(Card.present), col(Card.fault_code) != ""))
+    return dict((await session.execute(query.group_by(state))).tuples().all())
+
+
+async def present_models(session: Session) -> dict[str, int]:
+    """What drivers call the cards that are there → how many."""
+    query = sa.select(col(Card.model), sa.func.count()).where(col(Card.present), ~col(Card.simulated))
+    return dict((await session.execute(query.group_by(col(Card.model)))).tuples().all())
 
 
 async def workloads_on(session: Session, node: str) -> Sequence[str]:

@@ -26,6 +26,7 @@ from gyre_trainers.exits import BadInput
 from gyre_trainers.spec import Artifact
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from services.inference_gateway.complaints import Complaint
 from services.inference_gateway.engine import EXIT_BAD_SPEC, EXIT_NO_ANSWER, answers, fail, write_ready
 from services.inference_gateway.engines.base import metric_sum
 
@@ -97,13 +98,15 @@ def main(spec_file: Path) -> int:
 
 
 def _serve(child: subprocess.Popen[bytes], spec: Spec, folder: Path, stop: threading.Event) -> int:
+    complaint = Complaint(child)
     root = f"http://{spec.host}:{spec.port}"
     deadline = time.monotonic() + START_SECONDS
     while not _listens(root) and child.poll() is None and time.monotonic() < deadline:
         if stop.wait(POLL_SECONDS):
             return 0
     if child.poll() is not None:
-        return fail(EXIT_BAD_SPEC, f"vLLM cannot serve {spec.model_name}: it ended with {child.returncode}")
+        why = complaint.sentence() or f"it ended with {child.returncode}"
+        return fail(EXIT_BAD_SPEC, f"vLLM cannot serve {spec.model_name}: {why}")
     if not answers(root, embeds=False, model=spec.model_name):
         return fail(EXIT_NO_ANSWER, f"{spec.model_name} was loaded and does not answer")
     write_ready(folder / "ready.json", root, spec.model_name)
@@ -119,7 +122,13 @@ def _start(command: list[str]) -> subprocess.Popen[bytes]:
     inherited = {
         name: value for name, value in os.environ.items() if name == MARK or not name.startswith(KEPT_FROM_CHILD)
     }
-    return subprocess.Popen(command, env=ENVIRONMENT | inherited, start_new_session=True)
+    return subprocess.Popen(
+        command,
+        env=ENVIRONMENT | inherited,
+        start_new_session=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
 
 
 def _listens(root: str) -> bool:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from gyre_kit.settings import KitSettings
+from gyre_kit.settings import VllmSettings
 from pydantic import Field
 
 GIB = 1024**3
 
 
-class Settings(KitSettings):
+class Settings(VllmSettings):
     upstream_url: str = Field("", description="An OpenAI-compatible engine that already runs, with its /v1.")
     upstream_region: str = Field("", description="Where it computes, if it is rented, for example eu.")
     upstream_model: str = Field("", description="The model's name at that engine. Empty: the first that it lists.")
@@ -20,11 +20,6 @@ class Settings(KitSettings):
     replica_context_size: int = Field(2048, ge=64, description="Tokens of one request with its answer.")
     replica_threads: int = Field(1, ge=1, description="Threads with which a replica computes.")
     replica_adapters: int = Field(8, ge=1, le=64, description="Adapters that one vLLM replica holds in memory at once.")
-    vllm_python: str = Field(
-        "", description="Python of an environment that vLLM is installed in, the same on all nodes. Empty: no vLLM."
-    )
-    vllm_memory_bytes: int = Field(6_000_000_000, gt=0, description="Memory that one vLLM replica asks for.")
-    vllm_cards: int = Field(0, ge=0, le=64, description="Cards that one vLLM replica asks for; 0: it computes on CPU.")
     replica_input_price_microusd: int = Field(
         0,
         ge=0,

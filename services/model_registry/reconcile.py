@@ -176,6 +176,7 @@ async def _follow_job(
         requests=requests or {"cpu_milli": settings.convert_cpu_milli, "memory_bytes": settings.convert_memory_bytes},
         max_attempts=3,
         owner=claim.row.name,
+        user=claim.row.created_by,
         display_name=title,
     )
     workloads = context.clients.stub(WorkloadServiceStub)

@@ -115,6 +115,7 @@ def workload_spec(run: Run) -> workload_pb2.WorkloadSpec:
         priority=int(run.spec.get("priority", 0)),
         max_attempts=int(run.spec["max_attempts"]),
         owner=run.name,
+        user=run.created_by,
         display_name=run.display_name,
     )
 

@@ -33,6 +33,8 @@ LISTS = {
     "feedback": "feedback",
     "queues": "queues",
     "nodes": "nodes",
+    "cards": "card_models",
+    "flavors": "flavors",
     "workloads": "workloads",
     "projects": "projects",
     "keys": "keys",

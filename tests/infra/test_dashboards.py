@@ -14,6 +14,7 @@ from gyre_kit.telemetry import Metrics
 from prometheus_client import CollectorRegistry
 
 from infra.grafana import dashboards
+from services.gpu_scheduler.accounting.metrics import Gauges as AccountingGauges
 from services.gpu_scheduler.metrics import Gauges
 from services.inference_gateway.gauges import Gauges as GatewayGauges
 from services.inference_gateway.proxy.metrics import Metrics as ProxyMetrics
@@ -34,6 +35,7 @@ MAY_BE_EMPTY = {
     "Failed attempts", "Connections to engines", "Kept", "Calls to the scheduler",
     "Shadows", "Fallbacks", "Prompts that left", "Stood back",
     "Found by guardrails", "Hooks", "Answered from the exact cache", "Tokens of shadows", "Adapters", "Asleep and waking",
+    "Depth", "First in its queue", "Wait for the first admission", "Preemptions", "Utilisation of cards",
 }  # fmt: skip
 
 
@@ -57,6 +59,7 @@ def exported_names(tmp_path: Path) -> set[str]:
     """Every name under which the code exports a sample."""
     gateway, scheduler = CollectorRegistry(), CollectorRegistry()
     Gauges(scheduler)
+    AccountingGauges(scheduler)
     GatewayGauges(gateway)
     Shipper(tmp_path, tmp_path, _nobody, ProxySettings(), gateway)
     registries = [Metrics("any").registry, ProxyMetrics().registry, gateway, scheduler]

@@ -65,6 +65,8 @@ def test_every_gyre_command_has_these_options_and_arguments(page: Path) -> None:
         command: click.Command = cli
         context, words = click.Context(cli, info_name="gyre"), shlex.split(line)
         while isinstance(command, click.Group) and words:
+            if command.invoke_without_command and words[0].startswith("-"):
+                break  # it does something itself, too
             child = command.get_command(context, words.pop(0))
             assert child, f"there is no `gyre {line}`"
             command, context = child, click.Context(child, info_name=child.name, parent=context)

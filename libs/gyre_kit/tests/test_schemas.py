@@ -34,7 +34,7 @@ EVENTS = {
     "dataset": "VersionReady VersionFailed VersionDeleted VersionLicenceChanged",
     "training_scheduler": "RunQueued RunStarted RunCheckpointed RunSucceeded RunFailed RunCancelled PipelineFinished",
     "gpu_scheduler": "WorkloadQueued WorkloadAdmitted WorkloadStarted WorkloadPreempted WorkloadFinished "
-    "WorkloadFailed WorkloadCancelled NodeJoined NodeLost",
+    "WorkloadFailed WorkloadCancelled NodeJoined NodeLost NodeGone NodeChanged CardFailed",
     "evaluation": "EvaluationCompleted EvaluationFailed VerdictGiven ComparisonCompleted ComparisonFailed",
     "model_registry": "VersionRegistered VariantReady AliasMoved VersionDeleted",
     "inference_gateway": "DeploymentReady DeploymentDeleted DeploymentFailed TrafficShifted RolloutFinished "

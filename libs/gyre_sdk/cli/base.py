@@ -29,7 +29,7 @@ class Exit(IntEnum):
 EXIT_CODES: Final = {
     Exit.OK: "done",
     Exit.FAILURE: "it failed",
-    Exit.USAGE: "the command line is wrong",
+    Exit.USAGE: "the command line, or a file that it names, is wrong",
     Exit.NOT_FOUND: "there is no such thing",
     Exit.REFUSED: "a gate or the licence policy refused it",
     Exit.UNAVAILABLE: "the platform, or a part of it, does not answer",

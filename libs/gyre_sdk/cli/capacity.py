@@ -1,13 +1,15 @@
-"""`gyre queues`, `gyre workloads` and `gyre nodes`."""
+"""`gyre queues` and `gyre workloads`."""
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 import click
 
-from gyre_sdk.cli.base import OPTIONS, GyreCommand, GyreGroup, complete, connect
+from gyre_sdk.cli.base import OPTIONS, GyreGroup, complete, connect
 from gyre_sdk.cli.commands import Columns, listing, showing
+from gyre_sdk.cli.when import When
 
 QUEUE_COLUMNS: Columns = [
     ("NAME", lambda o: o.short()),
@@ -23,7 +25,7 @@ WORKLOAD_COLUMNS: Columns = [
     ("STATE", lambda o: o.state()),
     ("WHY", lambda o: lambda item: item.waiting_reason or item.failure_reason),
     ("FOR", lambda o: lambda item: item.display_name or o.names.short(item.spec.owner or item.name)),
-    ("ASKS FOR", lambda o: lambda item: _resources(o, item.spec.requests)),
+    ("ASKS FOR", lambda o: lambda item: resources_text(o, item.spec.requests)),
     ("ATTEMPT", lambda o: o.text("attempt")),
     ("COST", lambda o: lambda item: o.money(item.usage.cost_microusd)),
     ("ADDRESS", lambda o: o.text("address")),
@@ -66,9 +68,56 @@ def hold(name: str) -> None:
 
 @queues.command()
 @click.argument("name", shell_complete=complete("queues"))
-def resume(name: str) -> None:
-    """Admit from a queue again."""
+def release(name: str) -> None:
+    """Admit from a held queue again."""
     _set_state(name, "STATE_ACTIVE")
+
+
+@queues.command("set")
+@click.argument("name", shell_complete=complete("queues"))
+@click.option("--priority", type=int, help="Added to that of each workload.")
+@click.option("--display-name", help="What people call it.")
+def set_queue(name: str, priority: int | None, display_name: str | None) -> None:
+    """Change a queue.
+
+    Examples:
+    gyre queues set urgent --priority 200
+    """
+    from gyre_sdk.cli import output
+
+    given = {"priority": priority, "display_name": display_name}
+    changes = {field: value for field, value in given.items() if value is not None}
+    if not changes:
+        raise click.UsageError("Say what to change: --priority or --display-name.")
+    with connect() as gyre:
+        output.show_item(gyre.queues.update(name, **changes))
+
+
+@queues.command("stats")
+@click.option("--from", "start", type=When(), help="[default: 30 days before the end]")
+@click.option("--to", "end", type=When(), help="[default: now]")
+@click.option("--everywhere", is_flag=True, help="Every project that the key opens, not one.")
+def queue_statistics(start: datetime | None, end: datetime | None, everywhere: bool) -> None:
+    """How long workloads waited for their first admission, and how often they had to give way.
+
+    Examples:
+    gyre queues stats --from 2026-11-01
+    """
+    from gyre_sdk.cli import output
+
+    with connect() as gyre:
+        found = list(gyre.accounting.queue_statistics(start, end, everywhere=everywhere))
+    columns: list[output.Column] = [
+        ("QUEUE", output.text("queue") if everywhere else output.short("queue")),
+        ("ADMITTED", output.text("admission_count")),
+        ("MEAN WAIT", lambda item: output.duration(item.wait_mean_seconds)),
+        ("P50", lambda item: output.duration(item.wait_p50_seconds)),
+        ("P95", lambda item: output.duration(item.wait_p95_seconds)),
+        ("PREEMPTED", output.text("preemption_count")),
+        ("WAITING NOW", output.text("waiting_count")),
+        ("FIRST FOR", lambda item: output.duration(item.head_wait_seconds) if item.waiting_count else ""),
+    ]
+    output.show_items("queues", found, columns)
 
 
 @click.group(cls=GyreGroup)
@@ -101,6 +150,38 @@ def logs(workload: str, follow: bool, lines: int, stream: str | None) -> None:
 
 @workloads.command()
 @click.argument("workload", shell_complete=complete("workloads"))
+def why(workload: str) -> None:
+    """Why a workload waits, or how it ended.
+
+    Examples:
+    gyre workloads why 3
+    """
+    from gyre_sdk import messages
+    from gyre_sdk.cli import output
+
+    with connect() as gyre:
+        item = gyre.workloads.find(workload)
+        queue = gyre.queues.get(item.spec.queue) if item.waiting_reason else None
+    reason = item.waiting_reason or item.failure_reason
+    if OPTIONS.json:
+        state = messages.enum_name(item, "state")
+        found: dict[str, Any] = {"name": item.name, "state": state, "reason": reason, "message": _sentence(item)}
+        if item.queue_position:
+            found["queue_position"] = item.queue_position
+        if item.HasField("earliest_start_time"):
+            found["earliest_start_time"] = item.earliest_start_time.ToJsonString()
+        output.show_json(found)
+        return
+    pairs = [("state", messages.enum_name(item, "state")), ("reason", reason or "none"), ("that is", _sentence(item))]
+    pairs.append(("asks for", resources_text(output, item.spec.requests)))
+    if queue is not None:
+        told = f"{item.spec.queue} ({messages.enum_name(queue, 'state')}): {queue.pending_count} waiting"
+        pairs += [("queue", told), *((f"quota of {q.flavor}", _quota(output, q)) for q in queue.quotas)]
+    output.show_pairs(pairs)
+
+
+@workloads.command()
+@click.argument("workload", shell_complete=complete("workloads"))
 @click.option("--wait/--no-wait", default=True, show_default=True, help="Wait until the stop is confirmed.")
 def cancel(workload: str, wait: bool) -> None:
     """Ask a workload to stop."""
@@ -117,33 +198,8 @@ def cancel(workload: str, wait: bool) -> None:
         click.echo(f"#{item.number} {progress.by_state(item)}")
 
 
-@click.group(cls=GyreGroup)
-def nodes() -> None:
-    """Machines and cards."""
-
-
-@nodes.command("list", cls=GyreCommand)
-def list_nodes() -> None:
-    """List the nodes, what of them is given away, and their cards."""
-    from gyre_sdk import names
-    from gyre_sdk.cli import output
-
-    with connect() as gyre:
-        found = list(gyre.nodes.list())
-    columns: list[output.Column] = [
-        ("NAME", lambda item: names.short(item.name) + (" (simulated)" if item.simulated else "")),
-        ("STATE", output.state()),
-        ("FLAVOR", output.short("flavor")),
-        ("GIVEN AWAY", lambda item: _resources(output, item.allocated)),
-        ("OF", lambda item: _resources(output, item.capacity)),
-        ("CPU", lambda item: f"{item.cpu_percent:.0f} %"),
-        ("MEMORY", output.bytes_of("memory_used_bytes")),
-        ("CARDS", lambda item: "\n".join(_card(output, card) for card in item.cards)),
-    ]
-    output.show_items("nodes", found, columns)
-
-
-nodes.add_command(showing("NODE", lambda gyre: gyre.nodes, "nodes", "Show one node."))
+def _sentence(item: Any) -> str:
+    return item.waiting_message or item.failure_message or "It does not wait."
 
 
 def _set_state(name: str, state: str) -> None:
@@ -153,7 +209,7 @@ def _set_state(name: str, state: str) -> None:
         output.show_item(gyre.queues.update(name, state=state))
 
 
-def _resources(output: Any, resources: Any) -> str:
+def resources_text(output: Any, resources: Any) -> str:
     cards = f", {resources.gpu} cards" if resources.gpu else ""
     return f"{resources.cpu_milli / 1000:g} cores, {output.size(resources.memory_bytes)}{cards}"
 
@@ -161,12 +217,5 @@ def _resources(output: Any, resources: Any) -> str:
 def _quota(output: Any, quota: Any) -> str:
     from gyre_sdk import names
 
-    used, nominal = _resources(output, quota.used), _resources(output, quota.nominal)
+    used, nominal = resources_text(output, quota.used), resources_text(output, quota.nominal)
     return f"{names.short(quota.flavor)}: {used} of {nominal}"
-
-
-def _card(output: Any, card: Any) -> str:
-    from gyre_sdk import messages
-
-    memory = f"{output.size(card.memory_used_bytes)} of {output.size(card.memory_bytes)}"
-    return f"{card.model} {messages.enum_name(card, 'state')} {card.utilisation_percent:.0f} %, {memory}"

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 FLAVOR_TITLES = ("FLAVOR", "CANDIDATE", "$/M TOKENS", "SCORE", "FRONT")
 TITLES = (
-    "CANDIDATE", "SIZE", "MEMORY", "PERPLEXITY", "SCORE", "95 % INTERVAL", "DIFFERENCE", "WITHIN", "FIRST TOKEN",
+    "CANDIDATE", "ENGINE", "SIZE", "MEMORY", "PERPLEXITY", "SCORE", "95 % INTERVAL", "DIFFERENCE", "WITHIN", "FIRST TOKEN",
     "ALONE", "TOGETHER", "$/M TOKENS", "FRONT", "NOTE",
 )  # fmt: skip
 
@@ -34,7 +34,10 @@ TITLES = (
     help="Points that the score may be lower.",
 )
 @click.option(
-    "--calibrate", default="", metavar="DATASET[@VERSION]", help="Conversations that weigh K-quants' rounding."
+    "--calibrate",
+    default="",
+    metavar="DATASET[@VERSION]",
+    help="Conversations that weigh the rounding; AWQ and GPTQ need some.",
 )
 @click.option("--queue", default="", help="Queue that its evaluations wait in.")
 @click.option("--flavor", default="", help="Flavor to measure on, for instance cpu. [default: wherever there is room]")
@@ -50,6 +53,7 @@ def compare(
     gyre models compare hotline@2 --suite hotline --calibrate hotline@1 --margin 2
     gyre models compare hotline --suite hotline --quantisation Q8_0 --quantisation Q4_K_M --metric text
     gyre models compare hotline@2 --suite hotline --flavor cpu-large
+    gyre models compare hotline@2 --suite hotline --quantisation Q4_K_M --quantisation AWQ --calibrate hotline@1
     """
     from gyre_sdk.cli import output, progress
     from gyre_sdk.names import last
@@ -160,7 +164,8 @@ def _row(candidate: Candidate, comparison: Comparison) -> list[Any]:
         comparison.baseline in (candidate.quantisation, candidate.variant),
     )
     return [
-        _called(candidate, comparison) + (" + matrix" if candidate.calibrated else ""),
+        _called(candidate, comparison) + (" + calibration" if candidate.calibrated else ""),
+        cost.engine or "LLAMA_CPP",
         output.size(candidate.size_bytes),
         output.size(cost.memory_bytes),
         f"{cost.perplexity:.4f}",

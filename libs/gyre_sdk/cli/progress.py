@@ -71,6 +71,24 @@ def moving_files() -> Iterator[Callable[[str, int, int], None]]:
         yield show
 
 
+@contextmanager
+def counting(description: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar of things done, of all there are. It may be called as often as one likes."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    out = stderr()
+    if OPTIONS.json or not out.is_terminal:
+        yield lambda done, total: None
+        return
+    with Progress(*columns, console=out, transient=True) as bar:
+        task = bar.add_task(description, total=None)
+
+        def show(done: int, total: int) -> None:
+            if done == total or done % max(1, total // 200) == 0:  # an update costs more than a step of a replay
+                bar.update(task, completed=done, total=total)
+
+        yield show
+
+
 class Watching:
     """Shows one resource while it changes. `describe` gives a sentence, `share` how much is done (None: unknown)."""
 

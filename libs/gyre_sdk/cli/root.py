@@ -11,7 +11,7 @@ from typing import Final
 import click
 
 from gyre_sdk.cli.base import EXIT_CODES, OPTIONS, Exit, GyreGroup, common_options
-from gyre_sdk.errors import GyreError
+from gyre_sdk.errors import GyreError, InputError
 
 # command → (module:attribute, help), in the order of `gyre --help`. Modules load when their command is used.
 SECTIONS: Final = {
@@ -40,7 +40,13 @@ SECTIONS: Final = {
     "Operations": {
         "queues": ("capacity:queues", "Queues and their quotas."),
         "workloads": ("capacity:workloads", "What runs, what waits and why."),
-        "nodes": ("capacity:nodes", "Machines and cards."),
+        "simulate": ("simulate:simulate", "Replay a trace of jobs under a policy, or compare policies on it."),
+        "what-if": ("what_if:what_if", "What more nodes would have changed, by replaying the last days."),
+        "nodes": ("nodes:nodes", "Machines and cards: look, label, cordon, drain."),
+        "cards": ("nodes:cards", "What is known of each model of card."),
+        "flavors": ("nodes:flavors", "Kinds of resources, and what they cost."),
+        "top": ("top:top", "Nodes, cards, queues and workloads as they are now."),
+        "usage": ("usage:usage", "Who held what of own machines, and what that cost."),
         "costs": ("costs:costs", "Usage, money, own machines, and whether to rent or own."),
         "events": ("events:events", "Follow the platform's facts as they happen."),
         "projects": ("identity:projects", "Projects, and whether they keep completions."),
@@ -51,6 +57,7 @@ SECTIONS: Final = {
     },
 }
 LISTED: Final = {
+    "cards": "nodes list",
     "evaluations": "evals list",
     "inferenceBatches": "batches list",
     "suites": "evals suites",
@@ -128,6 +135,8 @@ def _complain_usage(error: click.ClickException) -> int:
 def _complain(error: GyreError) -> int:
     """Two lines: what is wrong, what to do. Any other exception is a bug and keeps its traceback."""
     _print_error(error.status, error.reason, error.message, error.remedy or _where_to_look(error))
+    if isinstance(error, InputError):
+        return Exit.USAGE
     if error.unavailable:
         return Exit.UNAVAILABLE
     if error.refused_by_gate:

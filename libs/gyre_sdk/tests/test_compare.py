@@ -41,11 +41,11 @@ def test_a_comparison_is_a_table_and_a_sentence(capsys: pytest.CaptureFixture[st
         )
     )
     head, f16, q4_line, q6_line, _, last = capsys.readouterr().out.splitlines()
-    assert head.split()[:4] == ["CANDIDATE", "SIZE", "MEMORY", "PERPLEXITY"]
+    assert head.split()[:5] == ["CANDIDATE", "ENGINE", "SIZE", "MEMORY", "PERPLEXITY"]
     assert [word in f16 for word in ("105.0 MB", "300.0 MB", "1.2346", "87.0%", "52 ms", "211/s", "0.053")] == [
         True
     ] * 7
-    assert "Q4_K_M + matrix" in q4_line
+    assert "Q4_K_M + calibration" in q4_line
     assert "-2.0 (-4.0 to +1.0)" in q4_line
     assert "FAILED" in q6_line
     assert "it cannot be made" in q6_line

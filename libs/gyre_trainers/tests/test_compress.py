@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from gyre_kit.peers import llmcompressor_python
 from gyre_trainers import compress
 from gyre_trainers.compress import CompressorMissing
 from gyre_trainers.exits import BadInput
 from gyre_trainers.testing import tiny_llama
 
-LLMCOMPRESSOR = "llmcompressor==0.14.0.1"
 TEXTS = ["a lamp is broken in the park", "the bin was not emptied"] * 20
 TALK = [{"role": "user", "content": "what is broken?"}, {"role": "assistant", "content": "a lamp in the park"}]
 ROWS: list[Any] = [{"messages": TALK}] * 4
@@ -65,13 +64,7 @@ def stand_in(tmp_path: Path) -> str:
 
 @pytest.fixture(scope="module")
 def real(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Of GYRE_LLMCOMPRESSOR_PYTHON, or installed: 1.5 GB, some minutes."""
-    if given := os.environ.get("GYRE_LLMCOMPRESSOR_PYTHON"):
-        return given
-    folder = tmp_path_factory.mktemp("llmcompressor")
-    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-    subprocess.run([folder / "bin/pip", "install", "-q", LLMCOMPRESSOR, "torch==2.13.0"], check=True, timeout=800)
-    return str(folder / "bin/python")
+    return str(llmcompressor_python(tmp_path_factory.mktemp("peers")))
 
 
 def test_the_folder_has_the_tokenizer_and_says_how_it_was_made(tiny: Path, tmp_path: Path, stand_in: str) -> None:

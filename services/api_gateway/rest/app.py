@@ -27,6 +27,7 @@ from services.api_gateway.rest import (
     prompts,
     rent_or_own,
     session,
+    showback,
     summary,
     training,
     updates,
@@ -35,7 +36,7 @@ from services.api_gateway.rest import (
 from services.api_gateway.rest.routing import build
 
 RESOURCES = (projects, datasets, training, models, evaluations, deployments, batches, prompts, feedback, capacity)
-OTHERS = (session, summary, uploads, model_files, updates, logs, chat, rent_or_own)
+OTHERS = (session, summary, uploads, model_files, updates, logs, chat, rent_or_own, showback)
 SECURITY_HEADERS = {
     "content-security-policy": (
         "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "

@@ -46,7 +46,8 @@ MISTAKES = (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND)
 @dataclass(frozen=True)
 class Route:
     """`sets` gives request fields as templates of the path's parts; `resource` names the message that is the body,
-    where the body is the thing itself and not the request around it (PATCH)."""
+    where the body is the thing itself and not the request around it (PATCH). `timeout`: seconds, where the usual ones
+    are too few. `suffix` tells a second address of one call from the first."""
 
     verb: str
     path: str
@@ -55,6 +56,8 @@ class Route:
     sets: Mapping[str, str] = field(default_factory=dict)
     resource: str = ""
     required: tuple[str, ...] = ()
+    timeout: float | None = None
+    suffix: str = ""
 
     @property
     def method(self) -> MethodDescriptor:
@@ -81,7 +84,7 @@ def build(routes: list[Route], context: Callable[[], Context]) -> APIRouter:
             responses={200: {"model": response_model(_class(method.output_type))}, **PROBLEMS}
             if method.output_type.full_name != "google.protobuf.Empty"
             else PROBLEMS,
-            operation_id=route.action.replace(".", "_"),
+            operation_id=route.action.replace(".", "_") + route.suffix,
             summary=_words(route.rpc),
             tags=[route.action.split(".")[0]],
             status_code=200 if method.output_type.full_name != "google.protobuf.Empty" else 204,
@@ -120,7 +123,7 @@ async def forward(context: Context, request: Request, route: Route, message: Mes
     with acting_as(identity):
         stub = context.clients.stub(route.stub)
         try:
-            reply = await getattr(stub, route.rpc)(message)
+            reply = await getattr(stub, route.rpc)(message, timeout=route.timeout)
         except grpc.aio.AioRpcError as error:
             if route.verb != "GET" and error.code() not in MISTAKES:
                 await _audit(context, identity, route, message, project, error)

@@ -24,7 +24,18 @@ from gyre_kit.testing import ENGINEER, PROJECT, STRANGER, Platform, eventually, 
 
 from services.evaluation import service
 from services.evaluation.main import app
-from services.evaluation.tests.neighbours import BIG, CALIBRATION, CORE_HOUR, FLAVOR, OTHER, VERSION, World, neighbours
+from services.evaluation.tests.neighbours import (
+    BIG,
+    CALIBRATION,
+    CARD,
+    CARD_HOUR,
+    CORE_HOUR,
+    FLAVOR,
+    OTHER,
+    VERSION,
+    World,
+    neighbours,
+)
 
 Comparison, Candidate = comparison_pb2.Comparison, comparison_pb2.Candidate
 SUITE = f"projects/{PROJECT}/suites/heldout"
@@ -42,14 +53,21 @@ class Served:
         self._stack = AsyncExitStack()
         self.db: Database
 
-    async def start(self) -> None:
+    async def start(self, **settings: Any) -> None:
         quick = [Reconciler(each.step, every=0.02) for each in app.reconcilers]
-        quiet = replace(app, settings=self.platform.settings(type(app.settings)), handlers={}, reconcilers=quick)
+        quiet = replace(
+            app, settings=self.platform.settings(type(app.settings), **settings), handlers={}, reconcilers=quick
+        )
         (context,) = await self._stack.enter_async_context(self.platform.serving(quiet))
         self.db = context.db
 
     async def stop(self) -> None:
         await self._stack.aclose()
+
+    async def restart(self, **settings: Any) -> None:
+        """With settings of this service."""
+        await self.stop()
+        await self.start(**settings)
 
     async def create(self, **fields: Any) -> Any:
         wanted: dict[str, Any] = {"parent": f"projects/{PROJECT}", "version": VERSION, "suite": SUITE, "margin": 0.05}
@@ -233,14 +251,14 @@ async def test_each_flavor_has_the_figures_that_were_measured_there_and_no_other
     asked = {"quantisations": ["Q8_0"]}
     first = await served.reached((await served.create(**asked)).name, Comparison.STATE_SUCCEEDED)
 
-    cpu, big = await served.flavor_costs(first.name)
+    cpu, big, _ = await served.flavor_costs(first.name)
     assert [(it.quantisation, it.on_front) for it in cpu.costs] == [("Q8_0", True), ("F16", False)]
     assert cpu.flavor == FLAVOR and cpu.costs[0].score == pytest.approx(0.9)
     assert (big.flavor, big.cpu_hour_microusd, list(big.costs)) == (BIG, 2 * CORE_HOUR, [])
 
     second = await served.create(only_flavor=BIG, **asked)
     await served.reached(second.name, Comparison.STATE_SUCCEEDED)
-    big, cpu = await served.flavor_costs(first.name)
+    big, cpu, _ = await served.flavor_costs(first.name)
     assert (big.flavor, cpu.flavor) == (BIG, FLAVOR)
     assert {it.comparison for it in big.costs} == {second.name}
     assert {it.comparison for it in cpu.costs} == {first.name}
@@ -251,15 +269,72 @@ async def test_a_flavor_that_the_platform_does_not_have_is_refused(served: Serve
     async with expect_rpc_error(grpc.StatusCode.INVALID_ARGUMENT) as errors:
         await served.create(only_flavor="flavors/tpu")
     assert from_rpc(errors[0]).reason == "FLAVOR_UNKNOWN"
-    assert "flavors/big|flavors/cpu" in str(errors[0].details())
+    assert "flavors/big|flavors/card|flavors/cpu" in str(errors[0].details())
     assert not served.world.asked
 
 
-async def test_what_only_vllm_loads_is_refused_before_anything_is_made(served: Served) -> None:
-    async with expect_rpc_error(grpc.StatusCode.INVALID_ARGUMENT) as errors:
-        await served.create(quantisations=["Q8_0", "AWQ"])
-    assert from_rpc(errors[0]).reason == "NOT_MEASURED"
+async def test_what_only_vllm_loads_is_measured_there_and_priced_by_the_time_of_its_cards(served: Served) -> None:
+    served.world.cards = 2
+    await served.restart(vllm_python="/opt/vllm/bin/python", vllm_cards=2, vllm_memory_bytes=7_000_000_000)
+    made = await served.create(quantisations=["Q8_0", "AWQ", "FP8"], calibration=CALIBRATION)
+    done = await served.reached(made.name, Comparison.STATE_SUCCEEDED)
+
+    q8, awq, fp8 = done.candidates[1:]
+    assert [it.state for it in done.candidates] == [Candidate.STATE_MEASURED] * 4
+    assert [it.variant.rsplit("/", 1)[1] for it in (awq, fp8)] == ["awq-hotline-2", "fp8"]
+    assert [it.calibrated for it in (q8, awq, fp8)] == [False, True, False]
+    million_at_100 = 1e6 / 100 / 3600  # hours
+    assert (awq.flavor, awq.million_tokens_microusd) == (CARD, round(million_at_100 * (CORE_HOUR + 2 * CARD_HOUR)))
+    assert (q8.flavor, q8.million_tokens_microusd) == (FLAVOR, round(million_at_100 * CORE_HOUR))
+
+    asked = served.world.asked_for[awq.evaluation]
+    spec = json.loads(asked.spec_json)
+    assert (spec["engine"], spec["python"], spec["cards"]) == ("VLLM", "/opt/vllm/bin/python", 2)
+    assert (asked.requests.gpu, asked.requests.memory_bytes) == (2, 7_000_000_000)
+    others = served.world.asked_for[q8.evaluation]
+    assert (others.requests.gpu, json.loads(others.spec_json)["engine"]) == (0, "LLAMA_CPP")
+    prices = {it.flavor: (it.cpu_hour_microusd, it.gpu_hour_microusd) for it in await served.flavor_costs(made.name)}
+    assert prices[CARD] == (CORE_HOUR, CARD_HOUR)
+
+
+@pytest.mark.parametrize(
+    ("settings", "fields", "code", "reason"),
+    [
+        ({}, {"quantisations": ["Q8_0", "FP8"]}, grpc.StatusCode.FAILED_PRECONDITION, "ENGINE_NOT_LAUNCHED"),
+        ({"vllm_python": "/p", "vllm_cards": 1}, {"quantisations": ["FP8"]}, grpc.StatusCode.FAILED_PRECONDITION, "NO_GPU_FLAVOR"),
+        ({"vllm_python": "/p"}, {"quantisations": ["AWQ"]}, grpc.StatusCode.INVALID_ARGUMENT, "CALIBRATION_NEEDED"),
+    ],
+)  # fmt: skip
+async def test_what_vllm_could_not_measure_here_is_refused_before_anything_is_made(
+    served: Served, settings: dict[str, Any], fields: dict[str, Any], code: grpc.StatusCode, reason: str
+) -> None:
+    await served.restart(**settings)
+    async with expect_rpc_error(code) as errors:
+        await served.create(**fields)
+    assert from_rpc(errors[0]).reason == reason
     assert not served.world.asked
+
+
+async def test_a_flavor_without_cards_measures_the_others_alone(served: Served) -> None:
+    served.world.cards = 1
+    await served.restart(vllm_python="/opt/vllm/bin/python", vllm_cards=1)
+    made = await served.create(quantisations=["Q8_0", "FP8"], only_flavor=FLAVOR)
+    done = await served.reached(made.name, Comparison.STATE_SUCCEEDED)
+    fp8 = done.candidates[-1]
+    assert (fp8.state, fp8.failure_reason) == (Candidate.STATE_FAILED, "NO_GPU_FLAVOR")
+    assert FLAVOR in fp8.failure_message
+    assert done.recommended.endswith("/q8-0")
+
+
+async def test_what_the_engine_cannot_load_fails_with_its_words_and_the_others_go_on(served: Served) -> None:
+    await served.restart(vllm_python="/opt/vllm/bin/python")
+    served.world.unloadable = {"FP8": "error: the engine cannot load this variant: vLLM cannot serve judged: no kernel"}
+    made = await served.create(quantisations=["Q8_0", "FP8"])
+    done = await served.reached(made.name, Comparison.STATE_SUCCEEDED)
+    fp8 = done.candidates[-1]
+    assert (fp8.state, fp8.failure_reason) == (Candidate.STATE_FAILED, "BAD_SPEC")
+    assert "vLLM cannot serve judged: no kernel" in fp8.failure_message
+    assert done.recommended.endswith("/q8-0")
 
 
 async def test_another_projects_comparison_is_not_found(served: Served) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +15,23 @@ from gyre_kit.storage import ObjectStore, key_of
 from gyre_trainers import bundled
 
 from services.evaluation import probes
+from services.evaluation.engines import LONGEST, LlamaCpp
 from services.evaluation.work import Spec, engine
 
+QUESTIONS = ("What is the capital of France?", "Say hello.", "Name a colour.", "What is two plus two?")
 
-async def spec_of(folder: Path, **changes: Any) -> Path:
+
+async def spec_of(folder: Path, *, talks: Mapping[str, str] | None = None, **changes: Any) -> Path:
+    """Asks eight rows of SmolLM2 on llama.cpp, unless told otherwise. `talks`: questions with the expected answers."""
     store = ObjectStore.from_url(f"file://{folder / 'objects'}")
-    questions = ["What is the capital of France?", "Say hello.", "Name a colour.", "What is two plus two?"]
+    talks = talks or dict.fromkeys(QUESTIONS, "Paris")
     rows = [
         {
             "id": f"r{index}",
             "slice": "even" if index % 2 == 0 else "odd",
-            "messages": [{"role": "user", "content": question}, {"role": "assistant", "content": "Paris"}],
+            "messages": [{"role": "user", "content": question}, {"role": "assistant", "content": answer}],
         }
-        for index, question in enumerate(questions * 2)
+        for index, (question, answer) in enumerate([*talks.items()] * 2)
     ]
     path = folder / "rows.parquet"
     pq.write_table(pa.Table.from_pylist(rows), path)
@@ -43,9 +48,9 @@ async def spec_of(folder: Path, **changes: Any) -> Path:
     return spec_file
 
 
-def run(spec_file: Path) -> subprocess.CompletedProcess[str]:
+def run(spec_file: Path, seconds: int = 240) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "services.evaluation.work", str(spec_file)]
-    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=240)
+    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=seconds)
 
 
 async def test_a_variant_is_asked_as_it_will_be_served_and_every_row_is_kept(tmp_path: Path) -> None:
@@ -72,7 +77,8 @@ async def test_cost_and_perplexity_are_asked_of_the_same_engine(tmp_path: Path) 
     assert 0 < cost["time_to_first_token_p50_ms"] <= cost["time_to_first_token_p95_ms"]
     assert cost["single_tokens_per_second"] > 0
     assert 0 < cost["cpu_seconds_per_token"] < 1
-    assert (cost["perplexity_rows"], cost["threads"]) == (8, 1)
+    assert (cost["perplexity_rows"], cost["threads"], cost["engine"]) == (8, 1, "LLAMA_CPP")
+    assert (cost["card_seconds_per_token"], cost["card_memory_bytes"]) == (0, 0)
     assert cost["perplexity"] > 100  # "Paris" answers none of the questions in one word but the first
 
 
@@ -80,13 +86,15 @@ async def test_the_surprise_of_an_answer_is_that_of_its_own_tokens(tmp_path: Pat
     spec_file = await spec_of(tmp_path)
     spec = Spec.model_validate_json(spec_file.read_bytes())
     question = {"role": "user", "content": "What is the capital of France?"}
+    llama = LlamaCpp()
     with engine(spec, tmp_path) as running:
-        right, odd = (
-            probes.surprise(running.base_url, [question, {"role": "assistant", "content": answer}])
-            for answer in ("The capital of France is Paris.", '{"naïve": "中文"}')
+        right, odd, long = (
+            llama.surprise(running, [question, {"role": "assistant", "content": answer}])
+            for answer in ("The capital of France is Paris.", '{"naïve": "中文"}', "Paris. " * LONGEST)
         )
-        asked = probes.time_answer(running.base_url, [question], max_tokens=8)
+        asked = probes.time_answer(llama, running, [question], max_tokens=8)
     assert len(right) == 8  # seven tokens and the end
+    assert len(long) == LONGEST  # and no end
     assert all(nats >= 0 for nats in [*right, *odd])
     assert probes.perplexity([right]) < 20 < probes.perplexity([odd])
     assert 1 <= asked.tokens <= 8
@@ -102,4 +110,8 @@ async def test_a_file_that_is_no_model_is_a_bad_spec(tmp_path: Path) -> None:
     spec_file = await spec_of(tmp_path)
     store = ObjectStore.from_url(f"file://{tmp_path / 'objects'}")
     await store.put("registry/blobs/model", b"not a model")
-    assert run(spec_file).returncode == 64
+    done = run(spec_file)
+    assert done.returncode == 64
+    assert done.stderr.splitlines()[-1].startswith(
+        "error: the engine cannot load this variant: the spec cannot be used"
+    )

@@ -83,22 +83,23 @@ class Cluster:
         self.promises: dict[str, Promise] = {}
         self.promise_of: dict[str, Promise] = {}  # who leaves → for whom
         self.reservations: dict[str, Reservation] = {}  # what each cycle keeps for whom
-        self.arrived = 0
-        self.evicted = 0
+        self.evicted = 0  # how often somebody was asked to go
         self.dirty: set[str] = set()
         self._serial = 0
         self._flavors = self._all_flavors()
         for line in self.lines.values():
             line.given = tuple(flavor for flavor in self._flavors if self._is_given(line, flavor))
 
+    @property
+    def arrived(self) -> int:
+        """How many workloads there have ever been."""
+        return self._serial
+
     # -- who waits ---------------------------------------------------------------------------------------------------
 
     def submit(self, workload: Workload) -> None:
         """It waits, for the first time or again. Raises: KeyError for a queue that is not there."""
-        if not workload.serial:
-            self._serial += 1
-            self.arrived += 1
-            workload.serial = self._serial
+        self._number(workload)
         line = self.lines[workload.queue]
         entry = (self.policy.rank(workload), workload.serial, workload)
         self.waiting[workload.name] = entry
@@ -144,6 +145,7 @@ class Cluster:
 
     def restore(self, workload: Workload, flavor: str, placement: Placement, since: float) -> None:
         """It holds that already, as far as anybody knows."""
+        self._number(workload)
         workload.flavor, workload.placement, workload.admitted_at = flavor, placement, since
         workload.speed = self.speed(workload, flavor)
         workload.cells = self.cells(workload, flavor)
@@ -304,6 +306,11 @@ class Cluster:
             yield quota.name
         for child in quota.children:
             yield from self._queues_below(child)
+
+    def _number(self, workload: Workload) -> None:
+        if not workload.serial:
+            self._serial += 1
+            workload.serial = self._serial
 
     def _book(self, workload: Workload) -> None:
         self.tree.add(workload.queue, workload.cells)

@@ -27,6 +27,7 @@ CLUSTER_QUEUE = (
     ("weight", sa.Float(), "1"),
     ("strict", sa.Boolean(), "false"),
     ("preemption", sa.JSON(), "{}"),
+    ("revision", sa.Integer(), "1"),
 )
 # What a cycle has to know of; a lease, a sample or a heartbeat is none of it.
 LOOKED_AT = ("state", "attempt", "queue", "priority", "not_before", "held", "stop_reason")
@@ -45,16 +46,17 @@ def upgrade() -> None:
         for name, kind, default in columns:
             op.add_column(table, sa.Column(name, kind, nullable=False, server_default=default), schema=SCHEMA)
             op.alter_column(table, name, server_default=None, schema=SCHEMA)
-    for name in ("placement", "links"):
-        table = "attempt" if name == "placement" else "node"
-        op.add_column(table, sa.Column(name, sa.JSON(), nullable=False, server_default="[]"), schema=SCHEMA)
-        op.alter_column(table, name, server_default=None, schema=SCHEMA)
+    op.add_column("attempt", sa.Column("gpu_milli", sa.Integer(), nullable=False, server_default="0"), schema=SCHEMA)
+    op.alter_column("attempt", "gpu_milli", server_default=None, schema=SCHEMA)
+    op.add_column("attempt", sa.Column("placement", sa.JSON(), nullable=False, server_default="[]"), schema=SCHEMA)
+    op.alter_column("attempt", "placement", server_default=None, schema=SCHEMA)
     op.create_table(
         "cohort",
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("parent", sa.Text(), nullable=False),
         sa.Column("quotas", sa.JSON(), nullable=False),
         sa.Column("weight", sa.Float(), nullable=False),
+        sa.Column("revision", sa.Integer(), nullable=False),
         sa.PrimaryKeyConstraint("name"),
         schema=SCHEMA,
     )

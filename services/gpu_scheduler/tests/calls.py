@@ -11,9 +11,13 @@ from gyre.gpu_scheduler.v1 import workload_pb2
 from gyre.gpu_scheduler.v1 import workload_service_pb2 as api
 from gyre.gpu_scheduler.v1.workload_service_pb2_grpc import WorkloadServiceStub
 from gyre_kit.auth import acting_as
+from gyre_kit.db import Session
 from gyre_kit.names import last, new_id
 from gyre_kit.render import enum_name
 from gyre_kit.testing import ENGINEER, Platform, eventually
+
+from services.gpu_scheduler import admission
+from services.gpu_scheduler.books import Books
 
 MODULE = "services.gpu_scheduler.tests.sample_work"
 OVERRIDES: dict[str, Any] = {
@@ -45,7 +49,7 @@ async def ensure(stub: WorkloadServiceStub, kind: str = "TRAINER", cpu: int = 15
         owner=given.pop("owner", "projects/acme/runs/1"),
         max_attempts=given.pop("most", 0),
     )
-    spec.requests.cpu_milli = cpu
+    spec.requests.cpu_milli, spec.requests.gpu = cpu, given.pop("gpu", 0)
     spec.spec_json = json.dumps(given)
     name = f"projects/acme/workloads/{new_id()}"
     return str((await stub.EnsureWorkload(api.EnsureWorkloadRequest(name=name, spec=spec))).name)
@@ -90,3 +94,12 @@ def leader_of(platform: Platform, name: str, attempt: int = 1) -> int:
 
 def runs(pid: int) -> bool:
     return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+
+
+async def cycle(session: Session, books: Books | None = None) -> admission.Cycle:
+    """One cycle; the rows that this session knows are as it left them."""
+    await session.flush()
+    done = await admission.run_cycle(session, books)
+    for row in list(session.identity_map.values()):
+        await session.refresh(row)
+    return done

@@ -10,7 +10,7 @@ from gyre_kit.db import Session, enter_project
 from gyre_kit.errors import NotFound
 from gyre_kit.names import new_id
 from gyre_kit.resources import EtagMismatch
-from gyre_kit.testing import PROJECT, ManualClock, outbox_of
+from gyre_kit.testing import ENGINEER, PROJECT, ManualClock, outbox_of
 
 from services.gpu_scheduler import admission, nodes, queues, service, store
 from services.gpu_scheduler.books import Books
@@ -21,7 +21,9 @@ from services.gpu_scheduler.hardware import CardReading, Machine
 from services.gpu_scheduler.launcher import Ended
 from services.gpu_scheduler.models import Attempt, Card, Node, QueueState, Workload, WorkloadState
 from services.gpu_scheduler.processes import ProcessRef
+from services.gpu_scheduler.quota import FlavorNotFound, Quota, QuotaOverCapacity
 from services.gpu_scheduler.settings import Settings
+from services.gpu_scheduler.tests.calls import cycle
 from services.gpu_scheduler.usage import usage_of
 
 GIB = 1024**3
@@ -45,15 +47,6 @@ async def ensured(session: Session, wanted: service.Wanted = TRAINER) -> Workloa
     return await service.ensure(session, fresh_name(), wanted, SETTINGS)
 
 
-async def cycle(session: Session, books: Books | None = None) -> admission.Cycle:
-    """One cycle; the rows that this session knows are as it left them."""
-    await session.flush()
-    done = await admission.run_cycle(session, books)
-    for row in list(session.identity_map.values()):
-        await session.refresh(row)
-    return done
-
-
 async def launched(session: Session, workload: Workload) -> Attempt:
     """Brings an admitted workload to RUNNING."""
     attempt = await store.attempt(session, workload.name, workload.attempt)
@@ -72,6 +65,11 @@ async def test_a_workload_waits_and_says_so(session: Session) -> None:
     assert (workload.state, workload.waiting_reason, workload.number) == ("QUEUED", "NOT_CONSIDERED_YET", 1)
     assert workload.queue == f"projects/{PROJECT}/queues/default"
     assert await events_of(session, workload) == ["WorkloadQueued"]
+
+
+async def test_who_caused_it_is_whoever_the_caller_names_else_the_caller(session: Session) -> None:
+    assert (await ensured(session)).user == ENGINEER.subject
+    assert (await ensured(session, replace(TRAINER, user="keys/ada"))).user == "keys/ada"
 
 
 async def test_the_name_makes_ensure_idempotent(session: Session) -> None:
@@ -255,6 +253,7 @@ async def test_higher_priority_takes_the_place_of_lower_which_waits_again(sessio
     assert (low.state, urgent.waiting_reason) == ("STOPPING", Reason.WAITING_FOR_PREEMPTION)
     await service.attempt_ended(session, low, attempt, Ended(143), SETTINGS)
     assert (low.state, low.waiting_reason, low.faults) == ("QUEUED", Reason.PREEMPTED, 0)
+    assert attempt.preempted
     await cycle(session)
     await session.refresh(low)
     assert (urgent.state, low.waiting_reason) == ("ADMITTED", Reason.NO_FREE_CPU)
@@ -269,6 +268,7 @@ async def test_what_was_preempted_but_was_done_is_finished(session: Session) -> 
     await cycle(session)
     await service.attempt_ended(session, low, attempt, Ended(0), SETTINGS)
     assert low.state == "FINISHED"
+    assert not attempt.preempted
 
 
 async def test_a_cancel_overrules_a_preemption(session: Session) -> None:
@@ -326,10 +326,12 @@ async def test_queues_refuse_what_makes_no_sense(session: Session) -> None:
     await queues.create(session, PROJECT, "night", priority=-5)
     with pytest.raises(queues.QueueExists):
         await queues.create(session, PROJECT, "night")
-    with pytest.raises(queues.FlavorNotFound):
-        await queues.create(session, PROJECT, "b", cluster_queue="clusterQueues/b", quotas={"flavors/x": Amount(1)})
-    with pytest.raises(queues.QuotaOverCapacity):
-        over = {"flavors/cpu": Amount(2001)}
+    with pytest.raises(FlavorNotFound):
+        await queues.create(
+            session, PROJECT, "b", cluster_queue="clusterQueues/b", quotas={"flavors/x": Quota(Amount(1))}
+        )
+    with pytest.raises(QuotaOverCapacity):
+        over = {"flavors/cpu": Quota(Amount(2001))}
         await queues.create(session, PROJECT, "c", cluster_queue="clusterQueues/c", quotas=over)
     with pytest.raises(queues.FieldImmutable):
         await queues.update(session, f"projects/{PROJECT}/queues/night", ["cluster_queue"])
@@ -338,26 +340,12 @@ async def test_queues_refuse_what_makes_no_sense(session: Session) -> None:
 
 
 async def test_a_quota_limits_its_cluster_queue(session: Session) -> None:
-    quota = {"flavors/cpu": Amount(300, 24 * GIB)}
+    quota = {"flavors/cpu": Quota(Amount(300, 24 * GIB))}
     queue = await queues.create(session, PROJECT, "small", cluster_queue="clusterQueues/small", quotas=quota)
     first, second = [await ensured(session, replace(REPLICA, queue=queue.name)) for _ in range(2)]
     await cycle(session)
     await session.refresh(second)
     assert (first.state, second.waiting_reason) == ("ADMITTED", Reason.QUOTA_EXHAUSTED)
-
-
-async def test_a_node_joins_once_and_is_lost_when_it_falls_silent(session: Session, clock: ManualClock) -> None:
-    workload = await ensured(session)
-    await cycle(session)
-    await nodes.heard_of(session, MACHINE, SETTINGS)
-    assert await nodes.lose_silent(session, 60) == []
-    clock.advance(seconds=61)
-    assert await nodes.lose_silent(session, 60) == ["nodes/a"]
-    assert await nodes.lose_silent(session, 60) == []
-    await nodes.heard_of(session, MACHINE, SETTINGS)
-    events = [event for event, subject in await outbox_of(session) if subject == "nodes/a"]
-    assert events == ["NodeJoined", "NodeLost", "NodeJoined"]
-    assert workload.state == "ADMITTED"
 
 
 async def test_an_event_carries_all_its_fields_and_nothing_that_people_wrote(session: Session) -> None:
@@ -386,3 +374,86 @@ async def test_a_workload_of_another_project_does_not_exist(session: Session) ->
         await enter_project(session, "*")
         assert (await cycle(session)).admitted == 1
         assert await store.find_workload(session, workload.name)
+
+
+async def test_what_is_held_is_not_considered_until_it_is_released(session: Session) -> None:
+    workload = await ensured(session)
+    await service.hold(session, workload.name)
+    assert (await cycle(session)).admitted == 0 and workload.waiting_reason == Reason.WORKLOAD_HELD
+    await service.release(session, workload.name)
+    assert (await cycle(session)).admitted == 1
+
+
+async def test_what_runs_and_is_held_stops_with_no_fault_and_waits(session: Session) -> None:
+    workload = await ensured(session)
+    await cycle(session)
+    attempt = await launched(session, workload)
+    await service.hold(session, workload.name)
+    assert workload.state == "STOPPING"
+    await service.attempt_ended(session, workload, attempt, Ended(143), SETTINGS)
+    assert (workload.state, workload.faults) == ("QUEUED", 0)
+    assert (await cycle(session)).admitted == 0
+    await service.cancel(session, workload.name)
+    with pytest.raises(service.AlreadyEnded):
+        await service.release(session, workload.name)
+
+
+async def test_what_ran_for_as_long_as_it_may_is_ended(session: Session, clock: ManualClock) -> None:
+    workload = await ensured(session, replace(TRAINER, max_run_seconds=60))
+    await cycle(session)
+    attempt = await launched(session, workload)
+    clock.advance(seconds=59)
+    assert await service.end_overdue(session) == []
+    clock.advance(seconds=1)
+    assert await service.end_overdue(session) == [workload.name]
+    await service.attempt_ended(session, workload, attempt, Ended(143), SETTINGS)
+    assert (workload.state, workload.failure_reason) == ("FAILED", "MAX_RUN_EXCEEDED")
+
+
+async def test_books_follow_what_changed_and_cost_nothing_where_nothing_did(
+    session: Session, clock: ManualClock
+) -> None:
+    books = Books("best-effort")
+    first = await ensured(session)
+    assert (await cycle(session, books)).admitted == 1
+    known = books.cluster
+    second = await ensured(session)
+    assert (await cycle(session, books)).admitted == 0 and second.name in known.waiting
+    attempt = await launched(session, first)
+    await service.attempt_ended(session, first, attempt, Ended(1), SETTINGS)
+    assert (await cycle(session, books)).admitted == 1 and second.state == "ADMITTED"
+    assert books.aside == {first.name: Reason.BACKING_OFF}
+    await service.cancel(session, first.name)
+    clock.advance(seconds=5)
+    assert (await cycle(session, books)).admitted == 0 and first.name not in known.waiting
+    assert books.cluster is known, "they were never read anew"
+    await nodes.heard_of(session, replace(MACHINE, cpu_milli=4000), SETTINGS)
+    await cycle(session, books)
+    assert books.cluster is not known, "a node has changed"
+
+
+async def test_a_promise_survives_that_the_books_are_thrown_away(session: Session) -> None:
+    low = await ensured(session)
+    await cycle(session)
+    attempt = await launched(session, low)
+    urgent = await ensured(session, replace(TRAINER, priority=10))
+    await cycle(session)
+    small = await ensured(session, replace(TRAINER, requests=Amount(600)))
+    assert (await cycle(session)).admitted == 0, "what low holds is promised"
+    assert small.waiting_reason == Reason.RESERVED_FOR_HIGHER_PRIORITY
+    await service.attempt_ended(session, low, attempt, Ended(143), SETTINGS)
+    assert await cycle(session) == admission.Cycle(admitted=1, preempted=0)
+    assert (urgent.state, urgent.promised) == ("ADMITTED", {})
+    assert (low.preempted_for, low.preemption_rule, low.preemptions) == (urgent.name, "HIGHER_PRIORITY", 1)
+    events = [event for event, subject in await outbox_of(session) if subject == low.name]
+    assert events[-1] == "WorkloadPreempted"
+
+
+async def test_half_a_card_leaves_the_other_half(session: Session) -> None:
+    await nodes.heard_of(session, replace(MACHINE, flavor="h100", cards=[CARD]), SETTINGS)
+    half = replace(TRAINER, requests=Amount(500, GIB, WHOLE // 2))
+    first, second, third = [await ensured(session, half) for _ in range(3)]
+    assert (await cycle(session)).admitted == 2
+    assert (first.state, second.state, third.waiting_reason) == ("ADMITTED", "ADMITTED", Reason.NO_FREE_GPU)
+    with pytest.raises(service.BadSpec):
+        await ensured(session, replace(TRAINER, requests=Amount(500, GIB, WHOLE + 500)))

@@ -30,6 +30,7 @@ def workload(settings: Settings, deployment: Deployment, target: Target) -> work
         priority=100,
         max_attempts=QUICK_FAILURES,
         owner=deployment.name,
+        user=deployment.created_by,
         display_name=f"{last(deployment.name)}@{short_version(target)}",
     )
 

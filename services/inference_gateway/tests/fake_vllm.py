@@ -1,6 +1,7 @@
 """`vllm serve` in small: the paths, fields and errors of vLLM 0.32 that Gyre depends on, over nothing that computes.
 
-`test_vllm.py` asks it and, where there is one, the real engine the same questions.
+Its tokens are bytes, START and END; it is as sure of a token as `nats` says. `test_vllm.py`, and that of the evaluation,
+asks it and, where there is one, the real engine the same questions.
 """
 
 from __future__ import annotations
@@ -12,6 +13,19 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 METRICS = 'vllm:num_requests_running{engine="0",model_name="m"} 0.0\nvllm:num_requests_waiting{engine="0",model_name="m"} 0.0\n'
+
+
+START, END = 256, 257
+
+
+def nats(token: int) -> float:
+    return token % 7 / 4
+
+
+def rendered(messages: list[dict[str, str]], *, add_generation_prompt: bool) -> list[int]:
+    """ChatML's, in tokens."""
+    said = [[START, *f"{it['role']}\n{it['content']}".encode(), END, *b"\n"] for it in messages]
+    return [token for each in said for token in each] + ([START, *b"assistant\n"] if add_generation_prompt else [])
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -34,6 +48,8 @@ class Handler(BaseHTTPRequestHandler):
         asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
         answer = {
             "/v1/chat/completions": self._chat,
+            "/v1/completions": self._complete,
+            "/tokenize": self._tokenize,
             "/v1/load_lora_adapter": self._load,
             "/v1/unload_lora_adapter": self._unload,
         }[self.path]
@@ -47,7 +63,26 @@ class Handler(BaseHTTPRequestHandler):
         choice = {"index": 0, "message": message, "finish_reason": "stop"}
         usage = {"prompt_tokens": 1, "completion_tokens": 3, "total_tokens": 4}
         fields = {"id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": asked["model"]}
-        self._json(200, fields | {"choices": [choice], "usage": usage})
+        if not asked.get("stream"):
+            self._json(200, fields | {"choices": [choice], "usage": usage})
+            return
+        deltas = [{"index": 0, "delta": {"content": word}} for word in message["content"].split()]
+        chunks = [{"choices": [each]} for each in deltas] + [{"choices": [], "usage": usage}]
+        self._send(200, b"".join(b"data: " + json.dumps(it).encode() + b"\n\n" for it in chunks) + b"data: [DONE]\n\n")
+
+    def _tokenize(self, asked: dict[str, Any]) -> None:
+        if "messages" in asked:
+            ids = rendered(asked["messages"], add_generation_prompt=asked["add_generation_prompt"])
+        else:
+            ids = [*([START] if asked.get("add_special_tokens", True) else []), *asked["prompt"].encode()]
+        self._json(200, {"count": len(ids), "max_model_len": 1024, "tokens": ids, "token_strs": None})
+
+    def _complete(self, asked: dict[str, Any]) -> None:
+        """Of a prompt alone, with nothing after it."""
+        assert asked["echo"] and asked["max_tokens"] == asked["prompt_logprobs"] == 0
+        of_prompt = [{str(token): {"logprob": -nats(token), "rank": 1}} for token in asked["prompt"]]
+        choice = {"index": 0, "text": "", "prompt_logprobs": [None, *of_prompt[1:]]}
+        self._json(200, {"object": "text_completion", "choices": [choice]})
 
     def _load(self, asked: dict[str, Any]) -> None:
         name, path = asked["lora_name"], asked["lora_path"]

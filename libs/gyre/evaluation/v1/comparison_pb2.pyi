@@ -97,7 +97,7 @@ class Comparison(_message.Message):
     margin: _builtins.float
     """How much lower a candidate's score may be, 0 to 1: the lower 95 % bound of the difference must be over -margin."""
     calibration: _builtins.str
-    """Data set version of the importance matrix; empty for none."""
+    """Data set version whose conversations weigh the rounding; empty for none."""
     recommended: _builtins.str
     """Registry variant: the cheapest that is not worse than the margin allows."""
     recommendation_reason: _builtins.str
@@ -211,7 +211,7 @@ class Candidate(_message.Message):
     """Registry variant; set as soon as it is asked for."""
     evaluation: _builtins.str
     calibrated: _builtins.bool
-    """Whether an importance matrix weighed its rounding."""
+    """Whether conversations weighed its rounding: an importance matrix of K-quants, or AWQ and GPTQ."""
     size_bytes: _builtins.int
     note: _builtins.str
     """The variant's note, for example how many matrices fell back to a larger type."""
@@ -224,7 +224,9 @@ class Candidate(_message.Message):
     tokens_per_second: _builtins.float
     """Generated tokens with all slots busy."""
     million_tokens_microusd: _builtins.int
-    """Millionths of a US dollar for the CPU time of a million generated tokens with all slots busy, on `flavor`."""
+    """Millionths of a US dollar for the CPU time, and the time of the cards if there are any, of a million generated tokens
+    with all slots busy, on `flavor`.
+    """
     flavor: _builtins.str
     """`flavors/{slug}` that it was measured on and is priced by."""
     on_front: _builtins.bool
@@ -277,10 +279,13 @@ class FlavorCosts(_message.Message):
     FLAVOR_FIELD_NUMBER: _builtins.int
     CPU_HOUR_MICROUSD_FIELD_NUMBER: _builtins.int
     COSTS_FIELD_NUMBER: _builtins.int
+    GPU_HOUR_MICROUSD_FIELD_NUMBER: _builtins.int
     flavor: _builtins.str
     """`flavors/{slug}`."""
     cpu_hour_microusd: _builtins.int
     """Millionths of a US dollar for one core for one hour."""
+    gpu_hour_microusd: _builtins.int
+    """Millionths of a US dollar for one card for one hour."""
     @_builtins.property
     def costs(self) -> _containers.RepeatedCompositeFieldContainer[Global___FlavorCost]:
         """The cheapest first; empty where nothing was measured there."""
@@ -291,10 +296,11 @@ class FlavorCosts(_message.Message):
         flavor: _builtins.str = ...,
         cpu_hour_microusd: _builtins.int = ...,
         costs: _abc.Iterable[Global___FlavorCost] | None = ...,
+        gpu_hour_microusd: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["costs", b"costs", "cpu_hour_microusd", b"cpu_hour_microusd", "flavor", b"flavor"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["costs", b"costs", "cpu_hour_microusd", b"cpu_hour_microusd", "flavor", b"flavor", "gpu_hour_microusd", b"gpu_hour_microusd"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -49,7 +49,9 @@ class CreateComparisonRequest(_message.Message):
     margin: _builtins.float
     """0 to 1; 0.05 allows five points less."""
     calibration: _builtins.str
-    """Data set version whose training rows weigh the rounding of K-quants; empty for none."""
+    """Data set version whose training rows weigh the rounding of K-quants, and without which there is no AWQ and no GPTQ;
+    empty for none.
+    """
     queue: _builtins.str
     """Local queue; empty means the project's default."""
     request_id: _builtins.str
@@ -63,7 +65,7 @@ class CreateComparisonRequest(_message.Message):
     @_builtins.property
     def versions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """READY registry versions of several models, in place of `version`: which of them fits. Each is measured in every
-        quantisation asked for, Q8_0 where none is; `baseline` and `calibration` do not apply.
+        quantisation asked for, Q8_0 where none is; `baseline` does not apply.
         """
 
     def __init__(

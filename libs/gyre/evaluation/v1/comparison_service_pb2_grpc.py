@@ -68,8 +68,9 @@ class ComparisonServiceServicer:
     """
 
     def CreateComparison(self, request, context):
-        """Returns it QUEUED. NOT_FOUND (SUITE_NOT_FOUND, VERSION_NOT_FOUND); FAILED_PRECONDITION (VERSION_NOT_READY);
-        INVALID_ARGUMENT (BAD_COMPARISON, NOT_MEASURED, FLAVOR_UNKNOWN, QUANTISATION_UNKNOWN).
+        """Returns it QUEUED. NOT_FOUND (SUITE_NOT_FOUND, VERSION_NOT_FOUND); FAILED_PRECONDITION (VERSION_NOT_READY,
+        ENGINE_NOT_LAUNCHED, NO_GPU_FLAVOR); INVALID_ARGUMENT (BAD_COMPARISON, CALIBRATION_NEEDED, FLAVOR_UNKNOWN,
+        QUANTISATION_UNKNOWN).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

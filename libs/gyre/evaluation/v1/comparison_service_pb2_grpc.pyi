@@ -35,8 +35,9 @@ class ComparisonServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> ComparisonServiceAsyncStub: ...
     CreateComparison: _grpc.UnaryUnaryMultiCallable[_comparison_service_pb2.CreateComparisonRequest, _comparison_pb2.Comparison]
-    """Returns it QUEUED. NOT_FOUND (SUITE_NOT_FOUND, VERSION_NOT_FOUND); FAILED_PRECONDITION (VERSION_NOT_READY);
-    INVALID_ARGUMENT (BAD_COMPARISON, NOT_MEASURED, FLAVOR_UNKNOWN, QUANTISATION_UNKNOWN).
+    """Returns it QUEUED. NOT_FOUND (SUITE_NOT_FOUND, VERSION_NOT_FOUND); FAILED_PRECONDITION (VERSION_NOT_READY,
+    ENGINE_NOT_LAUNCHED, NO_GPU_FLAVOR); INVALID_ARGUMENT (BAD_COMPARISON, CALIBRATION_NEEDED, FLAVOR_UNKNOWN,
+    QUANTISATION_UNKNOWN).
     """
     GetComparison: _grpc.UnaryUnaryMultiCallable[_comparison_service_pb2.GetComparisonRequest, _comparison_pb2.Comparison]
     """NOT_FOUND (COMPARISON_NOT_FOUND), also for a name of another project."""
@@ -55,8 +56,9 @@ class ComparisonServiceAsyncStub(ComparisonServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateComparison: _aio.UnaryUnaryMultiCallable[_comparison_service_pb2.CreateComparisonRequest, _comparison_pb2.Comparison]  # type: ignore[assignment]
-    """Returns it QUEUED. NOT_FOUND (SUITE_NOT_FOUND, VERSION_NOT_FOUND); FAILED_PRECONDITION (VERSION_NOT_READY);
-    INVALID_ARGUMENT (BAD_COMPARISON, NOT_MEASURED, FLAVOR_UNKNOWN, QUANTISATION_UNKNOWN).
+    """Returns it QUEUED. NOT_FOUND (SUITE_NOT_FOUND, VERSION_NOT_FOUND); FAILED_PRECONDITION (VERSION_NOT_READY,
+    ENGINE_NOT_LAUNCHED, NO_GPU_FLAVOR); INVALID_ARGUMENT (BAD_COMPARISON, CALIBRATION_NEEDED, FLAVOR_UNKNOWN,
+    QUANTISATION_UNKNOWN).
     """
     GetComparison: _aio.UnaryUnaryMultiCallable[_comparison_service_pb2.GetComparisonRequest, _comparison_pb2.Comparison]  # type: ignore[assignment]
     """NOT_FOUND (COMPARISON_NOT_FOUND), also for a name of another project."""
@@ -78,8 +80,9 @@ class ComparisonServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _comparison_service_pb2.CreateComparisonRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_comparison_pb2.Comparison, _abc.Awaitable[_comparison_pb2.Comparison]]:
-        """Returns it QUEUED. NOT_FOUND (SUITE_NOT_FOUND, VERSION_NOT_FOUND); FAILED_PRECONDITION (VERSION_NOT_READY);
-        INVALID_ARGUMENT (BAD_COMPARISON, NOT_MEASURED, FLAVOR_UNKNOWN, QUANTISATION_UNKNOWN).
+        """Returns it QUEUED. NOT_FOUND (SUITE_NOT_FOUND, VERSION_NOT_FOUND); FAILED_PRECONDITION (VERSION_NOT_READY,
+        ENGINE_NOT_LAUNCHED, NO_GPU_FLAVOR); INVALID_ARGUMENT (BAD_COMPARISON, CALIBRATION_NEEDED, FLAVOR_UNKNOWN,
+        QUANTISATION_UNKNOWN).
         """
 
     @_abc_1.abstractmethod

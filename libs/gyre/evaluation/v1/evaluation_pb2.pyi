@@ -173,8 +173,11 @@ class CostFigures(_message.Message):
     PERPLEXITY_ROWS_FIELD_NUMBER: _builtins.int
     THREADS_FIELD_NUMBER: _builtins.int
     CPU_SECONDS_PER_TOKEN_FIELD_NUMBER: _builtins.int
+    ENGINE_FIELD_NUMBER: _builtins.int
+    CARD_MEMORY_BYTES_FIELD_NUMBER: _builtins.int
+    CARD_SECONDS_PER_TOKEN_FIELD_NUMBER: _builtins.int
     memory_bytes: _builtins.int
-    """Resident memory of the engine after the last answer: weights, context and buffers."""
+    """Resident memory of the engine's processes after the last answer: weights, context and buffers."""
     time_to_first_token_p50_ms: _builtins.float
     """From request to first token, one request at a time, nothing cached."""
     time_to_first_token_p95_ms: _builtins.float
@@ -185,11 +188,21 @@ class CostFigures(_message.Message):
     perplexity_rows: _builtins.int
     """Rows that perplexity was measured on."""
     threads: _builtins.int
-    """Threads that the engine computed with."""
+    """Threads that the engine computed with; 0 where it chose them itself."""
     cpu_seconds_per_token: _builtins.float
     """CPU time of the engine for a generated token and its share of the prompt, all slots busy: unlike the speed, it
     depends little on what else the machine did.
     """
+    engine: _builtins.str
+    """Engine that was asked, the one that serves such a variant: `LLAMA_CPP` or `VLLM`; empty in figures of before there
+    was a choice, which are llama.cpp's.
+    """
+    card_memory_bytes: _builtins.int
+    """What the engine's processes held on cards after the last answer, by NVML; 0 without a card, or where NVML does not
+    tell. vLLM takes most of a card at its start, whatever the weights need.
+    """
+    card_seconds_per_token: _builtins.float
+    """Time of the engine's cards for a generated token and its share of the prompt, all slots busy; 0 without a card."""
     def __init__(
         self,
         *,
@@ -201,10 +214,13 @@ class CostFigures(_message.Message):
         perplexity_rows: _builtins.int = ...,
         threads: _builtins.int = ...,
         cpu_seconds_per_token: _builtins.float = ...,
+        engine: _builtins.str = ...,
+        card_memory_bytes: _builtins.int = ...,
+        card_seconds_per_token: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cpu_seconds_per_token", b"cpu_seconds_per_token", "memory_bytes", b"memory_bytes", "perplexity", b"perplexity", "perplexity_rows", b"perplexity_rows", "single_tokens_per_second", b"single_tokens_per_second", "threads", b"threads", "time_to_first_token_p50_ms", b"time_to_first_token_p50_ms", "time_to_first_token_p95_ms", b"time_to_first_token_p95_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["card_memory_bytes", b"card_memory_bytes", "card_seconds_per_token", b"card_seconds_per_token", "cpu_seconds_per_token", b"cpu_seconds_per_token", "engine", b"engine", "memory_bytes", b"memory_bytes", "perplexity", b"perplexity", "perplexity_rows", b"perplexity_rows", "single_tokens_per_second", b"single_tokens_per_second", "threads", b"threads", "time_to_first_token_p50_ms", b"time_to_first_token_p50_ms", "time_to_first_token_p95_ms", b"time_to_first_token_p95_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

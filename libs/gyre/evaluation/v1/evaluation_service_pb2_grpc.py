@@ -69,7 +69,7 @@ class EvaluationServiceServicer:
 
     def CreateEvaluation(self, request, context):
         """Returns it QUEUED. NOT_FOUND (VARIANT_NOT_FOUND, SUITE_NOT_FOUND); FAILED_PRECONDITION (VARIANT_NOT_READY,
-        FORMAT_UNSUPPORTED, FITS_NOWHERE).
+        FORMAT_UNSUPPORTED, ENGINE_NOT_LAUNCHED, FITS_NOWHERE).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

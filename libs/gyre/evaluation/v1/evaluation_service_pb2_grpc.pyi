@@ -36,7 +36,7 @@ class EvaluationServiceStub:
     def __new__(cls, channel: _aio.Channel) -> EvaluationServiceAsyncStub: ...
     CreateEvaluation: _grpc.UnaryUnaryMultiCallable[_evaluation_service_pb2.CreateEvaluationRequest, _evaluation_pb2.Evaluation]
     """Returns it QUEUED. NOT_FOUND (VARIANT_NOT_FOUND, SUITE_NOT_FOUND); FAILED_PRECONDITION (VARIANT_NOT_READY,
-    FORMAT_UNSUPPORTED, FITS_NOWHERE).
+    FORMAT_UNSUPPORTED, ENGINE_NOT_LAUNCHED, FITS_NOWHERE).
     """
     GetEvaluation: _grpc.UnaryUnaryMultiCallable[_evaluation_service_pb2.GetEvaluationRequest, _evaluation_pb2.Evaluation]
     """NOT_FOUND (EVALUATION_NOT_FOUND), also for a name of another project."""
@@ -54,7 +54,7 @@ class EvaluationServiceAsyncStub(EvaluationServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateEvaluation: _aio.UnaryUnaryMultiCallable[_evaluation_service_pb2.CreateEvaluationRequest, _evaluation_pb2.Evaluation]  # type: ignore[assignment]
     """Returns it QUEUED. NOT_FOUND (VARIANT_NOT_FOUND, SUITE_NOT_FOUND); FAILED_PRECONDITION (VARIANT_NOT_READY,
-    FORMAT_UNSUPPORTED, FITS_NOWHERE).
+    FORMAT_UNSUPPORTED, ENGINE_NOT_LAUNCHED, FITS_NOWHERE).
     """
     GetEvaluation: _aio.UnaryUnaryMultiCallable[_evaluation_service_pb2.GetEvaluationRequest, _evaluation_pb2.Evaluation]  # type: ignore[assignment]
     """NOT_FOUND (EVALUATION_NOT_FOUND), also for a name of another project."""
@@ -75,7 +75,7 @@ class EvaluationServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_evaluation_pb2.Evaluation, _abc.Awaitable[_evaluation_pb2.Evaluation]]:
         """Returns it QUEUED. NOT_FOUND (VARIANT_NOT_FOUND, SUITE_NOT_FOUND); FAILED_PRECONDITION (VARIANT_NOT_READY,
-        FORMAT_UNSUPPORTED, FITS_NOWHERE).
+        FORMAT_UNSUPPORTED, ENGINE_NOT_LAUNCHED, FITS_NOWHERE).
         """
 
     @_abc_1.abstractmethod

@@ -159,6 +159,7 @@ class WorkloadPreempted(_message.Message):
     ATTEMPT_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     PREEMPT_TIME_FIELD_NUMBER: _builtins.int
+    PREEMPTED_FOR_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Aggregate: the workload."""
     kind: _workload_pb2.Workload.Kind.ValueType
@@ -166,7 +167,9 @@ class WorkloadPreempted(_message.Message):
     attempt: _builtins.int
     """The attempt that was stopped."""
     reason: _builtins.str
-    """For programs, for example HIGHER_PRIORITY."""
+    """By which rule, for programs, for example HIGHER_PRIORITY, RECLAIM or FAIR_SHARE."""
+    preempted_for: _builtins.str
+    """Who gained by it; empty where nobody did."""
     @_builtins.property
     def preempt_time(self) -> _timestamp_pb2.Timestamp: ...
     def __init__(
@@ -178,10 +181,11 @@ class WorkloadPreempted(_message.Message):
         attempt: _builtins.int = ...,
         reason: _builtins.str = ...,
         preempt_time: _timestamp_pb2.Timestamp | None = ...,
+        preempted_for: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["preempt_time", b"preempt_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "kind", b"kind", "name", b"name", "owner", b"owner", "preempt_time", b"preempt_time", "reason", b"reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "kind", b"kind", "name", b"name", "owner", b"owner", "preempt_time", b"preempt_time", "preempted_for", b"preempted_for", "reason", b"reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -383,3 +387,110 @@ class NodeLost(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___NodeLost: _TypeAlias = NodeLost  # noqa: Y015
+
+@_typing.final
+class NodeGone(_message.Message):
+    """A node stayed away for so long, or was forgotten, that its work is queued again."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    FLAVOR_FIELD_NUMBER: _builtins.int
+    WORKLOADS_FIELD_NUMBER: _builtins.int
+    GONE_TIME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Aggregate: `nodes/{id}`."""
+    flavor: _builtins.str
+    @_builtins.property
+    def workloads(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Workloads whose attempts ended with it."""
+
+    @_builtins.property
+    def gone_time(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        flavor: _builtins.str = ...,
+        workloads: _abc.Iterable[_builtins.str] | None = ...,
+        gone_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["gone_time", b"gone_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["flavor", b"flavor", "gone_time", b"gone_time", "name", b"name", "workloads", b"workloads"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NodeGone: _TypeAlias = NodeGone  # noqa: Y015
+
+@_typing.final
+class NodeChanged(_message.Message):
+    """An operator had a node take no work, give its work away, or take work again."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    CHANGE_TIME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Aggregate: `nodes/{id}`."""
+    state: _node_pb2.Node.State.ValueType
+    @_builtins.property
+    def change_time(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        state: _node_pb2.Node.State.ValueType = ...,
+        change_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["change_time", b"change_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["change_time", b"change_time", "name", b"name", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NodeChanged: _TypeAlias = NodeChanged  # noqa: Y015
+
+@_typing.final
+class CardFailed(_message.Message):
+    """A card was taken out because of a fault; what held it is asked to stop and waits again."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    NODE_FIELD_NUMBER: _builtins.int
+    UUID_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    FAULT_CODE_FIELD_NUMBER: _builtins.int
+    WORKLOAD_FIELD_NUMBER: _builtins.int
+    FAULT_TIME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Aggregate: `nodes/{id}/cards/{index}`."""
+    node: _builtins.str
+    uuid: _builtins.str
+    model: _builtins.str
+    fault_code: _builtins.str
+    """For programs, for example XID_79."""
+    workload: _builtins.str
+    """Who held it; empty if nobody did."""
+    @_builtins.property
+    def fault_time(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        node: _builtins.str = ...,
+        uuid: _builtins.str = ...,
+        model: _builtins.str = ...,
+        fault_code: _builtins.str = ...,
+        workload: _builtins.str = ...,
+        fault_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["fault_time", b"fault_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fault_code", b"fault_code", "fault_time", b"fault_time", "model", b"model", "name", b"name", "node", b"node", "uuid", b"uuid", "workload", b"workload"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CardFailed: _TypeAlias = CardFailed  # noqa: Y015

@@ -35,17 +35,29 @@ class Node(_message.Message):
         STATE_UNSPECIFIED: Node._State.ValueType  # 0
         STATE_READY: Node._State.ValueType  # 1
         STATE_DRAINING: Node._State.ValueType  # 2
-        """Takes no new work."""
+        """Takes no new work, and what works on it is asked to stop and waits again."""
         STATE_LOST: Node._State.ValueType  # 3
         """Not heard of; its cards are not free until it is gone for good."""
+        STATE_CORDONED: Node._State.ValueType  # 4
+        """Takes no new work; what works on it goes on."""
+        STATE_GONE: Node._State.ValueType  # 5
+        """Not heard of for so long that its work was queued again; it is fenced when it comes back."""
+        STATE_FENCING: Node._State.ValueType  # 6
+        """It came back after it was gone: what still runs there under an old attempt is ended before it takes work."""
 
     class State(_State, metaclass=_StateEnumTypeWrapper): ...
     STATE_UNSPECIFIED: Node.State.ValueType  # 0
     STATE_READY: Node.State.ValueType  # 1
     STATE_DRAINING: Node.State.ValueType  # 2
-    """Takes no new work."""
+    """Takes no new work, and what works on it is asked to stop and waits again."""
     STATE_LOST: Node.State.ValueType  # 3
     """Not heard of; its cards are not free until it is gone for good."""
+    STATE_CORDONED: Node.State.ValueType  # 4
+    """Takes no new work; what works on it goes on."""
+    STATE_GONE: Node.State.ValueType  # 5
+    """Not heard of for so long that its work was queued again; it is fenced when it comes back."""
+    STATE_FENCING: Node.State.ValueType  # 6
+    """It came back after it was gone: what still runs there under an old attempt is ended before it takes work."""
 
     @_typing.final
     class LabelsEntry(_message.Message):
@@ -83,6 +95,9 @@ class Node(_message.Message):
     LAST_SEEN_TIME_FIELD_NUMBER: _builtins.int
     CPU_PERCENT_FIELD_NUMBER: _builtins.int
     MEMORY_USED_BYTES_FIELD_NUMBER: _builtins.int
+    SILENT_SECONDS_FIELD_NUMBER: _builtins.int
+    WORKLOAD_COUNT_FIELD_NUMBER: _builtins.int
+    HEALTHY_CARD_COUNT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`nodes/{id}`."""
     display_name: _builtins.str
@@ -97,6 +112,12 @@ class Node(_message.Message):
     """CPU load in percent of all cores."""
     memory_used_bytes: _builtins.int
     """Resident memory in use on the machine."""
+    silent_seconds: _builtins.float
+    """Seconds of silence since it was last heard of, as far as they were watched: a jump of the clock adds little."""
+    workload_count: _builtins.int
+    """Workloads that hold something of it; 0 on a node that is drained."""
+    healthy_card_count: _builtins.int
+    """Cards that may be given to workloads: present, and not SICK."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -136,10 +157,13 @@ class Node(_message.Message):
         last_seen_time: _timestamp_pb2.Timestamp | None = ...,
         cpu_percent: _builtins.float = ...,
         memory_used_bytes: _builtins.int = ...,
+        silent_seconds: _builtins.float = ...,
+        workload_count: _builtins.int = ...,
+        healthy_card_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["allocated", b"allocated", "capacity", b"capacity", "create_time", b"create_time", "last_seen_time", b"last_seen_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocated", b"allocated", "capacity", b"capacity", "cards", b"cards", "cpu_percent", b"cpu_percent", "create_time", b"create_time", "display_name", b"display_name", "etag", b"etag", "flavor", b"flavor", "hostname", b"hostname", "labels", b"labels", "last_seen_time", b"last_seen_time", "memory_used_bytes", b"memory_used_bytes", "name", b"name", "simulated", b"simulated", "state", b"state", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocated", b"allocated", "capacity", b"capacity", "cards", b"cards", "cpu_percent", b"cpu_percent", "create_time", b"create_time", "display_name", b"display_name", "etag", b"etag", "flavor", b"flavor", "healthy_card_count", b"healthy_card_count", "hostname", b"hostname", "labels", b"labels", "last_seen_time", b"last_seen_time", "memory_used_bytes", b"memory_used_bytes", "name", b"name", "silent_seconds", b"silent_seconds", "simulated", b"simulated", "state", b"state", "update_time", b"update_time", "workload_count", b"workload_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -163,6 +187,9 @@ class Card(_message.Message):
         STATE_RELEASING: Card._State.ValueType  # 3
         """Its owner has not confirmed the stop."""
         STATE_LOST: Card._State.ValueType  # 4
+        """Not there any more."""
+        STATE_SICK: Card._State.ValueType  # 5
+        """Taken out because of a fault; `fault_code` and `fault_message` say which. An operator puts it back."""
 
     class State(_State, metaclass=_StateEnumTypeWrapper): ...
     STATE_UNSPECIFIED: Card.State.ValueType  # 0
@@ -171,6 +198,9 @@ class Card(_message.Message):
     STATE_RELEASING: Card.State.ValueType  # 3
     """Its owner has not confirmed the stop."""
     STATE_LOST: Card.State.ValueType  # 4
+    """Not there any more."""
+    STATE_SICK: Card.State.ValueType  # 5
+    """Taken out because of a fault; `fault_code` and `fault_message` say which. An operator puts it back."""
 
     NAME_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
@@ -183,11 +213,20 @@ class Card(_message.Message):
     POWER_WATTS_FIELD_NUMBER: _builtins.int
     WORKLOAD_FIELD_NUMBER: _builtins.int
     SIMULATED_FIELD_NUMBER: _builtins.int
+    INDEX_FIELD_NUMBER: _builtins.int
+    MAKER_FIELD_NUMBER: _builtins.int
+    LINK_GROUP_FIELD_NUMBER: _builtins.int
+    DRIVER_VERSION_FIELD_NUMBER: _builtins.int
+    MIG_ENABLED_FIELD_NUMBER: _builtins.int
+    FAULT_CODE_FIELD_NUMBER: _builtins.int
+    FAULT_MESSAGE_FIELD_NUMBER: _builtins.int
+    FAULT_TIME_FIELD_NUMBER: _builtins.int
+    WARNINGS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """`nodes/{id}/cards/{index}`."""
+    """`nodes/{id}/cards/{index}`; `…/{index}.{n}` for the n-th card that sat in that place."""
     state: Global___Card.State.ValueType
     uuid: _builtins.str
-    """As NVML gives it."""
+    """As its maker's library gives it."""
     model: _builtins.str
     """For example "NVIDIA H100 80GB HBM3"."""
     memory_bytes: _builtins.int
@@ -198,6 +237,26 @@ class Card(_message.Message):
     workload: _builtins.str
     """Workload that holds it; empty when free, or when it is another project's."""
     simulated: _builtins.bool
+    index: _builtins.int
+    """Place on its node, as its maker counts."""
+    maker: _builtins.str
+    """Plug-in that read it, for example `nvidia`; empty for a card that is made up."""
+    link_group: _builtins.int
+    """Cards of one node with the same number above 0 are joined by fast links (NVLink, HCCS); 0: by none that is known."""
+    driver_version: _builtins.str
+    """Version of its driver."""
+    mig_enabled: _builtins.bool
+    """It is cut into MIG slices; that is recognised and said, slices are not given out."""
+    fault_code: _builtins.str
+    """For programs, for example XID_79, ECC_UNCORRECTED or CARD_MISSING; empty when it is well."""
+    fault_message: _builtins.str
+    """For people: what is wrong, and what to do."""
+    @_builtins.property
+    def fault_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def warnings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What does not take it out, for example that it is hot; a sentence each."""
+
     def __init__(
         self,
         *,
@@ -212,10 +271,19 @@ class Card(_message.Message):
         power_watts: _builtins.float = ...,
         workload: _builtins.str = ...,
         simulated: _builtins.bool = ...,
+        index: _builtins.int = ...,
+        maker: _builtins.str = ...,
+        link_group: _builtins.int = ...,
+        driver_version: _builtins.str = ...,
+        mig_enabled: _builtins.bool = ...,
+        fault_code: _builtins.str = ...,
+        fault_message: _builtins.str = ...,
+        fault_time: _timestamp_pb2.Timestamp | None = ...,
+        warnings: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["fault_time", b"fault_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["memory_bytes", b"memory_bytes", "memory_used_bytes", b"memory_used_bytes", "model", b"model", "name", b"name", "power_watts", b"power_watts", "simulated", b"simulated", "state", b"state", "temperature_celsius", b"temperature_celsius", "utilisation_percent", b"utilisation_percent", "uuid", b"uuid", "workload", b"workload"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["driver_version", b"driver_version", "fault_code", b"fault_code", "fault_message", b"fault_message", "fault_time", b"fault_time", "index", b"index", "link_group", b"link_group", "maker", b"maker", "memory_bytes", b"memory_bytes", "memory_used_bytes", b"memory_used_bytes", "mig_enabled", b"mig_enabled", "model", b"model", "name", b"name", "power_watts", b"power_watts", "simulated", b"simulated", "state", b"state", "temperature_celsius", b"temperature_celsius", "utilisation_percent", b"utilisation_percent", "uuid", b"uuid", "warnings", b"warnings", "workload", b"workload"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -252,6 +320,8 @@ class Flavor(_message.Message):
     NODE_LABELS_FIELD_NUMBER: _builtins.int
     CPU_HOUR_MICROUSD_FIELD_NUMBER: _builtins.int
     GPU_HOUR_MICROUSD_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    PRICE_SOURCE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`flavors/{slug}`, for example `flavors/cpu`."""
     display_name: _builtins.str
@@ -259,6 +329,9 @@ class Flavor(_message.Message):
     """Millionths of a US dollar for one core for one hour."""
     gpu_hour_microusd: _builtins.int
     """Millionths of a US dollar for one card for one hour."""
+    etag: _builtins.str
+    price_source: _builtins.str
+    """Where the price of a card is from: OPERATOR (UpdateFlavor), SETTING, CATALOGUE, or DEFAULT."""
     @_builtins.property
     def node_labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Labels that a node of this flavor has."""
@@ -271,14 +344,115 @@ class Flavor(_message.Message):
         node_labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         cpu_hour_microusd: _builtins.int = ...,
         gpu_hour_microusd: _builtins.int = ...,
+        etag: _builtins.str = ...,
+        price_source: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cpu_hour_microusd", b"cpu_hour_microusd", "display_name", b"display_name", "gpu_hour_microusd", b"gpu_hour_microusd", "name", b"name", "node_labels", b"node_labels"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cpu_hour_microusd", b"cpu_hour_microusd", "display_name", b"display_name", "etag", b"etag", "gpu_hour_microusd", b"gpu_hour_microusd", "name", b"name", "node_labels", b"node_labels", "price_source", b"price_source"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Flavor: _TypeAlias = Flavor  # noqa: Y015
+
+@_typing.final
+class CardModel(_message.Message):
+    """What is known of a model of card, from what its vendor publishes. What is not known is not set."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    DISPLAY_NAME_FIELD_NUMBER: _builtins.int
+    MAKER_FIELD_NUMBER: _builtins.int
+    MEMORY_BYTES_FIELD_NUMBER: _builtins.int
+    BF16_TFLOPS_FIELD_NUMBER: _builtins.int
+    FP16_TFLOPS_FIELD_NUMBER: _builtins.int
+    INT8_TOPS_FIELD_NUMBER: _builtins.int
+    MEMORY_BANDWIDTH_BYTES_FIELD_NUMBER: _builtins.int
+    HOUR_MICROUSD_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    PRICE_SOURCE_FIELD_NUMBER: _builtins.int
+    PRESENT_COUNT_FIELD_NUMBER: _builtins.int
+    VISIBLE_DEVICES_VARIABLE_FIELD_NUMBER: _builtins.int
+    COLLECTIVE_LIBRARY_FIELD_NUMBER: _builtins.int
+    DISCOVERED_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`cardModels/{slug}`, for example `cardModels/nvidia-h100-sxm`."""
+    display_name: _builtins.str
+    maker: _builtins.str
+    """For example `nvidia`."""
+    memory_bytes: _builtins.int
+    bf16_tflops: _builtins.float
+    """Dense throughput of matrices in bfloat16, TFLOPS."""
+    fp16_tflops: _builtins.float
+    """Dense, in float16, TFLOPS."""
+    int8_tops: _builtins.float
+    """Dense, in int8, TOPS."""
+    memory_bandwidth_bytes: _builtins.int
+    """Bandwidth of its memory, bytes a second."""
+    hour_microusd: _builtins.int
+    """Price of one card for one hour, millionths of a US dollar: a default, which setting and flavor override."""
+    source: _builtins.str
+    """Documents that the figures are from."""
+    price_source: _builtins.str
+    """Whose list price, and of when; empty without one."""
+    present_count: _builtins.int
+    """Cards of this model that are present on nodes."""
+    visible_devices_variable: _builtins.str
+    """Name of the variable that says which cards a process sees, for example CUDA_VISIBLE_DEVICES."""
+    collective_library: _builtins.str
+    """Collective library, for example NCCL."""
+    discovered: _builtins.bool
+    """Gyre finds such cards by itself; others are known by this table alone."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        display_name: _builtins.str = ...,
+        maker: _builtins.str = ...,
+        memory_bytes: _builtins.int | None = ...,
+        bf16_tflops: _builtins.float | None = ...,
+        fp16_tflops: _builtins.float | None = ...,
+        int8_tops: _builtins.float | None = ...,
+        memory_bandwidth_bytes: _builtins.int | None = ...,
+        hour_microusd: _builtins.int | None = ...,
+        source: _builtins.str = ...,
+        price_source: _builtins.str = ...,
+        present_count: _builtins.int = ...,
+        visible_devices_variable: _builtins.str = ...,
+        collective_library: _builtins.str = ...,
+        discovered: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_bf16_tflops", b"_bf16_tflops", "_fp16_tflops", b"_fp16_tflops", "_hour_microusd", b"_hour_microusd", "_int8_tops", b"_int8_tops", "_memory_bandwidth_bytes", b"_memory_bandwidth_bytes", "_memory_bytes", b"_memory_bytes", "bf16_tflops", b"bf16_tflops", "fp16_tflops", b"fp16_tflops", "hour_microusd", b"hour_microusd", "int8_tops", b"int8_tops", "memory_bandwidth_bytes", b"memory_bandwidth_bytes", "memory_bytes", b"memory_bytes"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_bf16_tflops", b"_bf16_tflops", "_fp16_tflops", b"_fp16_tflops", "_hour_microusd", b"_hour_microusd", "_int8_tops", b"_int8_tops", "_memory_bandwidth_bytes", b"_memory_bandwidth_bytes", "_memory_bytes", b"_memory_bytes", "bf16_tflops", b"bf16_tflops", "collective_library", b"collective_library", "discovered", b"discovered", "display_name", b"display_name", "fp16_tflops", b"fp16_tflops", "hour_microusd", b"hour_microusd", "int8_tops", b"int8_tops", "maker", b"maker", "memory_bandwidth_bytes", b"memory_bandwidth_bytes", "memory_bytes", b"memory_bytes", "name", b"name", "present_count", b"present_count", "price_source", b"price_source", "source", b"source", "visible_devices_variable", b"visible_devices_variable"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__bf16_tflops: _TypeAlias = _typing.Literal["bf16_tflops"]  # noqa: Y015
+    _WhichOneofArgType__bf16_tflops: _TypeAlias = _typing.Literal["_bf16_tflops", b"_bf16_tflops"]  # noqa: Y015
+    _WhichOneofReturnType__fp16_tflops: _TypeAlias = _typing.Literal["fp16_tflops"]  # noqa: Y015
+    _WhichOneofArgType__fp16_tflops: _TypeAlias = _typing.Literal["_fp16_tflops", b"_fp16_tflops"]  # noqa: Y015
+    _WhichOneofReturnType__hour_microusd: _TypeAlias = _typing.Literal["hour_microusd"]  # noqa: Y015
+    _WhichOneofArgType__hour_microusd: _TypeAlias = _typing.Literal["_hour_microusd", b"_hour_microusd"]  # noqa: Y015
+    _WhichOneofReturnType__int8_tops: _TypeAlias = _typing.Literal["int8_tops"]  # noqa: Y015
+    _WhichOneofArgType__int8_tops: _TypeAlias = _typing.Literal["_int8_tops", b"_int8_tops"]  # noqa: Y015
+    _WhichOneofReturnType__memory_bandwidth_bytes: _TypeAlias = _typing.Literal["memory_bandwidth_bytes"]  # noqa: Y015
+    _WhichOneofArgType__memory_bandwidth_bytes: _TypeAlias = _typing.Literal["_memory_bandwidth_bytes", b"_memory_bandwidth_bytes"]  # noqa: Y015
+    _WhichOneofReturnType__memory_bytes: _TypeAlias = _typing.Literal["memory_bytes"]  # noqa: Y015
+    _WhichOneofArgType__memory_bytes: _TypeAlias = _typing.Literal["_memory_bytes", b"_memory_bytes"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__bf16_tflops) -> _WhichOneofReturnType__bf16_tflops | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__fp16_tflops) -> _WhichOneofReturnType__fp16_tflops | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__hour_microusd) -> _WhichOneofReturnType__hour_microusd | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__int8_tops) -> _WhichOneofReturnType__int8_tops | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__memory_bandwidth_bytes) -> _WhichOneofReturnType__memory_bandwidth_bytes | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__memory_bytes) -> _WhichOneofReturnType__memory_bytes | None: ...
+
+Global___CardModel: _TypeAlias = CardModel  # noqa: Y015
 
 @_typing.final
 class Resources(_message.Message):

@@ -22,26 +22,46 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
+from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
 from gyre.gpu_scheduler.v1 import node_pb2 as gyre_dot_gpu__scheduler_dot_v1_dot_node__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(gyre/gpu_scheduler/v1/node_service.proto\x12\x15gyre.gpu_scheduler.v1\x1a gyre/gpu_scheduler/v1/node.proto\"\x1e\n\x0eGetNodeRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"j\n\x10ListNodesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x0e\n\x06\x66ilter\x18\x03 \x01(\t\x12\r\n\x05query\x18\x04 \x01(\t\x12\x10\n\x08order_by\x18\x05 \x01(\t\"l\n\x11ListNodesResponse\x12*\n\x05nodes\x18\x01 \x03(\x0b\x32\x1b.gyre.gpu_scheduler.v1.Node\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x05\";\n\x12ListFlavorsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"r\n\x13ListFlavorsResponse\x12.\n\x07\x66lavors\x18\x01 \x03(\x0b\x32\x1d.gyre.gpu_scheduler.v1.Flavor\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x05\x32\xa2\x02\n\x0bNodeService\x12M\n\x07GetNode\x12%.gyre.gpu_scheduler.v1.GetNodeRequest\x1a\x1b.gyre.gpu_scheduler.v1.Node\x12^\n\tListNodes\x12\'.gyre.gpu_scheduler.v1.ListNodesRequest\x1a(.gyre.gpu_scheduler.v1.ListNodesResponse\x12\x64\n\x0bListFlavors\x12).gyre.gpu_scheduler.v1.ListFlavorsRequest\x1a*.gyre.gpu_scheduler.v1.ListFlavorsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(gyre/gpu_scheduler/v1/node_service.proto\x12\x15gyre.gpu_scheduler.v1\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a gyre/gpu_scheduler/v1/node.proto\"o\n\x11UpdateNodeRequest\x12)\n\x04node\x18\x01 \x01(\x0b\x32\x1b.gyre.gpu_scheduler.v1.Node\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"/\n\x11\x43ordonNodeRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\"1\n\x13UncordonNodeRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\".\n\x10\x44rainNodeRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\"!\n\x11\x46orgetNodeRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\">\n\x10ResetCardRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\x05index\x18\x02 \x01(\x05H\x00\x88\x01\x01\x42\x08\n\x06_index\"u\n\x13UpdateFlavorRequest\x12-\n\x06\x66lavor\x18\x01 \x01(\x0b\x32\x1d.gyre.gpu_scheduler.v1.Flavor\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\">\n\x15ListCardModelsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"|\n\x16ListCardModelsResponse\x12\x35\n\x0b\x63\x61rd_models\x18\x01 \x03(\x0b\x32 .gyre.gpu_scheduler.v1.CardModel\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x05\"\x1e\n\x0eGetNodeRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"j\n\x10ListNodesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x0e\n\x06\x66ilter\x18\x03 \x01(\t\x12\r\n\x05query\x18\x04 \x01(\t\x12\x10\n\x08order_by\x18\x05 \x01(\t\"l\n\x11ListNodesResponse\x12*\n\x05nodes\x18\x01 \x03(\x0b\x32\x1b.gyre.gpu_scheduler.v1.Node\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x05\";\n\x12ListFlavorsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"r\n\x13ListFlavorsResponse\x12.\n\x07\x66lavors\x18\x01 \x03(\x0b\x32\x1d.gyre.gpu_scheduler.v1.Flavor\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x05\x32\xe5\x07\n\x0bNodeService\x12M\n\x07GetNode\x12%.gyre.gpu_scheduler.v1.GetNodeRequest\x1a\x1b.gyre.gpu_scheduler.v1.Node\x12^\n\tListNodes\x12\'.gyre.gpu_scheduler.v1.ListNodesRequest\x1a(.gyre.gpu_scheduler.v1.ListNodesResponse\x12S\n\nUpdateNode\x12(.gyre.gpu_scheduler.v1.UpdateNodeRequest\x1a\x1b.gyre.gpu_scheduler.v1.Node\x12S\n\nCordonNode\x12(.gyre.gpu_scheduler.v1.CordonNodeRequest\x1a\x1b.gyre.gpu_scheduler.v1.Node\x12W\n\x0cUncordonNode\x12*.gyre.gpu_scheduler.v1.UncordonNodeRequest\x1a\x1b.gyre.gpu_scheduler.v1.Node\x12Q\n\tDrainNode\x12\'.gyre.gpu_scheduler.v1.DrainNodeRequest\x1a\x1b.gyre.gpu_scheduler.v1.Node\x12N\n\nForgetNode\x12(.gyre.gpu_scheduler.v1.ForgetNodeRequest\x1a\x16.google.protobuf.Empty\x12Q\n\tResetCard\x12\'.gyre.gpu_scheduler.v1.ResetCardRequest\x1a\x1b.gyre.gpu_scheduler.v1.Node\x12\x64\n\x0bListFlavors\x12).gyre.gpu_scheduler.v1.ListFlavorsRequest\x1a*.gyre.gpu_scheduler.v1.ListFlavorsResponse\x12Y\n\x0cUpdateFlavor\x12*.gyre.gpu_scheduler.v1.UpdateFlavorRequest\x1a\x1d.gyre.gpu_scheduler.v1.Flavor\x12m\n\x0eListCardModels\x12,.gyre.gpu_scheduler.v1.ListCardModelsRequest\x1a-.gyre.gpu_scheduler.v1.ListCardModelsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'gyre.gpu_scheduler.v1.node_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_GETNODEREQUEST']._serialized_start=101
-  _globals['_GETNODEREQUEST']._serialized_end=131
-  _globals['_LISTNODESREQUEST']._serialized_start=133
-  _globals['_LISTNODESREQUEST']._serialized_end=239
-  _globals['_LISTNODESRESPONSE']._serialized_start=241
-  _globals['_LISTNODESRESPONSE']._serialized_end=349
-  _globals['_LISTFLAVORSREQUEST']._serialized_start=351
-  _globals['_LISTFLAVORSREQUEST']._serialized_end=410
-  _globals['_LISTFLAVORSRESPONSE']._serialized_start=412
-  _globals['_LISTFLAVORSRESPONSE']._serialized_end=526
-  _globals['_NODESERVICE']._serialized_start=529
-  _globals['_NODESERVICE']._serialized_end=819
+  _globals['_UPDATENODEREQUEST']._serialized_start=164
+  _globals['_UPDATENODEREQUEST']._serialized_end=275
+  _globals['_CORDONNODEREQUEST']._serialized_start=277
+  _globals['_CORDONNODEREQUEST']._serialized_end=324
+  _globals['_UNCORDONNODEREQUEST']._serialized_start=326
+  _globals['_UNCORDONNODEREQUEST']._serialized_end=375
+  _globals['_DRAINNODEREQUEST']._serialized_start=377
+  _globals['_DRAINNODEREQUEST']._serialized_end=423
+  _globals['_FORGETNODEREQUEST']._serialized_start=425
+  _globals['_FORGETNODEREQUEST']._serialized_end=458
+  _globals['_RESETCARDREQUEST']._serialized_start=460
+  _globals['_RESETCARDREQUEST']._serialized_end=522
+  _globals['_UPDATEFLAVORREQUEST']._serialized_start=524
+  _globals['_UPDATEFLAVORREQUEST']._serialized_end=641
+  _globals['_LISTCARDMODELSREQUEST']._serialized_start=643
+  _globals['_LISTCARDMODELSREQUEST']._serialized_end=705
+  _globals['_LISTCARDMODELSRESPONSE']._serialized_start=707
+  _globals['_LISTCARDMODELSRESPONSE']._serialized_end=831
+  _globals['_GETNODEREQUEST']._serialized_start=833
+  _globals['_GETNODEREQUEST']._serialized_end=863
+  _globals['_LISTNODESREQUEST']._serialized_start=865
+  _globals['_LISTNODESREQUEST']._serialized_end=971
+  _globals['_LISTNODESRESPONSE']._serialized_start=973
+  _globals['_LISTNODESRESPONSE']._serialized_end=1081
+  _globals['_LISTFLAVORSREQUEST']._serialized_start=1083
+  _globals['_LISTFLAVORSREQUEST']._serialized_end=1142
+  _globals['_LISTFLAVORSRESPONSE']._serialized_start=1144
+  _globals['_LISTFLAVORSRESPONSE']._serialized_end=1258
+  _globals['_NODESERVICE']._serialized_start=1261
+  _globals['_NODESERVICE']._serialized_end=2258
 # @@protoc_insertion_point(module_scope)

@@ -3,6 +3,7 @@
 import grpc
 import warnings
 
+from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 from gyre.gpu_scheduler.v1 import node_pb2 as gyre_dot_gpu__scheduler_dot_v1_dot_node__pb2
 from gyre.gpu_scheduler.v1 import node_service_pb2 as gyre_dot_gpu__scheduler_dot_v1_dot_node__service__pb2
 
@@ -27,7 +28,7 @@ if _version_not_supported:
 
 
 class NodeServiceStub:
-    """Nodes and their cards, as they are now.
+    """Nodes and their cards, as they are now, and what operators do with them.
     """
 
     def __init__(self, channel):
@@ -46,15 +47,55 @@ class NodeServiceStub:
                 request_serializer=gyre_dot_gpu__scheduler_dot_v1_dot_node__service__pb2.ListNodesRequest.SerializeToString,
                 response_deserializer=gyre_dot_gpu__scheduler_dot_v1_dot_node__service__pb2.ListNodesResponse.FromString,
                 _registered_method=True)
+        self.UpdateNode = channel.unary_unary(
+                '/gyre.gpu_scheduler.v1.NodeService/UpdateNode',
+                request_serializer=gyre_dot_gpu__scheduler_dot_v1_dot_node__service__pb2.UpdateNodeRequest.SerializeToString,
+                response_deserializer=gyre_dot_gpu__scheduler_dot_v1_dot_node__pb2.Node.FromString,
+                _registered_method=True)
+        self.CordonNode = channel.unary_unary(
+                '/gyre.gpu_scheduler.v1.NodeService/CordonNode',
+                request_serializer=gyre_dot_gpu__scheduler_dot_v1_dot_node__service__pb2.CordonNodeRequest.SerializeToString,
+                response_deserializer=gyre_dot_gpu__scheduler_dot_v1_dot_node__pb2.Node.FromString,
+                _registered_method=True)
+        self.UncordonNode = channel.unary_unary(
+                '/gyre.gpu_scheduler.v1.NodeService/UncordonNode',
+                request_serializer=gyre_dot_gpu__scheduler_dot_v1_dot_node__service__pb2.UncordonNodeRequest.SerializeToString,
+                response_deserializer=gyre_dot_gpu__scheduler_dot_v1_dot_node__pb2.Node.FromString,
+                _registered_method=True)
+        self.DrainNode = channel.unary_unary(
+                '/gyre.gpu_scheduler.v1.NodeService/DrainNode',
+                request_serializer=gyre_dot_gpu__scheduler_dot_v1_dot_node__service__pb2.DrainNodeRequest.SerializeToString,
+                response_deserializer=gyre_dot_gpu__scheduler_dot_v1_dot_node__pb2.Node.FromString,
+                _registered_method=True)
+        self.ForgetNode = channel.unary_unary(
+                '/gyre.gpu_scheduler.v1.NodeService/ForgetNode',
+                request_serializer=gyre_dot_gpu__scheduler_dot_v1_dot_node__service__pb2.ForgetNodeRequest.SerializeToString,
+                response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+                _registered_method=True)
+        self.ResetCard = channel.unary_unary(
+                '/gyre.gpu_scheduler.v1.NodeService/ResetCard',
+                request_serializer=gyre_dot_gpu__scheduler_dot_v1_dot_node__service__pb2.ResetCardRequest.SerializeToString,
+                response_deserializer=gyre_dot_gpu__scheduler_dot_v1_dot_node__pb2.Node.FromString,
+                _registered_method=True)
         self.ListFlavors = channel.unary_unary(
                 '/gyre.gpu_scheduler.v1.NodeService/ListFlavors',
                 request_serializer=gyre_dot_gpu__scheduler_dot_v1_dot_node__service__pb2.ListFlavorsRequest.SerializeToString,
                 response_deserializer=gyre_dot_gpu__scheduler_dot_v1_dot_node__service__pb2.ListFlavorsResponse.FromString,
                 _registered_method=True)
+        self.UpdateFlavor = channel.unary_unary(
+                '/gyre.gpu_scheduler.v1.NodeService/UpdateFlavor',
+                request_serializer=gyre_dot_gpu__scheduler_dot_v1_dot_node__service__pb2.UpdateFlavorRequest.SerializeToString,
+                response_deserializer=gyre_dot_gpu__scheduler_dot_v1_dot_node__pb2.Flavor.FromString,
+                _registered_method=True)
+        self.ListCardModels = channel.unary_unary(
+                '/gyre.gpu_scheduler.v1.NodeService/ListCardModels',
+                request_serializer=gyre_dot_gpu__scheduler_dot_v1_dot_node__service__pb2.ListCardModelsRequest.SerializeToString,
+                response_deserializer=gyre_dot_gpu__scheduler_dot_v1_dot_node__service__pb2.ListCardModelsResponse.FromString,
+                _registered_method=True)
 
 
 class NodeServiceServicer:
-    """Nodes and their cards, as they are now.
+    """Nodes and their cards, as they are now, and what operators do with them.
     """
 
     def GetNode(self, request, context):
@@ -71,8 +112,69 @@ class NodeServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def UpdateNode(self, request, context):
+        """Changes display_name or labels. NOT_FOUND (NODE_NOT_FOUND); ABORTED (ETAG_MISMATCH); INVALID_ARGUMENT
+        (FIELD_IMMUTABLE, BAD_NODE_LABEL).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CordonNode(self, request, context):
+        """Has a node take no new work; what works on it goes on. NOT_FOUND (NODE_NOT_FOUND); ABORTED (ETAG_MISMATCH).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UncordonNode(self, request, context):
+        """Has a node take work again. NOT_FOUND (NODE_NOT_FOUND); ABORTED (ETAG_MISMATCH).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DrainNode(self, request, context):
+        """Has a node take no new work, and what works on it stop and wait again: trainers after a checkpoint, with no fault
+        counted. It is drained when `workload_count` is 0. NOT_FOUND (NODE_NOT_FOUND); ABORTED (ETAG_MISMATCH).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ForgetNode(self, request, context):
+        """Forgets a node that is not heard of: its attempts end, their work is queued again with no fault counted, and
+        another machine may take its name. NOT_FOUND (NODE_NOT_FOUND); FAILED_PRECONDITION (NODE_STILL_HEARD).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResetCard(self, request, context):
+        """Puts a SICK card back; what was found until now is not held against it any more. NOT_FOUND (NODE_NOT_FOUND,
+        CARD_NOT_FOUND, also where no index is given); FAILED_PRECONDITION (CARD_NOT_SICK).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListFlavors(self, request, context):
         """All flavors.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateFlavor(self, request, context):
+        """Changes display_name, cpu_hour_microusd or gpu_hour_microusd; attempts keep the price of their admission.
+        NOT_FOUND (FLAVOR_NOT_FOUND); ABORTED (ETAG_MISMATCH); INVALID_ARGUMENT (FIELD_IMMUTABLE, BAD_FLAVOR_PRICE).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListCardModels(self, request, context):
+        """The table of cards: what vendors publish of each model.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -91,10 +193,50 @@ def add_NodeServiceServicer_to_server(servicer, server):
                     request_deserializer=gyre_dot_gpu__scheduler_dot_v1_dot_node__service__pb2.ListNodesRequest.FromString,
                     response_serializer=gyre_dot_gpu__scheduler_dot_v1_dot_node__service__pb2.ListNodesResponse.SerializeToString,
             ),
+            'UpdateNode': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateNode,
+                    request_deserializer=gyre_dot_gpu__scheduler_dot_v1_dot_node__service__pb2.UpdateNodeRequest.FromString,
+                    response_serializer=gyre_dot_gpu__scheduler_dot_v1_dot_node__pb2.Node.SerializeToString,
+            ),
+            'CordonNode': grpc.unary_unary_rpc_method_handler(
+                    servicer.CordonNode,
+                    request_deserializer=gyre_dot_gpu__scheduler_dot_v1_dot_node__service__pb2.CordonNodeRequest.FromString,
+                    response_serializer=gyre_dot_gpu__scheduler_dot_v1_dot_node__pb2.Node.SerializeToString,
+            ),
+            'UncordonNode': grpc.unary_unary_rpc_method_handler(
+                    servicer.UncordonNode,
+                    request_deserializer=gyre_dot_gpu__scheduler_dot_v1_dot_node__service__pb2.UncordonNodeRequest.FromString,
+                    response_serializer=gyre_dot_gpu__scheduler_dot_v1_dot_node__pb2.Node.SerializeToString,
+            ),
+            'DrainNode': grpc.unary_unary_rpc_method_handler(
+                    servicer.DrainNode,
+                    request_deserializer=gyre_dot_gpu__scheduler_dot_v1_dot_node__service__pb2.DrainNodeRequest.FromString,
+                    response_serializer=gyre_dot_gpu__scheduler_dot_v1_dot_node__pb2.Node.SerializeToString,
+            ),
+            'ForgetNode': grpc.unary_unary_rpc_method_handler(
+                    servicer.ForgetNode,
+                    request_deserializer=gyre_dot_gpu__scheduler_dot_v1_dot_node__service__pb2.ForgetNodeRequest.FromString,
+                    response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
+            ),
+            'ResetCard': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResetCard,
+                    request_deserializer=gyre_dot_gpu__scheduler_dot_v1_dot_node__service__pb2.ResetCardRequest.FromString,
+                    response_serializer=gyre_dot_gpu__scheduler_dot_v1_dot_node__pb2.Node.SerializeToString,
+            ),
             'ListFlavors': grpc.unary_unary_rpc_method_handler(
                     servicer.ListFlavors,
                     request_deserializer=gyre_dot_gpu__scheduler_dot_v1_dot_node__service__pb2.ListFlavorsRequest.FromString,
                     response_serializer=gyre_dot_gpu__scheduler_dot_v1_dot_node__service__pb2.ListFlavorsResponse.SerializeToString,
+            ),
+            'UpdateFlavor': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateFlavor,
+                    request_deserializer=gyre_dot_gpu__scheduler_dot_v1_dot_node__service__pb2.UpdateFlavorRequest.FromString,
+                    response_serializer=gyre_dot_gpu__scheduler_dot_v1_dot_node__pb2.Flavor.SerializeToString,
+            ),
+            'ListCardModels': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListCardModels,
+                    request_deserializer=gyre_dot_gpu__scheduler_dot_v1_dot_node__service__pb2.ListCardModelsRequest.FromString,
+                    response_serializer=gyre_dot_gpu__scheduler_dot_v1_dot_node__service__pb2.ListCardModelsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -105,7 +247,7 @@ def add_NodeServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class NodeService:
-    """Nodes and their cards, as they are now.
+    """Nodes and their cards, as they are now, and what operators do with them.
     """
 
     @staticmethod
@@ -163,6 +305,168 @@ class NodeService:
             _registered_method=True)
 
     @staticmethod
+    def UpdateNode(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gyre.gpu_scheduler.v1.NodeService/UpdateNode',
+            gyre_dot_gpu__scheduler_dot_v1_dot_node__service__pb2.UpdateNodeRequest.SerializeToString,
+            gyre_dot_gpu__scheduler_dot_v1_dot_node__pb2.Node.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CordonNode(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gyre.gpu_scheduler.v1.NodeService/CordonNode',
+            gyre_dot_gpu__scheduler_dot_v1_dot_node__service__pb2.CordonNodeRequest.SerializeToString,
+            gyre_dot_gpu__scheduler_dot_v1_dot_node__pb2.Node.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UncordonNode(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gyre.gpu_scheduler.v1.NodeService/UncordonNode',
+            gyre_dot_gpu__scheduler_dot_v1_dot_node__service__pb2.UncordonNodeRequest.SerializeToString,
+            gyre_dot_gpu__scheduler_dot_v1_dot_node__pb2.Node.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DrainNode(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gyre.gpu_scheduler.v1.NodeService/DrainNode',
+            gyre_dot_gpu__scheduler_dot_v1_dot_node__service__pb2.DrainNodeRequest.SerializeToString,
+            gyre_dot_gpu__scheduler_dot_v1_dot_node__pb2.Node.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ForgetNode(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gyre.gpu_scheduler.v1.NodeService/ForgetNode',
+            gyre_dot_gpu__scheduler_dot_v1_dot_node__service__pb2.ForgetNodeRequest.SerializeToString,
+            google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResetCard(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gyre.gpu_scheduler.v1.NodeService/ResetCard',
+            gyre_dot_gpu__scheduler_dot_v1_dot_node__service__pb2.ResetCardRequest.SerializeToString,
+            gyre_dot_gpu__scheduler_dot_v1_dot_node__pb2.Node.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def ListFlavors(request,
             target,
             options=(),
@@ -179,6 +483,60 @@ class NodeService:
             '/gyre.gpu_scheduler.v1.NodeService/ListFlavors',
             gyre_dot_gpu__scheduler_dot_v1_dot_node__service__pb2.ListFlavorsRequest.SerializeToString,
             gyre_dot_gpu__scheduler_dot_v1_dot_node__service__pb2.ListFlavorsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateFlavor(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gyre.gpu_scheduler.v1.NodeService/UpdateFlavor',
+            gyre_dot_gpu__scheduler_dot_v1_dot_node__service__pb2.UpdateFlavorRequest.SerializeToString,
+            gyre_dot_gpu__scheduler_dot_v1_dot_node__pb2.Flavor.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListCardModels(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gyre.gpu_scheduler.v1.NodeService/ListCardModels',
+            gyre_dot_gpu__scheduler_dot_v1_dot_node__service__pb2.ListCardModelsRequest.SerializeToString,
+            gyre_dot_gpu__scheduler_dot_v1_dot_node__service__pb2.ListCardModelsResponse.FromString,
             options,
             channel_credentials,
             insecure,

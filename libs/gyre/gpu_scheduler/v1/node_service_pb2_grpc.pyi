@@ -4,6 +4,7 @@ isort:skip_file
 """
 
 from collections import abc as _abc
+from google.protobuf import empty_pb2 as _empty_pb2
 from grpc import aio as _aio
 from gyre.gpu_scheduler.v1 import node_pb2 as _node_pb2
 from gyre.gpu_scheduler.v1 import node_service_pb2 as _node_service_pb2
@@ -28,7 +29,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class NodeServiceStub:
-    """Nodes and their cards, as they are now."""
+    """Nodes and their cards, as they are now, and what operators do with them."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -38,23 +39,75 @@ class NodeServiceStub:
     """NOT_FOUND (NODE_NOT_FOUND)."""
     ListNodes: _grpc.UnaryUnaryMultiCallable[_node_service_pb2.ListNodesRequest, _node_service_pb2.ListNodesResponse]
     """All nodes with their cards."""
+    UpdateNode: _grpc.UnaryUnaryMultiCallable[_node_service_pb2.UpdateNodeRequest, _node_pb2.Node]
+    """Changes display_name or labels. NOT_FOUND (NODE_NOT_FOUND); ABORTED (ETAG_MISMATCH); INVALID_ARGUMENT
+    (FIELD_IMMUTABLE, BAD_NODE_LABEL).
+    """
+    CordonNode: _grpc.UnaryUnaryMultiCallable[_node_service_pb2.CordonNodeRequest, _node_pb2.Node]
+    """Has a node take no new work; what works on it goes on. NOT_FOUND (NODE_NOT_FOUND); ABORTED (ETAG_MISMATCH)."""
+    UncordonNode: _grpc.UnaryUnaryMultiCallable[_node_service_pb2.UncordonNodeRequest, _node_pb2.Node]
+    """Has a node take work again. NOT_FOUND (NODE_NOT_FOUND); ABORTED (ETAG_MISMATCH)."""
+    DrainNode: _grpc.UnaryUnaryMultiCallable[_node_service_pb2.DrainNodeRequest, _node_pb2.Node]
+    """Has a node take no new work, and what works on it stop and wait again: trainers after a checkpoint, with no fault
+    counted. It is drained when `workload_count` is 0. NOT_FOUND (NODE_NOT_FOUND); ABORTED (ETAG_MISMATCH).
+    """
+    ForgetNode: _grpc.UnaryUnaryMultiCallable[_node_service_pb2.ForgetNodeRequest, _empty_pb2.Empty]
+    """Forgets a node that is not heard of: its attempts end, their work is queued again with no fault counted, and
+    another machine may take its name. NOT_FOUND (NODE_NOT_FOUND); FAILED_PRECONDITION (NODE_STILL_HEARD).
+    """
+    ResetCard: _grpc.UnaryUnaryMultiCallable[_node_service_pb2.ResetCardRequest, _node_pb2.Node]
+    """Puts a SICK card back; what was found until now is not held against it any more. NOT_FOUND (NODE_NOT_FOUND,
+    CARD_NOT_FOUND, also where no index is given); FAILED_PRECONDITION (CARD_NOT_SICK).
+    """
     ListFlavors: _grpc.UnaryUnaryMultiCallable[_node_service_pb2.ListFlavorsRequest, _node_service_pb2.ListFlavorsResponse]
     """All flavors."""
+    UpdateFlavor: _grpc.UnaryUnaryMultiCallable[_node_service_pb2.UpdateFlavorRequest, _node_pb2.Flavor]
+    """Changes display_name, cpu_hour_microusd or gpu_hour_microusd; attempts keep the price of their admission.
+    NOT_FOUND (FLAVOR_NOT_FOUND); ABORTED (ETAG_MISMATCH); INVALID_ARGUMENT (FIELD_IMMUTABLE, BAD_FLAVOR_PRICE).
+    """
+    ListCardModels: _grpc.UnaryUnaryMultiCallable[_node_service_pb2.ListCardModelsRequest, _node_service_pb2.ListCardModelsResponse]
+    """The table of cards: what vendors publish of each model."""
 
 @_typing.type_check_only
 class NodeServiceAsyncStub(NodeServiceStub):
-    """Nodes and their cards, as they are now."""
+    """Nodes and their cards, as they are now, and what operators do with them."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetNode: _aio.UnaryUnaryMultiCallable[_node_service_pb2.GetNodeRequest, _node_pb2.Node]  # type: ignore[assignment]
     """NOT_FOUND (NODE_NOT_FOUND)."""
     ListNodes: _aio.UnaryUnaryMultiCallable[_node_service_pb2.ListNodesRequest, _node_service_pb2.ListNodesResponse]  # type: ignore[assignment]
     """All nodes with their cards."""
+    UpdateNode: _aio.UnaryUnaryMultiCallable[_node_service_pb2.UpdateNodeRequest, _node_pb2.Node]  # type: ignore[assignment]
+    """Changes display_name or labels. NOT_FOUND (NODE_NOT_FOUND); ABORTED (ETAG_MISMATCH); INVALID_ARGUMENT
+    (FIELD_IMMUTABLE, BAD_NODE_LABEL).
+    """
+    CordonNode: _aio.UnaryUnaryMultiCallable[_node_service_pb2.CordonNodeRequest, _node_pb2.Node]  # type: ignore[assignment]
+    """Has a node take no new work; what works on it goes on. NOT_FOUND (NODE_NOT_FOUND); ABORTED (ETAG_MISMATCH)."""
+    UncordonNode: _aio.UnaryUnaryMultiCallable[_node_service_pb2.UncordonNodeRequest, _node_pb2.Node]  # type: ignore[assignment]
+    """Has a node take work again. NOT_FOUND (NODE_NOT_FOUND); ABORTED (ETAG_MISMATCH)."""
+    DrainNode: _aio.UnaryUnaryMultiCallable[_node_service_pb2.DrainNodeRequest, _node_pb2.Node]  # type: ignore[assignment]
+    """Has a node take no new work, and what works on it stop and wait again: trainers after a checkpoint, with no fault
+    counted. It is drained when `workload_count` is 0. NOT_FOUND (NODE_NOT_FOUND); ABORTED (ETAG_MISMATCH).
+    """
+    ForgetNode: _aio.UnaryUnaryMultiCallable[_node_service_pb2.ForgetNodeRequest, _empty_pb2.Empty]  # type: ignore[assignment]
+    """Forgets a node that is not heard of: its attempts end, their work is queued again with no fault counted, and
+    another machine may take its name. NOT_FOUND (NODE_NOT_FOUND); FAILED_PRECONDITION (NODE_STILL_HEARD).
+    """
+    ResetCard: _aio.UnaryUnaryMultiCallable[_node_service_pb2.ResetCardRequest, _node_pb2.Node]  # type: ignore[assignment]
+    """Puts a SICK card back; what was found until now is not held against it any more. NOT_FOUND (NODE_NOT_FOUND,
+    CARD_NOT_FOUND, also where no index is given); FAILED_PRECONDITION (CARD_NOT_SICK).
+    """
     ListFlavors: _aio.UnaryUnaryMultiCallable[_node_service_pb2.ListFlavorsRequest, _node_service_pb2.ListFlavorsResponse]  # type: ignore[assignment]
     """All flavors."""
+    UpdateFlavor: _aio.UnaryUnaryMultiCallable[_node_service_pb2.UpdateFlavorRequest, _node_pb2.Flavor]  # type: ignore[assignment]
+    """Changes display_name, cpu_hour_microusd or gpu_hour_microusd; attempts keep the price of their admission.
+    NOT_FOUND (FLAVOR_NOT_FOUND); ABORTED (ETAG_MISMATCH); INVALID_ARGUMENT (FIELD_IMMUTABLE, BAD_FLAVOR_PRICE).
+    """
+    ListCardModels: _aio.UnaryUnaryMultiCallable[_node_service_pb2.ListCardModelsRequest, _node_service_pb2.ListCardModelsResponse]  # type: ignore[assignment]
+    """The table of cards: what vendors publish of each model."""
 
 class NodeServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Nodes and their cards, as they are now."""
+    """Nodes and their cards, as they are now, and what operators do with them."""
 
     @_abc_1.abstractmethod
     def GetNode(
@@ -73,11 +126,85 @@ class NodeServiceServicer(metaclass=_abc_1.ABCMeta):
         """All nodes with their cards."""
 
     @_abc_1.abstractmethod
+    def UpdateNode(
+        self,
+        request: _node_service_pb2.UpdateNodeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_node_pb2.Node, _abc.Awaitable[_node_pb2.Node]]:
+        """Changes display_name or labels. NOT_FOUND (NODE_NOT_FOUND); ABORTED (ETAG_MISMATCH); INVALID_ARGUMENT
+        (FIELD_IMMUTABLE, BAD_NODE_LABEL).
+        """
+
+    @_abc_1.abstractmethod
+    def CordonNode(
+        self,
+        request: _node_service_pb2.CordonNodeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_node_pb2.Node, _abc.Awaitable[_node_pb2.Node]]:
+        """Has a node take no new work; what works on it goes on. NOT_FOUND (NODE_NOT_FOUND); ABORTED (ETAG_MISMATCH)."""
+
+    @_abc_1.abstractmethod
+    def UncordonNode(
+        self,
+        request: _node_service_pb2.UncordonNodeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_node_pb2.Node, _abc.Awaitable[_node_pb2.Node]]:
+        """Has a node take work again. NOT_FOUND (NODE_NOT_FOUND); ABORTED (ETAG_MISMATCH)."""
+
+    @_abc_1.abstractmethod
+    def DrainNode(
+        self,
+        request: _node_service_pb2.DrainNodeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_node_pb2.Node, _abc.Awaitable[_node_pb2.Node]]:
+        """Has a node take no new work, and what works on it stop and wait again: trainers after a checkpoint, with no fault
+        counted. It is drained when `workload_count` is 0. NOT_FOUND (NODE_NOT_FOUND); ABORTED (ETAG_MISMATCH).
+        """
+
+    @_abc_1.abstractmethod
+    def ForgetNode(
+        self,
+        request: _node_service_pb2.ForgetNodeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_empty_pb2.Empty, _abc.Awaitable[_empty_pb2.Empty]]:
+        """Forgets a node that is not heard of: its attempts end, their work is queued again with no fault counted, and
+        another machine may take its name. NOT_FOUND (NODE_NOT_FOUND); FAILED_PRECONDITION (NODE_STILL_HEARD).
+        """
+
+    @_abc_1.abstractmethod
+    def ResetCard(
+        self,
+        request: _node_service_pb2.ResetCardRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_node_pb2.Node, _abc.Awaitable[_node_pb2.Node]]:
+        """Puts a SICK card back; what was found until now is not held against it any more. NOT_FOUND (NODE_NOT_FOUND,
+        CARD_NOT_FOUND, also where no index is given); FAILED_PRECONDITION (CARD_NOT_SICK).
+        """
+
+    @_abc_1.abstractmethod
     def ListFlavors(
         self,
         request: _node_service_pb2.ListFlavorsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_node_service_pb2.ListFlavorsResponse, _abc.Awaitable[_node_service_pb2.ListFlavorsResponse]]:
         """All flavors."""
+
+    @_abc_1.abstractmethod
+    def UpdateFlavor(
+        self,
+        request: _node_service_pb2.UpdateFlavorRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_node_pb2.Flavor, _abc.Awaitable[_node_pb2.Flavor]]:
+        """Changes display_name, cpu_hour_microusd or gpu_hour_microusd; attempts keep the price of their admission.
+        NOT_FOUND (FLAVOR_NOT_FOUND); ABORTED (ETAG_MISMATCH); INVALID_ARGUMENT (FIELD_IMMUTABLE, BAD_FLAVOR_PRICE).
+        """
+
+    @_abc_1.abstractmethod
+    def ListCardModels(
+        self,
+        request: _node_service_pb2.ListCardModelsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_node_service_pb2.ListCardModelsResponse, _abc.Awaitable[_node_service_pb2.ListCardModelsResponse]]:
+        """The table of cards: what vendors publish of each model."""
 
 def add_NodeServiceServicer_to_server(servicer: NodeServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from gyre.gpu_scheduler.v1 import node_pb2 as gyre_dot_gpu__scheduler_dot_v1_dot_node__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!gyre/gpu_scheduler/v1/queue.proto\x12\x15gyre.gpu_scheduler.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a gyre/gpu_scheduler/v1/node.proto\"\xb0\x03\n\x05Queue\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x31\n\x05state\x18\x03 \x01(\x0e\x32\".gyre.gpu_scheduler.v1.Queue.State\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04\x65tag\x18\x06 \x01(\t\x12\x12\n\ncreated_by\x18\x07 \x01(\t\x12\x15\n\rcluster_queue\x18\x08 \x01(\t\x12\x10\n\x08priority\x18\t \x01(\x05\x12\x32\n\x06quotas\x18\n \x03(\x0b\x32\".gyre.gpu_scheduler.v1.FlavorQuota\x12\x15\n\rpending_count\x18\x0b \x01(\x05\x12\x16\n\x0e\x61\x64mitted_count\x18\x0c \x01(\x05\"@\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x10\n\x0cSTATE_ACTIVE\x10\x01\x12\x0e\n\nSTATE_HELD\x10\x02\"\x80\x01\n\x0b\x46lavorQuota\x12\x0e\n\x06\x66lavor\x18\x01 \x01(\t\x12\x31\n\x07nominal\x18\x02 \x01(\x0b\x32 .gyre.gpu_scheduler.v1.Resources\x12.\n\x04used\x18\x03 \x01(\x0b\x32 .gyre.gpu_scheduler.v1.Resourcesb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!gyre/gpu_scheduler/v1/queue.proto\x12\x15gyre.gpu_scheduler.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a gyre/gpu_scheduler/v1/node.proto\"\xb0\x03\n\x05Queue\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x31\n\x05state\x18\x03 \x01(\x0e\x32\".gyre.gpu_scheduler.v1.Queue.State\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04\x65tag\x18\x06 \x01(\t\x12\x12\n\ncreated_by\x18\x07 \x01(\t\x12\x15\n\rcluster_queue\x18\x08 \x01(\t\x12\x10\n\x08priority\x18\t \x01(\x05\x12\x32\n\x06quotas\x18\n \x03(\x0b\x32\".gyre.gpu_scheduler.v1.FlavorQuota\x12\x15\n\rpending_count\x18\x0b \x01(\x05\x12\x16\n\x0e\x61\x64mitted_count\x18\x0c \x01(\x05\"@\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x10\n\x0cSTATE_ACTIVE\x10\x01\x12\x0e\n\nSTATE_HELD\x10\x02\"\xf4\x01\n\x0b\x46lavorQuota\x12\x0e\n\x06\x66lavor\x18\x01 \x01(\t\x12\x31\n\x07nominal\x18\x02 \x01(\x0b\x32 .gyre.gpu_scheduler.v1.Resources\x12.\n\x04used\x18\x03 \x01(\x0b\x32 .gyre.gpu_scheduler.v1.Resources\x12\x39\n\x0f\x62orrowing_limit\x18\x04 \x01(\x0b\x32 .gyre.gpu_scheduler.v1.Resources\x12\x37\n\rlending_limit\x18\x05 \x01(\x0b\x32 .gyre.gpu_scheduler.v1.Resourcesb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,5 +38,5 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_QUEUE_STATE']._serialized_start=496
   _globals['_QUEUE_STATE']._serialized_end=560
   _globals['_FLAVORQUOTA']._serialized_start=563
-  _globals['_FLAVORQUOTA']._serialized_end=691
+  _globals['_FLAVORQUOTA']._serialized_end=807
 # @@protoc_insertion_point(module_scope)

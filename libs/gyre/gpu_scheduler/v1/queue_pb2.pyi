@@ -111,6 +111,8 @@ class FlavorQuota(_message.Message):
     FLAVOR_FIELD_NUMBER: _builtins.int
     NOMINAL_FIELD_NUMBER: _builtins.int
     USED_FIELD_NUMBER: _builtins.int
+    BORROWING_LIMIT_FIELD_NUMBER: _builtins.int
+    LENDING_LIMIT_FIELD_NUMBER: _builtins.int
     flavor: _builtins.str
     """`flavors/{slug}`."""
     @_builtins.property
@@ -121,16 +123,26 @@ class FlavorQuota(_message.Message):
     def used(self) -> _node_pb2.Resources:
         """Held by admitted workloads."""
 
+    @_builtins.property
+    def borrowing_limit(self) -> _node_pb2.Resources:
+        """What it may borrow beyond its nominal quota (Kueue: borrowingLimit); unset: all that its cohort has left."""
+
+    @_builtins.property
+    def lending_limit(self) -> _node_pb2.Resources:
+        """What it may lend of its nominal quota (Kueue: lendingLimit); unset: all that it does not use."""
+
     def __init__(
         self,
         *,
         flavor: _builtins.str = ...,
         nominal: _node_pb2.Resources | None = ...,
         used: _node_pb2.Resources | None = ...,
+        borrowing_limit: _node_pb2.Resources | None = ...,
+        lending_limit: _node_pb2.Resources | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["nominal", b"nominal", "used", b"used"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["borrowing_limit", b"borrowing_limit", "lending_limit", b"lending_limit", "nominal", b"nominal", "used", b"used"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["flavor", b"flavor", "nominal", b"nominal", "used", b"used"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["borrowing_limit", b"borrowing_limit", "flavor", b"flavor", "lending_limit", b"lending_limit", "nominal", b"nominal", "used", b"used"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -3,6 +3,7 @@
 import grpc
 import warnings
 
+from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 from gyre.gpu_scheduler.v1 import queue_pb2 as gyre_dot_gpu__scheduler_dot_v1_dot_queue__pb2
 from gyre.gpu_scheduler.v1 import queue_service_pb2 as gyre_dot_gpu__scheduler_dot_v1_dot_queue__service__pb2
 
@@ -56,6 +57,11 @@ class QueueServiceStub:
                 request_serializer=gyre_dot_gpu__scheduler_dot_v1_dot_queue__service__pb2.UpdateQueueRequest.SerializeToString,
                 response_deserializer=gyre_dot_gpu__scheduler_dot_v1_dot_queue__pb2.Queue.FromString,
                 _registered_method=True)
+        self.DeleteQueue = channel.unary_unary(
+                '/gyre.gpu_scheduler.v1.QueueService/DeleteQueue',
+                request_serializer=gyre_dot_gpu__scheduler_dot_v1_dot_queue__service__pb2.DeleteQueueRequest.SerializeToString,
+                response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+                _registered_method=True)
 
 
 class QueueServiceServicer:
@@ -92,6 +98,14 @@ class QueueServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def DeleteQueue(self, request, context):
+        """FAILED_PRECONDITION (QUEUE_NOT_EMPTY) while work of it waits or holds something, (DEFAULT_QUEUE_STAYS); ABORTED
+        (ETAG_MISMATCH).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_QueueServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -114,6 +128,11 @@ def add_QueueServiceServicer_to_server(servicer, server):
                     servicer.UpdateQueue,
                     request_deserializer=gyre_dot_gpu__scheduler_dot_v1_dot_queue__service__pb2.UpdateQueueRequest.FromString,
                     response_serializer=gyre_dot_gpu__scheduler_dot_v1_dot_queue__pb2.Queue.SerializeToString,
+            ),
+            'DeleteQueue': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteQueue,
+                    request_deserializer=gyre_dot_gpu__scheduler_dot_v1_dot_queue__service__pb2.DeleteQueueRequest.FromString,
+                    response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -225,6 +244,33 @@ class QueueService:
             '/gyre.gpu_scheduler.v1.QueueService/UpdateQueue',
             gyre_dot_gpu__scheduler_dot_v1_dot_queue__service__pb2.UpdateQueueRequest.SerializeToString,
             gyre_dot_gpu__scheduler_dot_v1_dot_queue__pb2.Queue.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteQueue(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gyre.gpu_scheduler.v1.QueueService/DeleteQueue',
+            gyre_dot_gpu__scheduler_dot_v1_dot_queue__service__pb2.DeleteQueueRequest.SerializeToString,
+            google_dot_protobuf_dot_empty__pb2.Empty.FromString,
             options,
             channel_credentials,
             insecure,

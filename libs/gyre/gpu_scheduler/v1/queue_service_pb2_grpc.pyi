@@ -4,6 +4,7 @@ isort:skip_file
 """
 
 from collections import abc as _abc
+from google.protobuf import empty_pb2 as _empty_pb2
 from grpc import aio as _aio
 from gyre.gpu_scheduler.v1 import queue_pb2 as _queue_pb2
 from gyre.gpu_scheduler.v1 import queue_service_pb2 as _queue_service_pb2
@@ -46,6 +47,10 @@ class QueueServiceStub:
     """Changes display_name, priority, state (ACTIVE or HELD) or quotas. ABORTED (ETAG_MISMATCH);
     INVALID_ARGUMENT (FIELD_IMMUTABLE, QUOTA_OVER_CAPACITY).
     """
+    DeleteQueue: _grpc.UnaryUnaryMultiCallable[_queue_service_pb2.DeleteQueueRequest, _empty_pb2.Empty]
+    """FAILED_PRECONDITION (QUEUE_NOT_EMPTY) while work of it waits or holds something, (DEFAULT_QUEUE_STAYS); ABORTED
+    (ETAG_MISMATCH).
+    """
 
 @_typing.type_check_only
 class QueueServiceAsyncStub(QueueServiceStub):
@@ -63,6 +68,10 @@ class QueueServiceAsyncStub(QueueServiceStub):
     UpdateQueue: _aio.UnaryUnaryMultiCallable[_queue_service_pb2.UpdateQueueRequest, _queue_pb2.Queue]  # type: ignore[assignment]
     """Changes display_name, priority, state (ACTIVE or HELD) or quotas. ABORTED (ETAG_MISMATCH);
     INVALID_ARGUMENT (FIELD_IMMUTABLE, QUOTA_OVER_CAPACITY).
+    """
+    DeleteQueue: _aio.UnaryUnaryMultiCallable[_queue_service_pb2.DeleteQueueRequest, _empty_pb2.Empty]  # type: ignore[assignment]
+    """FAILED_PRECONDITION (QUEUE_NOT_EMPTY) while work of it waits or holds something, (DEFAULT_QUEUE_STAYS); ABORTED
+    (ETAG_MISMATCH).
     """
 
 class QueueServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -102,6 +111,16 @@ class QueueServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_queue_pb2.Queue, _abc.Awaitable[_queue_pb2.Queue]]:
         """Changes display_name, priority, state (ACTIVE or HELD) or quotas. ABORTED (ETAG_MISMATCH);
         INVALID_ARGUMENT (FIELD_IMMUTABLE, QUOTA_OVER_CAPACITY).
+        """
+
+    @_abc_1.abstractmethod
+    def DeleteQueue(
+        self,
+        request: _queue_service_pb2.DeleteQueueRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_empty_pb2.Empty, _abc.Awaitable[_empty_pb2.Empty]]:
+        """FAILED_PRECONDITION (QUEUE_NOT_EMPTY) while work of it waits or holds something, (DEFAULT_QUEUE_STAYS); ABORTED
+        (ETAG_MISMATCH).
         """
 
 def add_QueueServiceServicer_to_server(servicer: QueueServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -105,6 +105,13 @@ class Workload(_message.Message):
     ADMIT_TIME_FIELD_NUMBER: _builtins.int
     START_TIME_FIELD_NUMBER: _builtins.int
     END_TIME_FIELD_NUMBER: _builtins.int
+    WAITING_MESSAGE_FIELD_NUMBER: _builtins.int
+    QUEUE_POSITION_FIELD_NUMBER: _builtins.int
+    EARLIEST_START_TIME_FIELD_NUMBER: _builtins.int
+    PREEMPTIONS_FIELD_NUMBER: _builtins.int
+    PREEMPTED_FOR_FIELD_NUMBER: _builtins.int
+    PREEMPTION_RULE_FIELD_NUMBER: _builtins.int
+    HELD_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`projects/{project}/workloads/{ulid}`; the caller of EnsureWorkload chooses the ULID."""
     display_name: _builtins.str
@@ -130,6 +137,18 @@ class Workload(_message.Message):
     """Node on which the last attempt was placed, `nodes/{id}`."""
     flavor: _builtins.str
     """`flavors/{slug}` that it was admitted to."""
+    waiting_message: _builtins.str
+    """Why it is QUEUED, in a sentence for people. Set by GetWorkload."""
+    queue_position: _builtins.int
+    """Place among those that wait in its cluster queue, from 1. Set by GetWorkload; 0 while it is not considered."""
+    preemptions: _builtins.int
+    """How often it had to give way."""
+    preempted_for: _builtins.str
+    """Who gained by its last preemption; empty when that is another project's."""
+    preemption_rule: _builtins.str
+    """By which rule it had to go the last time, for example HIGHER_PRIORITY, RECLAIM or FAIR_SHARE."""
+    held: _builtins.bool
+    """It was taken out of its queue by HoldWorkload, until it is released."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -146,6 +165,10 @@ class Workload(_message.Message):
     def start_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def end_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def earliest_start_time(self) -> _timestamp_pb2.Timestamp:
+        """When it may start at the earliest; unset where nothing that it waits for has a known end. Set by GetWorkload."""
+
     def __init__(
         self,
         *,
@@ -171,10 +194,17 @@ class Workload(_message.Message):
         admit_time: _timestamp_pb2.Timestamp | None = ...,
         start_time: _timestamp_pb2.Timestamp | None = ...,
         end_time: _timestamp_pb2.Timestamp | None = ...,
+        waiting_message: _builtins.str = ...,
+        queue_position: _builtins.int = ...,
+        earliest_start_time: _timestamp_pb2.Timestamp | None = ...,
+        preemptions: _builtins.int = ...,
+        preempted_for: _builtins.str = ...,
+        preemption_rule: _builtins.str = ...,
+        held: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "admit_time", b"admit_time", "create_time", b"create_time", "end_time", b"end_time", "exit_code", b"exit_code", "spec", b"spec", "start_time", b"start_time", "update_time", b"update_time", "usage", b"usage"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "admit_time", b"admit_time", "create_time", b"create_time", "earliest_start_time", b"earliest_start_time", "end_time", b"end_time", "exit_code", b"exit_code", "spec", b"spec", "start_time", b"start_time", "update_time", b"update_time", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "address", b"address", "admit_time", b"admit_time", "attempt", b"attempt", "create_time", b"create_time", "created_by", b"created_by", "display_name", b"display_name", "end_time", b"end_time", "etag", b"etag", "exit_code", b"exit_code", "failure_message", b"failure_message", "failure_reason", b"failure_reason", "flavor", b"flavor", "name", b"name", "node", b"node", "number", b"number", "result_json", b"result_json", "spec", b"spec", "start_time", b"start_time", "state", b"state", "update_time", b"update_time", "usage", b"usage", "waiting_reason", b"waiting_reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "address", b"address", "admit_time", b"admit_time", "attempt", b"attempt", "create_time", b"create_time", "created_by", b"created_by", "display_name", b"display_name", "earliest_start_time", b"earliest_start_time", "end_time", b"end_time", "etag", b"etag", "exit_code", b"exit_code", "failure_message", b"failure_message", "failure_reason", b"failure_reason", "flavor", b"flavor", "held", b"held", "name", b"name", "node", b"node", "number", b"number", "preempted_for", b"preempted_for", "preemption_rule", b"preemption_rule", "preemptions", b"preemptions", "queue_position", b"queue_position", "result_json", b"result_json", "spec", b"spec", "start_time", b"start_time", "state", b"state", "update_time", b"update_time", "usage", b"usage", "waiting_message", b"waiting_message", "waiting_reason", b"waiting_reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__exit_code: _TypeAlias = _typing.Literal["exit_code"]  # noqa: Y015
     _WhichOneofArgType__exit_code: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code"]  # noqa: Y015
@@ -198,6 +228,9 @@ class WorkloadSpec(_message.Message):
     OWNER_FIELD_NUMBER: _builtins.int
     DISPLAY_NAME_FIELD_NUMBER: _builtins.int
     ONLY_FLAVOR_FIELD_NUMBER: _builtins.int
+    MAX_RUN_SECONDS_FIELD_NUMBER: _builtins.int
+    THROUGHPUT_CLASS_FIELD_NUMBER: _builtins.int
+    USER_FIELD_NUMBER: _builtins.int
     kind: Global___Workload.Kind.ValueType
     module: _builtins.str
     """Python module of the service's allow-list, for example `gyre_trainers.run`."""
@@ -215,6 +248,12 @@ class WorkloadSpec(_message.Message):
     """Free text shown to people."""
     only_flavor: _builtins.str
     """`flavors/{slug}`: it runs on nodes of that flavor alone, and waits until one has room. Empty means any."""
+    max_run_seconds: _builtins.float
+    """Seconds after which an attempt is ended (MAX_RUN_EXCEEDED); 0 means never. Who says so may be let pass by backfill."""
+    throughput_class: _builtins.str
+    """What is alike in speed, for example a model and a method; flavors are chosen by what was measured of it."""
+    user: _builtins.str
+    """Who caused it, for accounting: the key that made its owner. Empty means the caller."""
     @_builtins.property
     def requests(self) -> _node_pb2.Resources: ...
     def __init__(
@@ -230,10 +269,13 @@ class WorkloadSpec(_message.Message):
         owner: _builtins.str = ...,
         display_name: _builtins.str = ...,
         only_flavor: _builtins.str = ...,
+        max_run_seconds: _builtins.float = ...,
+        throughput_class: _builtins.str = ...,
+        user: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["requests", b"requests"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["display_name", b"display_name", "kind", b"kind", "max_attempts", b"max_attempts", "module", b"module", "only_flavor", b"only_flavor", "owner", b"owner", "priority", b"priority", "queue", b"queue", "requests", b"requests", "spec_json", b"spec_json"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["display_name", b"display_name", "kind", b"kind", "max_attempts", b"max_attempts", "max_run_seconds", b"max_run_seconds", "module", b"module", "only_flavor", b"only_flavor", "owner", b"owner", "priority", b"priority", "queue", b"queue", "requests", b"requests", "spec_json", b"spec_json", "throughput_class", b"throughput_class", "user", b"user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from gyre.gpu_scheduler.v1 import workload_pb2 as gyre_dot_gpu__scheduler_dot_v1_dot_workload__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n,gyre/gpu_scheduler/v1/workload_service.proto\x12\x15gyre.gpu_scheduler.v1\x1a$gyre/gpu_scheduler/v1/workload.proto\"X\n\x15\x45nsureWorkloadRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x31\n\x04spec\x18\x02 \x01(\x0b\x32#.gyre.gpu_scheduler.v1.WorkloadSpec\"\"\n\x12GetWorkloadRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"~\n\x14ListWorkloadsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x0e\n\x06\x66ilter\x18\x04 \x01(\t\x12\r\n\x05query\x18\x05 \x01(\t\x12\x10\n\x08order_by\x18\x06 \x01(\t\"x\n\x15ListWorkloadsResponse\x12\x32\n\tworkloads\x18\x01 \x03(\x0b\x32\x1f.gyre.gpu_scheduler.v1.Workload\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x05\"3\n\x15\x43\x61ncelWorkloadRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\"\xf9\x01\n\x16GetWorkloadLogsRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12\x44\n\x06stream\x18\x03 \x01(\x0e\x32\x34.gyre.gpu_scheduler.v1.GetWorkloadLogsRequest.Stream\x12\x0e\n\x06offset\x18\x04 \x01(\x03\x12\x12\n\ntail_lines\x18\x05 \x01(\x05\x12\x0e\n\x06\x66ollow\x18\x06 \x01(\x08\"F\n\x06Stream\x12\x16\n\x12STREAM_UNSPECIFIED\x10\x00\x12\x11\n\rSTREAM_STDOUT\x10\x01\x12\x11\n\rSTREAM_STDERR\x10\x02\"9\n\x08LogChunk\x12\x0f\n\x07\x61ttempt\x18\x01 \x01(\x05\x12\x0e\n\x06offset\x18\x02 \x01(\x03\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\x32\xff\x03\n\x0fWorkloadService\x12_\n\x0e\x45nsureWorkload\x12,.gyre.gpu_scheduler.v1.EnsureWorkloadRequest\x1a\x1f.gyre.gpu_scheduler.v1.Workload\x12Y\n\x0bGetWorkload\x12).gyre.gpu_scheduler.v1.GetWorkloadRequest\x1a\x1f.gyre.gpu_scheduler.v1.Workload\x12j\n\rListWorkloads\x12+.gyre.gpu_scheduler.v1.ListWorkloadsRequest\x1a,.gyre.gpu_scheduler.v1.ListWorkloadsResponse\x12_\n\x0e\x43\x61ncelWorkload\x12,.gyre.gpu_scheduler.v1.CancelWorkloadRequest\x1a\x1f.gyre.gpu_scheduler.v1.Workload\x12\x63\n\x0fGetWorkloadLogs\x12-.gyre.gpu_scheduler.v1.GetWorkloadLogsRequest\x1a\x1f.gyre.gpu_scheduler.v1.LogChunk0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n,gyre/gpu_scheduler/v1/workload_service.proto\x12\x15gyre.gpu_scheduler.v1\x1a$gyre/gpu_scheduler/v1/workload.proto\"X\n\x15\x45nsureWorkloadRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x31\n\x04spec\x18\x02 \x01(\x0b\x32#.gyre.gpu_scheduler.v1.WorkloadSpec\"\"\n\x12GetWorkloadRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"~\n\x14ListWorkloadsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x0e\n\x06\x66ilter\x18\x04 \x01(\t\x12\r\n\x05query\x18\x05 \x01(\t\x12\x10\n\x08order_by\x18\x06 \x01(\t\"x\n\x15ListWorkloadsResponse\x12\x32\n\tworkloads\x18\x01 \x03(\x0b\x32\x1f.gyre.gpu_scheduler.v1.Workload\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x05\"3\n\x15\x43\x61ncelWorkloadRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\"1\n\x13HoldWorkloadRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\"4\n\x16ReleaseWorkloadRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\"\xf9\x01\n\x16GetWorkloadLogsRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12\x44\n\x06stream\x18\x03 \x01(\x0e\x32\x34.gyre.gpu_scheduler.v1.GetWorkloadLogsRequest.Stream\x12\x0e\n\x06offset\x18\x04 \x01(\x03\x12\x12\n\ntail_lines\x18\x05 \x01(\x05\x12\x0e\n\x06\x66ollow\x18\x06 \x01(\x08\"F\n\x06Stream\x12\x16\n\x12STREAM_UNSPECIFIED\x10\x00\x12\x11\n\rSTREAM_STDOUT\x10\x01\x12\x11\n\rSTREAM_STDERR\x10\x02\"9\n\x08LogChunk\x12\x0f\n\x07\x61ttempt\x18\x01 \x01(\x05\x12\x0e\n\x06offset\x18\x02 \x01(\x03\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\x32\xbf\x05\n\x0fWorkloadService\x12_\n\x0e\x45nsureWorkload\x12,.gyre.gpu_scheduler.v1.EnsureWorkloadRequest\x1a\x1f.gyre.gpu_scheduler.v1.Workload\x12Y\n\x0bGetWorkload\x12).gyre.gpu_scheduler.v1.GetWorkloadRequest\x1a\x1f.gyre.gpu_scheduler.v1.Workload\x12j\n\rListWorkloads\x12+.gyre.gpu_scheduler.v1.ListWorkloadsRequest\x1a,.gyre.gpu_scheduler.v1.ListWorkloadsResponse\x12_\n\x0e\x43\x61ncelWorkload\x12,.gyre.gpu_scheduler.v1.CancelWorkloadRequest\x1a\x1f.gyre.gpu_scheduler.v1.Workload\x12[\n\x0cHoldWorkload\x12*.gyre.gpu_scheduler.v1.HoldWorkloadRequest\x1a\x1f.gyre.gpu_scheduler.v1.Workload\x12\x61\n\x0fReleaseWorkload\x12-.gyre.gpu_scheduler.v1.ReleaseWorkloadRequest\x1a\x1f.gyre.gpu_scheduler.v1.Workload\x12\x63\n\x0fGetWorkloadLogs\x12-.gyre.gpu_scheduler.v1.GetWorkloadLogsRequest\x1a\x1f.gyre.gpu_scheduler.v1.LogChunk0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -42,12 +42,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTWORKLOADSRESPONSE']._serialized_end=483
   _globals['_CANCELWORKLOADREQUEST']._serialized_start=485
   _globals['_CANCELWORKLOADREQUEST']._serialized_end=536
-  _globals['_GETWORKLOADLOGSREQUEST']._serialized_start=539
-  _globals['_GETWORKLOADLOGSREQUEST']._serialized_end=788
-  _globals['_GETWORKLOADLOGSREQUEST_STREAM']._serialized_start=718
-  _globals['_GETWORKLOADLOGSREQUEST_STREAM']._serialized_end=788
-  _globals['_LOGCHUNK']._serialized_start=790
-  _globals['_LOGCHUNK']._serialized_end=847
-  _globals['_WORKLOADSERVICE']._serialized_start=850
-  _globals['_WORKLOADSERVICE']._serialized_end=1361
+  _globals['_HOLDWORKLOADREQUEST']._serialized_start=538
+  _globals['_HOLDWORKLOADREQUEST']._serialized_end=587
+  _globals['_RELEASEWORKLOADREQUEST']._serialized_start=589
+  _globals['_RELEASEWORKLOADREQUEST']._serialized_end=641
+  _globals['_GETWORKLOADLOGSREQUEST']._serialized_start=644
+  _globals['_GETWORKLOADLOGSREQUEST']._serialized_end=893
+  _globals['_GETWORKLOADLOGSREQUEST_STREAM']._serialized_start=823
+  _globals['_GETWORKLOADLOGSREQUEST_STREAM']._serialized_end=893
+  _globals['_LOGCHUNK']._serialized_start=895
+  _globals['_LOGCHUNK']._serialized_end=952
+  _globals['_WORKLOADSERVICE']._serialized_start=955
+  _globals['_WORKLOADSERVICE']._serialized_end=1658
 # @@protoc_insertion_point(module_scope)

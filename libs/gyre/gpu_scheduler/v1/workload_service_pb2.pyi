@@ -154,6 +154,54 @@ class CancelWorkloadRequest(_message.Message):
 Global___CancelWorkloadRequest: _TypeAlias = CancelWorkloadRequest  # noqa: Y015
 
 @_typing.final
+class HoldWorkloadRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`projects/{project}/workloads/{ulid}`."""
+    etag: _builtins.str
+    """Optional guard."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        etag: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HoldWorkloadRequest: _TypeAlias = HoldWorkloadRequest  # noqa: Y015
+
+@_typing.final
+class ReleaseWorkloadRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`projects/{project}/workloads/{ulid}`."""
+    etag: _builtins.str
+    """Optional guard."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        etag: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReleaseWorkloadRequest: _TypeAlias = ReleaseWorkloadRequest  # noqa: Y015
+
+@_typing.final
 class GetWorkloadLogsRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

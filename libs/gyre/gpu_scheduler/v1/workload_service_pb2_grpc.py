@@ -56,6 +56,16 @@ class WorkloadServiceStub:
                 request_serializer=gyre_dot_gpu__scheduler_dot_v1_dot_workload__service__pb2.CancelWorkloadRequest.SerializeToString,
                 response_deserializer=gyre_dot_gpu__scheduler_dot_v1_dot_workload__pb2.Workload.FromString,
                 _registered_method=True)
+        self.HoldWorkload = channel.unary_unary(
+                '/gyre.gpu_scheduler.v1.WorkloadService/HoldWorkload',
+                request_serializer=gyre_dot_gpu__scheduler_dot_v1_dot_workload__service__pb2.HoldWorkloadRequest.SerializeToString,
+                response_deserializer=gyre_dot_gpu__scheduler_dot_v1_dot_workload__pb2.Workload.FromString,
+                _registered_method=True)
+        self.ReleaseWorkload = channel.unary_unary(
+                '/gyre.gpu_scheduler.v1.WorkloadService/ReleaseWorkload',
+                request_serializer=gyre_dot_gpu__scheduler_dot_v1_dot_workload__service__pb2.ReleaseWorkloadRequest.SerializeToString,
+                response_deserializer=gyre_dot_gpu__scheduler_dot_v1_dot_workload__pb2.Workload.FromString,
+                _registered_method=True)
         self.GetWorkloadLogs = channel.unary_stream(
                 '/gyre.gpu_scheduler.v1.WorkloadService/GetWorkloadLogs',
                 request_serializer=gyre_dot_gpu__scheduler_dot_v1_dot_workload__service__pb2.GetWorkloadLogsRequest.SerializeToString,
@@ -97,6 +107,21 @@ class WorkloadServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def HoldWorkload(self, request, context):
+        """Takes a workload out of its queue; one that runs is asked to stop, and waits held. FAILED_PRECONDITION
+        (ALREADY_ENDED).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReleaseWorkload(self, request, context):
+        """Has a held workload considered again. FAILED_PRECONDITION (ALREADY_ENDED).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetWorkloadLogs(self, request, context):
         """Bytes of one log. NOT_FOUND (ATTEMPT_NOT_FOUND).
         """
@@ -125,6 +150,16 @@ def add_WorkloadServiceServicer_to_server(servicer, server):
             'CancelWorkload': grpc.unary_unary_rpc_method_handler(
                     servicer.CancelWorkload,
                     request_deserializer=gyre_dot_gpu__scheduler_dot_v1_dot_workload__service__pb2.CancelWorkloadRequest.FromString,
+                    response_serializer=gyre_dot_gpu__scheduler_dot_v1_dot_workload__pb2.Workload.SerializeToString,
+            ),
+            'HoldWorkload': grpc.unary_unary_rpc_method_handler(
+                    servicer.HoldWorkload,
+                    request_deserializer=gyre_dot_gpu__scheduler_dot_v1_dot_workload__service__pb2.HoldWorkloadRequest.FromString,
+                    response_serializer=gyre_dot_gpu__scheduler_dot_v1_dot_workload__pb2.Workload.SerializeToString,
+            ),
+            'ReleaseWorkload': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReleaseWorkload,
+                    request_deserializer=gyre_dot_gpu__scheduler_dot_v1_dot_workload__service__pb2.ReleaseWorkloadRequest.FromString,
                     response_serializer=gyre_dot_gpu__scheduler_dot_v1_dot_workload__pb2.Workload.SerializeToString,
             ),
             'GetWorkloadLogs': grpc.unary_stream_rpc_method_handler(
@@ -241,6 +276,60 @@ class WorkloadService:
             target,
             '/gyre.gpu_scheduler.v1.WorkloadService/CancelWorkload',
             gyre_dot_gpu__scheduler_dot_v1_dot_workload__service__pb2.CancelWorkloadRequest.SerializeToString,
+            gyre_dot_gpu__scheduler_dot_v1_dot_workload__pb2.Workload.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def HoldWorkload(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gyre.gpu_scheduler.v1.WorkloadService/HoldWorkload',
+            gyre_dot_gpu__scheduler_dot_v1_dot_workload__service__pb2.HoldWorkloadRequest.SerializeToString,
+            gyre_dot_gpu__scheduler_dot_v1_dot_workload__pb2.Workload.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReleaseWorkload(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gyre.gpu_scheduler.v1.WorkloadService/ReleaseWorkload',
+            gyre_dot_gpu__scheduler_dot_v1_dot_workload__service__pb2.ReleaseWorkloadRequest.SerializeToString,
             gyre_dot_gpu__scheduler_dot_v1_dot_workload__pb2.Workload.FromString,
             options,
             channel_credentials,

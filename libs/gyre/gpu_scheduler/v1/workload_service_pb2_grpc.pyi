@@ -45,6 +45,12 @@ class WorkloadServiceStub:
     """Lists the workloads of a project, newest first."""
     CancelWorkload: _grpc.UnaryUnaryMultiCallable[_workload_service_pb2.CancelWorkloadRequest, _workload_pb2.Workload]
     """Asks for a stop in any state; CANCELLED once confirmed. No error if it has ended already."""
+    HoldWorkload: _grpc.UnaryUnaryMultiCallable[_workload_service_pb2.HoldWorkloadRequest, _workload_pb2.Workload]
+    """Takes a workload out of its queue; one that runs is asked to stop, and waits held. FAILED_PRECONDITION
+    (ALREADY_ENDED).
+    """
+    ReleaseWorkload: _grpc.UnaryUnaryMultiCallable[_workload_service_pb2.ReleaseWorkloadRequest, _workload_pb2.Workload]
+    """Has a held workload considered again. FAILED_PRECONDITION (ALREADY_ENDED)."""
     GetWorkloadLogs: _grpc.UnaryStreamMultiCallable[_workload_service_pb2.GetWorkloadLogsRequest, _workload_service_pb2.LogChunk]
     """Bytes of one log. NOT_FOUND (ATTEMPT_NOT_FOUND)."""
 
@@ -64,6 +70,12 @@ class WorkloadServiceAsyncStub(WorkloadServiceStub):
     """Lists the workloads of a project, newest first."""
     CancelWorkload: _aio.UnaryUnaryMultiCallable[_workload_service_pb2.CancelWorkloadRequest, _workload_pb2.Workload]  # type: ignore[assignment]
     """Asks for a stop in any state; CANCELLED once confirmed. No error if it has ended already."""
+    HoldWorkload: _aio.UnaryUnaryMultiCallable[_workload_service_pb2.HoldWorkloadRequest, _workload_pb2.Workload]  # type: ignore[assignment]
+    """Takes a workload out of its queue; one that runs is asked to stop, and waits held. FAILED_PRECONDITION
+    (ALREADY_ENDED).
+    """
+    ReleaseWorkload: _aio.UnaryUnaryMultiCallable[_workload_service_pb2.ReleaseWorkloadRequest, _workload_pb2.Workload]  # type: ignore[assignment]
+    """Has a held workload considered again. FAILED_PRECONDITION (ALREADY_ENDED)."""
     GetWorkloadLogs: _aio.UnaryStreamMultiCallable[_workload_service_pb2.GetWorkloadLogsRequest, _workload_service_pb2.LogChunk]  # type: ignore[assignment]
     """Bytes of one log. NOT_FOUND (ATTEMPT_NOT_FOUND)."""
 
@@ -104,6 +116,24 @@ class WorkloadServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_workload_pb2.Workload, _abc.Awaitable[_workload_pb2.Workload]]:
         """Asks for a stop in any state; CANCELLED once confirmed. No error if it has ended already."""
+
+    @_abc_1.abstractmethod
+    def HoldWorkload(
+        self,
+        request: _workload_service_pb2.HoldWorkloadRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_workload_pb2.Workload, _abc.Awaitable[_workload_pb2.Workload]]:
+        """Takes a workload out of its queue; one that runs is asked to stop, and waits held. FAILED_PRECONDITION
+        (ALREADY_ENDED).
+        """
+
+    @_abc_1.abstractmethod
+    def ReleaseWorkload(
+        self,
+        request: _workload_service_pb2.ReleaseWorkloadRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_workload_pb2.Workload, _abc.Awaitable[_workload_pb2.Workload]]:
+        """Has a held workload considered again. FAILED_PRECONDITION (ALREADY_ENDED)."""
 
     @_abc_1.abstractmethod
     def GetWorkloadLogs(

@@ -132,18 +132,34 @@ export type FeedbackState =
   | "STATE_EXPIRED"
   | "STATE_FORGOTTEN";
 
+export type ClusterQueueStrategy =
+  | "STRATEGY_UNSPECIFIED"
+  | "STRATEGY_BEST_EFFORT_FIFO"
+  | "STRATEGY_STRICT_FIFO";
+
+export type PreemptionPolicy =
+  | "POLICY_UNSPECIFIED"
+  | "POLICY_NEVER"
+  | "POLICY_LOWER_PRIORITY"
+  | "POLICY_LOWER_OR_NEWER_EQUAL_PRIORITY"
+  | "POLICY_ANY";
+
 export type NodeState =
   | "STATE_UNSPECIFIED"
   | "STATE_READY"
   | "STATE_DRAINING"
-  | "STATE_LOST";
+  | "STATE_LOST"
+  | "STATE_CORDONED"
+  | "STATE_GONE"
+  | "STATE_FENCING";
 
 export type CardState =
   | "STATE_UNSPECIFIED"
   | "STATE_FREE"
   | "STATE_BUSY"
   | "STATE_RELEASING"
-  | "STATE_LOST";
+  | "STATE_LOST"
+  | "STATE_SICK";
 
 export type QueueState =
   | "STATE_UNSPECIFIED"
@@ -587,6 +603,7 @@ export interface FlavorCosts {
   flavor: string;
   cpu_hour_microusd: string;
   costs: FlavorCost[];
+  gpu_hour_microusd: string;
 }
 
 export interface FlavorCost {
@@ -636,6 +653,9 @@ export interface CostFigures {
   perplexity_rows: number;
   threads: number;
   cpu_seconds_per_token: number;
+  engine: string;
+  card_memory_bytes: string;
+  card_seconds_per_token: number;
 }
 
 export interface SliceScore {
@@ -773,6 +793,119 @@ export interface FeedbackMessage {
   content: string;
 }
 
+export interface CapacityUsage {
+  name: string;
+  start_time?: string | null;
+  end_time?: string | null;
+  rows: CapacityUsageRow[];
+  total?: CapacityUsageRow | null;
+  next_page_token: string;
+  total_size: number;
+}
+
+export interface CapacityUsageRow {
+  day?: string | null;
+  project: string;
+  user: string;
+  queue: string;
+  flavor: string;
+  kind: WorkloadKind;
+  held_seconds: number;
+  core_seconds: number;
+  card_seconds: number;
+  cost_microusd: string;
+  attempt_count: string;
+  preemption_count: string;
+}
+
+export interface ClusterUtilisation {
+  start_time?: string | null;
+  end_time?: string | null;
+  steps: UtilisationStep[];
+  fragmentation?: Fragmentation | null;
+}
+
+export interface UtilisationStep {
+  start_time?: string | null;
+  end_time?: string | null;
+  core_capacity_seconds: number;
+  core_held_seconds: number;
+  card_capacity_seconds: number;
+  card_held_seconds: number;
+  simulated_card_capacity_seconds: number;
+  core_utilisation?: number | null;
+  card_utilisation?: number | null;
+}
+
+export interface Fragmentation {
+  free_cards: number;
+  stranded_cards: number;
+  smallest_gang_cards: number;
+  ratio: number;
+}
+
+export interface QueueStatistics {
+  queue: string;
+  admission_count: string;
+  wait_mean_seconds: number;
+  wait_p50_seconds: number;
+  wait_p95_seconds: number;
+  preemption_count: string;
+  waiting_count: number;
+  head_wait_seconds?: number | null;
+}
+
+export interface Attempt {
+  name: string;
+  workload: string;
+  number: number;
+  workload_number: number;
+  display_name: string;
+  kind: WorkloadKind;
+  user: string;
+  queue: string;
+  node: string;
+  flavor: string;
+  resources?: Resources | null;
+  card_uuids: string[];
+  admit_time?: string | null;
+  launch_time?: string | null;
+  end_time?: string | null;
+  exit_code?: number | null;
+  preempted: boolean;
+  cost_microusd: string;
+}
+
+export interface ClusterQueue {
+  name: string;
+  etag: string;
+  cohort: string;
+  weight: number;
+  strategy: ClusterQueueStrategy;
+  preemption?: Preemption | null;
+  quotas: FlavorQuota[];
+  queue_count: number;
+  pending_count: number;
+  admitted_count: number;
+  share: number;
+}
+
+export interface Preemption {
+  within_cluster_queue: PreemptionPolicy;
+  reclaim_within_cohort: PreemptionPolicy;
+  borrow_within_cohort: PreemptionPolicy;
+  borrow_max_priority?: number | null;
+}
+
+export interface Cohort {
+  name: string;
+  etag: string;
+  parent: string;
+  quotas: FlavorQuota[];
+  weight: number;
+  member_count: number;
+}
+
 export interface CostReport {
   name: string;
   start_time?: string | null;
@@ -805,6 +938,9 @@ export interface Node {
   last_seen_time?: string | null;
   cpu_percent: number;
   memory_used_bytes: string;
+  silent_seconds: number;
+  workload_count: number;
+  healthy_card_count: number;
 }
 
 export interface Card {
@@ -819,6 +955,15 @@ export interface Card {
   power_watts: number;
   workload: string;
   simulated: boolean;
+  index: number;
+  maker: string;
+  link_group: number;
+  driver_version: string;
+  mig_enabled: boolean;
+  fault_code: string;
+  fault_message: string;
+  fault_time?: string | null;
+  warnings: string[];
 }
 
 export interface Flavor {
@@ -827,6 +972,26 @@ export interface Flavor {
   node_labels: Record<string, string>;
   cpu_hour_microusd: string;
   gpu_hour_microusd: string;
+  etag: string;
+  price_source: string;
+}
+
+export interface CardModel {
+  name: string;
+  display_name: string;
+  maker: string;
+  memory_bytes?: string | null;
+  bf16_tflops?: number | null;
+  fp16_tflops?: number | null;
+  int8_tops?: number | null;
+  memory_bandwidth_bytes?: string | null;
+  hour_microusd?: string | null;
+  source: string;
+  price_source: string;
+  present_count: number;
+  visible_devices_variable: string;
+  collective_library: string;
+  discovered: boolean;
 }
 
 export interface Resources {
@@ -855,6 +1020,46 @@ export interface FlavorQuota {
   flavor: string;
   nominal?: Resources | null;
   used?: Resources | null;
+  borrowing_limit?: Resources | null;
+  lending_limit?: Resources | null;
+}
+
+export interface WhatIfReport {
+  start_time?: string | null;
+  end_time?: string | null;
+  policy: string;
+  before?: SimulationReport | null;
+  after?: SimulationReport | null;
+  left_out_count: number;
+  truncated_count: number;
+  added_hour_microusd: string;
+  input_digest: string;
+}
+
+export interface AddedNodes {
+  node_count: number;
+  flavor: string;
+  cards_per_node: number;
+  cpu_milli_per_node: number;
+}
+
+export interface SimulationReport {
+  job_count: number;
+  ended_count: number;
+  refused_count: number;
+  mean_completion_seconds?: number | null;
+  p50_completion_seconds?: number | null;
+  p99_completion_seconds?: number | null;
+  max_completion_seconds?: number | null;
+  mean_wait_seconds?: number | null;
+  p50_wait_seconds?: number | null;
+  p99_wait_seconds?: number | null;
+  makespan_seconds?: number | null;
+  utilisation?: number | null;
+  fragmentation?: number | null;
+  jain_index?: number | null;
+  p99_finish_time_fairness?: number | null;
+  preemption_count: number;
 }
 
 export interface Workload {
@@ -880,6 +1085,13 @@ export interface Workload {
   admit_time?: string | null;
   start_time?: string | null;
   end_time?: string | null;
+  waiting_message: string;
+  queue_position: number;
+  earliest_start_time?: string | null;
+  preemptions: number;
+  preempted_for: string;
+  preemption_rule: string;
+  held: boolean;
 }
 
 export interface WorkloadSpec {
@@ -893,6 +1105,9 @@ export interface WorkloadSpec {
   owner: string;
   display_name: string;
   only_flavor: string;
+  max_run_seconds: number;
+  throughput_class: string;
+  user: string;
 }
 
 export interface WorkloadUsage {

@@ -1,4 +1,5 @@
 import {
+  AppstoreOutlined,
   AuditOutlined,
   BarChartOutlined,
   CheckSquareOutlined,
@@ -13,6 +14,7 @@ import {
   KeyOutlined,
   LineChartOutlined,
   NodeIndexOutlined,
+  PieChartOutlined,
   RetweetOutlined,
   UnorderedListOutlined,
 } from "@ant-design/icons";
@@ -78,6 +80,8 @@ const GROUPS: Group[] = [
     label: "nav.group.operate",
     items: [
       { to: "queue", label: "nav.queue", icon: <HddOutlined aria-hidden /> },
+      { to: "cluster", label: "nav.cluster", icon: <AppstoreOutlined aria-hidden /> },
+      { to: "showback", label: "nav.showback", icon: <PieChartOutlined aria-hidden /> },
       { to: "costs", label: "nav.costs", icon: <DollarOutlined aria-hidden /> },
       { to: "access", label: "nav.access", icon: <KeyOutlined aria-hidden /> },
       { to: "audit", label: "nav.audit", icon: <AuditOutlined aria-hidden /> },

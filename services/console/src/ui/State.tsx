@@ -36,6 +36,8 @@ const TONES: Record<string, Tone> = {
   CANCELLING: "wait",
   STOPPING: "wait",
   DRAINING: "wait",
+  CORDONED: "wait",
+  FENCING: "wait",
   STANDBY: "off",
   ASLEEP: "off",
   ROLLED_BACK: "bad",
@@ -45,6 +47,8 @@ const TONES: Record<string, Tone> = {
   REFUSED: "bad",
   FAILED: "bad",
   LOST: "bad",
+  GONE: "bad",
+  SICK: "bad",
   DENIED: "bad",
 };
 

@@ -1,4 +1,5 @@
 import { adapters } from "./adapters";
+import { capacity } from "./capacity";
 import { costs } from "./costs";
 import { datasets } from "./datasets";
 import { evaluations } from "./evaluations";
@@ -21,6 +22,7 @@ import { words } from "./words";
 
 export const en = {
   ...adapters,
+  ...capacity,
   ...costs,
   ...datasets,
   ...evaluations,

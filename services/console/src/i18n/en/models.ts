@@ -36,7 +36,7 @@ export const models = {
   "quantisations.compare": "Compare quantisations",
   "quantisations.compareTitle": "Compare quantisations",
   "quantisations.compareLead":
-    "F16, Q8_0, Q6_K, Q5_K_M and Q4_K_M are made, served and measured one by one on the held-out rows of the suite.",
+    "F16 and the chosen quantisations are made, served and measured one by one on the held-out rows of the suite.",
   "quantisations.started": "Comparison {n} started",
   "quantisations.numbered": "Comparison {n}",
   "quantisations.which": "Comparison",
@@ -47,7 +47,7 @@ export const models = {
   "quantisations.marginHint": "The lower 95 % bound of the difference to F16 must stay within this.",
   "quantisations.calibration": "Conversations to calibrate on",
   "quantisations.calibrationHint":
-    "Training rows like those that will be asked: K-quants then round what matters to them more finely.",
+    "Training rows like those that will be asked: K-quants then round what matters to them more finely. AWQ and GPTQ need some.",
   "quantisations.calibrated": "Calibrated",
   "quantisations.recommended": "Recommended",
   "quantisations.front": "Score and cost",
@@ -55,6 +55,10 @@ export const models = {
   "quantisations.chartHint":
     "Filled and joined: nothing else is both cheaper and better. The diamond is recommended; bars are 95 % intervals.",
   "quantisations.costAxis": "Cost of a million tokens",
+  "quantisations.chosen": "Quantisations",
+  "quantisations.chosenHint": "Compared with F16. Those for vLLM are measured on vLLM, where the platform has it.",
+  "quantisations.cardMemory": "Memory of cards",
+  "quantisations.engine": "Engine",
   "quantisations.memory": "Memory",
   "quantisations.difference": "Difference, points",
   "quantisations.within": "Within the margin",

@@ -8,11 +8,7 @@ import { useI18n } from "@/i18n";
 import { FormDrawer } from "@/ui/FormDrawer";
 import { DatasetVersionPicker } from "@/ui/Pickers";
 import { useReport } from "@/ui/useConfirm";
-
-const GGUF = ["F16", "Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M"];
-/** By llm-compressor, for vLLM. Those that are calibrated may be made on several data sets. */
-const ON_A_CARD = ["AWQ", "GPTQ", "FP8"];
-const CALIBRATED = ["AWQ", "GPTQ"];
+import { FOR_VLLM, GGUF, needsCalibration } from "./quantisations";
 
 interface Wanted {
   quantisation: string;
@@ -34,9 +30,7 @@ export function AddVariant({ version, have }: { version: ModelVersion; have: Var
       .filter((one) => !have.some((variant) => variant.quantisation === one && !variant.calibration))
       .map((one) => ({ key: one, label: <span className="mono">{one}</span> }));
   const choose = (quantisation: string) =>
-    CALIBRATED.includes(quantisation)
-      ? setCalibrating(quantisation)
-      : add.mutate({ quantisation }, { onError: report });
+    needsCalibration(quantisation) ? setCalibrating(quantisation) : add.mutate({ quantisation }, { onError: report });
   return (
     <>
       <Dropdown
@@ -44,7 +38,7 @@ export function AddVariant({ version, have }: { version: ModelVersion; have: Var
         menu={{
           items: [
             ...missing(GGUF),
-            { type: "group", key: "card", label: t("models.forVllm"), children: missing(ON_A_CARD) },
+            { type: "group", key: "card", label: t("models.forVllm"), children: missing(FOR_VLLM) },
           ],
           onClick: ({ key }) => choose(key),
         }}

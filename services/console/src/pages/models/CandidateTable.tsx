@@ -37,12 +37,25 @@ export function CandidateTable({ comparison }: { comparison: Comparison }) {
           ),
         },
         { title: t("column.status"), render: (_, row) => <State value={row.state} why={row.failure_reason} /> },
+        {
+          title: t("quantisations.engine"),
+          render: measured((row) => word("engine", row.cost?.engine || "LLAMA_CPP")),
+        },
         { ...right, title: t("column.size"), render: (_, row) => <Bytes value={row.size_bytes} /> },
         {
           ...right,
           title: t("quantisations.memory"),
           render: measured((row) => <Bytes value={row.cost?.memory_bytes} />),
         },
+        ...(comparison.candidates.some((row) => Number(row.cost?.card_memory_bytes ?? 0) > 0)
+          ? [
+              {
+                ...right,
+                title: t("quantisations.cardMemory"),
+                render: measured((row: Candidate) => <Bytes value={row.cost?.card_memory_bytes} />),
+              },
+            ]
+          : []),
         {
           ...right,
           title: word("metric", comparison.metric),

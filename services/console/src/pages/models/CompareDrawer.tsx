@@ -8,16 +8,18 @@ import { useI18n } from "@/i18n";
 import { FormDrawer, More } from "@/ui/FormDrawer";
 import { NumberInput } from "@/ui/NumberInput";
 import { DatasetVersionPicker, SuitePicker } from "@/ui/Pickers";
+import { FOR_VLLM, GGUF, needsCalibration } from "./quantisations";
 
 interface Values {
   suite: string;
   points: number;
+  quantisations: string[];
   calibration?: string;
   metric: string;
 }
 
 /** Nothing that is served may get more than five points worse. */
-const USUAL = { points: 5, metric: "exact" };
+const USUAL = { points: 5, metric: "exact", quantisations: GGUF.slice(1) };
 
 export function CompareDrawer({
   version,
@@ -31,6 +33,8 @@ export function CompareDrawer({
   const { t, word } = useI18n();
   const { message } = App.useApp();
   const project = useProject();
+  const [form] = Form.useForm<Values>();
+  const isNeeded = (Form.useWatch("quantisations", form) ?? []).some(needsCalibration);
   const [request, setRequest] = useState(requestId);
   useEffect(() => {
     if (open) setRequest(requestId());
@@ -48,6 +52,7 @@ export function CompareDrawer({
     <FormDrawer<Values>
       open={open}
       onClose={onClose}
+      form={form}
       title={t("quantisations.compareTitle")}
       lead={t("quantisations.compareLead")}
       submitText={t("action.start")}
@@ -63,7 +68,26 @@ export function CompareDrawer({
       <Form.Item name="points" label={t("quantisations.margin")} extra={t("quantisations.marginHint")} rules={needed}>
         <NumberInput min={0} max={100} />
       </Form.Item>
-      <Form.Item name="calibration" label={t("quantisations.calibration")} extra={t("quantisations.calibrationHint")}>
+      <Form.Item
+        name="quantisations"
+        label={t("quantisations.chosen")}
+        extra={t("quantisations.chosenHint")}
+        rules={[{ required: true, type: "array", min: 1, message: t("form.required") }]}
+      >
+        <Select
+          mode="multiple"
+          options={[
+            { label: t("engine.LLAMA_CPP"), options: asOptions(GGUF.slice(1)) },
+            { label: t("models.forVllm"), options: asOptions(FOR_VLLM) },
+          ]}
+        />
+      </Form.Item>
+      <Form.Item
+        name="calibration"
+        label={t("quantisations.calibration")}
+        extra={t("quantisations.calibrationHint")}
+        rules={isNeeded ? needed : []}
+      >
         <DatasetVersionPicker allowClear />
       </Form.Item>
       <More title={t("form.more")}>
@@ -73,4 +97,8 @@ export function CompareDrawer({
       </More>
     </FormDrawer>
   );
+}
+
+function asOptions(quantisations: string[]) {
+  return quantisations.map((value) => ({ value, label: value }));
 }

@@ -10,6 +10,7 @@ import { FormDrawer, More } from "@/ui/FormDrawer";
 import { NumberInput } from "@/ui/NumberInput";
 import { DatasetVersionPicker, ModelVersionPicker, SuitePicker } from "@/ui/Pickers";
 import { MOST_ROWS, NotRows, toJsonLines } from "./fit";
+import { GGUF } from "./quantisations";
 
 interface Values {
   source: "rows" | "dataset" | "suite";
@@ -124,7 +125,7 @@ export function FitDrawer({
             />
           </Form.Item>
           <Form.Item name="quantisation" label={t("models.variant")}>
-            <Select options={["F16", "Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M"].map((value) => ({ value, label: value }))} />
+            <Select options={[...GGUF, "FP8"].map((value) => ({ value, label: value }))} />
           </Form.Item>
         </div>
       </More>

@@ -104,7 +104,7 @@ export function sameOn(comparison: Comparison, flavor: string) {
   const unique = (values: string[]) => [...new Set(values)];
   const quantisations = unique(candidates.map((one) => one.quantisation));
   const what = version
-    ? { version, baseline, calibration }
+    ? { version, baseline }
     : { versions: unique(candidates.map((one) => one.variant.split("/variants/")[0] ?? "")) };
-  return { ...what, suite, metric, margin, quantisations, only_flavor: flavor, request_id: requestId() };
+  return { ...what, suite, calibration, metric, margin, quantisations, only_flavor: flavor, request_id: requestId() };
 }

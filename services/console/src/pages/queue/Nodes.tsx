@@ -114,7 +114,19 @@ function CardView({ card }: { card: Card }) {
       />
       <div className="quiet num">
         {number(card.temperature_celsius)} °C · {number(card.power_watts)} W
+        {card.link_group > 0 && ` · ${t("nodes.linkGroup", { group: card.link_group })}`}
+        {card.mig_enabled && ` · ${t("nodes.mig")}`}
       </div>
+      {card.fault_code && (
+        <p className="chip bad" role="alert" translate="no" lang="en">
+          <strong>{card.fault_code}</strong> {card.fault_message}
+        </p>
+      )}
+      {card.warnings.map((text) => (
+        <p key={text} className="quiet" translate="no" lang="en">
+          {text}
+        </p>
+      ))}
     </div>
   );
 }

@@ -1,0 +1,135 @@
+"""Why something waits, in a sentence, and when it may start at the earliest. Found out when somebody asks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from services.gpu_scheduler.decisions import shortage
+from services.gpu_scheduler.decisions.amounts import CARD, Amount
+from services.gpu_scheduler.decisions.cluster import Cluster
+from services.gpu_scheduler.decisions.places import Pool
+from services.gpu_scheduler.decisions.reasons import Reason
+from services.gpu_scheduler.decisions.work import Workload
+
+GIB = 1024**3
+Called = Callable[[str], str]  # what to call a workload; empty where it may not be named
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Cards that come free at a time, because a workload reaches its longest run."""
+
+    time: float
+    workload: str
+    cards: float
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """`position` counts from 1 in its cluster queue. `earliest` None: nothing that it needs has a known end.
+
+    `free`: whole cards of the flavor that are free, `most`: on one node. `ends`: what has to end first, in order.
+    """
+
+    reason: Reason
+    flavor: str
+    position: int
+    free: int = 0
+    most: int = 0
+    earliest: float | None = None
+    ends: tuple[Step, ...] = ()
+
+
+def explain(cluster: Cluster, name: str, now: float) -> Explanation:
+    """Raises: KeyError for one that does not wait."""
+    rank, serial, workload = cluster.waiting[name]
+    why = shortage.why(cluster, workload)
+    ahead = [
+        entry for entry in cluster.waiting.values() if entry[2].queue == workload.queue and entry[:2] < (rank, serial)
+    ]
+    pool = cluster.places.pools.get(why.flavor) if cluster.places is not None else None
+    if pool is None or why.reason not in FREED_BY_ENDS:
+        return Explanation(why.reason, why.flavor, len(ahead) + 1)
+    ends = _ends_that_help(cluster, workload, why.flavor, pool, now)
+    earliest = ends[-1].time if ends else None
+    most = max((room.whole for room in pool.rooms.values()), default=0)
+    return Explanation(why.reason, why.flavor, len(ahead) + 1, pool.free_cards, most, earliest, ends)
+
+
+FREED_BY_ENDS = frozenset(
+    {Reason.NO_FREE_CPU, Reason.NO_FREE_MEMORY, Reason.NO_FREE_GPU, Reason.RESERVED_FOR_HIGHER_PRIORITY}
+)
+
+
+def _ends_that_help(cluster: Cluster, workload: Workload, flavor: str, pool: Pool, now: float) -> tuple[Step, ...]:
+    """The known ends, in order, up to the one after which it fits; empty where they do not suffice."""
+    known = sorted(
+        (max(now, each.admitted_at + each.max_run), each.serial, each)
+        for each in cluster.holding.values()
+        if each.max_run and each.flavor == flavor and not each.leaving
+    )
+    steps: list[Step] = []
+    given: list[Workload] = []
+    for time, _, each in known:
+        cluster.take_out(each)
+        given.append(each)
+        steps.append(Step(time, each.name, each.requests.gpu_milli / CARD))
+        if pool.place(workload.requests) is not None:
+            break
+    fits = bool(given) and pool.place(workload.requests) is not None
+    for each in given:
+        cluster.put_back(each)
+    return tuple(steps) if fits else ()
+
+
+def sentence(found: Explanation, workload: Workload, called: Called, clock: Callable[[float], str]) -> str:
+    """For people; programs read the reason."""
+    flavor = found.flavor.rpartition("/")[2] or "any flavor"
+    wanted = needs(workload.requests, flavor)
+    position = f"position {found.position} in {workload.queue.rpartition('/')[2]}"
+    match found.reason:
+        case Reason.NOT_CONSIDERED_YET:
+            return f"It has just been queued: {position}."
+        case Reason.WAITING_FOR_PREEMPTION:
+            return f"{wanted}; others were asked to make room for it and are stopping."
+        case Reason.NO_READY_NODE:
+            return f"{wanted}; no node that it may use is ready. {position.capitalize()}."
+        case Reason.WOULD_NEVER_FIT:
+            return f"{wanted}; that is more than any node has, or than its queue may ever use. Ask for less."
+        case Reason.QUOTA_EXHAUSTED:
+            return f"{wanted}; its queue has used up what it may use of {flavor}. {position.capitalize()}."
+        case Reason.RESERVED_FOR_HIGHER_PRIORITY:
+            return f"{wanted}; what is free is promised to another. {position.capitalize()}."
+        case _:
+            return f"{wanted}; {_free(found, workload)}{_first_ends(found, called, clock)}; {position}."
+
+
+def needs(requests: Amount, flavor: str) -> str:
+    if requests.gpu_milli >= CARD:
+        return f"Needs {requests.cards} × {flavor}" + (" on one node" if requests.cards > 1 else "")
+    if requests.gpu_milli:
+        return f"Needs {requests.gpu_milli / CARD:.0%} of a card of {flavor}"
+    return f"Needs {requests.cpu_milli / 1000:g} cores and {requests.memory_bytes / GIB:.3g} GiB of {flavor}"
+
+
+def _free(found: Explanation, workload: Workload) -> str:
+    if found.reason is Reason.NO_FREE_CPU:
+        return "there are not enough cores free"
+    if found.reason is Reason.NO_FREE_MEMORY:
+        return "there is not enough memory free"
+    if workload.requests.gpu_milli < CARD:
+        return "no card has so much left"
+    return f"{found.free} free, at most {found.most} on one node"
+
+
+def _first_ends(found: Explanation, called: Called, clock: Callable[[float], str]) -> str:
+    if not found.ends:
+        return ""
+    steps = []
+    for step in found.ends[:3]:
+        who = called(step.workload) or "another workload"
+        what = f"{step.cards:g} free" if step.cards else "room"
+        steps.append(f"{what} at {clock(step.time)} at the latest, when {who} ends")
+    more = f" and {len(found.ends) - 3} more" if len(found.ends) > 3 else ""
+    return ", " + ", ".join(steps) + more

@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+from services.gpu_scheduler.decisions.explain import explain, sentence
+from services.gpu_scheduler.decisions.reasons import Reason
+from services.gpu_scheduler.decisions.tests.clusters import NOW, cards, cluster, gpu_node, holds, run, work
+
+
+def clock(time: float) -> str:
+    return f"{time - NOW:+.0f} s"
+
+
+def test_what_waits_for_cards_says_how_many_are_free_and_whose_end_it_waits_for() -> None:
+    made = cluster(nodes=[gpu_node("a"), gpu_node("b")])
+    holds(made, work("long", cards(6)), work("412", cards(2), max_run=1200.0), work("413", cards(6), max_run=600.0))
+    made.submit(work("first", cards(8)))
+    made.submit(work("eight", cards(8)))
+    run(made)
+    found = explain(made, "eight", NOW)
+    assert (found.reason, found.position, found.free, found.most) == (Reason.NO_FREE_GPU, 2, 2, 2)
+    assert found.earliest == NOW + 600
+    said = sentence(found, made.waiting["eight"][2], lambda name: f"trainer {name}", clock)
+    assert said == (
+        "Needs 8 × a100 on one node; 2 free, at most 2 on one node, "
+        "6 free at +600 s at the latest, when trainer 413 ends; position 2 in q."
+    )
+
+
+def test_whom_one_may_not_name_is_another_workload_and_without_known_ends_no_time_is_told() -> None:
+    made = holds(cluster(nodes=[gpu_node("a")]), work("secret", cards(8), max_run=60.0))
+    made.submit(work("one", cards(1)))
+    run(made)
+    said = sentence(explain(made, "one", NOW), made.waiting["one"][2], lambda _: "", clock)
+    assert "when another workload ends" in said and "secret" not in said
+    made = holds(cluster(nodes=[gpu_node("a")]), work("endless", cards(8)))
+    made.submit(work("one", cards(1)))
+    run(made)
+    assert explain(made, "one", NOW).earliest is None
+    assert len(made.holding) == 1 and made.place(made.waiting["one"][2], "a100") is None, "the books are as before"

@@ -1,0 +1,118 @@
+"""Cluster map and showback in a real browser, over work that really holds cards (simulated ones, and labelled so)."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import json
+import re
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from gyre.gpu_scheduler.v1 import workload_pb2
+from gyre.gpu_scheduler.v1 import workload_service_pb2 as api
+from gyre.gpu_scheduler.v1.workload_service_pb2_grpc import WorkloadServiceStub
+from gyre_kit.auth import Identity, Role, Signer, acting_as
+from gyre_kit.names import new_id
+from gyre_kit.rpc import Clients
+from gyre_kit.settings import KitSettings
+from gyre_sdk import messages
+from playwright.sync_api import Browser, Page, expect
+
+from tests.browser.browsing import LOADING, PATIENCE_MS, chromium, signed_in
+from tests.browser.language import foreign_labels
+from tests.chaos.harness import until
+from tests.conftest import Running, start, stop
+
+MODULE = "services.gpu_scheduler.tests.sample_work"
+USER = "projects/default/keys/nightly"
+CARDS = 2  # of 4
+
+expect.set_options(timeout=PATIENCE_MS)
+
+
+@pytest.fixture(scope="module")
+def platform() -> Iterator[Running]:
+    """Four simulated cards, of which one workload holds two; another has failed."""
+    running = start(GYRE_SIMULATED_CARDS="4", GYRE_WORKLOAD_MODULES=json.dumps([MODULE]))
+    try:
+        with ThreadPoolExecutor(1) as aside:  # the browser has a loop in this thread
+            aside.submit(asyncio.run, _ensure(running, {"do": "wait"}, gpu=CARDS)).result()
+            aside.submit(asyncio.run, _ensure(running, {"do": "exit", "code": 3}, gpu=0)).result()
+        until(lambda: _states(running) == {"RUNNING", "FAILED"}, "one that holds and one that failed", 60)
+        yield running
+    finally:
+        stop(running)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture(params=["en-US", "zh-CN"])
+def page(request: pytest.FixtureRequest, browser: Browser, platform: Running) -> Iterator[Page]:
+    with signed_in(browser, platform.rest_url, platform.admin_key, request.param) as page:
+        yield page
+
+
+def test_every_card_is_a_tile_that_tells_who_holds_it(page: Page, platform: Running, tmp_path: Path) -> None:
+    page.goto(f"{platform.rest_url}/p/default/cluster")
+    tiles = page.locator(".map-node .tile")
+    expect(tiles).to_have_count(4)
+    expect(page.locator(".map-node .tile.held.simulated")).to_have_count(CARDS)
+    expect(page.locator("figure svg, figure canvas")).to_have_count(2)
+    expect(page.locator("figcaption").last).to_contain_text(re.compile(r"attempt|尝试"))
+    expect(page.locator(LOADING)).to_have_count(0)
+    _check_language(page)
+    tiles.first.hover()
+    expect(page.get_by_role("tooltip").first).to_contain_text(re.compile(r"Workload …|工作负载 …"))
+    expect(page.get_by_role("tooltip").first).to_contain_text(re.compile(r"Simulated|模拟"))
+    page.screenshot(path=tmp_path / "cluster.png", full_page=True)
+
+
+def test_what_was_held_is_told_by_user_and_comes_as_a_file(page: Page, platform: Running, tmp_path: Path) -> None:
+    page.goto(f"{platform.rest_url}/p/default/showback?by=user,kind&scope=all&days=7")
+    expect(page.locator("tbody tr.ant-table-row")).to_have_count(2)
+    expect(page.locator("figure svg")).to_have_count(1)
+    expect(page.locator(LOADING)).to_have_count(0)
+    page.screenshot(path=tmp_path / "showback.png", full_page=True)
+    _check_language(page)
+    with page.expect_download() as download:
+        page.locator("a[download]").click()
+    file = tmp_path / "showback.csv"
+    download.value.save_as(file)
+    title, *rows = csv.reader(file.read_text("utf-8-sig").splitlines())
+    assert title[:2] == ["user", "kind"]
+    assert {(each[0], each[1]) for each in rows} == {(USER, "TRAINER"), (USER, "JOB")}
+    assert max(float(each[4]) for each in rows) > 0, "cards were held"
+
+
+def _states(running: Running) -> set[str]:
+    return {messages.enum_name(item, "state") for item in running.client().workloads.list()}
+
+
+def _check_language(page: Page) -> None:
+    if page.locator("html").get_attribute("lang") == "zh-CN":
+        assert foreign_labels(page) == []
+
+
+async def _ensure(running: Running, spec: dict[str, object], gpu: int) -> None:
+    settings = KitSettings(home=running.home, port_offset=running.port_offset)
+    clients = Clients(settings, Signer("api_gateway", settings.keys_folder))
+    wanted = workload_pb2.WorkloadSpec(
+        kind=workload_pb2.Workload.KIND_TRAINER if gpu else workload_pb2.Workload.KIND_JOB,
+        module=MODULE,
+        spec_json=json.dumps(spec),
+        requests={"cpu_milli": 200, "gpu": gpu},
+        max_attempts=1,
+        user=USER,
+        display_name="<b>nightly</b>",
+    )
+    request = api.EnsureWorkloadRequest(name=f"projects/default/workloads/{new_id()}", spec=wanted)
+    with acting_as(Identity("keys/test", "default", Role.ENGINEER)):
+        await clients.stub(WorkloadServiceStub).EnsureWorkload(request)
+    await clients.close()
