@@ -24,13 +24,19 @@ from services.gpu_scheduler.simulation.model import Job, Node, Options, Outcome,
 
 UNBOUND = 1 << 60
 EVERYBODY = "all"
+NOWHERE = "none"  # a flavor that nobody has
 RESOURCES = {"cpu": CPU, "gpu": GPU}
 SUBMIT, END, LOOK = range(3)
 
 
 def replay(trace: Trace, policy: str, options: Options | None = None) -> Replay:
     """Until every job has ended or nothing can happen any more. Raises: KeyError for a policy that is not there."""
-    return _Replay(trace, policy, options or Options()).run()
+    return replay_with(trace, named(policy), options or Options())
+
+
+def replay_with(trace: Trace, policy: Policy, options: Options) -> Replay:
+    """With a policy that is nobody else's: it learns on the way."""
+    return _Replay(trace, policy, options).run()
 
 
 class _Running:
@@ -43,9 +49,9 @@ class _Running:
 
 
 class _Replay:
-    def __init__(self, trace: Trace, policy: str, options: Options) -> None:
+    def __init__(self, trace: Trace, policy: Policy, options: Options) -> None:
         self.options = options
-        self.policy = named(policy)
+        self.policy = policy
         self.cluster = _cluster(trace, self.policy, options)
         self.outcomes = {job.id: Outcome(job) for job in trace.jobs}
         self.left = {job.id: job.duration for job in trace.jobs}
@@ -53,7 +59,7 @@ class _Replay:
             self.policy.left = self.left
         self.running: dict[str, _Running] = {}
         self.events: list[tuple[float, int, int, str]] = []
-        self.result = Replay(policy, list(self.outcomes.values()), _capacity(self.cluster))
+        self.result = Replay(policy.name, list(self.outcomes.values()), _capacity(self.cluster))
         self.ended = 0
         self.looks_at = math.inf
         self.busy = 0
@@ -238,10 +244,19 @@ def _workload(job: Job, cluster: Cluster) -> Workload:
         Amount(job.cpu_milli, 0, milli),
         job.submit,
         priority=job.priority,
-        flavors=job.flavors,
+        flavors=_usable(job, cluster, queue),
         kind=job.model_type,
         user=job.user,
     )
+
+
+def _usable(job: Job, cluster: Cluster, queue: str) -> tuple[str, ...]:
+    """Those that it accepts, without those on which it is known not to run; empty: any."""
+    speeds = cluster.speeds.known.get((job.model_type, job.gpus), {})
+    if all(speeds.values()) or queue not in cluster.lines:
+        return job.flavors
+    usable = [flavor for flavor in job.flavors or cluster.lines[queue].given if speeds.get(flavor, 1.0) > 0]
+    return tuple(usable) or (NOWHERE,)
 
 
 def _refusal(cluster: Cluster, workload: Workload) -> str:
