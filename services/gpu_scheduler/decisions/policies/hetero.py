@@ -31,11 +31,11 @@ TIMES = 4.0  # as much has somebody to need, to be stopped: what is expected is 
 DEAR = 20.0  # times more where the budget is at its end, so that the last stops go where they bring most
 PLENTY = 20.0  # stops, from which on they are not dear at all
 SETTLED = 300.0  # seconds: what began just now may end any moment, as most does, and a resumption costs as much
-LONG = 5 * 86400.0  # normalised seconds, after which nobody is stopped: what is longest is not made longer
-OFTEN = 16  # stops, after which it is left alone: what is stopped again and again ends later than under any other order
+LONG = 7 * 86400.0  # normalised seconds, after which nobody is stopped: what is longest is not made longer
+OFTEN = 18  # stops, after which it is left alone: what is stopped again and again ends later than under any other order
 MOST = 8  # stops for one start: a node's worth of single cards
-FASTER = 1.5  # times, at least, has it to go on where it is moved to
-GAIN = 3600.0  # seconds, at least, is it to end earlier by that: four resumptions of a quarter of an hour
+FASTER = 2.0  # times, at least, has it to go on where it is moved to
+GAIN = 4 * 3600.0  # seconds, at least, is it to end earlier by that: a move is a stop, and others need those too
 STALE = 300.0  # seconds for which a list of those that may be stopped is good: needs change slowly
 
 

@@ -17,8 +17,8 @@ from services.gpu_scheduler.decisions.work import Workload
 if TYPE_CHECKING:
     from services.gpu_scheduler.decisions.cluster import Cluster
 
-SUITS = 0.9  # of the price, or of the best that there is for it, and it is waited for
-SERVES = 0.6  # under that, running there costs more than waiting: the rest of the work would have to be moved
+SUITS = 1.0  # of the price, or the best that there is for it: it is waited for
+SERVES = 0.7  # less than that and, running there costs more than waiting: the rest of the work would have to be moved
 
 
 class Worth:
