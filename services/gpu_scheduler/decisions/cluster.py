@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from services.gpu_scheduler.decisions.amounts import Amount
+from services.gpu_scheduler.decisions.amounts import CARD, Amount
 from services.gpu_scheduler.decisions.places import ANYWHERE, Node, Places, larger
 from services.gpu_scheduler.decisions.policies.base import Policy, Speeds
 from services.gpu_scheduler.decisions.quotas import Cell, ClusterQueue, Cohort, Quota, QuotaTree
@@ -261,8 +261,10 @@ class Cluster:
         return pool.place(workload.requests) if pool else None
 
     def is_anything_free(self) -> bool:
-        """A whole card of any flavor; True where the quotas alone bound what runs."""
-        return self.places is None or any(pool.free_cards for pool in self.places.pools.values())
+        """For all that one can tell without a search: a whole card, or whatever something smaller might find room in."""
+        if self.places is None or any(pool.free_cards for pool in self.places.pools.values()):
+            return True
+        return any(shape[0].gpu_milli < CARD for line in self.lines.values() for shape in line.heaps)
 
     def take_out(self, workload: Workload) -> None:
         """Out of the books, to see what would fit; `put_back` undoes it."""
@@ -285,21 +287,19 @@ class Cluster:
 
     def open_all(self) -> None:
         """Time or the nodes changed: everything that waits is looked at again."""
-        for name, line in self.lines.items():
+        self.open(self.lines)
+
+    def open(self, queues: Iterable[str]) -> None:
+        """Who waits in those is looked at again."""
+        for name in queues:
+            line = self.lines[name]
             line.parked.clear()
             if line.heaps:
                 self.dirty.add(name)
 
     def _open(self, queue: str) -> None:
         """Room came up: who was parked is looked at again, with nodes everywhere, without in the same cohort."""
-        if self.places is not None:
-            self.open_all()
-            return
-        for name in self._queues_below(self.lines[queue].root):
-            line = self.lines[name]
-            line.parked.clear()
-            if line.heaps:
-                self.dirty.add(name)
+        self.open(self.lines if self.places is not None else self._queues_below(self.lines[queue].root))
 
     def _queues_below(self, quota: Quota) -> Iterator[str]:
         if self.tree.queues.get(quota.name) is quota:

@@ -42,10 +42,12 @@ def run(cluster: Cluster, now: float) -> list[Decision]:
     kept = Reservations(cluster)
     if cluster.dirty:
         decisions += _reserve(cluster, kept, now)  # 2 what is kept for whom
+    looked_at = list(cluster.dirty)
     decisions += _contest(cluster, kept, cluster.policy.flavors, now, make_room=True)  # 3 heads, each on what suits it
     for workload, flavor in cluster.policy.moves(cluster, now):  # 4 who had better go on elsewhere
         decisions += _move(cluster, workload, flavor, now)
-    if cluster.is_anything_free() and _open_again(cluster):  # 5 nothing stays idle
+    if cluster.policy.has_second_choice and cluster.is_anything_free():  # 5 nothing stays idle
+        cluster.open(looked_at)
         decisions += _contest(cluster, kept, cluster.policy.falls_back, now, make_room=False)
     kept.release()
     cluster.evicted += sum(1 for each in decisions if isinstance(each, Evict))
@@ -122,11 +124,3 @@ def _move(cluster: Cluster, workload: Workload, flavor: str, now: float) -> list
         return []
     cluster.promise(workload, flavor, placement, [workload], Rule.BETTER_CARD, now)
     return [Evict(workload, workload, Rule.BETTER_CARD)]
-
-
-def _open_again(cluster: Cluster) -> bool:
-    """Everybody was parked on the flavors that suit; is there a policy that has others?"""
-    if not cluster.policy.has_second_choice:
-        return False
-    cluster.open_all()
-    return True

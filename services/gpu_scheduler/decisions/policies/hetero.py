@@ -105,7 +105,7 @@ class Hetero(Fifo):
         self, cluster: Cluster, workload: Workload, flavor: str, least: float, now: float
     ) -> Iterator[Workload]:
         """Those that need more than `least` and may be stopped for it, the one that needs most first."""
-        if now - self._looked_at >= STALE:
+        if abs(now - self._looked_at) >= STALE:
             self._looked_at = now
             self._by_need = sorted(
                 (-self._needs(each, each.attained(now)), each.serial, each)

@@ -61,7 +61,7 @@ class Las(Fifo):
         return self._patience.turn(cluster, now)
 
     def _lower(self, cluster: Cluster, workload: Workload, flavor: str, now: float) -> Iterator[Workload]:
-        if now - self._looked_at >= STALE:
+        if abs(now - self._looked_at) >= STALE:
             self._looked_at = now
             self._by_queue = sorted(
                 (-self._queue(each, each.attained(now)), -each.queued_at, each.serial, each)
