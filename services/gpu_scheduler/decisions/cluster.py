@@ -83,6 +83,7 @@ class Cluster:
         self.promises: dict[str, Promise] = {}
         self.promise_of: dict[str, Promise] = {}  # who leaves → for whom
         self.reservations: dict[str, Reservation] = {}  # what each cycle keeps for whom
+        self.epoch = 0  # of the ranks
         self.evicted = 0  # how often somebody was asked to go
         self.dirty: set[str] = set()
         self._serial = 0
@@ -274,7 +275,8 @@ class Cluster:
         self._book(workload)
 
     def rank_again(self) -> None:
-        """Ranks changed with time; everything that waits is looked at again."""
+        """Ranks changed with time, or with what was learnt; everything that waits is looked at again."""
+        self.epoch = self.policy.epoch
         for line in self.lines.values():
             for shape, heap in line.heaps.items():
                 waiting = [workload for *_, workload in heap if workload.name in self.waiting]

@@ -36,6 +36,8 @@ Decision = Admit | Evict
 def run(cluster: Cluster, now: float) -> list[Decision]:
     """Decides about everything of which the answer may have changed since the last cycle."""
     decisions: list[Decision] = []
+    if cluster.policy.epoch != cluster.epoch:
+        cluster.rank_again()
     for promise in list(cluster.fulfilled()):  # 1 who left, left for somebody
         cluster.admit(promise.workload, promise.flavor, promise.placement, now)
         decisions.append(Admit(promise.workload, promise.flavor, promise.placement))

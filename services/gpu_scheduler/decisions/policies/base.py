@@ -38,8 +38,13 @@ class Policy(Protocol):
     looks_again: float
     has_second_choice: bool
 
+    @property
+    def epoch(self) -> int:
+        """When it changes, ranks that were given before are old."""
+        return 0
+
     def rank(self, workload: Workload) -> Rank:
-        """Among those that wait in one queue; the smallest is first. Asked again after `looks_again` seconds only."""
+        """Among those that wait in one queue; the smallest is first. Asked again after `looks_again` and when `epoch` changes."""
 
     def flavors(self, cluster: Cluster, workload: Workload, now: float) -> Sequence[str]:
         """On which flavors to try it, best first."""

@@ -48,17 +48,26 @@ class Expected(NamedTuple):
 
 
 class Durations:
-    """In normalised seconds: what a flavor's speed makes of them is the caller's."""
+    """In normalised seconds: what a flavor's speed makes of them is the caller's.
+
+    `epoch` counts how often the estimates were made anew: within one, all that was ordered by them is ordered alike.
+    """
 
     def __init__(self) -> None:
         self._groups: dict[Hashable, Histogram] = {}
-        self._known: dict[tuple[str, int, int], tuple[float, Expected]] = {}  # class, cards, age → good until, what
+        self._known: dict[tuple[str, int, int], Expected] = {}  # class, cards, age →
         self._ended = 0
+        self._next = 1.0
+        self.epoch = 0
 
     def add(self, workload: Workload, seconds: float) -> None:
         for group, _ in _groups(workload):
             self._groups.setdefault(group, Histogram()).add(seconds)
         self._ended += 1
+        if self._ended >= self._next:
+            self._next = self._ended * REFRESH + 1
+            self._known.clear()
+            self.epoch += 1
 
     def seen(self, workload: Workload) -> int:
         """How many of its throughput class and size have ended."""
@@ -70,10 +79,9 @@ class Durations:
         age = 0 if attained < FRESH else _bucket(attained) + 1
         key = (workload.kind, workload.requests.gpu_milli, age)
         known = self._known.get(key)
-        if known is None or self._ended > known[0]:
-            expected = _estimate(list(self._weighted(workload)), age)
-            known = self._known[key] = (self._ended * REFRESH + 1, expected)
-        return known[1]
+        if known is None:
+            known = self._known[key] = _estimate(list(self._weighted(workload)), age)
+        return known
 
     def _weighted(self, workload: Workload) -> Iterator[tuple[Histogram, float]]:
         """What ended in its own class and size counts in full, in a wider group for so many jobs in all at most."""

@@ -23,6 +23,10 @@ class Fifo:
     looks_again = 0.0
     has_second_choice = False
 
+    @property
+    def epoch(self) -> int:
+        return 0
+
     def rank(self, workload: Workload) -> Rank:
         return by_arrival(workload)
 

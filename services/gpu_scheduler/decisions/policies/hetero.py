@@ -25,17 +25,17 @@ from services.gpu_scheduler.decisions.work import Workload
 if TYPE_CHECKING:
     from services.gpu_scheduler.decisions.cluster import Cluster
 
+DAY = 86400.0
 BUDGET = 0.2  # stops for each workload that ever came: a stop costs minutes, and people's trust
 FOR_MOVES = 0.015  # of it are kept for moves: those few are worth hours each, where cards are unlike
 TIMES = 4.0  # as much has somebody to need, to be stopped: what is expected is rarely better known than that
 DEAR = 20.0  # times more where the budget is at its end, so that the last stops go where they bring most
 PLENTY = 20.0  # stops, from which on they are not dear at all
 SETTLED = 300.0  # seconds: what began just now may end any moment, as most does, and a resumption costs as much
-LONG = 7 * 86400.0  # normalised seconds, after which nobody is stopped: what is longest is not made longer
+LONG = 7 * DAY  # normalised seconds, after which nobody is stopped: what is longest is not made longer
 OFTEN = 18  # stops, after which it is left alone: what is stopped again and again ends later than under any other order
 MOST = 8  # stops for one start: a node's worth of single cards
-FASTER = 2.0  # times, at least, has it to go on where it is moved to
-GAIN = 4 * 3600.0  # seconds, at least, is it to end earlier by that: a move is a stop, and others need those too
+GAIN = DAY  # seconds, at least, is it to end earlier where it is moved to: others need the stops too
 STALE = 300.0  # seconds for which a list of those that may be stopped is good: needs change slowly
 
 
@@ -51,6 +51,10 @@ class Hetero(Fifo):
         self._patience = Patience()
         self._looked_at = -STALE
         self._by_need: list[tuple[float, int, Workload]] = []
+
+    @property
+    def epoch(self) -> int:
+        return self._durations.epoch
 
     def rank(self, workload: Workload) -> Rank:
         return (-workload.priority, self._needs(workload, workload.ran), workload.queued_at, workload.serial)
@@ -131,7 +135,7 @@ class Hetero(Fifo):
                 continue
             for flavor in cluster.flavors(each):
                 speed = cluster.speed(each, flavor)
-                if speed < FASTER * each.speed or free.get(flavor, 0) < cards:
+                if speed <= each.speed or free.get(flavor, 0) < cards:
                     continue
                 gain = self._durations.of(each, each.attained(now)).mean * (1 / each.speed - 1 / speed)
                 if gain > GAIN and self._may_move(cluster, each, flavor):

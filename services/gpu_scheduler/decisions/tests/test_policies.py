@@ -54,7 +54,7 @@ def test_work_moves_to_a_better_card_when_that_comes_free_and_pays() -> None:
     for number in range(20):  # a budget, and what there is to know about durations
         made.submit(each := work(f"past{number}", cards(1), kind="other"))
         made.withdraw(each.name)
-        made.policy.ended(each, 10 * HOUR)
+        made.policy.ended(each, 40 * HOUR)
     made.submit(work("first", cards(1), kind="other"))
     run(made)
     made.submit(work("second", cards(1), kind="other", flavors=("old",)))
