@@ -8,16 +8,21 @@ promised, nor what somebody has not left yet.
 from __future__ import annotations
 
 import heapq
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from services.gpu_scheduler.decisions.amounts import Amount
+from services.gpu_scheduler.decisions.amounts import CARD, Amount
 from services.gpu_scheduler.decisions.places import ANYWHERE, Node, Places, larger
 from services.gpu_scheduler.decisions.policies.base import Policy, Speeds
 from services.gpu_scheduler.decisions.quotas import Cell, ClusterQueue, Cohort, Quota, QuotaTree
 from services.gpu_scheduler.decisions.work import Placement, Workload
 
-Shape = tuple[Amount, tuple[str, ...], str, bool]
+if TYPE_CHECKING:
+    from services.gpu_scheduler.decisions.reservation import Reservation
+
+Shape = tuple[Amount, tuple[str, ...], str, bool, float]
 Entry = tuple[tuple[float, ...], int, Workload]  # rank, serial
 
 
@@ -54,6 +59,7 @@ class Line:
     heaps: dict[Shape, list[Entry]] = field(default_factory=dict)
     parked: dict[Shape, tuple[float, ...]] = field(default_factory=dict)
     holding: dict[str, Workload] = field(default_factory=dict)
+    priorities: Counter[int] = field(default_factory=Counter)  # of those that hold
 
 
 class Cluster:
@@ -76,11 +82,19 @@ class Cluster:
         self.holding: dict[str, Workload] = {}
         self.promises: dict[str, Promise] = {}
         self.promise_of: dict[str, Promise] = {}  # who leaves → for whom
+        self.reservations: dict[str, Reservation] = {}  # what each cycle keeps for whom
+        self.epoch = 0  # of the ranks
+        self.evicted = 0  # how often somebody was asked to go
         self.dirty: set[str] = set()
         self._serial = 0
         self._flavors = self._all_flavors()
         for line in self.lines.values():
             line.given = tuple(flavor for flavor in self._flavors if self._is_given(line, flavor))
+
+    @property
+    def arrived(self) -> int:
+        """How many workloads there have ever been."""
+        return self._serial
 
     # -- who waits ---------------------------------------------------------------------------------------------------
 
@@ -101,6 +115,8 @@ class Cluster:
         """It does not wait any more; what it was promised is free, but for what those that leave still hold. Those whom
         it kept from passing are looked at."""
         line = self.lines[self.waiting.pop(name)[2].queue]
+        if self.reservations.pop(name, None) is not None:
+            self.open_all()
         if promise := self.promises.get(name):
             self.break_promise(promise)
         if self.is_strict(line):
@@ -121,22 +137,31 @@ class Cluster:
         line.heaps.pop(shape, None)
         return None
 
+    def first(self, queue: str) -> Workload | None:
+        """Of all that wait in that queue."""
+        line = self.lines[queue]
+        heads = [entry for shape in list(line.heaps) if (entry := self.head(line, shape)) is not None]
+        return min(heads)[2] if heads else None
+
     # -- who holds ---------------------------------------------------------------------------------------------------
 
     def admit(self, workload: Workload, flavor: str, placement: Placement, now: float) -> None:
         """It holds what fits; `nominate` said so."""
         self.waiting.pop(workload.name, None)
+        self.reservations.pop(workload.name, None)
         self.restore(workload, flavor, placement, now)
 
     def restore(self, workload: Workload, flavor: str, placement: Placement, since: float) -> None:
         """It holds that already, as far as anybody knows."""
         self._number(workload)
         workload.flavor, workload.placement, workload.admitted_at = flavor, placement, since
-        workload.speed = self.speeds.of(workload.kind, workload.requests.cards, flavor)
+        workload.speed = self.speed(workload, flavor)
         workload.cells = self.cells(workload, flavor)
         workload.leaving = False
         self.holding[workload.name] = workload
-        self.lines[workload.queue].holding[workload.name] = workload
+        line = self.lines[workload.queue]
+        line.holding[workload.name] = workload
+        line.priorities[workload.priority] += 1
         self._book(workload)
 
     def leaves(self, name: str) -> None:
@@ -146,7 +171,11 @@ class Cluster:
     def release(self, name: str, now: float) -> Workload:
         """It is gone: ended, or its stop is confirmed. Whoever waited for that gets it in the next cycle."""
         workload = self.holding.pop(name)
-        self.lines[workload.queue].holding.pop(name)
+        line = self.lines[workload.queue]
+        del line.holding[name]
+        line.priorities[workload.priority] -= 1
+        if not line.priorities[workload.priority]:
+            del line.priorities[workload.priority]
         promise = self.promise_of.pop(name, None)
         if promise is None:
             self._unbook(workload)
@@ -201,10 +230,16 @@ class Cluster:
         return [promise for promise in given if promise not in kept]
 
     def fulfilled(self) -> Iterator[Promise]:
-        """Those for whom everybody has left, in the order of the promises; each is out of the books again."""
+        """Those for whom everybody has left, in the order of the promises; each is out of the books again.
+
+        Who was to go on elsewhere and ended instead does not wait: its promise is broken.
+        """
         for promise in [each for each in self.promises.values() if not each.leaving]:
-            self._forget(promise)
-            yield promise
+            if promise.workload.name in self.waiting:
+                self._forget(promise)
+                yield promise
+            else:
+                self.break_promise(promise)
 
     def break_promise(self, promise: Promise) -> None:
         """Those that leave still leave, but nobody waits for it: until they are gone they hold what they held."""
@@ -264,11 +299,26 @@ class Cluster:
             first = first or cells
         return first
 
+    def speed(self, workload: Workload, flavor: str) -> float:
+        return self.speeds.of(workload.kind, workload.requests.cards, flavor)
+
+    def fits(self, workload: Workload, flavor: str) -> Placement | None:
+        """Where it would go now, if quotas and nodes have room."""
+        if not self.tree.fits(workload.queue, self.cells(workload, flavor)):
+            return None
+        return self.place(workload, flavor)
+
     def place(self, workload: Workload, flavor: str) -> Placement | None:
         if self.places is None:
             return ANYWHERE
         pool = self.places.pools.get(flavor)
         return pool.place(workload.requests) if pool else None
+
+    def is_anything_free(self) -> bool:
+        """For all that one can tell without a search: a whole card, or whatever something smaller might find room in."""
+        if self.places is None or any(pool.free_cards for pool in self.places.pools.values()):
+            return True
+        return any(shape[0].gpu_milli < CARD for line in self.lines.values() for shape in line.heaps)
 
     def take_out(self, workload: Workload) -> None:
         """Out of the books, to see what would fit; `put_back` undoes it."""
@@ -277,25 +327,35 @@ class Cluster:
     def put_back(self, workload: Workload) -> None:
         self._book(workload)
 
+    def rank_again(self) -> None:
+        """Ranks changed with time, or with what was learnt; everything that waits is looked at again."""
+        self.epoch = self.policy.epoch
+        for line in self.lines.values():
+            for shape, heap in line.heaps.items():
+                waiting = [workload for *_, workload in heap if workload.name in self.waiting]
+                entries = {each.name: (self.policy.rank(each), each.serial, each) for each in waiting}
+                self.waiting.update(entries)
+                line.heaps[shape] = sorted(entries.values(), key=lambda entry: entry[:2])
+        self.open_all()
+
     # -- below -------------------------------------------------------------------------------------------------------
 
     def open_all(self) -> None:
         """Time or the nodes changed: everything that waits is looked at again."""
-        for name, line in self.lines.items():
+        self.open(self.lines)
+
+    def open(self, queues: Iterable[str]) -> None:
+        """Who waits in those is looked at again."""
+        for name in queues:
+            line = self.lines[name]
             line.parked.clear()
             if line.heaps:
                 self.dirty.add(name)
 
     def _open(self, queue: str) -> None:
         """Room came up: who was parked is looked at again, with nodes everywhere, without in the same cohort."""
-        if self.places is not None:
-            self.open_all()
-            return
-        for quota in self.tree.queues_below(self.lines[queue].root):
-            line = self.lines[quota.name]
-            line.parked.clear()
-            if line.heaps:
-                self.dirty.add(quota.name)
+        below = (quota.name for quota in self.tree.queues_below(self.lines[queue].root))
+        self.open(self.lines if self.places is not None else below)
 
     def _number(self, workload: Workload) -> None:
         if not workload.serial:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from services.gpu_scheduler.decisions import preemption
 from services.gpu_scheduler.decisions.cluster import Cluster
 from services.gpu_scheduler.decisions.contest import Contest
+from services.gpu_scheduler.decisions.policies.base import Flavors
 from services.gpu_scheduler.decisions.reasons import Rule
+from services.gpu_scheduler.decisions.reservation import Reservations
 from services.gpu_scheduler.decisions.work import Placement, Workload
 
 
@@ -33,35 +36,71 @@ Decision = Admit | Evict
 def run(cluster: Cluster, now: float) -> list[Decision]:
     """Decides about everything of which the answer may have changed since the last cycle."""
     decisions: list[Decision] = []
+    if cluster.policy.epoch != cluster.epoch:
+        cluster.rank_again()
     for promise in list(cluster.fulfilled()):  # 1 who left, left for somebody
         cluster.admit(promise.workload, promise.flavor, promise.placement, now)
         decisions.append(Admit(promise.workload, promise.flavor, promise.placement))
-    contest = Contest(cluster)  # 2 heads
-    while (candidate := contest.next()) is not None:  # 3 order
-        line, shape, (rank, _, workload) = candidate
-        admitted = _nominate(cluster, workload, now)  # 4 nominate
+    kept = Reservations(cluster)
+    if cluster.dirty:
+        decisions += _reserve(cluster, kept, now)  # 2 what is kept for whom
+    looked_at = list(cluster.dirty)
+    decisions += _contest(cluster, kept, cluster.policy.flavors, now, make_room=True)  # 3 heads, each on what suits it
+    for workload, flavor in cluster.policy.moves(cluster, now):  # 4 who had better go on elsewhere
+        decisions += _move(cluster, workload, flavor, now)
+    if cluster.policy.has_second_choice and cluster.is_anything_free():  # 5 nothing stays idle
+        cluster.open(looked_at)
+        decisions += _contest(cluster, kept, cluster.policy.falls_back, now, make_room=False)
+    kept.release()
+    cluster.evicted += sum(1 for each in decisions if isinstance(each, Evict))
+    return decisions
+
+
+def _reserve(cluster: Cluster, kept: Reservations, now: float) -> list[Decision]:
+    decisions: list[Decision] = []
+    for workload in cluster.policy.reserves(cluster, now):
+        flavors = [*cluster.policy.flavors(cluster, workload, now), *cluster.policy.falls_back(cluster, workload, now)]
+        admitted = _nominate(cluster, kept, workload, flavors, now)
         if admitted is not None:
-            cluster.admit(workload, admitted.flavor, admitted.placement, now)  # 5 admit
+            cluster.admit(workload, admitted.flavor, admitted.placement, now)
+            decisions.append(admitted)
+            continue
+        made = _make_room(cluster, workload, now)
+        decisions += made
+        if not made:
+            kept.make(workload, flavors, now)
+    return decisions
+
+
+def _contest(cluster: Cluster, kept: Reservations, flavors: Flavors, now: float, *, make_room: bool) -> list[Decision]:
+    decisions: list[Decision] = []
+    contest = Contest(cluster)  # 1 heads
+    while (candidate := contest.next()) is not None:  # 2 order
+        line, shape, (rank, _, workload) = candidate
+        admitted = _nominate(cluster, kept, workload, flavors(cluster, workload, now), now)  # 3 nominate
+        if admitted is not None:
+            cluster.admit(workload, admitted.flavor, admitted.placement, now)  # 4 admit
             decisions.append(admitted)
             contest.served(line, shape)
             continue
-        made = _make_room(cluster, workload, now)  # 6 or make room
+        made = _make_room(cluster, workload, now) if make_room else []  # 5 or make room
         decisions += made
         if made:
             contest.served(line, shape)
             continue
-        line.parked[shape] = rank  # 7 or wait
+        line.parked[shape] = rank  # 6 or wait
         contest.failed(line)
     return decisions
 
 
-def _nominate(cluster: Cluster, workload: Workload, now: float) -> Admit | None:
-    """The first flavor on which it fits, by quota and on nodes."""
-    for flavor in cluster.policy.flavors(cluster, workload, now):
-        if cluster.tree.fits(workload.queue, cluster.cells(workload, flavor)):
-            placement = cluster.place(workload, flavor)
-            if placement is not None:
-                return Admit(workload, flavor, placement)
+def _nominate(
+    cluster: Cluster, kept: Reservations, workload: Workload, flavors: Sequence[str], now: float
+) -> Admit | None:
+    """The first flavor on which it fits, by quota and on nodes, or until others need what is kept for them."""
+    for flavor in flavors:
+        placement = cluster.fits(workload, flavor) or kept.before(workload, flavor, now)
+        if placement is not None:
+            return Admit(workload, flavor, placement)
     return None
 
 
@@ -76,3 +115,14 @@ def _make_room(cluster: Cluster, workload: Workload, now: float) -> list[Decisio
             cluster.promise(workload, flavor, found.placement, leaving, found.victims[0][1], now)
             return [Evict(victim, workload, rule) for victim, rule in found.victims]
     return []
+
+
+def _move(cluster: Cluster, workload: Workload, flavor: str, now: float) -> list[Decision]:
+    """It leaves for itself: what it gets elsewhere is promised to it."""
+    cluster.take_out(workload)
+    placement = cluster.fits(workload, flavor)
+    if placement is None:
+        cluster.put_back(workload)
+        return []
+    cluster.promise(workload, flavor, placement, [workload], Rule.BETTER_CARD, now)
+    return [Evict(workload, workload, Rule.BETTER_CARD)]

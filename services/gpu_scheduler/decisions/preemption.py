@@ -103,14 +103,19 @@ class _Search:
         return False
 
     def _by_policy(self) -> bool:
-        displaced = self.cluster.policy.displaces(self.cluster, self.workload, self.now)
+        displaced = self.cluster.policy.displaces(self.cluster, self.workload, self.flavor, self.now)
         return self._take_all((each, rule) for each, rule in displaced if each.resumes)
 
     def _lower_in_queue(self) -> list[tuple[Workload, Rule]]:
         rule = self.line.queue.preemption.within_cluster_queue
+        if rule == "Never" or (rule == "LowerPriority" and self._nobody_is_lower()):
+            return []
         may = _WITHIN[rule]
         found = [each for each in self.line.holding.values() if self._may_go(each) and may(self.workload, each)]
         return [(each, Rule.HIGHER_PRIORITY) for each in sorted(found, key=_order)]
+
+    def _nobody_is_lower(self) -> bool:
+        return min(self.line.priorities, default=self.workload.priority) >= self.workload.priority
 
     def _borrowers(self) -> Iterable[tuple[Workload, Rule]]:
         """Of the rest of the cohort: those whose branch of the tree uses more than its own, while ours does not."""

@@ -33,6 +33,8 @@ class Rule(StrEnum):
     LEAST_SERVED = "LEAST_SERVED"  # the other had more time already
     SHORTEST_LEFT = "SHORTEST_LEFT"  # an oracle's
     STARVING = "STARVING"  # it waited too long
+    SHORTER = "SHORTER"  # it is expected to need far fewer card-seconds than the other still does
+    BETTER_CARD = "BETTER_CARD"  # it goes on, on cards that suit it better
 
 
 @dataclass(frozen=True, slots=True)

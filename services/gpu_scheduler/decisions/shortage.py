@@ -25,7 +25,10 @@ def why(cluster: Cluster, workload: Workload) -> Why:
         return Why(Reason.WAITING_FOR_PREEMPTION, cluster.promises[workload.name].flavor)
     if workload.shape not in cluster.lines[workload.queue].parked:
         return Why(Reason.NOT_CONSIDERED_YET)
-    found = [Why(_on(cluster, workload, flavor), flavor) for flavor in cluster.flavors(workload)]
+    flavors = cluster.flavors(workload)
+    found = [Why(reason, flavor) for flavor in flavors if (reason := _on(cluster, workload, flavor)) is not None]
+    if flavors and not found:
+        return Why(Reason.NOT_CONSIDERED_YET)
     if found:
         return max(found, key=lambda each: CLOSER.index(each.reason))
     is_there = cluster.places is not None and any(
@@ -36,7 +39,8 @@ def why(cluster: Cluster, workload: Workload) -> Why:
     return Why(Reason.WOULD_NEVER_FIT if is_there else Reason.NO_READY_NODE)
 
 
-def _on(cluster: Cluster, workload: Workload, flavor: str) -> Reason:
+def _on(cluster: Cluster, workload: Workload, flavor: str) -> Reason | None:
+    """None: it would fit, but is better off on another."""
     pool = cluster.places.pools.get(flavor) if cluster.places is not None else None
     if cluster.places is not None and (pool is None or not pool.rooms):
         return Reason.NO_READY_NODE
@@ -49,6 +53,9 @@ def _on(cluster: Cluster, workload: Workload, flavor: str) -> Reason:
         return Reason.QUOTA_EXHAUSTED
     if pool is None or _fits_without_promises(cluster, workload.requests, pool):
         return Reason.RESERVED_FOR_HIGHER_PRIORITY
+    if pool.place(workload.requests) is not None:
+        is_kept = any(each.flavor == flavor for each in cluster.reservations.values())
+        return Reason.RESERVED_FOR_HIGHER_PRIORITY if is_kept else None
     return max(
         (_lacking(room_has, workload.requests) for room_has in _rooms(pool, workload.requests)), key=CLOSER.index
     )

@@ -54,9 +54,12 @@ class Workload:
     cells: dict[tuple[str, int], int] = field(default_factory=dict)
 
     @property
-    def shape(self) -> tuple[Amount, tuple[str, ...], str, bool]:
-        """Workloads of one queue and shape fit in the same places, so that the first that does not speaks for all."""
-        return self.requests, self.flavors, self.kind, self.preemptible
+    def shape(self) -> tuple[Amount, tuple[str, ...], str, bool, float]:
+        """Workloads of one queue and shape fit in the same places, so that the first that does not speaks for all.
+
+        `max_run` is a part of it: what is short enough may use cards that are kept for somebody.
+        """
+        return self.requests, self.flavors, self.kind, self.preemptible, self.max_run
 
     def attained(self, now: float) -> float:
         """Normalised seconds for which it has run so far, this attempt's included. A clock that was put back takes none of them away."""

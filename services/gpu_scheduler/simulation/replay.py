@@ -7,6 +7,7 @@ an oracle is told by `oracle`, and is called one.
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Iterable, Mapping
 
 from services.gpu_scheduler.decisions import cycle
@@ -23,13 +24,19 @@ from services.gpu_scheduler.simulation.model import Job, Node, Options, Outcome,
 
 UNBOUND = 1 << 60
 EVERYBODY = "all"
+NOWHERE = "none"  # a flavor that nobody has
 RESOURCES = {"cpu": CPU, "gpu": GPU}
 SUBMIT, END, LOOK = range(3)
 
 
 def replay(trace: Trace, policy: str, options: Options | None = None) -> Replay:
     """Until every job has ended or nothing can happen any more. Raises: KeyError for a policy that is not there."""
-    return _Replay(trace, policy, options or Options()).run()
+    return replay_with(trace, named(policy), options or Options())
+
+
+def replay_with(trace: Trace, policy: Policy, options: Options) -> Replay:
+    """With a policy that is nobody else's: it learns on the way."""
+    return _Replay(trace, policy, options).run()
 
 
 class _Running:
@@ -42,9 +49,9 @@ class _Running:
 
 
 class _Replay:
-    def __init__(self, trace: Trace, policy: str, options: Options) -> None:
+    def __init__(self, trace: Trace, policy: Policy, options: Options) -> None:
         self.options = options
-        self.policy = named(policy)
+        self.policy = policy
         self.cluster = _cluster(trace, self.policy, options)
         self.outcomes = {job.id: Outcome(job) for job in trace.jobs}
         self.left = {job.id: job.duration for job in trace.jobs}
@@ -52,8 +59,10 @@ class _Replay:
             self.policy.left = self.left
         self.running: dict[str, _Running] = {}
         self.events: list[tuple[float, int, int, str]] = []
-        self.result = Replay(policy, list(self.outcomes.values()), _capacity(self.cluster))
+        self.result = Replay(policy.name, list(self.outcomes.values()), _capacity(self.cluster))
         self.ended = 0
+        self.looks_at = math.inf
+        self.busy = 0
         self._tie = 0
         for job in trace.jobs:
             self._at(job.submit, SUBMIT, job.id)
@@ -82,7 +91,8 @@ class _Replay:
             return self._submit(self.outcomes[name])
         if kind == END:
             return self._end(time, name)
-        self.cluster.open_all()
+        self.looks_at = math.inf
+        self.cluster.rank_again()
         return True
 
     def _submit(self, outcome: Outcome) -> bool:
@@ -98,8 +108,7 @@ class _Replay:
             return False
         self._stopped(name, time)
         self.outcomes[name].end = time
-        self.cluster.release(name, time)
-        self.policy.ended(self.outcomes[name].job.model_type, self.outcomes[name].job.duration)
+        self.policy.ended(self.cluster.release(name, time), self.outcomes[name].job.duration)
         self.ended += 1
         if self.ended % 500 == 0:
             self.options.progress(self.ended, len(self.outcomes))
@@ -107,7 +116,9 @@ class _Replay:
 
     def _stopped(self, name: str, time: float) -> None:
         running = self.running.pop(name)
-        placement = self.cluster.holding[name].placement
+        workload = self.cluster.holding[name]
+        self.busy -= workload.requests.gpu_milli
+        placement = workload.placement
         nodes = tuple(share.node for share in placement) if self.options.placement == "nodes" else ()
         self.outcomes[name].spans.append(Span(running.began, time, running.flavor, nodes))
         self.left[name] -= max(0.0, time - running.useful) * running.speed
@@ -134,6 +145,7 @@ class _Replay:
     def _start(self, admitted: Admit, now: float) -> None:
         name = admitted.workload.name
         outcome = self.outcomes[name]
+        self.busy += admitted.workload.requests.gpu_milli
         useful = now + (self.options.resume_cost if outcome.preemptions else 0.0)
         end = useful + self.left[name] / admitted.workload.speed
         self.running[name] = _Running(now, useful, end, admitted.flavor, admitted.workload.speed)
@@ -143,20 +155,22 @@ class _Replay:
         self._stopped(workload.name, now)
         self.outcomes[workload.name].preemptions += 1
         workload.preemptions += 1
-        self.cluster.submit(self.cluster.release(workload.name, now))
+        self.cluster.release(workload.name, now)
+        workload.ran = self.outcomes[workload.name].job.duration - self.left[workload.name]  # without resumptions
+        self.cluster.submit(workload)
 
     def _look_again(self, now: float) -> None:
+        """While somebody waits for somebody to leave."""
         every = self.policy.looks_again
-        if every and self.cluster.waiting and self.running and not any(event[1] == LOOK for event in self.events[:1]):
-            due = (now // every + 1) * every
-            if not self.events or self.events[0][0] > due:
-                self._at(due, LOOK)
+        if every and self.looks_at == math.inf and self.cluster.waiting and self.running:
+            self.looks_at = (now // every + 1) * every
+            self._at(self.looks_at, LOOK)
 
     def _sample(self, now: float) -> None:
         samples = self.result.samples
         if samples and now - samples[-1].time < self.options.sample_seconds:
             return
-        busy = sum(each.requests.gpu_milli for each in self.cluster.holding.values()) / CARD
+        busy = self.busy / CARD
         total = sum(self.result.capacity.values())
         samples.append(Sample(now, busy, total - busy, len(self.cluster.waiting)))
 
@@ -232,10 +246,19 @@ def _workload(job: Job, cluster: Cluster) -> Workload:
         Amount(job.cpu_milli, 0, milli),
         job.submit,
         priority=job.priority,
-        flavors=job.flavors,
+        flavors=_usable(job, cluster, queue),
         kind=job.model_type,
         user=job.user,
     )
+
+
+def _usable(job: Job, cluster: Cluster, queue: str) -> tuple[str, ...]:
+    """Those that it accepts, without those on which it is known not to run; empty: any."""
+    speeds = cluster.speeds.known.get((job.model_type, job.gpus), {})
+    if all(speeds.values()) or queue not in cluster.lines:
+        return job.flavors
+    usable = [flavor for flavor in job.flavors or cluster.lines[queue].given if speeds.get(flavor, 1.0) > 0]
+    return tuple(usable) or (NOWHERE,)
 
 
 def _refusal(cluster: Cluster, workload: Workload) -> str:

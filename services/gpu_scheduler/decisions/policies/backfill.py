@@ -1,8 +1,19 @@
-"""By priority and age, and who fits may pass."""
+"""By priority and age, and who fits may pass: always (best effort), or only if the head does not start later for it."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from services.gpu_scheduler.decisions.policies.durations import Durations
 from services.gpu_scheduler.decisions.policies.fifo import Fifo
+from services.gpu_scheduler.decisions.work import Workload
+
+if TYPE_CHECKING:
+    from services.gpu_scheduler.decisions.cluster import Cluster
+
+ENOUGH = 5  # ended jobs of a class and size before their mean is used as a bound
 
 
 class BestEffort(Fifo):
@@ -10,3 +21,34 @@ class BestEffort(Fifo):
 
     name = "best-effort"
     strict = False
+
+
+class Backfill(BestEffort):
+    """EASY backfilling (Lifka 1995): each queue's head has a reservation; shorter work may use it until then.
+
+    How long work lasts is its `max_run`, which is kept to. Where it has none, the mean of what ended in its throughput
+    class stands in: then a reservation is an estimate, and may slip. Of what nothing is known, nothing is expected: it
+    may only use cards that the head does not need.
+    """
+
+    name = "backfill"
+
+    def __init__(self) -> None:
+        self._durations = Durations()
+
+    def reserves(self, cluster: Cluster, now: float) -> Iterator[Workload]:
+        for name in sorted(cluster.lines):
+            while (head := cluster.first(name)) is not None:
+                yield head
+                if head.name in cluster.waiting:
+                    break
+
+    def lasts(self, workload: Workload, now: float, speed: float) -> float:
+        if workload.max_run:
+            return super().lasts(workload, now, speed)
+        if self._durations.seen(workload) < ENOUGH or not speed:
+            return math.inf
+        return self._durations.of(workload, workload.attained(now)).mean / speed
+
+    def ended(self, workload: Workload, seconds: float) -> None:
+        self._durations.add(workload, seconds)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -33,25 +33,49 @@ class Speeds:
 class Policy(Protocol):
     """`fair`: queues take turns by their share of the cohort. `strict`: nobody passes the first that does not fit.
 
-    `looks_again`: seconds after which time alone may change an answer; 0: it never does.
+    `looks_again`: seconds after which time alone may change an answer, ranks too; 0: it never does.
+    `has_second_choice`: it may fall back on flavors that suit less.
     """
 
     name: str
     fair: bool
     strict: bool
     looks_again: float
+    has_second_choice: bool
+
+    @property
+    def epoch(self) -> int:
+        """When it changes, ranks that were given before are old."""
+        return 0
 
     def rank(self, workload: Workload) -> Rank:
-        """Among those that wait in one queue; the smallest is first. May not change while it waits."""
+        """Among those that wait in one queue; the smallest is first. Asked again after `looks_again` and when `epoch` changes."""
 
     def flavors(self, cluster: Cluster, workload: Workload, now: float) -> Sequence[str]:
         """On which flavors to try it, best first."""
 
-    def displaces(self, cluster: Cluster, workload: Workload, now: float) -> Sequence[tuple[Workload, Rule]]:
+    def falls_back(self, cluster: Cluster, workload: Workload, now: float) -> Sequence[str]:
+        """On which other flavors to put it rather than leave them idle, when all had their turn."""
+
+    def displaces(
+        self, cluster: Cluster, workload: Workload, flavor: str, now: float
+    ) -> Sequence[tuple[Workload, Rule]]:
         """Who, beside those that quotas and priorities let it displace, would have to go for it; the first go first."""
 
-    def ended(self, kind: str, seconds: float) -> None:
-        """Work of that throughput class ran for so many normalised seconds in all: what there is to learn from."""
+    def moves(self, cluster: Cluster, now: float) -> Iterator[tuple[Workload, str]]:
+        """Who had better go on elsewhere, and on which flavor; asked for the next when the one before was moved."""
+
+    def reserves(self, cluster: Cluster, now: float) -> Iterator[Workload]:
+        """For whom what comes free is kept; asked for the next when the one before started or has its reservation."""
+
+    def lasts(self, workload: Workload, now: float, speed: float) -> float:
+        """Seconds in which it will have ended at that speed, from now; infinite where nothing is known about it."""
+
+    def ended(self, workload: Workload, seconds: float) -> None:
+        """It is done after so many normalised seconds in all, resumptions not counted: what there is to learn from."""
+
+
+Flavors = Callable[["Cluster", Workload, float], Sequence[str]]
 
 
 def by_arrival(workload: Workload) -> Rank:
