@@ -22,6 +22,8 @@ def fewest(
     pool = cluster.places.pools.get(flavor) if cluster.places is not None else None
     if pool is None or not cards:
         return candidates[:most]
+    if not pool.size:  # no node of it is ready
+        return ()
     held: dict[str, list[tuple[Workload, int]]] = {}
     for each in candidates:
         for share in each.placement:
