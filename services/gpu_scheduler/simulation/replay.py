@@ -155,9 +155,7 @@ class _Replay:
         self._stopped(workload.name, now)
         self.outcomes[workload.name].preemptions += 1
         workload.preemptions += 1
-        self.cluster.release(workload.name, now)
-        workload.ran = self.outcomes[workload.name].job.duration - self.left[workload.name]  # without resumptions
-        self.cluster.submit(workload)
+        self.cluster.submit(self.cluster.release(workload.name, now))
 
     def _look_again(self, now: float) -> None:
         """While somebody waits for somebody to leave."""

@@ -72,7 +72,8 @@ class Las(Fifo):
         for queue, _, _, each in self._by_queue:
             if -queue <= mine:
                 return
-            if each.flavor == flavor and not each.leaving and each.priority <= workload.priority:
+            is_there = each.flavor == flavor and not each.leaving and each.priority <= workload.priority
+            if is_there and self._queue(each, each.attained(now)) > mine:  # what it ran may have been corrected since
                 yield each
 
     def _queue(self, workload: Workload, seconds: float) -> int:

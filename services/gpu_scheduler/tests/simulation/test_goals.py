@@ -85,6 +85,13 @@ def test_on_nodes_too_where_gangs_need_whole_ones() -> None:
     assert ratio(found, report("heavy tail", Fifo, 300.0, "nodes"), "max_jct_s") <= 1.1
 
 
+def test_least_attained_service_comes_to_an_end_though_resumptions_are_dear() -> None:
+    """What a resumption costs counts as attained: else who loses cards while it resumes never gets any further."""
+    found = report("unlike cards", Las, 900.0)
+    assert found["never_ended_jobs"] == 0
+    assert float(found["preemptions_per_job"] or 0) < 5
+
+
 def test_to_know_what_each_flavor_is_worth_pays() -> None:
     assert ratio(report("unlike cards", Hetero, 300.0), report("unlike cards", Agnostic, 300.0), "mean_jct_s") <= 0.72
 
