@@ -45,7 +45,7 @@ class Books:
         self.attempts: dict[str, int] = {}
         self.broken: list[str] = []
         self._later: list[tuple[float, str]] = []  # ends of back-offs
-        self._resting: dict[str, Workload] = {}
+        self._resting: dict[str, tuple[float, Workload]] = {}  # each with the end of its back-off
         self._topology = 0
         self._seen = 0
         self._looked_at = 0.0
@@ -134,10 +134,15 @@ class Books:
 
     def _differs(self, row: Row) -> bool:
         """From how it is known; one that still waits as it did keeps its place, and what it was promised."""
-        entry = self._known().waiting.get(row.name)
-        if entry is None or row.held:
+        if row.name in self._resting:
+            known = self._resting[row.name][1]
+            if row.not_before is None or row.not_before.timestamp() != known.not_before:
+                return True
+        elif entry := self._known().waiting.get(row.name):
+            known = entry[2]
+        else:
             return True
-        return (self._priority(row), row.ran_seconds) != (entry[2].priority, entry[2].ran)
+        return row.held or (self._priority(row), row.ran_seconds) != (known.priority, known.ran)
 
     def _leave(self, name: str, now: float) -> None:
         cluster = self._known()
@@ -171,24 +176,24 @@ class Books:
             self.aside[row.name] = Reason.QUEUE_HELD
         elif row.not_before is not None and row.not_before.timestamp() > now:
             self.aside[row.name] = Reason.BACKING_OFF
-            resting = self._resting[row.name] = self._workload(row)
-            resting.not_before = min(resting.not_before, now + self.longest_rest)
-            heapq.heappush(self._later, (resting.not_before, row.name))
+            end = min(row.not_before.timestamp(), now + self.longest_rest)
+            self._resting[row.name] = end, self._workload(row)
+            heapq.heappush(self._later, (end, row.name))
         else:
             self._known().submit(self._workload(row))
 
     def _bring_back(self, now: float) -> None:
         """Those whose back-off is over. Where the clock was put back, it is over when its longest time is."""
         if now < self._looked_at:
-            for resting in self._resting.values():
-                resting.not_before = min(resting.not_before, now + self.longest_rest)
-            self._later = [(resting.not_before, name) for name, resting in self._resting.items()]
+            latest = now + self.longest_rest
+            self._resting = {name: (min(end, latest), rests) for name, (end, rests) in self._resting.items()}
+            self._later = [(end, name) for name, (end, _) in self._resting.items()]
             heapq.heapify(self._later)
         self._looked_at = now
         while self._later and self._later[0][0] <= now:
             _, name = heapq.heappop(self._later)
-            resting = self._resting.get(name)  # None: it was cancelled meanwhile
-            if resting is not None and resting.not_before <= now:
+            end, resting = self._resting.get(name, (float("inf"), None))  # None: it was cancelled meanwhile
+            if resting is not None and end <= now:
                 del self._resting[name], self.aside[name]
                 self._known().submit(resting)
 
