@@ -77,9 +77,7 @@ async def begin_cycle(session: Session, idle_seconds: float) -> None:
     what it wrote is undone, and its commit fails."""
     values = {"key": "gpu_scheduler/admission", "idle": f"{idle_seconds * 1000:.0f}ms"}
     bounded = "set_config('idle_in_transaction_session_timeout', :idle, true)"
-    await session.execute(
-        sa.text(f"SELECT {bounded}, pg_advisory_xact_lock(hashtextextended(:key, 0))"), values
-    )
+    await session.execute(sa.text(f"SELECT {bounded}, pg_advisory_xact_lock(hashtextextended(:key, 0))"), values)
 
 
 async def find_workload(session: Session, name: str) -> Workload | None:

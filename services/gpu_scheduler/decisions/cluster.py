@@ -191,7 +191,12 @@ class Cluster:
             for each in promise.leaving.values():
                 self.take_out(each)
             self.promise(
-                promise.workload, promise.flavor, promise.placement, promise.leaving.values(), promise.rule, promise.since
+                promise.workload,
+                promise.flavor,
+                promise.placement,
+                promise.leaving.values(),
+                promise.rule,
+                promise.since,
             )
         return [promise for promise in given if promise not in kept]
 

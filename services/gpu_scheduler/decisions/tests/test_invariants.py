@@ -13,7 +13,14 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, Phase, event, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from services.gpu_scheduler.decisions import cycle
 from services.gpu_scheduler.decisions.amounts import CARD, Amount
@@ -295,7 +302,9 @@ class Scheduler(RuleBasedStateMachine):
     def _fresh(self) -> tuple[Cluster, list[Promise]]:
         """Books made of the facts alone, as the service makes them of its tables."""
         world = self.world
-        cluster = Cluster(named(self.policy), world.queues, world.cohorts, world.nodes.values() if world.nodes else None)
+        cluster = Cluster(
+            named(self.policy), world.queues, world.cohorts, world.nodes.values() if world.nodes else None
+        )
         for job in world.jobs.values():
             if job.holds:
                 cluster.restore(job.workload(), job.flavor, job.placement, job.since)

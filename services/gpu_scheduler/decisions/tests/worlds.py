@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from hypothesis import strategies as st
@@ -177,7 +177,9 @@ def jobs_of(number: int, world: World, name: str, now: float) -> list[Job]:
 @st.composite
 def limits(draw: st.DrawFn, *, least: int = 0) -> dict[Cell, Limit]:
     found: dict[Cell, Limit] = {}
-    named: tuple[str, ...] = draw(st.sampled_from([FLAVORS[:1], FLAVORS, FLAVORS[:1], () if not least else FLAVORS[1:]]))
+    named: tuple[str, ...] = draw(
+        st.sampled_from([FLAVORS[:1], FLAVORS, FLAVORS[:1], () if not least else FLAVORS[1:]])
+    )
     for flavor in named:
         for kind, scale in [(2, CARD)] + ([(0, CARD)] if draw(st.booleans()) else []):
             bound = st.none() | st.integers(0, 4).map(lambda count, scale=scale: count * scale)
@@ -200,7 +202,9 @@ def nodes(draw: st.DrawFn, name: str) -> Node:
     count = draw(st.integers(0, 4))
     links = tuple(index // 2 for index in range(count)) if draw(st.booleans()) else ()
     gangs = draw(st.sampled_from(["", "ray", None]))
-    return Node(name, draw(st.sampled_from([*FLAVORS, FLAVORS[0]])), Amount(4000, 8, count * CARD), links=links, gangs=gangs)
+    return Node(
+        name, draw(st.sampled_from([*FLAVORS, FLAVORS[0]])), Amount(4000, 8, count * CARD), links=links, gangs=gangs
+    )
 
 
 @st.composite
@@ -218,5 +222,6 @@ def worlds(draw: st.DrawFn) -> World:
         for number, name in enumerate(COHORTS)
     ]
     there = [] if alone else [draw(nodes(f"n{number}")) for number in range(draw(st.integers(1, 4)))]
-    return World({each.name: each for each in queues}, {each.name: each for each in cohorts}, {n.name: n for n in there})
-
+    return World(
+        {each.name: each for each in queues}, {each.name: each for each in cohorts}, {n.name: n for n in there}
+    )
