@@ -25,6 +25,7 @@ from services.gpu_scheduler.models import HOLDING, Card, Node, NodeState, Queue,
 
 LOOK_AROUND_SECONDS = 60.0  # between two looks at what was measured and what was spent
 LONGEST_REST = 60.0
+LEARNT_FROM = 500  # past ends, from which a policy that begins anew learns how long work takes
 BOOKS = "books"  # where the context keeps those of this process
 Row = Any  # of store.looked_at
 
@@ -46,9 +47,9 @@ class Books:
         self.attempts: dict[str, int] = {}
         self.broken: list[str] = []
         self._later: list[tuple[float, str]] = []  # ends of back-offs
-        self._resting: dict[str, Workload] = {}
-        self._looked_around_at = 0.0
+        self._looked_around_at = self._ranked_at = 0.0
         self._over_budget: frozenset[str] = frozenset()
+        self._resting: dict[str, tuple[float, Workload]] = {}  # each with the end of its back-off
         self._topology = 0
         self._seen = 0
         self._looked_at = 0.0
@@ -70,6 +71,10 @@ class Books:
             self.cluster = await self._read_all(session, now)
         self._topology, self._seen = topology, oldest
         self._bring_back(now)
+        every = self.cluster.policy.looks_again
+        if every and not 0 <= now - self._ranked_at < every:
+            self.cluster.rank_again()
+            self._ranked_at = now
         return self.cluster
 
     # -- everything --------------------------------------------------------------------------------------------------
@@ -88,6 +93,8 @@ class Books:
         }
         self.cluster = Cluster(named(self.policy), queues, cohorts, _places(nodes, cards))
         self.cluster.speeds = throughput.speeds(await store.throughputs(session), cards, self._flavor_of(nodes))
+        for row in await store.last_ended(session, LEARNT_FROM):
+            self._learn(row)
         rows = await store.looked_at(session)
         for row in rows:
             if row.state in HOLDING:
@@ -146,15 +153,27 @@ class Books:
                 if bool(row.promised) != (row.name in cluster.promises):
                     return False
             else:
+                if held is not None and row.state == WorkloadState.FINISHED:
+                    self._learn(row)
                 self._leave(row.name, now)
         return True
 
+    def _learn(self, row: Row) -> None:
+        """How long such work takes."""
+        if row.queue in self.queues:
+            self._known().policy.ended(self._workload(row), row.ran_seconds)
+
     def _differs(self, row: Row) -> bool:
         """From how it is known; one that still waits as it did keeps its place, and what it was promised."""
-        entry = self._known().waiting.get(row.name)
-        if entry is None or row.held:
+        if row.name in self._resting:
+            known = self._resting[row.name][1]
+            if row.not_before is None or row.not_before.timestamp() != known.not_before:
+                return True
+        elif entry := self._known().waiting.get(row.name):
+            known = entry[2]
+        else:
             return True
-        return (self._priority(row), row.ran_seconds) != (entry[2].priority, entry[2].ran)
+        return row.held or (self._priority(row), row.ran_seconds) != (known.priority, known.ran)
 
     def _leave(self, name: str, now: float) -> None:
         cluster = self._known()
@@ -190,24 +209,24 @@ class Books:
             self.aside[row.name] = Reason.BUDGET_EXHAUSTED
         elif row.not_before is not None and row.not_before.timestamp() > now:
             self.aside[row.name] = Reason.BACKING_OFF
-            resting = self._resting[row.name] = self._workload(row)
-            resting.not_before = min(resting.not_before, now + self.longest_rest)
-            heapq.heappush(self._later, (resting.not_before, row.name))
+            end = min(row.not_before.timestamp(), now + self.longest_rest)
+            self._resting[row.name] = end, self._workload(row)
+            heapq.heappush(self._later, (end, row.name))
         else:
             self._known().submit(self._workload(row))
 
     def _bring_back(self, now: float) -> None:
         """Those whose back-off is over. Where the clock was put back, it is over when its longest time is."""
         if now < self._looked_at:
-            for each in self._resting.values():
-                each.not_before = min(each.not_before, now + self.longest_rest)
-            self._later = [(each.not_before, name) for name, each in self._resting.items()]
+            latest = now + self.longest_rest
+            self._resting = {name: (min(end, latest), rests) for name, (end, rests) in self._resting.items()}
+            self._later = [(end, name) for name, (end, _) in self._resting.items()]
             heapq.heapify(self._later)
         self._looked_at = now
         while self._later and self._later[0][0] <= now:
             _, name = heapq.heappop(self._later)
-            resting = self._resting.get(name)  # None: it was cancelled meanwhile
-            if resting is not None and resting.not_before <= now:
+            end, resting = self._resting.get(name, (float("inf"), None))  # None: it was cancelled meanwhile
+            if resting is not None and end <= now:
                 del self._resting[name], self.aside[name]
                 self._known().submit(resting)
 

@@ -76,10 +76,13 @@ async def serialise(session: Session, what: str) -> None:
 
 async def begin_cycle(session: Session, idle_seconds: float) -> None:
     """Lets one cycle at a time decide. Who is silent for `idle_seconds` while it does so loses its session and the lock:
-    what it wrote is undone, and its commit fails."""
+    what it wrote is undone, and its commit fails. Who is stopped within a statement is not idle to PostgreSQL, so the
+    whole cycle is bounded too, by six times as long, where the server can (from 17 on)."""
     values = {"key": "gpu_scheduler/admission", "idle": f"{idle_seconds * 1000:.0f}ms"}
     bounded = "set_config('idle_in_transaction_session_timeout', :idle, true)"
     await session.execute(sa.text(f"SELECT {bounded}, pg_advisory_xact_lock(hashtextextended(:key, 0))"), values)
+    whole = "SELECT set_config(name, :whole, true) FROM pg_settings WHERE name = 'transaction_timeout'"
+    await session.execute(sa.text(whole), {"whole": f"{idle_seconds * 6000:.0f}ms"})
 
 
 async def find_workload(session: Session, name: str) -> Workload | None:
@@ -117,6 +120,13 @@ async def changed_since(session: Session, transaction: int) -> Sequence[Any]:
             _looked_at().where(col(Workload.change) >= transaction).order_by(col(Workload.queue_time))
         )
     ).all()
+
+
+async def last_ended(session: Session, most: int) -> Sequence[Any]:
+    """The same of those that finished last, the earliest of them first."""
+    finished = _looked_at().where(col(Workload.state) == WorkloadState.FINISHED)
+    rows = (await session.execute(finished.order_by(col(Workload.end_time).desc()).limit(most))).all()
+    return rows[::-1]
 
 
 def _looked_at() -> sa.Select[Any]:

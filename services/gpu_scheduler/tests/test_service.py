@@ -548,3 +548,15 @@ async def test_a_queue_that_used_up_its_budget_admits_nothing_until_the_next_per
     assert (await cycle(session, books)).admitted == 1 and second.state == "ADMITTED"
     with pytest.raises(budgets.BadBudget):
         await queues.update(session, first.queue, ["budget_microusd"], budget_microusd=-1)
+
+
+@pytest.mark.parametrize("policy", ["backfill", "las", "hetero"])
+async def test_every_policy_runs_in_the_service_and_learns_from_what_ended(session: Session, policy: str) -> None:
+    books = Books(policy)
+    first, second = await ensured(session), await ensured(session)
+    assert (await cycle(session, books)).admitted == 1
+    attempt = await launched(session, first)
+    await service.attempt_ended(session, first, attempt, Ended(0), SETTINGS)
+    assert (await cycle(session, books)).admitted == 1 and second.state == "ADMITTED"
+    books.throw_away()
+    assert (await cycle(session, books)) == admission.Cycle(admitted=0, preempted=0)
