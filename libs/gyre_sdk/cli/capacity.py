@@ -21,6 +21,7 @@ QUEUE_COLUMNS: Columns = [
     ("USED OF QUOTA", lambda o: lambda item: "; ".join(quota_text(o, quota) for quota in item.quotas)),
 ]
 YES = click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+FOR_NOBODY = ("NODE_DRAINED", "CARD_FAILED")  # rules by which nobody gained
 LONGEST_PERIOD = timedelta(days=399)  # the server takes 400
 HOLDING = ("ADMITTED", "STARTING", "RUNNING")
 WORKLOAD_COLUMNS: Columns = [
@@ -303,7 +304,8 @@ def _prospects(output: Any, item: Any) -> list[tuple[str, str]]:
 
 
 def _gave_way(item: Any) -> str:
-    return f"for {item.preempted_for or 'work of another project'}, by rule {item.preemption_rule}"
+    gains = "" if item.preemption_rule in FOR_NOBODY else f"for {item.preempted_for or 'work of another project'}, "
+    return f"{gains}by rule {item.preemption_rule}"
 
 
 def _ending(attempt: Any, item: Any, is_last: bool) -> str:

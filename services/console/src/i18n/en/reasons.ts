@@ -149,7 +149,6 @@ export const reasons = {
   "reason.HIGHER_PRIORITY": "Work of higher priority came",
   "reason.NODE_DRAINED": "Its node was drained",
   "reason.CARD_FAILED": "Its card failed",
-  "reason.NODE_LOST": "Its node is gone",
   "reason.QUEUE_HELD": "The queue is held",
   "reason.NODE_LOST": "Its node was lost; it starts again on another, and no fault is counted",
   "reason.NO_READY_NODE": "No node is ready",

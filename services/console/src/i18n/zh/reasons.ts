@@ -152,7 +152,6 @@ export const reasons: Translation<typeof source> = {
   "reason.HIGHER_PRIORITY": "有更高优先级的工作",
   "reason.NODE_DRAINED": "所在节点已排空",
   "reason.CARD_FAILED": "所用的卡出现故障",
-  "reason.NODE_LOST": "所在节点已离开",
   "reason.QUEUE_HELD": "队列已暂停",
   "reason.NODE_LOST": "所在节点已丢失；将在其他节点上重新启动，不计为故障",
   "reason.NO_READY_NODE": "没有就绪的节点",
