@@ -6,7 +6,8 @@ import type { Flavor } from "@/api/types";
 import { useI18n } from "@/i18n";
 import { NumberInput } from "@/ui/NumberInput";
 
-const EMPTY = { nominal: { cores: 0, gigabytes: 0, cards: 0 }, limitBorrowing: false, limitLending: false };
+/** Amounts are to be given: a 0 that nobody meant would keep all work out. */
+const EMPTY = { nominal: {}, limitBorrowing: false, limitLending: false };
 
 /** The quotas of a cluster queue or cohort: one box for each flavor. */
 export function QuotaFields() {
@@ -63,7 +64,7 @@ function Bound({ row, limit, amounts }: BoundProps) {
   const { t } = useI18n();
   const isLimited: unknown = Form.useWatch(["quotas", row, limit]);
   return (
-    <>
+    <div>
       <Form.Item name={[row, limit]} valuePropName="checked" noStyle>
         <Checkbox>{t(`quotas.${limit}`)}</Checkbox>
       </Form.Item>
@@ -73,7 +74,7 @@ function Bound({ row, limit, amounts }: BoundProps) {
           <Amounts path={[row, amounts]} />
         </>
       )}
-    </>
+    </div>
   );
 }
 
@@ -86,10 +87,10 @@ function Amounts({ path }: { path: (string | number)[] }) {
         <NumberInput min={0} max={1_000_000} precision={0} style={{ width: "100%" }} />
       </Form.Item>
       <Form.Item name={[...path, "cores"]} label={t("quotas.cores")} rules={rules}>
-        <NumberInput min={0} max={2_000_000} precision={3} style={{ width: "100%" }} />
+        <NumberInput min={0} max={2_000_000} style={{ width: "100%" }} />
       </Form.Item>
       <Form.Item name={[...path, "gigabytes"]} label={t("quotas.memory")} rules={rules}>
-        <NumberInput min={0} max={9_000_000} precision={9} style={{ width: "100%" }} />
+        <NumberInput min={0} max={9_000_000} style={{ width: "100%" }} />
       </Form.Item>
     </div>
   );

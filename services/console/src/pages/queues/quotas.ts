@@ -128,8 +128,8 @@ export function valuesOf(quotas: readonly FlavorQuota[]): QuotaValues[] {
   return quotas.map((quota) => ({
     flavor: quota.flavor,
     nominal: amountValues(quota.nominal),
-    borrowing: amountValues(quota.borrowing_limit),
-    lending: amountValues(quota.lending_limit),
+    borrowing: quota.borrowing_limit && amountValues(quota.borrowing_limit),
+    lending: quota.lending_limit && amountValues(quota.lending_limit),
     limitBorrowing: quota.borrowing_limit != null,
     limitLending: quota.lending_limit != null,
   }));
@@ -145,7 +145,7 @@ export function bodyOf(rows: readonly QuotaValues[] = []): object[] {
   }));
 }
 
-function amountValues(resources: Resources | null | undefined): AmountValues {
+function amountValues(resources?: Resources | null): AmountValues {
   return {
     cores: (resources?.cpu_milli ?? 0) / 1000,
     gigabytes: Number(resources?.memory_bytes ?? 0) / GB,

@@ -106,7 +106,6 @@ function Actions({ workload }: { workload: Workload }) {
 /** The reason in the reader's language, and the scheduler's own sentence with its figures. */
 function Why({ workload }: { workload: Workload }) {
   const { t, word } = useI18n();
-  const queue = lastPart(workload.spec?.queue ?? "");
   return (
     <Panel title={t("workload.why")}>
       <div className="why">
@@ -120,10 +119,7 @@ function Why({ workload }: { workload: Workload }) {
         )}
         <Facts
           rows={[
-            workload.queue_position > 0 && [
-              t("workload.position"),
-              t("workload.positionIn", { n: workload.queue_position, queue }),
-            ],
+            workload.queue_position > 0 && [t("workload.position"), String(workload.queue_position)],
             [
               t("workload.earliest"),
               workload.earliest_start_time ? (
