@@ -213,7 +213,7 @@ def hold_workload(workload: str, yes: bool) -> None:
         state = messages.enum_name(item, "state")
         if state in HOLDING and not yes:
             click.confirm(f"Hold #{item.number}? It is {state}: it stops, and waits held.", abort=True, err=True)
-        _say(gyre.workloads.hold(item.name))
+        _say(gyre.workloads.hold(item.name), "held")
 
 
 @workloads.command("release")
@@ -221,7 +221,7 @@ def hold_workload(workload: str, yes: bool) -> None:
 def release_workload(workload: str) -> None:
     """Have a held workload considered again."""
     with connect() as gyre:
-        _say(gyre.workloads.release(gyre.workloads.find(workload).name))
+        _say(gyre.workloads.release(gyre.workloads.find(workload).name), "released")
 
 
 @workloads.command()
@@ -270,7 +270,7 @@ def cancel(workload: str, wait: bool) -> None:
     if OPTIONS.json:
         output.show_item(item)
     else:
-        click.echo(f"#{item.number} {progress.by_state(item)}")
+        click.echo(progress.by_state(item))
 
 
 def _why_json(item: Any, reason: str) -> dict[str, Any]:
@@ -326,13 +326,14 @@ def _time(field: str) -> Any:
     return render
 
 
-def _say(item: Any) -> None:
-    from gyre_sdk.cli import output, progress
+def _say(item: Any, done: str) -> None:
+    from gyre_sdk import messages
+    from gyre_sdk.cli import output
 
     if OPTIONS.json:
         output.show_item(item)
     else:
-        click.echo(f"#{item.number} {progress.by_state(item)}{', held' if item.held else ''}")
+        click.echo(f"#{item.number} {messages.enum_name(item, 'state')}, {done}")
 
 
 def _sentence(item: Any) -> str:
