@@ -47,8 +47,7 @@ class Collection(Generic[M]):
 
     def name(self, name_or_id: str) -> str:
         """`projects/p/runs/01J…` of `01J…`, or of the name itself."""
-        is_name = name_or_id.startswith(("projects/", "nodes/"))
-        return name_or_id if is_name else f"{self.parent}/{self.plural}/{name_or_id}"
+        return name_or_id if name_or_id.startswith("projects/") else f"{self.parent}/{self.plural}/{name_or_id}"
 
     def get(self, name: str) -> M:
         """Raises: GyreError with status 404, also for another project's."""
@@ -137,6 +136,21 @@ class Collection(Generic[M]):
             if deadline is not None and time.monotonic() > deadline:
                 raise GyreError(0, TIMEOUT, f"{_short(item)} is still {state} after {timeout:g} s.")
             time.sleep(POLL_SECONDS)
+
+
+class Shared(Collection[M]):
+    """Resources that all projects share, `nodes/…` or `cohorts/…`: their names have no project in them."""
+
+    collection: str
+
+    def name(self, name_or_id: str) -> str:
+        return name_or_id if name_or_id.startswith(f"{self.collection}/") else f"{self.collection}/{name_or_id}"
+
+    def page(self, page_token: str = "", page_size: int = 50, **query: Any) -> Page[M]:
+        return self._page(self.kind, self.collection, self.plural, page_token, page_size, **query)
+
+    def list(self, **query: Any) -> Iterator[M]:
+        return self._all(self.kind, self.collection, self.plural, **query)
 
 
 def patient(get: Callable[[], N], seconds: float = PATIENCE_SECONDS) -> Callable[[], N]:

@@ -11,6 +11,7 @@ ADDRESSES: Final = {
     "auditEntries": "audit",
     "modelUploads": "model-uploads",
     "cardModels": "card-models",
+    "clusterQueues": "cluster-queues",
 }
 
 

@@ -236,6 +236,8 @@ async def attempt_ended(
         await _failed(session, workload, "MAX_RUN_EXCEEDED", longest)
     else:
         attempt.preempted = workload.stop_reason != StopReason.HOLD
+        if attempt.preempted and workload.stop_reason != StopReason.PREEMPTION:  # its node or card wanted it away
+            workload.preempted_for, workload.preemption_rule = "", workload.stop_reason
         await _preempted(session, workload)
 
 
@@ -398,8 +400,8 @@ async def _cancelled(session: Session, workload: Workload) -> None:
 
 async def _preempted(session: Session, workload: Workload) -> None:
     event = facts.preempted(workload, session.clock.now())
+    workload.preemptions += workload.stop_reason != StopReason.HOLD  # a hold is no giving way
     workload.stop_reason, workload.waiting_reason = StopReason.NONE, Reason.PREEMPTED
-    workload.preemptions += 1
     await transition(session, workload, WorkloadState.QUEUED, event)
 
 

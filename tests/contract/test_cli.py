@@ -32,6 +32,8 @@ LISTS = {
     "prompts": "prompts",
     "feedback": "feedback",
     "queues": "queues",
+    "cluster-queues": "cluster_queues",
+    "cohorts": "cohorts",
     "nodes": "nodes",
     "cards": "card_models",
     "flavors": "flavors",

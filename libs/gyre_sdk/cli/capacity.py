@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import click
@@ -14,11 +14,16 @@ from gyre_sdk.cli.when import When
 QUEUE_COLUMNS: Columns = [
     ("NAME", lambda o: o.short()),
     ("STATE", lambda o: o.state()),
+    ("CLUSTER QUEUE", lambda o: o.short("cluster_queue")),
     ("PRIORITY", lambda o: o.text("priority")),
     ("WAITING", lambda o: o.text("pending_count")),
     ("ADMITTED", lambda o: o.text("admitted_count")),
-    ("USED OF QUOTA", lambda o: lambda item: "; ".join(_quota(o, quota) for quota in item.quotas)),
+    ("USED OF QUOTA", lambda o: lambda item: "; ".join(quota_text(o, quota) for quota in item.quotas)),
 ]
+YES = click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+FOR_NOBODY = ("NODE_DRAINED", "CARD_FAILED")  # rules by which nobody gained
+LONGEST_PERIOD = timedelta(days=399)  # the server takes 400
+HOLDING = ("ADMITTED", "STARTING", "RUNNING")
 WORKLOAD_COLUMNS: Columns = [
     ("#", lambda o: o.text("number")),
     ("KIND", lambda o: lambda item: o.messages.enum_name(item.spec, "kind")),
@@ -27,6 +32,7 @@ WORKLOAD_COLUMNS: Columns = [
     ("FOR", lambda o: lambda item: item.display_name or o.names.short(item.spec.owner or item.name)),
     ("ASKS FOR", lambda o: lambda item: resources_text(o, item.spec.requests)),
     ("ATTEMPT", lambda o: o.text("attempt")),
+    ("GAVE WAY", lambda o: lambda item: str(item.preemptions or "")),
     ("COST", lambda o: lambda item: o.money(item.usage.cost_microusd)),
     ("ADDRESS", lambda o: o.text("address")),
     ("CREATED", lambda o: o.age()),
@@ -36,7 +42,7 @@ WORKLOAD_COLUMNS: Columns = [
 
 @click.group(cls=GyreGroup)
 def queues() -> None:
-    """Queues and their quotas."""
+    """A project's queues: its doors to cluster queues, which have the quotas."""
 
 
 queues.add_command(listing("queues", lambda gyre: gyre.queues, QUEUE_COLUMNS, "List the queues."))
@@ -46,15 +52,18 @@ queues.add_command(showing("QUEUE", lambda gyre: gyre.queues, "queues", "Show on
 @queues.command("create")
 @click.argument("name")
 @click.option("--priority", default=0, type=int, help="Added to that of each workload.")
-@click.option("--cluster-queue", default="", help="Shared quota that it draws from.")
+@click.option("--cluster-queue", default="", help="Whose quotas it draws from.  [default: default]")
 def create_queue(name: str, priority: int, cluster_queue: str) -> None:
     """Make a queue.
 
     Examples:
     gyre queues create urgent --priority 100
+    gyre queues create training --cluster-queue vision
     """
     from gyre_sdk.cli import output
 
+    if cluster_queue and "/" not in cluster_queue:
+        cluster_queue = f"clusterQueues/{cluster_queue}"
     with connect() as gyre:
         output.show_item(gyre.queues.create(name, priority=priority, cluster_queue=cluster_queue))
 
@@ -91,6 +100,19 @@ def set_queue(name: str, priority: int | None, display_name: str | None) -> None
         raise click.UsageError("Say what to change: --priority or --display-name.")
     with connect() as gyre:
         output.show_item(gyre.queues.update(name, **changes))
+
+
+@queues.command("delete")
+@click.argument("name", shell_complete=complete("queues"))
+@YES
+def delete_queue(name: str, yes: bool) -> None:
+    """Delete a queue in which nothing waits and of which nothing runs. The default queue stays."""
+    with connect() as gyre:
+        there = gyre.queues.get(name)
+        if not yes:
+            click.confirm(f"Delete queue {name}?", abort=True, err=True)
+        gyre.queues.delete(there.name, there.etag)
+    click.echo(f"{name} is deleted", err=OPTIONS.json)
 
 
 @queues.command("stats")
@@ -164,20 +186,73 @@ def why(workload: str) -> None:
         queue = gyre.queues.get(item.spec.queue) if item.waiting_reason else None
     reason = item.waiting_reason or item.failure_reason
     if OPTIONS.json:
-        state = messages.enum_name(item, "state")
-        found: dict[str, Any] = {"name": item.name, "state": state, "reason": reason, "message": _sentence(item)}
-        if item.queue_position:
-            found["queue_position"] = item.queue_position
-        if item.HasField("earliest_start_time"):
-            found["earliest_start_time"] = item.earliest_start_time.ToJsonString()
-        output.show_json(found)
+        output.show_json(_why_json(item, reason))
         return
     pairs = [("state", messages.enum_name(item, "state")), ("reason", reason or "none"), ("that is", _sentence(item))]
+    pairs += _prospects(output, item)
     pairs.append(("asks for", resources_text(output, item.spec.requests)))
     if queue is not None:
         told = f"{item.spec.queue} ({messages.enum_name(queue, 'state')}): {queue.pending_count} waiting"
-        pairs += [("queue", told), *((f"quota of {q.flavor}", _quota(output, q)) for q in queue.quotas)]
+        pairs += [("queue", told), *((f"quota of {q.flavor}", quota_text(output, q)) for q in queue.quotas)]
     output.show_pairs(pairs)
+
+
+@workloads.command("hold")
+@click.argument("workload", shell_complete=complete("workloads"))
+@YES
+def hold_workload(workload: str, yes: bool) -> None:
+    """Take a workload out of its queue until it is released. One that runs is asked to stop, trainers after a checkpoint.
+
+    Examples:
+    gyre workloads hold 3
+    """
+    from gyre_sdk import messages
+
+    with connect() as gyre:
+        item = gyre.workloads.find(workload)
+        state = messages.enum_name(item, "state")
+        if state in HOLDING and not yes:
+            click.confirm(f"Hold #{item.number}? It is {state}: it stops, and waits held.", abort=True, err=True)
+        _say(gyre.workloads.hold(item.name), "held")
+
+
+@workloads.command("release")
+@click.argument("workload", shell_complete=complete("workloads"))
+def release_workload(workload: str) -> None:
+    """Have a held workload considered again."""
+    with connect() as gyre:
+        _say(gyre.workloads.release(gyre.workloads.find(workload).name), "released")
+
+
+@workloads.command()
+@click.argument("workload", shell_complete=complete("workloads"))
+def attempts(workload: str) -> None:
+    """When a workload was admitted, where it ran, and how each attempt ended.
+
+    Examples:
+    gyre workloads attempts 3
+    """
+    from datetime import UTC
+
+    from gyre_sdk.cli import output
+
+    with connect() as gyre:
+        item = gyre.workloads.find(workload)
+        begin = max(item.create_time.ToDatetime(UTC), datetime.now(UTC) - LONGEST_PERIOD)
+        rows = list(gyre.accounting.attempts(begin, datetime.now(UTC), filter=f"workload={item.name}"))
+    last = max((row.number for row in rows if row.preempted), default=0)
+    columns: list[output.Column] = [
+        ("#", output.text("number")),
+        ("ADMITTED", _time("admit_time")),
+        ("STARTED", _time("launch_time")),
+        ("ENDED", _time("end_time")),
+        ("NODE", output.short("node")),
+        ("FLAVOR", output.short("flavor")),
+        ("HELD", lambda row: resources_text(output, row.resources)),
+        ("HOW IT ENDED", lambda row: _ending(row, item, is_last=row.number == last)),
+        ("COST", lambda row: output.money(row.cost_microusd)),
+    ]
+    output.show_items("attempts", rows, columns)
 
 
 @workloads.command()
@@ -195,7 +270,70 @@ def cancel(workload: str, wait: bool) -> None:
     if OPTIONS.json:
         output.show_item(item)
     else:
-        click.echo(f"#{item.number} {progress.by_state(item)}")
+        click.echo(progress.by_state(item))
+
+
+def _why_json(item: Any, reason: str) -> dict[str, Any]:
+    from gyre_sdk import messages
+
+    found: dict[str, Any] = {"name": item.name, "state": messages.enum_name(item, "state"), "reason": reason}
+    found |= {"message": _sentence(item), "held": item.held}
+    if item.queue_position:
+        found["queue_position"] = item.queue_position
+    if item.HasField("earliest_start_time"):
+        found["earliest_start_time"] = item.earliest_start_time.ToJsonString()
+    if item.preemptions:
+        found["preemptions"] = item.preemptions
+        found |= {"preemption_rule": item.preemption_rule, "preempted_for": item.preempted_for}
+    return found
+
+
+def _prospects(output: Any, item: Any) -> list[tuple[str, str]]:
+    """Its place, when it may start, and for whom it had to go the last time; what is not known is left out."""
+    from datetime import UTC
+
+    pairs = []
+    if item.queue_position:
+        pairs.append(("position", str(item.queue_position)))
+    if item.HasField("earliest_start_time"):
+        pairs.append(("earliest start", f"{item.earliest_start_time.ToDatetime(UTC):%Y-%m-%d %H:%M:%S} UTC"))
+    if item.preemptions:
+        times = f"{item.preemptions} time{'' if item.preemptions == 1 else 's'}"
+        pairs.append(("gave way", times + (f", the last time {_gave_way(item)}" if item.preemption_rule else "")))
+    return pairs
+
+
+def _gave_way(item: Any) -> str:
+    gains = "" if item.preemption_rule in FOR_NOBODY else f"for {item.preempted_for or 'work of another project'}, "
+    return f"{gains}by rule {item.preemption_rule}"
+
+
+def _ending(attempt: Any, item: Any, is_last: bool) -> str:
+    if not attempt.HasField("end_time"):
+        return "goes on"
+    code = f"exit code {attempt.exit_code}" if attempt.HasField("exit_code") else "no exit code"
+    if not attempt.preempted:
+        return code
+    return f"gave way{f' {_gave_way(item)}' if is_last and item.preemption_rule else ''}; {code}"
+
+
+def _time(field: str) -> Any:
+    from datetime import UTC
+
+    def render(row: Any) -> str:
+        return f"{getattr(row, field).ToDatetime(UTC):%Y-%m-%d %H:%M:%S} UTC" if row.HasField(field) else ""
+
+    return render
+
+
+def _say(item: Any, done: str) -> None:
+    from gyre_sdk import messages
+    from gyre_sdk.cli import output
+
+    if OPTIONS.json:
+        output.show_item(item)
+    else:
+        click.echo(f"#{item.number} {messages.enum_name(item, 'state')}, {done}")
 
 
 def _sentence(item: Any) -> str:
@@ -210,12 +348,21 @@ def _set_state(name: str, state: str) -> None:
 
 
 def resources_text(output: Any, resources: Any) -> str:
-    cards = f", {resources.gpu} cards" if resources.gpu else ""
+    count = resources.gpu + resources.gpu_milli / 1000
+    cards = f", {count:g} card{'' if count == 1 else 's'}" if count else ""
     return f"{resources.cpu_milli / 1000:g} cores, {output.size(resources.memory_bytes)}{cards}"
 
 
-def _quota(output: Any, quota: Any) -> str:
+def quota_text(output: Any, quota: Any) -> str:
+    """What is used of a flavor and, where there is any, what of that is borrowed, and the limits of both ways."""
     from gyre_sdk import names
 
     used, nominal = resources_text(output, quota.used), resources_text(output, quota.nominal)
-    return f"{names.short(quota.flavor)}: {used} of {nominal}"
+    text = f"{names.short(quota.flavor)}: {used} of {nominal}"
+    if over := max(0, quota.used.gpu - quota.nominal.gpu):
+        text += f"; {over} card{'' if over == 1 else 's'} borrowed"
+    if quota.HasField("borrowing_limit"):
+        text += f"; borrows at most {resources_text(output, quota.borrowing_limit)}"
+    if quota.HasField("lending_limit"):
+        text += f"; lends at most {resources_text(output, quota.lending_limit)}"
+    return text

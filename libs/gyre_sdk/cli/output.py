@@ -99,6 +99,8 @@ def _one_line(item: Any) -> str:
 
 
 def _value(key: str, value: Any) -> str:
+    if isinstance(value, Mapping):
+        return f"({_one_line(value)})"
     if key.endswith("_bytes"):
         return size(int(value))
     if key.endswith("_microusd"):

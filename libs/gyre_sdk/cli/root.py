@@ -38,7 +38,12 @@ SECTIONS: Final = {
         "chat": ("chat:chat", "Talk to a deployment; rate and correct its answers."),
     },
     "Operations": {
-        "queues": ("capacity:queues", "Queues and their quotas."),
+        "queues": ("capacity:queues", "A project's queues."),
+        "cluster-queues": (
+            "cluster_queues:cluster_queues",
+            "Quotas that queues of projects share, and who may displace whom.",
+        ),
+        "cohorts": ("cluster_queues:cohorts", "Cluster queues that lend to one another."),
         "workloads": ("capacity:workloads", "What runs, what waits and why."),
         "simulate": ("simulate:simulate", "Replay a trace of jobs under a policy, or compare policies on it."),
         "what-if": ("what_if:what_if", "What more nodes would have changed, by replaying the last days."),
@@ -58,6 +63,7 @@ SECTIONS: Final = {
 }
 LISTED: Final = {
     "cards": "nodes list",
+    "clusterQueues": "cluster-queues list",
     "evaluations": "evals list",
     "inferenceBatches": "batches list",
     "suites": "evals suites",

@@ -14,7 +14,7 @@ from gyre.gpu_scheduler.v1.simulation_service_pb2 import WhatIfRequest
 from gyre.gpu_scheduler.v1.workload_pb2 import Workload
 
 from gyre_sdk import messages, names
-from gyre_sdk.collection import Collection, request_id
+from gyre_sdk.collection import Collection, Shared, request_id
 
 WHAT_IF_SECONDS = 600.0  # the scheduler has its own, shorter bound
 
@@ -31,28 +31,37 @@ class Queues(Collection[Queue]):
         """`changes`: display_name, priority, state (STATE_ACTIVE or STATE_HELD)."""
         return self._patch(Queue, self.name(name), changes)
 
+    def delete(self, name: str, etag: str = "") -> None:
+        """Raises: GyreError QUEUE_NOT_EMPTY while work of it waits or holds something; DEFAULT_QUEUE_STAYS."""
+        self._delete(self.name(name), etag)
+
 
 class Workloads(Collection[Workload]):
     kind, plural, ends = Workload, "workloads", ("FINISHED",)
 
+    def find(self, reference: str) -> Workload:
+        """With why it waits, which a list does not say."""
+        is_number = reference.removeprefix("#").isdigit()
+        return self.get(super().find(reference).name if is_number else reference)
+
     def cancel(self, name: str) -> Workload:
         return self._post(Workload, self.name(name), verb="cancel")
+
+    def hold(self, name: str) -> Workload:
+        """Takes it out of its queue; one that runs is asked to stop, and waits held."""
+        return self._post(Workload, self.name(name), verb="hold")
+
+    def release(self, name: str) -> Workload:
+        """Has a held one considered again."""
+        return self._post(Workload, self.name(name), verb="release")
 
     def logs(self, name: str, stream: str = "stderr", tail_lines: int = 0, follow: bool = False) -> Iterator[str]:
         query = {"stream": stream, "tail_lines": tail_lines, "follow": follow}
         return self._transport.text(names.path(self.name(name)) + "/logs", query)
 
 
-class Nodes(Collection[Node]):
-    """Of the whole platform, not of a project."""
-
-    kind, plural = Node, "nodes"
-
-    def name(self, name_or_id: str) -> str:
-        return name_or_id if name_or_id.startswith("nodes/") else f"nodes/{name_or_id}"
-
-    def list(self, **query: Any) -> Iterator[Node]:
-        return self._all(Node, "nodes", "nodes", **query)
+class Nodes(Shared[Node]):
+    kind, plural, collection = Node, "nodes", "nodes"
 
     def what_if(self, additions: Sequence[AddedNodes], days: int = 0, policy: str = "") -> WhatIfReport:
         """What more nodes would have changed in the last days. For administrators; takes up to a minute."""

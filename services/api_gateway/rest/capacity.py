@@ -6,6 +6,7 @@ An address without a project is about every project that the caller may see.
 from __future__ import annotations
 
 from gyre.gpu_scheduler.v1.accounting_service_pb2_grpc import AccountingServiceStub
+from gyre.gpu_scheduler.v1.cluster_queue_service_pb2_grpc import ClusterQueueServiceStub
 from gyre.gpu_scheduler.v1.cost_service_pb2_grpc import CostServiceStub
 from gyre.gpu_scheduler.v1.node_service_pb2_grpc import NodeServiceStub
 from gyre.gpu_scheduler.v1.queue_service_pb2_grpc import QueueServiceStub
@@ -19,10 +20,13 @@ QUEUE = {"name": "projects/{project}/queues/{queue}"}
 NODE = {"name": "nodes/{node}"}
 FLAVOR = {"name": "flavors/{flavor}"}
 WORKLOAD = {"name": "projects/{project}/workloads/{workload}"}
+CLUSTER_QUEUE = {"name": "clusterQueues/{cluster_queue}"}
+COHORT = {"name": "cohorts/{cohort}"}
 WHAT_IF_SECONDS = 600.0  # the scheduler has its own, shorter bound
 EVERYWHERE = "_everywhere"
 USAGE = {"name": "projects/{project}/capacityUsage"}
 QUEUES, WORKLOADS = "/projects/{project}/queues", "/projects/{project}/workloads"
+CLUSTER_QUEUES, ONE_COHORT = "/cluster-queues", "/cohorts/{cohort}"
 
 ROUTES = [
     Route("GET", "/nodes", NodeServiceStub, "ListNodes"),
@@ -49,7 +53,23 @@ ROUTES = [
     Route("POST", QUEUES, QueueServiceStub, "CreateQueue", IN_PROJECT, required=("queue_id",)),
     Route("GET", f"{QUEUES}/{{queue}}", QueueServiceStub, "GetQueue", QUEUE),
     Route("PATCH", f"{QUEUES}/{{queue}}", QueueServiceStub, "UpdateQueue", QUEUE, resource="queue"),
+    Route("DELETE", f"{QUEUES}/{{queue}}", QueueServiceStub, "DeleteQueue", QUEUE),
+    Route("GET", CLUSTER_QUEUES, ClusterQueueServiceStub, "ListClusterQueues"),
+    Route("POST", CLUSTER_QUEUES, ClusterQueueServiceStub, "CreateClusterQueue", required=("cluster_queue_id",)),
+    Route("GET", f"{CLUSTER_QUEUES}/{{cluster_queue}}", ClusterQueueServiceStub, "GetClusterQueue", CLUSTER_QUEUE),
+    Route(
+        "PATCH", f"{CLUSTER_QUEUES}/{{cluster_queue}}", ClusterQueueServiceStub, "UpdateClusterQueue", CLUSTER_QUEUE,
+        resource="cluster_queue",
+    ),
+    Route("DELETE", f"{CLUSTER_QUEUES}/{{cluster_queue}}", ClusterQueueServiceStub, "DeleteClusterQueue", CLUSTER_QUEUE),
+    Route("GET", "/cohorts", ClusterQueueServiceStub, "ListCohorts"),
+    Route("POST", "/cohorts", ClusterQueueServiceStub, "CreateCohort", required=("cohort_id",)),
+    Route("GET", ONE_COHORT, ClusterQueueServiceStub, "GetCohort", COHORT),
+    Route("PATCH", ONE_COHORT, ClusterQueueServiceStub, "UpdateCohort", COHORT, resource="cohort"),
+    Route("DELETE", ONE_COHORT, ClusterQueueServiceStub, "DeleteCohort", COHORT),
     Route("GET", WORKLOADS, WorkloadServiceStub, "ListWorkloads", IN_PROJECT),
     Route("GET", f"{WORKLOADS}/{{workload}}", WorkloadServiceStub, "GetWorkload", WORKLOAD),
     Route("POST", f"{WORKLOADS}/{{workload}}:cancel", WorkloadServiceStub, "CancelWorkload", WORKLOAD),
-]
+    Route("POST", f"{WORKLOADS}/{{workload}}:hold", WorkloadServiceStub, "HoldWorkload", WORKLOAD),
+    Route("POST", f"{WORKLOADS}/{{workload}}:release", WorkloadServiceStub, "ReleaseWorkload", WORKLOAD),
+]  # fmt: skip

@@ -77,6 +77,7 @@ async def test_a_drained_node_stops_its_work_by_request_and_is_empty_then(
     waiting = await until(workloads, name, "QUEUED")
     assert not runs(worker)
     assert waiting.attempt == 1
+    assert (waiting.preemptions, waiting.preemption_rule, waiting.preempted_for) == (1, "NODE_DRAINED", "")
     assert (await nodes.GetNode(api.GetNodeRequest(name=NODE))).workload_count == 0
     with acting_as(INSTALLER):
         await nodes.UncordonNode(api.UncordonNodeRequest(name=NODE))

@@ -146,7 +146,9 @@ class Workload(_message.Message):
     preempted_for: _builtins.str
     """Who gained by its last preemption; empty when that is another project's."""
     preemption_rule: _builtins.str
-    """By which rule it had to go the last time, for example HIGHER_PRIORITY, RECLAIM or FAIR_SHARE."""
+    """By which rule it had to go the last time, for example HIGHER_PRIORITY, RECLAIM or FAIR_SHARE; NODE_DRAINED or
+    CARD_FAILED where that was for nobody's gain.
+    """
     held: _builtins.bool
     """It was taken out of its queue by HoldWorkload, until it is released."""
     @_builtins.property

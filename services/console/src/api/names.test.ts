@@ -27,6 +27,7 @@ test("people call things by short names", () => {
 
 test("a resource leads to its page, if it has one", () => {
   expect(pagePath("projects/p/models/hotline/versions/3/variants/hf")).toBe("/p/p/models/hotline?version=3");
+  expect(pagePath("projects/p/workloads/01A")).toBe("/p/p/workloads/01A");
   expect(pagePath("projects/p/runs/01A")).toBe("/p/p/runs/01A");
   expect(pagePath("projects/p/deployments/hotline")).toBe("/p/p/deployments?open=hotline");
   expect(pagePath("projects/p/prompts/triage/versions/2")).toBe("/p/p/prompts/triage?version=2");

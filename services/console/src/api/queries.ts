@@ -37,6 +37,8 @@ export const OWNER = {
   feedback: "feedback",
   "feedback-batches": "feedback",
   queues: "gpu_scheduler",
+  "cluster-queues": "gpu_scheduler",
+  cohorts: "gpu_scheduler",
   workloads: "gpu_scheduler",
   nodes: "gpu_scheduler",
   flavors: "gpu_scheduler",

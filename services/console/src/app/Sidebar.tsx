@@ -14,6 +14,7 @@ import {
   KeyOutlined,
   LineChartOutlined,
   NodeIndexOutlined,
+  PartitionOutlined,
   PieChartOutlined,
   RetweetOutlined,
   UnorderedListOutlined,
@@ -80,6 +81,7 @@ const GROUPS: Group[] = [
     label: "nav.group.operate",
     items: [
       { to: "queue", label: "nav.queue", icon: <HddOutlined aria-hidden /> },
+      { to: "queues", label: "nav.queues", icon: <PartitionOutlined aria-hidden /> },
       { to: "cluster", label: "nav.cluster", icon: <AppstoreOutlined aria-hidden /> },
       { to: "showback", label: "nav.showback", icon: <PieChartOutlined aria-hidden /> },
       { to: "costs", label: "nav.costs", icon: <DollarOutlined aria-hidden /> },

@@ -57,6 +57,11 @@ export const router = createBrowserRouter([
               { path: "traces/:id", element: page(() => import("@/pages/traces/TraceDetail"), "TraceDetail") },
               { path: "batches", element: page(() => import("@/pages/batches/Batches"), "Batches") },
               { path: "queue", element: page(() => import("@/pages/queue/QueueAndCards"), "QueueAndCards") },
+              { path: "queues", element: page(() => import("@/pages/queues/QueuesAndQuotas"), "QueuesAndQuotas") },
+              {
+                path: "workloads/:id",
+                element: page(() => import("@/pages/workloads/WorkloadDetail"), "WorkloadDetail"),
+              },
               { path: "cluster", element: page(() => import("@/pages/cluster/Cluster"), "Cluster") },
               { path: "showback", element: page(() => import("@/pages/showback/Showback"), "Showback") },
               { path: "access", element: page(() => import("@/pages/access/Access"), "Access") },

@@ -11,6 +11,7 @@ import { models } from "./models";
 import { operate } from "./operate";
 import { pipelines } from "./pipelines";
 import { prompts } from "./prompts";
+import { queues } from "./queues";
 import { reasons } from "./reasons";
 import { runs } from "./runs";
 import { serving } from "./serving";
@@ -34,6 +35,7 @@ export const zh = {
   ...operate,
   ...pipelines,
   ...prompts,
+  ...queues,
   ...reasons,
   ...runs,
   ...serving,

@@ -1,4 +1,5 @@
 import { Button, Skeleton } from "antd";
+import { Link } from "react-router";
 import { patch } from "@/api/client";
 import { bare, lastPart } from "@/api/names";
 import { useChange, useList, useMay, useProject } from "@/api/queries";
@@ -17,7 +18,7 @@ export function Queues() {
   const project = useProject();
   const queues = useList<"queues", Queue>(`/projects/${project}/queues`, { page_size: 100 }, { refetchInterval: 5000 });
   return (
-    <Panel title={t("queues.title")} flush>
+    <Panel title={t("queues.title")} extra={<Link to={`/p/${project}/queues`}>{t("quotas.more")}</Link>} flush>
       {queues.isPending ? (
         <div className="panel-body">
           <Skeleton active />

@@ -1,19 +1,16 @@
-import { FileTextOutlined, StopOutlined } from "@ant-design/icons";
-import { Button, Drawer, Select, Tooltip } from "antd";
+import { StopOutlined } from "@ant-design/icons";
+import { Button, Select, Tooltip } from "antd";
 import { useState } from "react";
+import { Link } from "react-router";
 import { post } from "@/api/client";
-import { bare, lastPart } from "@/api/names";
+import { bare, lastPart, pagePath } from "@/api/names";
 import { useChange, useMay, useProject } from "@/api/queries";
 import type { Workload } from "@/api/types";
 import { useI18n } from "@/i18n";
-import { formatDuration } from "@/i18n/format";
 import { Empty } from "@/ui/Empty";
-import { Copyable, Ref } from "@/ui/Id";
-import { Log } from "@/ui/Log";
-import { Facts } from "@/ui/Page";
+import { Ref } from "@/ui/Id";
 import { type Column, ResourceTable } from "@/ui/ResourceTable";
 import { isOpen, State } from "@/ui/State";
-import { Failure } from "@/ui/Trouble";
 import { useAskToRemove } from "@/ui/useConfirm";
 import { useTitles } from "@/ui/useTitles";
 import { Bytes, Cost, Nothing, Time } from "@/ui/values";
@@ -21,51 +18,38 @@ import { Bytes, Cost, Nothing, Time } from "@/ui/values";
 const STATES = ["QUEUED", "RUNNING", "FINISHED", "FAILED", "CANCELLED"];
 
 export function Workloads() {
-  const titles = useTitles();
   const { t, word } = useI18n();
   const project = useProject();
   const [state, setState] = useState("");
-  const [shown, setShown] = useState<Workload | null>(null);
   return (
-    <>
-      <ResourceTable<Workload>
-        path={`/projects/${project}/workloads`}
-        field="workloads"
-        params={{ filter: state && `state=${state}` }}
-        rowKey={(workload) => workload.name}
-        refetchInterval={4000}
-        columns={useColumns(setShown)}
-        tools={
-          <>
-            <strong style={{ order: -1, marginRight: 8 }}>{t("workloads.title")}</strong>
-            <Select
-              aria-label={t("column.status")}
-              value={state}
-              onChange={setState}
-              style={{ minWidth: 130 }}
-              options={[
-                { value: "", label: t("action.all") },
-                ...STATES.map((one) => ({ value: one, label: word("state", one) })),
-              ]}
-            />
-          </>
-        }
-        empty={<Empty title={t("workloads.empty")} hint={t("workloads.emptyHint")} />}
-      />
-      <Drawer
-        open={shown !== null}
-        onClose={() => setShown(null)}
-        size={760}
-        destroyOnHidden
-        title={shown && titles.workload(shown)}
-      >
-        {shown && <Details workload={shown} />}
-      </Drawer>
-    </>
+    <ResourceTable<Workload>
+      path={`/projects/${project}/workloads`}
+      field="workloads"
+      params={{ filter: state && `state=${state}` }}
+      rowKey={(workload) => workload.name}
+      refetchInterval={4000}
+      columns={useColumns()}
+      tools={
+        <>
+          <strong style={{ order: -1, marginRight: 8 }}>{t("workloads.title")}</strong>
+          <Select
+            aria-label={t("column.status")}
+            value={state}
+            onChange={setState}
+            style={{ minWidth: 130 }}
+            options={[
+              { value: "", label: t("action.all") },
+              ...STATES.map((one) => ({ value: one, label: word("state", one) })),
+            ]}
+          />
+        </>
+      }
+      empty={<Empty title={t("workloads.empty")} hint={t("workloads.emptyHint")} />}
+    />
   );
 }
 
-function useColumns(show: (workload: Workload) => void): Column<Workload>[] {
+function useColumns(): Column<Workload>[] {
   const { t, word } = useI18n();
   const titles = useTitles();
   const mayStop = useMay("ENGINEER");
@@ -85,7 +69,11 @@ function useColumns(show: (workload: Workload) => void): Column<Workload>[] {
       key: "name",
       title: t("column.name"),
       sort: "display_name",
-      render: (one) => <span title={one.display_name}>{titles.workload(one)}</span>,
+      render: (one) => (
+        <Link to={pagePath(one.name) ?? ""} title={one.display_name}>
+          {titles.workload(one)}
+        </Link>
+      ),
     },
     { key: "kind", title: t("column.type"), render: (one) => word("kind", bare(one.spec?.kind ?? "")) },
     {
@@ -141,15 +129,6 @@ function useColumns(show: (workload: Workload) => void): Column<Workload>[] {
       title: t("column.actions"),
       render: (one) => (
         <span className="row" style={{ gap: 0 }}>
-          <Tooltip title={t("log.title")}>
-            <Button
-              type="text"
-              size="small"
-              icon={<FileTextOutlined aria-hidden />}
-              aria-label={`${t("log.title")} ${one.number}`}
-              onClick={() => show(one)}
-            />
-          </Tooltip>
           {mayStop && isOpen(one.state) && (
             <Tooltip title={t("action.stop")}>
               <Button
@@ -165,28 +144,4 @@ function useColumns(show: (workload: Workload) => void): Column<Workload>[] {
       ),
     },
   ];
-}
-
-function Details({ workload }: { workload: Workload }) {
-  const { t, language } = useI18n();
-  const { usage } = workload;
-  return (
-    <div className="stack">
-      <Failure reason={workload.failure_reason} message={workload.failure_message} />
-      <Facts
-        rows={[
-          [t("column.status"), <State value={workload.state} why={workload.waiting_reason} />],
-          [t("column.id"), <Copyable value={lastPart(workload.name)} />],
-          [t("workloads.node"), lastPart(workload.node) || <Nothing />],
-          [t("deployments.address"), workload.address || <Nothing />],
-          [t("workloads.cpuTime"), usage ? formatDuration(language, usage.cpu_seconds) : <Nothing />],
-          [t("workloads.held"), usage ? formatDuration(language, usage.held_seconds) : <Nothing />],
-          [t("workloads.exitCode"), workload.exit_code == null ? <Nothing /> : String(workload.exit_code)],
-          [t("run.started"), <Time value={workload.start_time} />],
-          [t("run.ended"), <Time value={workload.end_time} />],
-        ]}
-      />
-      <Log path={`/${workload.name}/logs`} available={workload.attempt > 0} live={isOpen(workload.state)} />
-    </div>
-  );
 }
