@@ -296,7 +296,9 @@ def test_chinese_pages_hold_no_english_label(browser: Browser, running: Running,
             link.click()
             expect(heading).not_to_have_text(before)
             expect(page.locator(LOADING).first).to_be_hidden()
-            left[page.url.rsplit("/", 1)[-1]] = foreign_labels(page, names=("default",))  # every project's queue
+            left[page.url.rsplit("/", 1)[-1]] = foreign_labels(
+                page, names=("default", "tiny", "helper")
+            )  # queue, deployments
         for hidden in ("fit",):  # behind a button of another page
             page.goto(page.url.rsplit("/", 1)[0] + f"/{hidden}")
             expect(heading).to_be_visible()

@@ -131,7 +131,7 @@ async def test_a_successor_takes_over_and_no_request_and_no_stream_breaks(tmp_pa
             await eventually(lambda: is_gone(left.process), 30)
             await eventually(lambda: {*answered, begun.id} <= {each.id for each in home.stored})
             lines = lambda: [line for lines in home.used.values() for line in lines]
-            await eventually(lambda: sum(line.request_count for line in lines()) == len(answered) + 1)
+            await eventually(lambda: sum(line.request_count for line in lines()) == len(answered) + 1, 60)
     assert len(home.stored) == len(answered) + 1
 
 
