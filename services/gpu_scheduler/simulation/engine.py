@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from services.gpu_scheduler.decisions.policies import POLICIES
+from services.gpu_scheduler.decisions.policies import DEFAULT as DEFAULT_POLICY
 from services.gpu_scheduler.simulation.model import Options, Replay, Trace
 
-DEFAULT_POLICY = next(name for name in ("hetero", "fair") if name in POLICIES)
+__all__ = ["DEFAULT_POLICY", "replay"]
 
 
 def replay(trace: Trace, policy: str, options: Options) -> Replay:
