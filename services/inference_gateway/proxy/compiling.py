@@ -20,8 +20,8 @@ FOLDER = ROOT / "build/proxy"
 # What runs for each request, and what inherits from it. A dataclass gets an `__init__` that is not compiled: what is made
 # for each request has one that is written out.
 MODULES = (
-    "allowance", "answering", "asking", "attempt", "balance", "bounds", "connection", "dialects", "errors",
-    "exchange", "fairness", "gateway", "hot_adapters", "jsons", "ledger", "limits", "metrics", "outcomes", "parts",
+    "access", "allowance", "answering", "asking", "attempt", "balance", "bounds", "connection", "dialects", "errors",
+    "exchange", "fairness", "gateway", "hot_adapters", "jsons", "ledger", "limits", "listing", "metrics", "outcomes", "parts",
     "pool", "reply", "responses", "responses_stream", "routing", "server", "shadow", "snapshot", "turns", "ulid",
     "upstream", "usage", "wire",
 )  # fmt: skip

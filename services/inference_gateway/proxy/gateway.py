@@ -7,18 +7,18 @@ import json
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from services.inference_gateway.proxy import (
-    adapters,
+    access,
     answering,
     asking,
     counting,
     dialects,
     errors,
     exact_cache,
+    listing,
     parts,
     redaction,
     routing,
@@ -50,7 +50,7 @@ from services.inference_gateway.proxy.sessions import SessionLedger
 from services.inference_gateway.proxy.settings import Paths, ProxySettings
 from services.inference_gateway.proxy.shadow import Shadows
 from services.inference_gateway.proxy.sleepers import Sleepers
-from services.inference_gateway.proxy.snapshot import ALL_PROJECTS, Deployment, Key, Snapshot
+from services.inference_gateway.proxy.snapshot import Key, Snapshot
 from services.inference_gateway.proxy.spool import Uploads
 from services.inference_gateway.proxy.ssrf import UpstreamRefused
 from services.inference_gateway.proxy.turns import AllTurns
@@ -62,7 +62,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 CLIENT_LEFT = 499
-NEWCOMER_BYTES = 1024 * 1024
 MODELS = "/v1/models"
 
 Answerer = Callable[["Gateway", Request, Reply], Awaitable[None]]
@@ -166,14 +165,16 @@ class Gateway:
         reply.send(200 if ready else 503, json.dumps({"status": status, "snapshot_revision": revision}).encode())
 
     async def models(self, request: Request, reply: Reply) -> None:
-        deployments = self._routes().models_of(self._project(request))
-        listed = [model for each in deployments if each.targets for model in _models(each, _known(request))]
+        snapshot, key = self._routes(), access.known(request)
+        deployments = snapshot.models_of(access.project(request, snapshot))
+        listed = [model for each in deployments if each.targets for model in listing.models(each, key)]
         reply.send(200, json.dumps({"object": "list", "data": listed}).encode(), wire.request_id())
 
     async def model(self, request: Request, reply: Reply) -> None:
         name = unquote(request.path[len(MODELS) + 1 :])
-        deployment, _ = routing.resolve(self._routes(), self._project(request), name, {}, _known(request).name)
-        reply.send(200, json.dumps(_model(deployment) | {"id": name}).encode(), wire.request_id())
+        snapshot, key = self._routes(), access.known(request)
+        deployment, _ = routing.resolve(snapshot, access.project(request, snapshot), name, {}, key.name)
+        reply.send(200, json.dumps(listing.model(deployment) | {"id": name}).encode(), wire.request_id())
 
     def chat(self, request: Request, reply: Reply) -> Awaitable[None]:
         return self._complete(dialects.CHAT, request, reply)
@@ -198,7 +199,7 @@ class Gateway:
 
     async def feedback(self, request: Request, reply: Reply) -> None:
         """Handed to the control plane as it came, with who said it."""
-        key, project = _known(request), self._counted(request)
+        key, project = access.known(request), self._counted(request)
         asking.load(request.body)  # what is no object of bounded depth is refused here, as everywhere
         envelope = {"project": project, "api_key": key.name, "role": key.role}
         try:
@@ -213,7 +214,7 @@ class Gateway:
 
     async def stored(self, request: Request, reply: Reply) -> None:
         """Files and batches: handed to the control plane as they came, with who asks."""
-        key, project = _known(request), self._project(request)
+        key, project = access.known(request), access.project(request, self._routes())
         self.limiter.count_request(key, project, self._routes().limits_of(project))
         envelope = {
             "project": project,
@@ -234,8 +235,8 @@ class Gateway:
 
     async def _complete(self, dialect: Dialect, request: Request, reply: Reply) -> None:
         """1 parse, 2 route, 3 reserve, 4 ask, 5 settle, 6 note."""
-        key = _known(request)
-        snapshot, project = self._routes(), self._project(request)
+        key, snapshot = access.known(request), self._routes()
+        project = access.project(request, snapshot)
         limits = snapshot.limits_of(project)
         try:
             ask = dialect.parse(request.body)
@@ -338,37 +339,23 @@ class Gateway:
 
     def _caller(self, request: Request) -> Key | None:
         """None if it may be a key that was made a moment ago. Raises: ApiError 401."""
-        digest = _digest(request)
+        digest = access.digest(request)
         key = self._routes().keys.get(digest)
-        if key is None and _is_small(request) and self._newcomers.may_ask(digest):
+        if key is None and access.is_small(request) and self._newcomers.may_ask(digest):
             return None
-        return _valid(key)
+        return access.valid(key)
 
     async def _introduced(self, request: Request) -> Key:
         """The holder of a key that came after our snapshot. Raises: ApiError 401."""
-        digest = _digest(request)
+        digest = access.digest(request)
         if digest not in self._routes().keys:
             await self._newcomers.ask(digest)
             await self._newcomers.until(lambda: digest in self._routes().keys)
-        return _valid(self._routes().keys.get(digest))
-
-    def _project(self, request: Request) -> str:
-        """The key's project, or the one that a key of all projects names."""
-        key, asked = _known(request), request.headers.get("openai-project", "")
-        if key.project != ALL_PROJECTS:
-            if asked and asked != key.project:
-                raise errors.wrong_project(asked)
-            return key.project
-        projects = self._routes().projects
-        if not asked and len(projects) == 1:
-            return next(iter(projects))
-        if asked not in projects:
-            raise errors.wrong_project(asked) if asked else errors.project_needed()
-        return asked
+        return access.valid(self._routes().keys.get(digest))
 
     def _counted(self, request: Request) -> str:
         """The project of a request that asks no engine, counted. Raises: ApiError 429."""
-        key, project = _known(request), self._project(request)
+        key, project = access.known(request), access.project(request, self._routes())
         self.limiter.count_request(key, project, self._routes().limits_of(project))
         return project
 
@@ -415,48 +402,3 @@ def _label(path: str) -> str:
 
 def _needs_key(request: Request) -> bool:
     return request.path != "/health"
-
-
-def _is_small(request: Request) -> bool:
-    """What may be read of somebody who is not known yet."""
-    length = request.headers.get("content-length", "0")
-    return "transfer-encoding" not in request.headers and length.isdecimal() and int(length) <= NEWCOMER_BYTES
-
-
-def _digest(request: Request) -> str:
-    """SHA-256 of the key that was sent, in hex. Raises: ApiError 401 if none was."""
-    secret = request.bearer()
-    if not secret:
-        raise errors.missing_key()
-    return sha256(secret.encode("utf-8", "surrogateescape")).hexdigest()
-
-
-def _valid(key: Key | None) -> Key:
-    if key is None or key.revoked:
-        raise errors.invalid_key()
-    if key.expires and time.time() >= key.expires:
-        raise errors.expired_key()
-    return key
-
-
-def _known(request: Request) -> Key:
-    if request.caller is None:
-        raise errors.missing_key()
-    return request.caller
-
-
-def _models(deployment: Deployment, key: Key) -> list[dict[str, Any]]:
-    """The base, and each adapter on it that `key` may use."""
-    base = _model(deployment)
-    usable = adapters.usable_by(deployment, key.name) if deployment.adapters else ()
-    return [base, *(base | {"id": f"{deployment.name}:{name}"} for name in usable)]
-
-
-def _model(deployment: Deployment) -> dict[str, Any]:
-    """As OpenAI lists a model."""
-    return {
-        "id": deployment.name,
-        "object": "model",
-        "created": deployment.created,
-        "owned_by": deployment.project,
-    }
