@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 import asyncpg
-from sqlalchemy import MetaData, event, text
+from sqlalchemy import JSON, MetaData, bindparam, event, text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import registry
+from sqlmodel import SQLModel
 
 from gyre_kit.auth import caller
 from gyre_kit.clock import Clock, SystemClock
@@ -95,6 +96,20 @@ def _connect(dialect: Any, record: Any, arguments: Any, options: Any) -> Any:
 async def enter_project(session: AsyncSession, project: str) -> None:
     """Row-level security follows this setting until the transaction ends."""
     await session.execute(text("SELECT set_config('gyre.project', :project, true)"), {"project": project})
+
+
+async def insert_rows(session: AsyncSession, table: type[SQLModel], rows: Sequence[SQLModel]) -> set[str]:
+    """Writes many rows by one statement of one parameter; the names of those that were new. None is in the session.
+
+    A row that a unique constraint refuses is left out.
+    """
+    name = table.__table__.fullname  # type: ignore[attr-defined]
+    written = text(
+        f"INSERT INTO {name} SELECT * FROM json_populate_recordset(NULL::{name}, :rows) "
+        "ON CONFLICT DO NOTHING RETURNING name"
+    ).bindparams(bindparam("rows", type_=JSON))
+    given = [row.model_dump(mode="json") for row in rows]
+    return set((await session.scalars(written, {"rows": given})).all())
 
 
 def tables(component: str) -> registry:

@@ -21,7 +21,7 @@ from gyre_kit.auth import SYSTEM, acting_as, caller
 from gyre_kit.names import project_of
 from gyre_kit.render import enum_name, render
 
-from services.gpu_scheduler import budgets, facts, queues, quota, service, store, throughput, waiting
+from services.gpu_scheduler import budgets, facts, queues, quota, service, store, submission, throughput, waiting
 from services.gpu_scheduler.books import BOOKS, Books
 from services.gpu_scheduler.cluster_queue_api import quota_rows, quotas_of
 from services.gpu_scheduler.decisions.amounts import CARD, Amount
@@ -44,7 +44,7 @@ class WorkloadApi(WorkloadServiceServicer):
 
     async def EnsureWorkload(self, request: workload_service.EnsureWorkloadRequest, _: Any) -> workload_pb2.Workload:
         spec = request.spec
-        wanted = service.Wanted(
+        wanted = submission.Wanted(
             kind=enum_name(spec, "kind"),
             module=spec.module,
             spec_json=spec.spec_json,
@@ -60,7 +60,7 @@ class WorkloadApi(WorkloadServiceServicer):
             user=spec.user,
         )
         async with self.db.transaction() as session:
-            workload = await service.ensure(session, request.name, wanted, self.context.settings)
+            workload = await submission.ensure(session, request.name, wanted, self.context.settings)
         if workload.waiting_reason == Reason.NOT_CONSIDERED_YET:
             self.context.wake()
         return await self._rendered(workload)

@@ -86,8 +86,12 @@ async def begin_cycle(session: Session, idle_seconds: float) -> None:
 
 
 async def find_workload(session: Session, name: str) -> Workload | None:
-    found: Workload | None = await session.scalar(sa.select(Workload).where(col(Workload.name) == name))
-    return found
+    return next(iter(await workloads_named(session, [name])), None)
+
+
+async def workloads_named(session: Session, names: Collection[str]) -> Sequence[Workload]:
+    query = sa.select(Workload).where(col(Workload.name).in_(names))
+    return (await session.scalars(query.execution_options(populate_existing=True))).all()
 
 
 LOOKED_AT = (
@@ -195,6 +199,12 @@ async def flavor_prices(session: Session) -> dict[str, Flavor]:
 
 async def nodes(session: Session) -> Sequence[Node]:
     return (await session.scalars(sa.select(Node).order_by(col(Node.name)))).all()
+
+
+async def node_sizes(session: Session) -> Sequence[Any]:
+    """Of each kind of node one row, and how many `nodes` it stands for."""
+    kind = [col(each) for each in (Node.state, Node.flavor, Node.launcher, Node.cpu_milli, Node.memory_bytes, Node.gpu)]
+    return (await session.execute(sa.select(*kind, sa.func.count().label("nodes")).group_by(*kind))).all()
 
 
 async def flavors(session: Session) -> Sequence[Flavor]:

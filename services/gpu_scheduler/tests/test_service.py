@@ -12,7 +12,7 @@ from gyre_kit.names import new_id
 from gyre_kit.resources import EtagMismatch
 from gyre_kit.testing import ENGINEER, PROJECT, ManualClock, outbox_of
 
-from services.gpu_scheduler import admission, budgets, nodes, queues, service, store, throughput
+from services.gpu_scheduler import admission, budgets, nodes, queues, service, store, submission, throughput
 from services.gpu_scheduler.books import Books
 from services.gpu_scheduler.decisions.amounts import CARD as WHOLE
 from services.gpu_scheduler.decisions.amounts import Amount
@@ -29,7 +29,7 @@ GIB = 1024**3
 SETTINGS = Settings(home=Path("/nonexistent"), workload_modules=("sample",))
 MACHINE = Machine("a", "a", "cpu", 2000, 24 * GIB, 0.0, 0)
 CARD = CardReading(0, "GPU-1", "NVIDIA H100 80GB HBM3", 80 * GIB)
-TRAINER = service.Wanted("TRAINER", "sample", "{}", Amount(1500, 2 * GIB), owner=f"projects/{PROJECT}/runs/1")
+TRAINER = submission.Wanted("TRAINER", "sample", "{}", Amount(1500, 2 * GIB), owner=f"projects/{PROJECT}/runs/1")
 REPLICA = replace(TRAINER, kind="REPLICA", requests=Amount(250, GIB))
 
 
@@ -42,8 +42,8 @@ def fresh_name() -> str:
     return f"projects/{PROJECT}/workloads/{new_id()}"
 
 
-async def ensured(session: Session, wanted: service.Wanted = TRAINER) -> Workload:
-    return await service.ensure(session, fresh_name(), wanted, SETTINGS)
+async def ensured(session: Session, wanted: submission.Wanted = TRAINER) -> Workload:
+    return await submission.ensure(session, fresh_name(), wanted, SETTINGS)
 
 
 async def launched(session: Session, workload: Workload) -> Attempt:
@@ -73,7 +73,7 @@ async def test_who_caused_it_is_whoever_the_caller_names_else_the_caller(session
 
 async def test_the_name_makes_ensure_idempotent(session: Session) -> None:
     first = await ensured(session)
-    again = await service.ensure(session, first.name, replace(TRAINER, display_name="Another"), SETTINGS)
+    again = await submission.ensure(session, first.name, replace(TRAINER, display_name="Another"), SETTINGS)
     assert again is first
     assert await events_of(session, first) == ["WorkloadQueued"]
 
@@ -87,47 +87,47 @@ async def test_the_name_makes_ensure_idempotent(session: Session) -> None:
         replace(TRAINER, queue="projects/acme/queues/other"),
     ],
 )
-async def test_a_used_name_with_another_spec_is_refused(session: Session, other: service.Wanted) -> None:
+async def test_a_used_name_with_another_spec_is_refused(session: Session, other: submission.Wanted) -> None:
     first = await ensured(session)
-    with pytest.raises(service.SpecDiffers):
-        await service.ensure(session, first.name, other, SETTINGS)
+    with pytest.raises(submission.SpecDiffers):
+        await submission.ensure(session, first.name, other, SETTINGS)
 
 
 async def test_a_ulid_that_another_project_uses_is_refused(session: Session) -> None:
     theirs = await ensured(session)
     await enter_project(session, "other")
-    with pytest.raises(service.NameTaken):
-        await service.ensure(session, theirs.name.replace(PROJECT, "other"), TRAINER, SETTINGS)
+    with pytest.raises(submission.NameTaken):
+        await submission.ensure(session, theirs.name.replace(PROJECT, "other"), TRAINER, SETTINGS)
 
 
 @pytest.mark.parametrize(
     ("wrong", "error"),
     [
-        (replace(TRAINER, module="os"), service.ModuleNotAllowed),
-        (replace(TRAINER, kind=""), service.BadSpec),
-        (replace(TRAINER, spec_json="[]"), service.BadSpec),
-        (replace(TRAINER, spec_json="{"), service.BadSpec),
-        (replace(TRAINER, requests=Amount(0, 1)), service.BadSpec),
-        (replace(TRAINER, requests=Amount(1, -1)), service.BadSpec),
-        (replace(TRAINER, max_attempts=-1), service.BadSpec),
+        (replace(TRAINER, module="os"), submission.ModuleNotAllowed),
+        (replace(TRAINER, kind=""), submission.BadSpec),
+        (replace(TRAINER, spec_json="[]"), submission.BadSpec),
+        (replace(TRAINER, spec_json="{"), submission.BadSpec),
+        (replace(TRAINER, requests=Amount(0, 1)), submission.BadSpec),
+        (replace(TRAINER, requests=Amount(1, -1)), submission.BadSpec),
+        (replace(TRAINER, max_attempts=-1), submission.BadSpec),
         (replace(TRAINER, queue="projects/acme/queues/none"), queues.QueueNotFound),
-        (replace(TRAINER, requests=Amount(2001)), service.FitsNowhere),
-        (replace(TRAINER, requests=Amount(100, 0, WHOLE)), service.FitsNowhere),
+        (replace(TRAINER, requests=Amount(2001)), submission.FitsNowhere),
+        (replace(TRAINER, requests=Amount(100, 0, WHOLE)), submission.FitsNowhere),
     ],
 )
 async def test_what_cannot_run_is_refused_and_leaves_no_row(
-    session: Session, wrong: service.Wanted, error: type[Exception]
+    session: Session, wrong: submission.Wanted, error: type[Exception]
 ) -> None:
     name = fresh_name()
     with pytest.raises(error):
-        await service.ensure(session, name, wrong, SETTINGS)
+        await submission.ensure(session, name, wrong, SETTINGS)
     assert await store.find_workload(session, name) is None
 
 
 @pytest.mark.parametrize("name", ["projects/acme/workloads/../x", "projects/acme/workloads/", "acme/1", ""])
 async def test_a_name_that_could_leave_the_work_folder_is_refused(session: Session, name: str) -> None:
-    with pytest.raises(service.BadWorkloadName):
-        await service.ensure(session, name, TRAINER, SETTINGS)
+    with pytest.raises(submission.BadWorkloadName):
+        await submission.ensure(session, name, TRAINER, SETTINGS)
 
 
 async def test_a_trainer_fits_beside_a_replica_and_a_second_trainer_waits_with_its_reason(session: Session) -> None:
@@ -465,7 +465,7 @@ async def test_half_a_card_leaves_the_other_half(session: Session) -> None:
     first, second, third = [await ensured(session, half) for _ in range(3)]
     assert (await cycle(session)).admitted == 2
     assert (first.state, second.state, third.waiting_reason) == ("ADMITTED", "ADMITTED", Reason.NO_FREE_GPU)
-    with pytest.raises(service.BadSpec):
+    with pytest.raises(submission.BadSpec):
         await ensured(session, replace(TRAINER, requests=Amount(500, GIB, WHOLE + 500)))
 
 
@@ -484,7 +484,7 @@ async def test_a_gang_gets_whole_nodes_of_a_cluster_and_a_rest_or_nothing(sessio
         ("nodes/c", 2, 4000, 2),
     ]
     assert second.waiting_reason == Reason.NO_FREE_GPU
-    with pytest.raises(service.FitsNowhere):
+    with pytest.raises(submission.FitsNowhere):
         await ensured(session, replace(TRAINER, requests=Amount(9_000, 6 * GIB, 9 * WHOLE)))
     held = [card.workload for card in await store.cards(session, ["nodes/b", "nodes/c"])]
     assert held.count(gang.name) == 6

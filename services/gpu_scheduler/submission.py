@@ -1,0 +1,226 @@
+"""Asking for work: one workload or thousands at once, checked, numbered, queued; told again, it is the same work."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gyre_kit import resources
+from gyre_kit.auth import caller
+from gyre_kit.db import Session, insert_rows
+from gyre_kit.errors import AlreadyExists, Invalid, Precondition
+from gyre_kit.names import last, project_of
+from gyre_kit.outbox import emit_all
+from gyre_kit.telemetry import current_traceparent
+
+from services.gpu_scheduler import facts, queues, store
+from services.gpu_scheduler.decisions.amounts import CARD, Amount
+from services.gpu_scheduler.decisions.reasons import Reason
+from services.gpu_scheduler.launchers.base import LOCAL
+from services.gpu_scheduler.models import AWAY, Workload, WorkloadState
+from services.gpu_scheduler.settings import Settings
+
+NAME = re.compile(r"projects/[^/]+/workloads/[0-9A-Za-z]{1,63}")
+MAX_SPEC_CHARACTERS = 1_000_000
+LONGEST_RUN = 366 * 86_400.0
+MOST = Amount(1_000_000_000, 1 << 60, 1_000_000 * CARD)  # a million cores, an exbibyte, a million cards: more is a slip
+
+
+class BadWorkloadName(Invalid):
+    """A workload is named projects/{project}/workloads/{ulid}; choose a new ULID for each."""
+
+
+class ModuleNotAllowed(Invalid):
+    """Only modules of the allow-list may be run (GYRE_WORKLOAD_MODULES)."""
+
+
+class BadSpec(Invalid):
+    """The workload's specification is not usable: correct the field that is named."""
+
+
+class SpecDiffers(AlreadyExists):
+    """There is a workload of that name with another specification; choose a new ULID."""
+
+
+class NameTaken(AlreadyExists):
+    """That ULID is in use; choose a new one."""
+
+
+class FitsNowhere(Precondition):
+    """No node is large enough for it, however long it waits: ask for less, or add a node."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a caller wants to be run. `spec_json` is a JSON object; `max_attempts` 0 takes the default of its kind.
+
+    `user` is who caused it, for accounting; empty means the caller.
+    """
+
+    kind: str
+    module: str
+    spec_json: str
+    requests: Amount
+    queue: str = ""
+    priority: int = 0
+    max_attempts: int = 0
+    owner: str = ""
+    display_name: str = ""
+    only_flavor: str = ""
+    max_run_seconds: float = 0.0
+    throughput_class: str = ""
+    user: str = ""
+
+
+async def ensure(session: Session, name: str, wanted: Wanted, settings: Settings) -> Workload:
+    """The workload of that name, made if it is not there yet. The name is the key of idempotence.
+
+    Raises: BadWorkloadName; BadSpec; ModuleNotAllowed; QueueNotFound; FitsNowhere; SpecDiffers; NameTaken.
+    """
+    await ensure_all(session, {name: wanted}, settings)
+    return await resources.get(session, Workload, name)
+
+
+async def ensure_all(session: Session, wanted: Mapping[str, Wanted], settings: Settings) -> None:
+    """`ensure` for many of one project, or for none: the first that is wrong is named, and nothing is made.
+
+    A fixed number of statements, however many there are. Raises: as `ensure`.
+    """
+    for name in wanted:
+        if not NAME.fullmatch(name):
+            raise BadWorkloadName(given=name[:120])
+    new = await _not_there_yet(session, wanted)
+    if not new:
+        return
+    for each in new.values():
+        _check(each, settings)
+    project = project_of(next(iter(new)))
+    number = await resources.next_number(session, Workload, project)  # from here on one Ensure a project at a time
+    new = await _not_there_yet(session, new)
+    named = {each.queue: await queues.of_workload(session, project, each.queue) for each in _by_queue(new)}
+    await _check_capacity(session, {each.requests for each in new.values()})
+    rows = [
+        _row(session, name, each, named[each.queue].name, number + at) for at, (name, each) in enumerate(new.items())
+    ]
+    made = await insert_rows(session, Workload, rows)
+    if taken := new.keys() - made:
+        raise NameTaken(name=min(taken))
+    await emit_all(session, {row.name: facts.queued(row) for row in rows})
+
+
+async def _not_there_yet(session: Session, wanted: Mapping[str, Wanted]) -> dict[str, Wanted]:
+    """Raises: SpecDiffers."""
+    for existing in await store.workloads_named(session, wanted):
+        _check_same(existing, wanted[existing.name])
+        wanted = {name: each for name, each in wanted.items() if name != existing.name}
+    return dict(wanted)
+
+
+def _by_queue(wanted: Mapping[str, Wanted]) -> Sequence[Wanted]:
+    """One for each queue."""
+    return list({each.queue: each for each in wanted.values()}.values())
+
+
+def _row(session: Session, name: str, wanted: Wanted, queue: str, number: int) -> Workload:
+    now = session.clock.now()
+    return Workload(
+        name=name,
+        uid=last(name),
+        project=project_of(name),
+        number=number,
+        display_name=wanted.display_name,
+        create_time=now,
+        update_time=now,
+        state=WorkloadState.QUEUED,
+        kind=wanted.kind,
+        module=wanted.module,
+        spec_json=wanted.spec_json,
+        cpu_milli=wanted.requests.cpu_milli,
+        memory_bytes=wanted.requests.memory_bytes,
+        gpu=wanted.requests.cards,
+        gpu_milli=wanted.requests.gpu_milli % CARD,
+        queue=queue,
+        priority=wanted.priority,
+        max_attempts=wanted.max_attempts,
+        owner=wanted.owner,
+        only_flavor=wanted.only_flavor,
+        max_run_seconds=wanted.max_run_seconds,
+        throughput_class=wanted.throughput_class,
+        user=wanted.user or caller().subject,
+        traceparent=current_traceparent(),
+        waiting_reason=Reason.NOT_CONSIDERED_YET,
+        queue_time=now,
+    )
+
+
+def _check_same(existing: Workload, wanted: Wanted) -> None:
+    """Raises: SpecDiffers. What only people see (display_name, user) may differ."""
+    spec = (existing.kind, existing.module, json.loads(existing.spec_json), existing.priority, existing.owner)
+    given = (wanted.kind, wanted.module, _parsed(wanted.spec_json), wanted.priority, wanted.owner)
+    places = existing.only_flavor == wanted.only_flavor and wanted.queue in ("", existing.queue)
+    places = places and existing.max_run_seconds == wanted.max_run_seconds
+    amounts = amount_of(existing)
+    if spec != given or amounts != wanted.requests or not places:
+        raise SpecDiffers(name=existing.name)
+
+
+def _check(wanted: Wanted, settings: Settings) -> None:
+    if not wanted.kind:
+        raise BadSpec(field="spec.kind", allowed="TRAINER|REPLICA|JOB")
+    if wanted.module not in settings.workload_modules:
+        raise ModuleNotAllowed(
+            field="spec.module", given=wanted.module[:80], allowed="|".join(settings.workload_modules)
+        )
+    if len(wanted.spec_json) > MAX_SPEC_CHARACTERS or not isinstance(_parsed(wanted.spec_json), dict):
+        raise BadSpec(field="spec.spec_json", wanted=f"a JSON object of at most {MAX_SPEC_CHARACTERS} characters")
+    if any("\0" in text for text in (wanted.owner, wanted.display_name, wanted.queue, wanted.user)):
+        raise BadSpec(field="spec", wanted="text without NUL")
+    asked = wanted.requests
+    if asked.cpu_milli < 1 or asked.memory_bytes < 0 or asked.gpu_milli < 0:
+        raise BadSpec(field="spec.requests", wanted="cpu_milli of at least 1, and nothing below 0")
+    if not asked.fits_in(MOST):
+        most = f"{MOST.cpu_milli} cpu_milli, {MOST.memory_bytes} memory_bytes and {MOST.cards} gpu"
+        raise BadSpec(field="spec.requests", wanted=f"at most {most}")
+    if asked.gpu_milli > CARD and asked.gpu_milli % CARD:
+        raise BadSpec(field="spec.requests", wanted="whole cards in gpu, or a share of one in gpu_milli, not both")
+    if not 0 <= wanted.max_run_seconds <= LONGEST_RUN:
+        raise BadSpec(field="spec.max_run_seconds", wanted=f"0 to {LONGEST_RUN:.0f} seconds")
+    if wanted.max_attempts < 0:
+        raise BadSpec(field="spec.max_attempts", wanted="0 or more")
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return json.loads(text) if "\0" not in text else None
+    except ValueError:
+        return None
+
+
+async def _check_capacity(session: Session, asked: Collection[Amount]) -> None:
+    """Raises: FitsNowhere. A node that is away may come back; where none was ever seen, it waits. Whole cards may be those
+    of several nodes of one flavor, where a launcher can start a gang there."""
+    sizes: set[Amount] = set()
+    together: Counter[tuple[str, str]] = Counter()
+    for row in await store.node_sizes(session):
+        if row.state in AWAY:
+            continue
+        sizes.add(amount_of(row))
+        if row.launcher != LOCAL:
+            together[row.flavor, row.launcher] += row.gpu * row.nodes
+    most_cards = max(together.values(), default=0)
+    for requests in asked if sizes else ():
+        if not any(requests.fits_in(size) for size in sizes) and not 1 < requests.cards <= most_cards:
+            largest = max(sizes, key=lambda size: (size.gpu_milli, size.cpu_milli, size.memory_bytes))
+            raise FitsNowhere(
+                asked=f"{requests.cpu_milli}m cpu, {requests.memory_bytes} bytes, {requests.gpu_milli / CARD:g} gpu",
+                largest_node=f"{largest.cpu_milli}m cpu, {largest.memory_bytes} bytes, {largest.cards} gpu",
+            )
+
+
+def amount_of(row: Any) -> Amount:
+    """Of anything that has the columns: what a workload asks for, what a node has."""
+    return Amount(row.cpu_milli, row.memory_bytes, row.gpu * CARD + getattr(row, "gpu_milli", 0))
