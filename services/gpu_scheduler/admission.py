@@ -11,23 +11,21 @@ from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
-from gyre_kit import resources
 from gyre_kit.db import Session
 from gyre_kit.errors import Conflict
 from gyre_kit.outbox import emit_all
 
-from services.gpu_scheduler import facts, placements, service, store
+from services.gpu_scheduler import facts, placements, store
 from services.gpu_scheduler.books import Books
 from services.gpu_scheduler.decisions import cycle, shortage
 from services.gpu_scheduler.decisions.amounts import CARD
-from services.gpu_scheduler.decisions.cluster import Cluster
+from services.gpu_scheduler.decisions.cluster import Cluster, Promise
 from services.gpu_scheduler.decisions.cycle import Admit, Evict
-from services.gpu_scheduler.decisions.reasons import Reason
-from services.gpu_scheduler.models import HOLDING, Attempt, StopReason, Workload, WorkloadState
+from services.gpu_scheduler.models import Attempt, WorkloadState
 
 DEFAULT_POLICY = "best-effort"
 IDLE_SECONDS = 10.0
-WRITTEN_DOWN = 100  # workloads of one shape whose reason is kept in the table; the others are told theirs when asked
+WRITTEN_DOWN = 10  # workloads of one shape whose reason is kept in the table; the others are told theirs when asked
 
 
 class BooksAreOff(Conflict):
@@ -59,8 +57,7 @@ async def run_cycle(session: Session, books: Books | None = None, idle_seconds: 
     admits = [each for each in decisions if isinstance(each, Admit)]
     evicts = [each for each in decisions if isinstance(each, Evict)]
     admitted = await _admit(session, books, admits)  # 3 write down
-    for evict in evicts:
-        await _evict(session, cluster, evict)
+    await _evict(session, cluster, evicts)
     await _keep_reasons(session, books, looked_at)
     return Cycle(admitted, len(evicts))
 
@@ -130,25 +127,22 @@ def _members(books: Books, admit: Admit) -> list[dict[str, Any]]:
     ]
 
 
-async def _evict(session: Session, cluster: Cluster, evict: Evict) -> None:
-    """Its resources are promised, and held by it until its stop is confirmed."""
-    gains = evict.gains.name
-    promise = cluster.promises[gains]
-    beneficiary = await resources.get(session, Workload, gains, lock=True)
-    if beneficiary.state != WorkloadState.QUEUED or beneficiary.held:
-        raise BooksAreOff(name=gains, state=beneficiary.state)  # nobody has to go for what does not wait any more
-    workload = await resources.get(session, Workload, evict.workload.name, lock=True)
-    if workload.state in HOLDING:
-        if workload.state != WorkloadState.STOPPING:
-            await service.ask_to_stop(session, workload, StopReason.PREEMPTION)
-        workload.preempted_for, workload.preemption_rule = gains, evict.rule
-    await session.flush()
-    promised = {
-        "flavor": promise.flavor,
-        "rule": promise.rule,
-        "placement": placements.to_json(promise.placement),
-    }
-    await store.promise(session, gains, promised, Reason.WAITING_FOR_PREEMPTION)
+async def _evict(session: Session, cluster: Cluster, evicts: Sequence[Evict]) -> None:
+    """Resources of those who have to go are promised, and held by them until their stop is confirmed."""
+    if not evicts:
+        return
+    gaining = {each.gains.name: cluster.promises[each.gains.name] for each in evicts}
+    rows = await store.locked(session, {*gaining, *(each.workload.name for each in evicts)})
+    for name in gaining:
+        row = rows[name]
+        if (row.state != WorkloadState.QUEUED and row.name not in {each.workload.name for each in evicts}) or row.held:
+            raise BooksAreOff(name=name, state=row.state)  # nobody has to go for what does not wait any more
+    await store.preempt(session, [(each.workload.name, each.gains.name, str(each.rule)) for each in evicts])
+    await store.promise(session, {name: _promised(each) for name, each in gaining.items()})
+
+
+def _promised(promise: Promise) -> dict[str, Any]:
+    return {"flavor": promise.flavor, "rule": promise.rule, "placement": placements.to_json(promise.placement)}
 
 
 async def _keep_reasons(session: Session, books: Books, looked_at: Mapping[str, set[Any]]) -> None:
@@ -164,5 +158,7 @@ async def _keep_reasons(session: Session, books: Books, looked_at: Mapping[str, 
             if names:
                 why = shortage.why(cluster, cluster.waiting[names[0]][2])
                 reasons |= dict.fromkeys(names, str(why.reason))
-    if reasons:
-        await store.set_waiting_reasons(session, reasons)
+    news = {name: reason for name, reason in reasons.items() if books.told.get(name) != reason}
+    if news:
+        await store.set_waiting_reasons(session, news)
+        books.told |= news

@@ -32,6 +32,7 @@ Row = Any  # of store.looked_at
 
 class Books:
     """`cards`: (node, index) → (name of the card's row, uuid). `aside`: those that wait but are not to be considered.
+    `told`: the reason that the tables have of those that were written down since.
     `broken`: those whose promise did not hold any more when the books were last read anew.
 
     `longest_rest`: seconds for which a back-off lasts at most, also where the clock was put back meanwhile.
@@ -46,6 +47,7 @@ class Books:
         self.aside: dict[str, Reason] = {}
         self.attempts: dict[str, int] = {}
         self.broken: list[str] = []
+        self.told: dict[str, str] = {}
         self._later: list[tuple[float, str]] = []  # ends of back-offs
         self._looked_around_at = self._ranked_at = 0.0
         self._over_budget: frozenset[str] = frozenset()
@@ -85,7 +87,7 @@ class Books:
         self._over_budget, self._looked_around_at = await budgets.exhausted(session, self.queues.values()), now
         present = sorted(cards, key=lambda card: card.present)
         self.cards = {(row.node, row.index): (row.name, row.uuid) for row in present}
-        self.aside, self.attempts, self._later, self._resting = {}, {}, [], {}
+        self.aside, self.attempts, self.told, self._later, self._resting = {}, {}, {}, [], {}
         queues = {row.name: _queue(row) for row in await store.cluster_queues(session)}
         cohorts = {
             row.name: Cohort(row.name, row.parent, _limits(row.quotas), row.weight)
@@ -136,6 +138,7 @@ class Books:
         """False where all has to be read: another process has promised something meanwhile."""
         cluster = self._known()
         for row in rows:
+            self.told.pop(row.name, None)
             held = cluster.holding.get(row.name)
             if row.state == WorkloadState.STOPPING and row.stop_reason == StopReason.PREEMPTION:
                 if held is None or not held.leaving:

@@ -46,14 +46,16 @@ class BadState(Invalid):
     """A queue is made ACTIVE or HELD."""
 
 
-async def of_workload(session: Session, project: str, name: str) -> Queue:
-    """The queue that a workload names, or its project's default, made at first use. Raises: QueueNotFound."""
-    if not name or name == default_name(project):
-        return await default_queue(session, project)
-    queue = await store.find_queue(session, name)
-    if queue is None or queue.project != project:
-        raise QueueNotFound(name=name)
-    return queue
+async def named(session: Session, project: str, names: Collection[str]) -> dict[str, str]:
+    """What workloads name → their queue; "" is the project's default, made at first use. Raises: QueueNotFound."""
+    default = default_name(project)
+    if "" in names or default in names:
+        await default_queue(session, project)
+    asked = {name: name or default for name in names}
+    there = await store.queues_named(session, project, set(asked.values()))
+    if missing := set(asked.values()) - there:
+        raise QueueNotFound(name=min(missing))
+    return asked
 
 
 def default_name(project: str) -> str:

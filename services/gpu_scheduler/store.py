@@ -1,7 +1,12 @@
-"""Every query of this service."""
+"""Every query of this service.
+
+Where one statement changes many rows, they are named twice, by `= ANY` too: joined to `unnest` alone, PostgreSQL reads the
+whole table once there are some hundreds. And `= ANY` is one statement for any number of names, where `IN` is another for each.
+"""
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
@@ -15,6 +20,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import col
 
 from services.gpu_scheduler.decisions.amounts import CARD, Amount
+from services.gpu_scheduler.decisions.reasons import Reason
 from services.gpu_scheduler.models import (
     ENDED,
     HOLDING,
@@ -85,12 +91,16 @@ async def begin_cycle(session: Session, idle_seconds: float) -> None:
     await session.execute(sa.text(whole), {"whole": f"{idle_seconds * 6000:.0f}ms"})
 
 
+def _among(column: Any, values: Collection[str]) -> sa.ColumnElement[bool]:
+    return col(column) == sa.any_(sa.cast(list(values), postgresql.ARRAY(sa.Text)))
+
+
 async def find_workload(session: Session, name: str) -> Workload | None:
     return next(iter(await workloads_named(session, [name])), None)
 
 
 async def workloads_named(session: Session, names: Collection[str]) -> Sequence[Workload]:
-    query = sa.select(Workload).where(col(Workload.name).in_(names))
+    query = sa.select(Workload).where(_among(Workload.name, names))
     return (await session.scalars(query.execution_options(populate_existing=True))).all()
 
 
@@ -154,7 +164,7 @@ async def admit(session: Session, rows: Sequence[dict[str, Any]]) -> dict[str, A
             waiting_reason = '', promised = '{}', not_before = NULL, due = NULL, update_time = :now,
             revision = w.revision + 1
         FROM unnest(CAST(:names AS text[]), CAST(:nodes AS text[]), CAST(:flavors AS text[])) AS g (name, node, flavor)
-        WHERE w.name = g.name AND w.state = 'QUEUED' AND NOT w.held
+        WHERE w.name = ANY(CAST(:names AS text[])) AND w.name = g.name AND w.state = 'QUEUED' AND NOT w.held
         RETURNING w.name, w.project, w.kind, w.owner, w.attempt, w.node, w.flavor, w.cpu_milli, w.memory_bytes, w.gpu, w.gpu_milli
         """
     )
@@ -167,11 +177,49 @@ async def admit(session: Session, rows: Sequence[dict[str, Any]]) -> dict[str, A
     return {row.name: row for row in await session.execute(given, values)}
 
 
-async def promise(session: Session, workload: str, promised: Mapping[str, Any], reason: str) -> None:
-    """Says so to other schedulers too: the trigger of `held` notes the change."""
-    values = {"promised": promised, "waiting_reason": reason, "held": col(Workload.held)}
-    update = sa.update(Workload).where(col(Workload.name) == workload).values(values)
-    await session.execute(update.execution_options(synchronize_session=False))
+async def locked(session: Session, names: Collection[str]) -> dict[str, Any]:
+    """State and hold of workloads that are there, locked, one after the other in the order of their names."""
+    columns = col(Workload.name), col(Workload.state), col(Workload.held)
+    query = sa.select(*columns).where(_among(Workload.name, names)).order_by(col(Workload.name))
+    return {row.name: row for row in await session.execute(query.with_for_update(key_share=True))}
+
+
+async def preempt(session: Session, evictions: Sequence[tuple[str, str, str]]) -> None:
+    """(workload, for whom, by which rule): asks it to stop, unless it has been asked already. Whoever has its lease loses
+    it: what they do is void."""
+    written = sa.text(
+        """
+        UPDATE gpu_scheduler.workload AS w
+        SET state = 'STOPPING', preempted_for = g.gains, preemption_rule = g.rule, address = '', update_time = :now,
+            revision = w.revision + 1,
+            stop_reason = CASE WHEN w.state = 'STOPPING' THEN w.stop_reason ELSE 'PREEMPTION' END,
+            lease_token = CASE WHEN w.state = 'STOPPING' THEN w.lease_token END,
+            lease_until = CASE WHEN w.state = 'STOPPING' THEN w.lease_until END,
+            due = CASE WHEN w.state = 'STOPPING' THEN w.due END
+        FROM unnest(CAST(:names AS text[]), CAST(:gains AS text[]), CAST(:rules AS text[])) AS g (name, gains, rule)
+        WHERE w.name = ANY(CAST(:names AS text[])) AND w.name = g.name AND w.state IN ('ADMITTED', 'STARTING', 'RUNNING', 'STOPPING')
+        """
+    )
+    names, gains, rules = (list(column) for column in zip(*evictions, strict=True))
+    await session.execute(written, {"now": session.clock.now(), "names": names, "gains": gains, "rules": rules})
+
+
+async def promise(session: Session, promised: Mapping[str, Mapping[str, Any]]) -> None:
+    """Workload → what it gets. Says so to other schedulers too: the trigger of `held` notes the change."""
+    written = sa.text(
+        """
+        UPDATE gpu_scheduler.workload AS w
+        SET promised = CAST(g.promised AS json), waiting_reason = :reason, held = w.held
+        FROM unnest(CAST(:names AS text[]), CAST(:promised AS text[])) AS g (name, promised)
+        WHERE w.name = ANY(CAST(:names AS text[])) AND w.name = g.name
+        """
+    )
+    values = {
+        "reason": str(Reason.WAITING_FOR_PREEMPTION),
+        "names": list(promised),
+        "promised": [json.dumps(each) for each in promised.values()],
+    }
+    await session.execute(written, values)
 
 
 async def forget_promises(session: Session, workloads: Collection[str]) -> None:
@@ -223,6 +271,12 @@ async def queues(session: Session) -> Sequence[Queue]:
 async def find_queue(session: Session, name: str) -> Queue | None:
     found: Queue | None = await session.scalar(sa.select(Queue).where(col(Queue.name) == name))
     return found
+
+
+async def queues_named(session: Session, project: str, names: Collection[str]) -> set[str]:
+    """Which of them `project` has."""
+    query = sa.select(col(Queue.name)).where(col(Queue.project) == project, _among(Queue.name, names))
+    return set((await session.scalars(query)).all())
 
 
 async def cluster_queues(session: Session) -> Sequence[ClusterQueue]:
@@ -376,7 +430,7 @@ async def set_waiting_reasons(session: Session, reasons: Mapping[str, str]) -> N
         UPDATE gpu_scheduler.workload AS w
         SET waiting_reason = g.reason, update_time = :now, revision = w.revision + 1
         FROM unnest(CAST(:names AS text[]), CAST(:reasons AS text[])) AS g (name, reason)
-        WHERE w.name = g.name AND w.state = 'QUEUED' AND w.waiting_reason <> g.reason
+        WHERE w.name = ANY(CAST(:names AS text[])) AND w.name = g.name AND w.state = 'QUEUED' AND w.waiting_reason <> g.reason
         """
     )
     values = {"now": session.clock.now(), "names": list(reasons), "reasons": list(reasons.values())}

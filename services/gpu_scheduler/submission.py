@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -101,11 +101,9 @@ async def ensure_all(session: Session, wanted: Mapping[str, Wanted], settings: S
     project = project_of(next(iter(new)))
     number = await resources.next_number(session, Workload, project)  # from here on one Ensure a project at a time
     new = await _not_there_yet(session, new)
-    named = {each.queue: await queues.of_workload(session, project, each.queue) for each in _by_queue(new)}
+    named = await queues.named(session, project, {each.queue for each in new.values()})
     await _check_capacity(session, {each.requests for each in new.values()})
-    rows = [
-        _row(session, name, each, named[each.queue].name, number + at) for at, (name, each) in enumerate(new.items())
-    ]
+    rows = [_row(session, name, each, named[each.queue], number + at) for at, (name, each) in enumerate(new.items())]
     made = await insert_rows(session, Workload, rows)
     if taken := new.keys() - made:
         raise NameTaken(name=min(taken))
@@ -118,11 +116,6 @@ async def _not_there_yet(session: Session, wanted: Mapping[str, Wanted]) -> dict
         _check_same(existing, wanted[existing.name])
         wanted = {name: each for name, each in wanted.items() if name != existing.name}
     return dict(wanted)
-
-
-def _by_queue(wanted: Mapping[str, Wanted]) -> Sequence[Wanted]:
-    """One for each queue."""
-    return list({each.queue: each for each in wanted.values()}.values())
 
 
 def _row(session: Session, name: str, wanted: Wanted, queue: str, number: int) -> Workload:

@@ -249,16 +249,15 @@ class Player:
 
     async def _began(self) -> list[tuple[str, int]]:
         async with self.db.transaction() as session:
-            query = f"UPDATE workload SET state = 'STARTING' WHERE {_free('ADMITTED')} RETURNING name, attempt"
-            return [(name, attempt) for name, attempt in await session.execute(sa.text(query))]
+            began = await self._free(session, "ADMITTED")
+            await self._update(session, began, "state = 'STARTING'")
+        return began
 
     async def _stopped(self) -> int:
         async with self.db.transaction() as session:
-            query = sa.text(
-                "UPDATE workload SET state = 'QUEUED', stop_reason = '', waiting_reason = 'PREEMPTED', "
-                f"preemptions = preemptions + 1, revision = revision + 1 WHERE {_free('STOPPING')} RETURNING name, attempt"
-            )
-            gone = [(name, attempt) for name, attempt in await session.execute(query)]
+            gone = await self._free(session, "STOPPING")
+            waits = "state = 'QUEUED', stop_reason = '', waiting_reason = 'PREEMPTED', preemptions = preemptions + 1"
+            await self._update(session, gone, waits)
             await self._end_attempts(session, gone)
         self.seen.preempted += len(gone)
         return len(gone)
@@ -266,38 +265,44 @@ class Player:
     async def _ended(self, over: Sequence[tuple[str, int]]) -> tuple[int, list[tuple[str, int]]]:
         """How many there were that nobody stopped meanwhile, and those to look at again: a cycle has them just now."""
         async with self.db.transaction() as session:
-            query = sa.text(
-                "UPDATE workload AS w SET state = 'FINISHED', end_time = :now, exit_code = 0, revision = revision + 1, "
-                "ran_seconds = ran_seconds + extract(epoch FROM CAST(:now AS timestamptz) - w.admit_time) "
-                f"WHERE (name, attempt) IN (SELECT * FROM unnest(CAST(:names AS text[]), CAST(:attempts AS int[]))) "
-                f"AND {_free('STARTING')} RETURNING w.name, w.attempt"
+            free = set(await self._free(session, "STARTING", [name for name, _ in over]))
+            done = [each for each in over if each in free]
+            finished = (
+                "state = 'FINISHED', end_time = :now, exit_code = 0, "
+                "ran_seconds = ran_seconds + extract(epoch FROM CAST(:now AS timestamptz) - admit_time)"
             )
-            names, attempts = zip(*over, strict=True)
-            values = {"now": session.clock.now(), "names": list(names), "attempts": list(attempts)}
-            done = [(name, attempt) for name, attempt in await session.execute(query, values)]
+            await self._update(session, done, finished)
             await self._end_attempts(session, done)
-            still = sa.text(
-                "SELECT name, attempt FROM workload WHERE (name, attempt) IN "
-                "(SELECT * FROM unnest(CAST(:names AS text[]), CAST(:attempts AS int[]))) AND state = 'STARTING'"
-            )
-            values.pop("now")
-            stay = (
-                [] if len(done) == len(over) else [(each[0], each[1]) for each in await session.execute(still, values)]
-            )
+            stay = [] if len(done) == len(over) else await self._still(session, over, free)
         return len(done), stay
 
+    async def _free(self, session: Session, state: str, names: Sequence[str] | None = None) -> list[tuple[str, int]]:
+        """Those in that state that no cycle is about to change: it locks in an order of its own."""
+        among = "" if names is None else "AND name = ANY(CAST(:names AS text[])) "
+        query = f"SELECT name, attempt FROM workload WHERE state = :state {among}FOR NO KEY UPDATE SKIP LOCKED"
+        values = {"state": state} | ({} if names is None else {"names": names})
+        return [(name, attempt) for name, attempt in await session.execute(sa.text(query), values)]
+
+    async def _still(
+        self, session: Session, over: Sequence[tuple[str, int]], free: set[tuple[str, int]]
+    ) -> list[tuple[str, int]]:
+        query = "SELECT name, attempt FROM workload WHERE name = ANY(CAST(:names AS text[])) AND state = 'STARTING'"
+        rows = await session.execute(sa.text(query), {"names": [name for name, _ in over]})
+        running = {(name, attempt) for name, attempt in rows}
+        return [each for each in over if each in running - free]
+
+    async def _update(self, session: Session, rows: Sequence[tuple[str, int]], values: str) -> None:
+        query = f"UPDATE workload SET {values}, revision = revision + 1 WHERE name = ANY(CAST(:names AS text[]))"
+        given: dict[str, Any] = {"names": [name for name, _ in rows]}
+        if ":now" in values:
+            given["now"] = session.clock.now()
+        if rows:
+            await session.execute(sa.text(query), given)
+
     async def _end_attempts(self, session: Session, ended: Sequence[tuple[str, int]]) -> None:
-        query = sa.text(
-            "UPDATE attempt AS a SET end_time = :now, exit_code = 0 FROM unnest(CAST(:names AS text[])) AS g (name) "
-            "WHERE a.name = g.name"
-        )
+        query = sa.text("UPDATE attempt SET end_time = :now, exit_code = 0 WHERE name = ANY(CAST(:names AS text[]))")
         names = [store.attempt_name(name, attempt) for name, attempt in ended]
         await session.execute(query, {"now": session.clock.now(), "names": names})
-
-
-def _free(state: str) -> str:
-    """Rows in that state that no cycle is about to change: it locks in an order of its own."""
-    return f"name IN (SELECT name FROM workload WHERE state = '{state}' FOR NO KEY UPDATE SKIP LOCKED)"
 
 
 def summary(player: Player, seconds: float) -> dict[str, Any]:

@@ -86,6 +86,7 @@ class Cluster:
         self.epoch = 0  # of the ranks
         self.evicted = 0  # how often somebody was asked to go
         self.dirty: set[str] = set()
+        self.short_of_room: set[str] = set()  # queues in which somebody has quota, and there is no room on nodes
         self._serial = 0
         self._flavors = self._all_flavors()
         for line in self.lines.values():
@@ -352,10 +353,19 @@ class Cluster:
             if line.heaps:
                 self.dirty.add(name)
 
+    def park(self, line: Line, shape: Shape, entry: Entry) -> None:
+        """It fits nowhere, nor does what is of its shape, until something comes free."""
+        line.parked[shape] = entry[0]
+        workload = entry[2]
+        if any(line.quota.fits(self.cells(workload, flavor)) for flavor in self.flavors(workload)):
+            self.short_of_room.add(line.queue.name)
+
     def _open(self, queue: str) -> None:
-        """Room came up: who was parked is looked at again, with nodes everywhere, without in the same cohort."""
-        below = (quota.name for quota in self.tree.queues_below(self.lines[queue].root))
-        self.open(self.lines if self.places is not None else below)
+        """Something came free: quota for those of the same cohort, room for whoever has quota and waits for that."""
+        below = [quota.name for quota in self.tree.queues_below(self.lines[queue].root)]
+        waiting = sorted(self.short_of_room - set(below))
+        self.short_of_room.clear()
+        self.open((*below, *waiting))
 
     def _number(self, workload: Workload) -> None:
         if not workload.serial:

@@ -76,7 +76,8 @@ def _contest(cluster: Cluster, kept: Reservations, flavors: Flavors, now: float,
     decisions: list[Decision] = []
     contest = Contest(cluster)  # 1 heads
     while (candidate := contest.next()) is not None:  # 2 order
-        line, shape, (rank, _, workload) = candidate
+        line, shape, entry = candidate
+        workload = entry[2]
         admitted = _nominate(cluster, kept, workload, flavors(cluster, workload, now), now)  # 3 nominate
         if admitted is not None:
             cluster.admit(workload, admitted.flavor, admitted.placement, now)  # 4 admit
@@ -88,7 +89,7 @@ def _contest(cluster: Cluster, kept: Reservations, flavors: Flavors, now: float,
         if made:
             contest.served(line, shape)
             continue
-        line.parked[shape] = rank  # 6 or wait
+        cluster.park(line, shape, entry)  # 6 or wait
         contest.failed(line)
     return decisions
 

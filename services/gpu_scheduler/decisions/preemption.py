@@ -120,6 +120,8 @@ class _Search:
     def _borrowers(self) -> Iterable[tuple[Workload, Rule]]:
         """Of the rest of the cohort: those whose branch of the tree uses more than its own, while ours does not."""
         preemption = self.line.queue.preemption
+        if not self._may_take_from_others(preemption):
+            return
         for quota in self.cluster.tree.queues_below(self.mine.root()):
             if quota is self.mine:
                 continue
@@ -132,6 +134,11 @@ class _Search:
             for each in self.cluster.lines[quota.name].holding.values():
                 if self._may_go(each) and _reclaims(rule, preemption, self.workload, each):
                     yield each, rule
+
+    def _may_take_from_others(self, preemption: Preemption) -> bool:
+        """False where the branch would borrow on every level, and may not take from others for that."""
+        branches = (quota for quota in self.mine.path() if quota.parent is not None)
+        return any(self._rule_against(ours, preemption) is not None for ours in branches)
 
     def _rule_against(self, ours: Quota, preemption: Preemption) -> Rule | None:
         if not _over(ours, self.cells):

@@ -99,6 +99,9 @@ class Quota:
             if above:
                 self.parent.add(cell, above)
 
+    def fits(self, cells: Mapping[Cell, int]) -> bool:
+        return all(self.available(cell) >= amount for cell, amount in cells.items())
+
     def borrows(self, cells: Mapping[Cell, int]) -> bool:
         """Would it use more than its own with `cells` more?"""
         return any(self.usage.get(cell, 0) + amount > self.subtree.get(cell, 0) for cell, amount in cells.items())
@@ -156,8 +159,7 @@ class QuotaTree:
             _sum_up(root)
 
     def fits(self, queue: str, cells: Mapping[Cell, int]) -> bool:
-        node = self.queues[queue]
-        return all(node.available(cell) >= amount for cell, amount in cells.items())
+        return self.queues[queue].fits(cells)
 
     def add(self, queue: str, cells: Mapping[Cell, int]) -> None:
         node = self.queues[queue]
