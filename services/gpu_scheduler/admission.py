@@ -69,6 +69,8 @@ async def _admit(session: Session, books: Books, admits: Sequence[Admit]) -> int
     now = session.clock.now()
     rows = await store.admit(session, [_row(each) for each in admits])
     given = [each for each in admits if each.workload.name in rows]
+    if not given:
+        return 0
     cards = {card: each.workload.name for each in given for card in _whole_cards(books, each)}
     if await store.take_cards(session, cards) != len(cards):
         raise BooksAreOff(cards=len(cards))

@@ -20,12 +20,25 @@ from gyre_kit.app import Context
 from gyre_kit.auth import SYSTEM, acting_as, caller
 from gyre_kit.names import project_of
 from gyre_kit.render import enum_name, render
+from gyre_kit.telemetry import current_traceparent
 
-from services.gpu_scheduler import budgets, facts, queues, quota, service, store, submission, throughput, waiting
+from services.gpu_scheduler import (
+    budgets,
+    cluster_queues,
+    facts,
+    queues,
+    quota,
+    service,
+    store,
+    submission,
+    throughput,
+    waiting,
+)
 from services.gpu_scheduler.books import BOOKS, Books
 from services.gpu_scheduler.cluster_queue_api import quota_rows, quotas_of
 from services.gpu_scheduler.decisions.amounts import CARD, Amount
 from services.gpu_scheduler.decisions.reasons import Reason
+from services.gpu_scheduler.gathering import Gathering
 from services.gpu_scheduler.launchers.base import STDERR, STDOUT
 from services.gpu_scheduler.launchers.mirror import rank_folder
 from services.gpu_scheduler.logs import AttemptNotFound, read_log
@@ -41,6 +54,7 @@ class WorkloadApi(WorkloadServiceServicer):
     def __init__(self, context: Context) -> None:
         self.context = context
         self.db = context.db
+        self.gathering = Gathering(context.db, context.settings)
 
     async def EnsureWorkload(self, request: workload_service.EnsureWorkloadRequest, _: Any) -> workload_pb2.Workload:
         spec = request.spec
@@ -58,9 +72,9 @@ class WorkloadApi(WorkloadServiceServicer):
             max_run_seconds=spec.max_run_seconds,
             throughput_class=spec.throughput_class,
             user=spec.user,
+            traceparent=current_traceparent(),
         )
-        async with self.db.transaction() as session:
-            workload = await submission.ensure(session, request.name, wanted, self.context.settings)
+        workload = await self.gathering.ensure(request.name, wanted)
         if workload.waiting_reason == Reason.NOT_CONSIDERED_YET:
             self.context.wake()
         return await self._rendered(workload)
@@ -135,9 +149,12 @@ class WorkloadApi(WorkloadServiceServicer):
             yield workload_service.LogChunk(attempt=attempt, offset=offset, data=data)
 
     async def _rendered(self, workload: Workload) -> workload_pb2.Workload:
-        async with self.db.transaction() as session:
-            attempts = await store.attempts_of(session, [workload.name])
-            usage = usage_of(attempts[workload.name], session.clock.now())
+        if workload.attempt == 0:
+            usage = usage_of([], self.context.clock.now())
+        else:
+            async with self.db.transaction() as session:
+                attempts = await store.attempts_of(session, [workload.name])
+                usage = usage_of(attempts[workload.name], session.clock.now())
         return to_proto(workload, usage, await waiting.told(self.db, self._books, workload))
 
     @property
@@ -152,6 +169,8 @@ class QueueApi(QueueServiceServicer):
         self.db = context.db
 
     async def CreateQueue(self, request: queue_service_pb2.CreateQueueRequest, _: Any) -> queue_pb2.Queue:
+        if request.quotas:
+            cluster_queues.check_operator()
         async with self.db.transaction() as session:
             queue = await queues.create(
                 session,
@@ -187,6 +206,8 @@ class QueueApi(QueueServiceServicer):
 
     async def UpdateQueue(self, request: queue_service_pb2.UpdateQueueRequest, _: Any) -> queue_pb2.Queue:
         given = request.queue
+        if any(path.partition(".")[0] == "quotas" for path in request.update_mask.paths):
+            cluster_queues.check_operator()
         async with self.db.transaction() as session:
             queue = await queues.update(
                 session,

@@ -14,14 +14,11 @@ from gyre_kit.resources import EtagMismatch
 
 from services.gpu_scheduler import quota, store
 from services.gpu_scheduler.models import ClusterQueue, Cohort
+from services.gpu_scheduler.queues import ClusterqueueNotFound
 from services.gpu_scheduler.quota import Quotas
 
 QUEUE_FIELDS = ("cohort", "weight", "strategy", "preemption", "quotas")
 COHORT_FIELDS = ("parent", "weight", "quotas")
-
-
-class ClusterqueueNotFound(NotFound):
-    """There is no cluster queue of that name."""
 
 
 class CohortNotFound(NotFound):

@@ -26,6 +26,10 @@ class QueueExists(AlreadyExists):
     """The project has a queue of that name already."""
 
 
+class ClusterqueueNotFound(NotFound):
+    """There is no cluster queue of that name: `gyre cluster-queues list` shows those that there are."""
+
+
 class BadClusterQueue(Invalid):
     """A cluster queue is named clusterQueues/{slug}."""
 
@@ -88,7 +92,7 @@ async def create(
     session: Session, project: str, queue_id: str, *, display_name: str = "", cluster_queue: str = "", priority: int = 0,
     quotas: Quotas | None = None, request_id: str = "",
 ) -> Queue:  # fmt: skip
-    """Raises: BadName; BadClusterQueue; QueueExists; FlavorNotFound; QuotaOverCapacity."""
+    """Raises: BadName; BadClusterQueue; ClusterqueueNotFound; QueueExists; FlavorNotFound; QuotaOverCapacity."""
     if earlier := await resources.by_request(session, Queue, project, request_id):
         return earlier
     name = f"projects/{project}/queues/{slug(queue_id)}"
@@ -158,9 +162,15 @@ async def delete(session: Session, name: str, *, etag: str = "") -> None:
 
 
 async def _ensure_cluster_queue(session: Session, name: str, quotas: Quotas) -> None:
-    """Quotas given for one that is there already change nothing: its own stay."""
+    """The default is made at first use, another where quotas are given for it; quotas for one that is there change nothing.
+
+    Raises: ClusterqueueNotFound; FlavorNotFound; BadQuota; QuotaOverCapacity.
+    """
     await store.serialise(session, "cluster queues")
-    if await session.get(ClusterQueue, name) is None:
-        await quota.check(session, quotas)
-        session.add(ClusterQueue(name=name, quotas=quota.to_json(quotas)))
-        await session.flush()
+    if await session.get(ClusterQueue, name) is not None:
+        return
+    if name != DEFAULT_CLUSTER_QUEUE and not quotas:
+        raise ClusterqueueNotFound(field="cluster_queue", given=name)
+    await quota.check(session, quotas)
+    session.add(ClusterQueue(name=name, quotas=quota.to_json(quotas)))
+    await session.flush()

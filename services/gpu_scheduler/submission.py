@@ -6,6 +6,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Collection, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,13 +16,13 @@ from gyre_kit.db import Session, insert_rows
 from gyre_kit.errors import AlreadyExists, Invalid, Precondition
 from gyre_kit.names import last, project_of
 from gyre_kit.outbox import emit_all
-from gyre_kit.telemetry import current_traceparent
 
 from services.gpu_scheduler import facts, queues, store
 from services.gpu_scheduler.decisions.amounts import CARD, Amount
 from services.gpu_scheduler.decisions.reasons import Reason
 from services.gpu_scheduler.launchers.base import LOCAL
 from services.gpu_scheduler.models import AWAY, Workload, WorkloadState
+from services.gpu_scheduler.quota import FlavorNotFound
 from services.gpu_scheduler.settings import Settings
 
 NAME = re.compile(r"projects/[^/]+/workloads/[0-9A-Za-z]{1,63}")
@@ -74,12 +75,13 @@ class Wanted:
     max_run_seconds: float = 0.0
     throughput_class: str = ""
     user: str = ""
+    traceparent: str = ""
 
 
 async def ensure(session: Session, name: str, wanted: Wanted, settings: Settings) -> Workload:
     """The workload of that name, made if it is not there yet. The name is the key of idempotence.
 
-    Raises: BadWorkloadName; BadSpec; ModuleNotAllowed; QueueNotFound; FitsNowhere; SpecDiffers; NameTaken.
+    Raises: BadWorkloadName; BadSpec; ModuleNotAllowed; QueueNotFound; FlavorNotFound; FitsNowhere; SpecDiffers; NameTaken.
     """
     await ensure_all(session, {name: wanted}, settings)
     return await resources.get(session, Workload, name)
@@ -91,8 +93,7 @@ async def ensure_all(session: Session, wanted: Mapping[str, Wanted], settings: S
     A fixed number of statements, however many there are. Raises: as `ensure`.
     """
     for name in wanted:
-        if not NAME.fullmatch(name):
-            raise BadWorkloadName(given=name[:120])
+        check_name(name)
     new = await _not_there_yet(session, wanted)
     if not new:
         return
@@ -102,12 +103,19 @@ async def ensure_all(session: Session, wanted: Mapping[str, Wanted], settings: S
     number = await resources.next_number(session, Workload, project)  # from here on one Ensure a project at a time
     new = await _not_there_yet(session, new)
     named = await queues.named(session, project, {each.queue for each in new.values()})
+    await _check_flavors(session, {each.only_flavor for each in new.values()} - {""})
     await _check_capacity(session, {each.requests for each in new.values()})
     rows = [_row(session, name, each, named[each.queue], number + at) for at, (name, each) in enumerate(new.items())]
     made = await insert_rows(session, Workload, rows)
     if taken := new.keys() - made:
         raise NameTaken(name=min(taken))
     await emit_all(session, {row.name: facts.queued(row) for row in rows})
+
+
+def check_name(name: str) -> None:
+    """Raises: BadWorkloadName."""
+    if not NAME.fullmatch(name):
+        raise BadWorkloadName(given=name[:120])
 
 
 async def _not_there_yet(session: Session, wanted: Mapping[str, Wanted]) -> dict[str, Wanted]:
@@ -144,7 +152,7 @@ def _row(session: Session, name: str, wanted: Wanted, queue: str, number: int) -
         max_run_seconds=wanted.max_run_seconds,
         throughput_class=wanted.throughput_class,
         user=wanted.user or caller().subject,
-        traceparent=current_traceparent(),
+        traceparent=wanted.traceparent,
         waiting_reason=Reason.NOT_CONSIDERED_YET,
         queue_time=now,
     )
@@ -191,6 +199,15 @@ def _parsed(text: str) -> Any:
         return json.loads(text) if "\0" not in text else None
     except ValueError:
         return None
+
+
+async def _check_flavors(session: Session, asked: AbstractSet[str]) -> None:
+    """Raises: FlavorNotFound."""
+    if not asked:
+        return
+    known = await store.flavor_prices(session)
+    if unknown := asked - known.keys():
+        raise FlavorNotFound(field="spec.only_flavor", given=min(unknown)[:80], known="|".join(sorted(known)))
 
 
 async def _check_capacity(session: Session, asked: Collection[Amount]) -> None:
