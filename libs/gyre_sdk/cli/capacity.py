@@ -9,6 +9,7 @@ import click
 
 from gyre_sdk.cli.base import OPTIONS, GyreGroup, complete, connect
 from gyre_sdk.cli.commands import Columns, listing, showing
+from gyre_sdk.cli.limits import Dollars
 from gyre_sdk.cli.when import When
 
 QUEUE_COLUMNS: Columns = [
@@ -86,18 +87,28 @@ def release(name: str) -> None:
 @click.argument("name", shell_complete=complete("queues"))
 @click.option("--priority", type=int, help="Added to that of each workload.")
 @click.option("--display-name", help="What people call it.")
-def set_queue(name: str, priority: int | None, display_name: str | None) -> None:
-    """Change a queue.
+@click.option("--budget", type=Dollars(), help="US dollars that its work may cost in a period; 0: no limit.")
+@click.option("--budget-period", type=click.Choice(["DAY", "MONTH"]), help="Of UTC.")
+def set_queue(
+    name: str, priority: int | None, display_name: str | None, budget: int | None, budget_period: str | None
+) -> None:
+    """Change a queue. Work of one whose budget is used up waits for the next period; what runs goes on.
 
     Examples:
     gyre queues set urgent --priority 200
+    gyre queues set nightly --budget 50 --budget-period MONTH
     """
     from gyre_sdk.cli import output
 
-    given = {"priority": priority, "display_name": display_name}
+    given = {
+        "priority": priority,
+        "display_name": display_name,
+        "budget_microusd": budget,
+        "budget_period": budget_period and f"BUDGET_PERIOD_{budget_period}",
+    }
     changes = {field: value for field, value in given.items() if value is not None}
     if not changes:
-        raise click.UsageError("Say what to change: --priority or --display-name.")
+        raise click.UsageError("Say what to change: --priority, --display-name, --budget or --budget-period.")
     with connect() as gyre:
         output.show_item(gyre.queues.update(name, **changes))
 

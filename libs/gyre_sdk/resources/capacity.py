@@ -28,7 +28,7 @@ class Queues(Collection[Queue]):
         return self._post(Queue, f"{self.parent}/queues", request)
 
     def update(self, name: str, **changes: Any) -> Queue:
-        """`changes`: display_name, priority, state (STATE_ACTIVE or STATE_HELD)."""
+        """`changes`: display_name, priority, state (STATE_ACTIVE or STATE_HELD), budget_microusd, budget_period."""
         return self._patch(Queue, self.name(name), changes)
 
     def delete(self, name: str, etag: str = "") -> None:

@@ -113,6 +113,8 @@ export const queues = {
   "rule.LEAST_SERVED": "It had been served more already",
   "rule.SHORTEST_LEFT": "The other had less left to do",
   "rule.STARVING": "The other had waited too long",
+  "rule.SHORTER": "The other was expected to need far less",
+  "rule.BETTER_CARD": "It goes on, on cards that suit it better",
   "rule.NODE_DRAINED": "Its node was drained",
   "rule.CARD_FAILED": "Its card failed",
   "reason.CLUSTER_QUEUE_EXISTS": "A cluster queue of this ID exists",

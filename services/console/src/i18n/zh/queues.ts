@@ -110,6 +110,8 @@ export const queues: Translation<typeof source> = {
   "rule.LEAST_SERVED": "已得到较多服务",
   "rule.SHORTEST_LEFT": "对方剩余时间更短",
   "rule.STARVING": "对方等待过久",
+  "rule.SHORTER": "对方预计所需远少",
+  "rule.BETTER_CARD": "换到更合适的算力卡上继续",
   "rule.NODE_DRAINED": "节点被排空",
   "rule.CARD_FAILED": "算力卡故障",
   "reason.CLUSTER_QUEUE_EXISTS": "该编号的集群队列已存在",
