@@ -149,7 +149,8 @@ class Cluster:
     def admit(self, workload: Workload, flavor: str, placement: Placement, now: float) -> None:
         """It holds what fits; `nominate` said so."""
         self.waiting.pop(workload.name, None)
-        self.reservations.pop(workload.name, None)
+        if self.reservations.pop(workload.name, None) is not None:
+            self.open_all()
         self.restore(workload, flavor, placement, now)
 
     def restore(self, workload: Workload, flavor: str, placement: Placement, since: float) -> None:
@@ -199,9 +200,7 @@ class Cluster:
             each.leaving = True
             promise.leaving[each.name] = each
             self.promise_of[each.name] = promise
-        self.promises[workload.name] = promise
-        self.tree.add(workload.queue, promise.cells)
-        self._book_promise(promise)
+        self._remember(promise)
         return promise
 
     def keep(self, given: Sequence[Promise]) -> list[Promise]:
@@ -233,14 +232,18 @@ class Cluster:
     def fulfilled(self) -> Iterator[Promise]:
         """Those for whom everybody has left, in the order of the promises; each is out of the books again.
 
-        Who was to go on elsewhere and ended instead does not wait: its promise is broken.
+        Who was to go on elsewhere and ended instead does not wait: its promise is broken. Where quotas were lowered
+        meanwhile, there is room only when others have left too.
         """
         for promise in [each for each in self.promises.values() if not each.leaving]:
-            if promise.workload.name in self.waiting:
-                self._forget(promise)
+            if promise.workload.name not in self.waiting:
+                self.break_promise(promise)
+                continue
+            self._forget(promise)
+            if self.tree.fits(promise.workload.queue, promise.cells):
                 yield promise
             else:
-                self.break_promise(promise)
+                self._remember(promise)
 
     def break_promise(self, promise: Promise) -> None:
         """Those that leave still leave, but nobody waits for it: until they are gone they hold what they held."""
@@ -265,6 +268,11 @@ class Cluster:
         self.tree.add(promise.workload.queue, {cell: sign * amount for cell, amount in cells.items()})
         if self.places is not None:
             (self.places.take if sign > 0 else self.places.give_back)(promise.placement)
+
+    def _remember(self, promise: Promise) -> None:
+        self.promises[promise.workload.name] = promise
+        self.tree.add(promise.workload.queue, promise.cells)
+        self._book_promise(promise)
 
     def _forget(self, promise: Promise) -> None:
         del self.promises[promise.workload.name]
@@ -357,7 +365,8 @@ class Cluster:
         """It fits nowhere, nor does what is of its shape, until something comes free."""
         line.parked[shape] = entry[0]
         workload = entry[2]
-        if any(line.quota.fits(self.cells(workload, flavor)) for flavor in self.flavors(workload)):
+        has_quota = any(line.quota.fits(self.cells(workload, flavor)) for flavor in self.flavors(workload))
+        if has_quota or self.reservations:  # which may be all that is in its way
             self.short_of_room.add(line.queue.name)
 
     def _open(self, queue: str) -> None:

@@ -14,18 +14,20 @@ from dataclasses import dataclass
 from services.gpu_scheduler.decisions.amounts import Amount
 from services.gpu_scheduler.decisions.cluster import Cluster
 from services.gpu_scheduler.decisions.places import ANYWHERE
-from services.gpu_scheduler.decisions.quotas import Cell
+from services.gpu_scheduler.decisions.quotas import Cell, Quota
 from services.gpu_scheduler.decisions.work import Placement, Share, Workload
 
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """`at`: when all that is missing will have come free; infinite where nobody knows how long those will run."""
+    """`at`: when all that is missing will have come free; infinite where nobody knows how long those will run.
+    `borrows`: its queue has no right to all of it."""
 
     workload: Workload
     flavor: str
     placement: Placement
     at: float
+    borrows: bool
 
 
 class Reservations:
@@ -49,17 +51,31 @@ class Reservations:
             self.cluster.reservations[workload.name] = best
 
     def before(self, workload: Workload, flavor: str, now: float) -> Placement | None:
-        """Where it can run on reserved cards without anybody starting later, as it will have ended by then."""
+        """Where it can run on reserved cards all the same: without anybody starting later, as it will have ended by then;
+        or because its queue has a right to them, and what is reserved for another one would be borrowed.
+        """
         ends = now + self.cluster.policy.lasts(workload, now, self.cluster.speed(workload, flavor))
-        if not any(each.at >= ends for each in self._made if each.at < math.inf):
+        quota = self.cluster.lines[workload.queue].quota
+        has_right = not quota.borrows(self.cluster.cells(workload, flavor))
+        stays = [
+            each
+            for each in self._made
+            if not ends <= each.at < math.inf and not (has_right and self._gives_way(each, quota))
+        ]
+        if len(stays) == len(self._made):
             return None
         self.release()
-        self._hold([each for each in self._made if not ends <= each.at < math.inf])
+        self._hold(stays)
         placement = self.cluster.fits(workload, flavor)
         self.release()
         with self._as_if_admitted(workload, flavor, placement):
             self._hold(self._made)
         return placement
+
+    def _gives_way(self, reservation: Reservation, to: Quota) -> bool:
+        """It borrows from the tree that the other has a right in."""
+        quota = self.cluster.lines[reservation.workload.queue].quota
+        return reservation.borrows and quota is not to and quota.root() is to.root()
 
     def release(self) -> None:
         """The cycle is over, or begins again."""
@@ -81,17 +97,25 @@ class Reservations:
                     out.append(each)
                 placement = self.cluster.fits(workload, flavor)
                 if placement is not None:
-                    return Reservation(workload, flavor, placement, at)
+                    quota = self.cluster.lines[workload.queue].quota
+                    borrows = quota.borrows(self.cluster.cells(workload, flavor))
+                    return Reservation(workload, flavor, placement, at, borrows)
             return None
         finally:
             for each in out:
                 self.cluster.put_back(each)
 
     def _by_end(self, flavor: str, now: float) -> Sequence[tuple[float, Workload | None]]:
-        lasts = self.cluster.policy.lasts
-        holding = [each for each in self.cluster.holding.values() if each.flavor == flavor and not each.leaving]
-        ends = sorted((now + lasts(each, now, each.speed), each.admitted_at, each.serial, each) for each in holding)
+        """Who leaves has as good as ended, but for those that leave for somebody else."""
+        cluster = self.cluster
+        holding = [
+            each for each in cluster.holding.values() if each.flavor == flavor and each.name not in cluster.promise_of
+        ]
+        ends = sorted((self._end(each, now), each.admitted_at, each.serial, each) for each in holding)
         return [(end, each) for end, _, _, each in ends]
+
+    def _end(self, workload: Workload, now: float) -> float:
+        return now if workload.leaving else now + self.cluster.policy.lasts(workload, now, workload.speed)
 
     def _still_there(self, before: Reservation) -> bool:
         places = self.cluster.places

@@ -170,7 +170,7 @@ class Scheduler(RuleBasedStateMachine):
 
     @rule()
     def cycle(self) -> None:
-        due = {name for name, promise in self.promised.items() if not self._leaving_for(name)}
+        due = {name for name in self.promised if not self._leaving_for(name) and self._has_quota(name)}
         before = self.world.usage()
         decisions = cycle.run(self.cluster, self.now)
         admitted = {each.workload.name for each in decisions if isinstance(each, Admit)}
@@ -180,6 +180,15 @@ class Scheduler(RuleBasedStateMachine):
             self._admitted(decision) if isinstance(decision, Admit) else self._evicted(decision)
         self._check_quotas(before)
         self.is_fresh = True
+
+    def _has_quota(self, name: str) -> bool:
+        """Not where quotas were lowered, and others above them have not left yet."""
+        job, promise = self.world.jobs[name], self.promised[name]
+        asked = {cell: job.requests[cell[1]] for cell in self.world.cells(job.queue) if cell[0] == promise.flavor}
+        used = {(each, cell): self.world.used(each, cell) for each in self.world.path(job.queue) for cell in asked}
+        return all(
+            used[each, cell] + amount <= self.world.most(each, cell) for each, cell in used for amount in [asked[cell]]
+        )
 
     def _admitted(self, admit: Admit) -> None:
         job = self.world.jobs[admit.workload.name]
@@ -252,7 +261,8 @@ class Scheduler(RuleBasedStateMachine):
     def _first_of(self, queue: str) -> list[Job]:
         waiting = [job for job in self.world.jobs.values() if job.queue == queue and job.state == WAITING]
         first = sorted(waiting, key=lambda job: self.cluster.waiting[job.name][:2])
-        return first[:1] if self.cluster.is_strict(self.cluster.lines[queue]) else first
+        waited_for = first and first[0].name in self.cluster.reservations
+        return first[:1] if waited_for or self.cluster.is_strict(self.cluster.lines[queue]) else first
 
     def _is_guaranteed(self, job: Job) -> bool:
         world, cells = self.world, self.world.cells(job.queue)
@@ -292,13 +302,17 @@ class Scheduler(RuleBasedStateMachine):
     def _read(self) -> Cluster:
         cluster, broken = self._fresh()
         for promise in broken:
-            self._forget(promise.workload.name)
+            gains = promise.workload.name
+            self._forget(gains)
+            self.contests = {contest for contest in self.contests if contest[1] != gains}  # what it was for is gone
         self.promised = {name: cluster.promises[name] for name in self.promised}
         return cluster
 
     def _read_apart(self) -> Cluster:
+        """With what is kept for whom: where two flavors are as good, to keep to one is no fault."""
         cluster, broken = self._fresh()
         assert not broken, "a promise that holds would not survive that the books are thrown away"
+        cluster.reservations = dict(self.cluster.reservations)
         return cluster
 
     def _fresh(self) -> tuple[Cluster, list[Promise]]:
