@@ -30,6 +30,8 @@ ROWS = ROOT / "docs" / "benchmarks" / "planner.json"
 SEED = 20
 LONGEST_SECONDS = 400
 WORDS = "road water park waste bridge street light tree bus crew repair open close north south river gate wall".split()
+LARGEST_WORK = 9e10  # parameters times tokens of a step
+COST = {"DPO": 2, "REWARD": 2, "KTO": 2, "ORPO": 2, "GRPO": 3, "PPO": 8}
 Setting = dict[str, Any]
 
 
@@ -37,7 +39,21 @@ def draw(count: int) -> list[Setting]:
     """The first `count` settings of the seed; each third one is held out from the choice of constants."""
     rng = random.Random(SEED)
     methods = ["SFT", "DPO", "REWARD", "KTO", "ORPO", "SFT", "DPO", "REWARD", "GRPO", "SFT", "PPO"]
-    return [{**_one(rng, methods[at % len(methods)], at), "held_out": at % 3 == 2} for at in range(count)]
+    return [{**_affordable(rng, methods[at % len(methods)], at), "held_out": at % 3 == 2} for at in range(count)]
+
+
+def _affordable(rng: random.Random, method: str, at: int) -> Setting:
+    """Drawn until a step takes seconds, not minutes."""
+    while True:
+        setting = _one(rng, method, at)
+        shape, wanted = setting["shape"], setting["hyperparameters"]
+        parameters = 135e6
+        if shape:
+            wide = 4 * shape["hidden_size"] ** 2 + 3 * shape["hidden_size"] * shape["intermediate_size"]
+            parameters = shape["num_hidden_layers"] * wide + shape["hidden_size"] * shape["vocab_size"]
+        tokens = wanted["batch_size"] * wanted["gradient_accumulation_steps"] * wanted["max_length"]
+        if parameters * tokens * COST.get(method, 1) < LARGEST_WORK:
+            return setting
 
 
 def _one(rng: random.Random, method: str, at: int) -> Setting:

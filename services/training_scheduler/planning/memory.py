@@ -1,0 +1,216 @@
+"""What one process holds at its peak, term by term, so that a plan can say what is large.
+
+Resident bytes on a CPU (float32), allocated bytes on a card (bfloat16). Activations are what Transformers' Llama keeps
+for its backward pass, counted tensor by tensor; docs/explanation/planning.md derives them and says how far the sums are
+from what was measured. A process passes several moments, each of which can be its peak; `need` returns the largest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from services.training_scheduler.planning.architecture import Architecture
+from services.training_scheduler.planning.settings import SAMPLING, Device, Job, Settings
+
+MIB: Final = 2**20
+Parts = dict[str, int]
+
+
+@dataclass(frozen=True)
+class Method:
+    """How a method differs. `sequences`: rows that go through the model for one row of the batch. `logits`: numbers
+    alive for each token and word of the vocabulary as the backward pass begins. `reference`: a frozen copy of the
+    policy beside it where all weights learn (an adapter is switched off instead)."""
+
+    sequences: float
+    logits: float
+    reference: bool = False
+
+
+METHODS: Final[Mapping[str, Method]] = {
+    "SFT": Method(1, 3),
+    "DPO": Method(2, 3, reference=True),
+    "REWARD": Method(2, 0),
+    "KTO": Method(1, 4, reference=True),
+    "ORPO": Method(2, 5),
+    "GRPO": Method(1, 4),
+    "PPO": Method(1, 4, reference=True),
+}
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Bytes of a number by what it is for, and what a process needs before it does anything."""
+
+    weight: float
+    activation: int
+    logit: float
+    process: int
+    norm: int  # a norm computes in float32, and keeps its input so
+    spare: float  # freed pieces that fit nothing, as a share of what comes and goes
+
+
+CPU: Final = Costs(weight=4, activation=4, logit=4, process=560 * MIB, norm=4, spare=0.08)
+CARD: Final = Costs(weight=2, activation=2, logit=4, process=800 * MIB, norm=4, spare=0.06)
+COSTS: Final[Mapping[Device, Costs]] = {"cpu": CPU, "card": CARD}
+NF4_BYTES: Final = 0.5 + 4 / 64  # four bits, and a float32 constant for each block of 64 (QLoRA, section 3)
+FLOAT32: Final = 4
+MOMENTS: Final = 2  # of Adam
+
+
+@dataclass(frozen=True)
+class Need:
+    """The peak of the process, or of its card, and what it consists of; `host_bytes` is what lies off the card."""
+
+    parts: Parts
+    host_bytes: int
+
+    @property
+    def bytes(self) -> int:
+        return sum(self.parts.values())
+
+
+def need(job: Job, settings: Settings, device: Device) -> Need:
+    """The largest moment of `job` with `settings`."""
+    costs = COSTS[device]
+    states = _states(job, settings, device)
+    moments = [
+        _loading(states, device),
+        _backward_begins(job, settings, device, states),
+        _backward_ends(job, settings, device, states),
+        _saving(job, device, states),
+    ]
+    if job.method in SAMPLING:
+        moments.append(_sampling(job, settings, costs, states))
+    largest = max(moments, key=lambda parts: sum(parts.values()))
+    parts = {name: size for name, size in largest.items() if size}
+    return Need(parts | {"PROCESS": costs.process}, _off_the_card(job, settings, device))
+
+
+def _states(job: Job, settings: Settings, device: Device) -> Parts:
+    """What stays: weights, optimizer, gradients, other models; each split over the ranks as ZeRO's stage says."""
+    costs, shape, shards = COSTS[device], job.architecture, settings.ranks
+    learns = _number(job, device)
+    base = _base_bytes(shape, costs.weight, quantised=settings.quantised and bool(job.rank))
+    adapter = job.trained * learns if job.rank else 0
+    split = [settings.zero_stage >= stage for stage in (1, 2, 3)]
+    optimizer = 0.0 if settings.offload else job.trained * learns * MOMENTS / (shards if split[0] else 1)
+    return {
+        "WEIGHTS": round((base + adapter) / (shards if split[2] else 1)),
+        "OPTIMIZER": round(optimizer),
+        "GRADIENTS": round(job.trained * learns / (shards if split[1] else 1)),
+        "OTHER_MODELS": _other_models(job, costs.weight, learns),
+    }
+
+
+def _number(job: Job, device: Device) -> int:
+    """Bytes of a number that learns: adapters are float32 everywhere (PEFT's autocast_adapter_dtype)."""
+    return FLOAT32 if job.rank else int(COSTS[device].weight)
+
+
+def _base_bytes(shape: Architecture, weight: float, *, quantised: bool) -> float:
+    """Quantised are the linear maps of the layers; embeddings, head and norms stay as they were."""
+    if not quantised:
+        return shape.parameters * weight
+    linear = shape.layers * shape.layer
+    return linear * NF4_BYTES + (shape.parameters - linear) * weight
+
+
+def _other_models(job: Job, weight: float, learns: int) -> int:
+    """Reference, reward model, and PPO's value model, of which all weights learn."""
+    copies = job.architecture.parameters * weight if METHODS[job.method].reference and not job.rank else 0
+    scorer = (job.scorer or job.architecture).parameters * weight
+    if job.method == "GRPO":
+        copies += scorer
+    if job.method == "PPO":
+        copies += 2 * scorer + scorer / weight * learns * (1 + MOMENTS)
+    return round(copies)
+
+
+def _loading(states: Parts, device: Device) -> Parts:
+    """On a CPU the file's pages (bfloat16) lie beside the float32 weights that are made of them."""
+    mapped = states["WEIGHTS"] // 2 if device == "cpu" else 0
+    return {"WEIGHTS": states["WEIGHTS"], "OTHER_MODELS": states["OTHER_MODELS"], "FILE": mapped}
+
+
+def _backward_begins(job: Job, settings: Settings, device: Device, states: Parts) -> Parts:
+    """All activations are there; gradients only those of the step's earlier passes."""
+    moving = {
+        "ACTIVATIONS": activations(job, settings, device),
+        "LOGITS": _logits(job, settings, COSTS[device]),
+    }
+    gradients = states["GRADIENTS"] if settings.accumulation > 1 or device == "card" else 0
+    return states | {"GRADIENTS": gradients} | _with_spare(moving, COSTS[device])
+
+
+def _backward_ends(job: Job, settings: Settings, device: Device, states: Parts) -> Parts:
+    """All gradients are there, and one layer's activations."""
+    layer = _layer_bytes(job, device) * tokens(job, settings)
+    return states | _with_spare({"ACTIVATIONS": round(layer)}, COSTS[device])
+
+
+def _saving(job: Job, device: Device, states: Parts) -> Parts:
+    """A checkpoint's weights are written from a copy of them in memory."""
+    copied = job.trained * _number(job, device) if device == "cpu" else 0
+    return states | {"GRADIENTS": 0, "FILE": copied}
+
+
+def _sampling(job: Job, settings: Settings, costs: Costs, states: Parts) -> Parts:
+    """Keys and values of every row's tokens; the scores of each new token are kept until the answers are whole."""
+    shape, rows = job.architecture, settings.rows
+    length = job.length + job.answer
+    cache = 2 * shape.layers * shape.key * length * rows * costs.activation
+    scores = rows * job.answer * shape.vocabulary * costs.logit
+    return states | {"GRADIENTS": 0} | _with_spare({"KV_CACHE": cache, "LOGITS": round(scores)}, costs)
+
+
+def tokens(job: Job, settings: Settings) -> float:
+    """Of one pass through the model, at the longest."""
+    return settings.batch * METHODS[job.method].sequences * (job.length + job.answer)
+
+
+def activations(job: Job, settings: Settings, device: Device) -> int:
+    """Of all layers; with checkpointing the input of each, and one layer computed again."""
+    shape, layer = job.architecture, _layer_bytes(job, device)
+    if settings.checkpointing:
+        each = shape.layers * shape.hidden * COSTS[device].activation + layer
+    else:
+        each = shape.layers * layer
+    return round(tokens(job, settings) * each)
+
+
+def _layer_bytes(job: Job, device: Device) -> float:
+    """What one layer keeps for one token.
+
+    Two norms: input and output, and what is scaled where the scale learns. Attention: query, key and value, each as wide
+    as the heads, and its output. The MLP: gate, its activation, up, their product. An adapter on a card keeps its own
+    copy of what goes into it; with dropout, everywhere, and the mask.
+    """
+    costs, shape = COSTS[device], job.architecture
+    wide, query, hidden = shape.intermediate, shape.query, shape.hidden
+    norms = 2 * hidden * (costs.norm + costs.activation * (1 if job.rank else 2))
+    maps = (4 * query + 4 * wide) * costs.activation
+    adapters = 0.0
+    if job.rank:
+        inputs = 5 * hidden + query + wide
+        drops = job.hyperparameters.get("lora_dropout", 0) > 0
+        adapters = inputs * costs.activation * (device == "card" or drops) + inputs * drops
+    return norms + maps + adapters
+
+
+def _logits(job: Job, settings: Settings, costs: Costs) -> int:
+    return round(tokens(job, settings) * job.architecture.vocabulary * METHODS[job.method].logits * costs.logit)
+
+
+def _with_spare(moving: Parts, costs: Costs) -> Parts:
+    return moving | {"FRAGMENTATION": round(sum(moving.values()) * costs.spare)}
+
+
+def _off_the_card(job: Job, settings: Settings, device: Device) -> int:
+    """What a process with a card holds in the host's memory: libraries, and the optimizer where it was moved there."""
+    if device == "cpu":
+        return 0
+    offloaded = job.trained * _number(job, device) * MOMENTS if settings.offload else 0
+    return 4 * 2**30 + offloaded
