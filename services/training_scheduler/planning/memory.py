@@ -7,6 +7,7 @@ from what was measured. A process passes several moments, each of which can be i
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -21,22 +22,25 @@ Parts = dict[str, int]
 @dataclass(frozen=True)
 class Method:
     """How a method differs. `sequences`: rows that go through the model for one row of the batch. `logits`: numbers
-    alive for each token and word of the vocabulary as the backward pass begins. `reference`: a frozen copy of the
-    policy beside it where all weights learn (an adapter is switched off instead)."""
+    alive for each token and word of the vocabulary as the backward pass begins. `trainer`: MiB that its classes and data
+    take beside the libraries. `reference`: a frozen copy of the policy beside it where all weights learn (an adapter is
+    switched off instead). `trees`: nothing is padded, so that attention needs no mask."""
 
     sequences: float
     logits: float
+    trainer: int
     reference: bool = False
+    trees: bool = False
 
 
 METHODS: Final[Mapping[str, Method]] = {
-    "SFT": Method(1, 3),
-    "DPO": Method(2, 3, reference=True),
-    "REWARD": Method(2, 0),
-    "KTO": Method(1, 4, reference=True),
-    "ORPO": Method(2, 5),
-    "GRPO": Method(1, 4),
-    "PPO": Method(1, 4, reference=True),
+    "SFT": Method(1, 3, 45, trees=True),
+    "DPO": Method(2, 3, 90, reference=True, trees=True),
+    "REWARD": Method(2, 0, 90),
+    "KTO": Method(1, 5, 190, reference=True),
+    "ORPO": Method(2, 8, 350),
+    "GRPO": Method(1, 4, 120),
+    "PPO": Method(1, 4, 90, reference=True),
 }
 
 
@@ -50,14 +54,31 @@ class Costs:
     process: int
     norm: int  # a norm computes in float32, and keeps its input so
     spare: float  # freed pieces that fit nothing, as a share of what comes and goes
+    reserve: float  # of all of it, against what is not counted here
 
 
-CPU: Final = Costs(weight=4, activation=4, logit=4, process=560 * MIB, norm=4, spare=0.08)
-CARD: Final = Costs(weight=2, activation=2, logit=4, process=800 * MIB, norm=4, spare=0.06)
+CPU: Final = Costs(weight=4, activation=4, logit=4, process=550 * MIB, norm=4, spare=0.08, reserve=0.05)
+CARD: Final = Costs(weight=2, activation=2, logit=4, process=1500 * MIB, norm=4, spare=0.06, reserve=0.03)
 COSTS: Final[Mapping[Device, Costs]] = {"cpu": CPU, "card": CARD}
 NF4_BYTES: Final = 0.5 + 4 / 64  # four bits, and a float32 constant for each block of 64 (QLoRA, section 3)
 FLOAT32: Final = 4
 MOMENTS: Final = 2  # of Adam
+LIVE_PARAMETERS: Final = 5e9  # gathered by ZeRO-3, with its buckets: of the published rows, not of its settings
+QUANTISED_LOGITS: Final = 0.67  # float16 throughout, of the published rows
+QUANTISED_SPARE: Final = 2 * 2**30  # weights unpacked for a moment, and buffers; likewise
+TREE_TOKENS: Final[Mapping[Device, int]] = {"cpu": 512, "card": 2048}  # gyre_trainers/tree.py
+
+
+@dataclass(frozen=True)
+class Learns:
+    """Bytes for each parameter that learns."""
+
+    weight: int
+    gradient: int
+    optimizer: int
+
+
+MIXED: Final = Learns(2, 4, 12)  # DeepSpeed: bfloat16 weights, float32 gradients, copy and moments
 
 
 @dataclass(frozen=True)
@@ -86,28 +107,37 @@ def need(job: Job, settings: Settings, device: Device) -> Need:
         moments.append(_sampling(job, settings, costs, states))
     largest = max(moments, key=lambda parts: sum(parts.values()))
     parts = {name: size for name, size in largest.items() if size}
-    return Need(parts | {"PROCESS": costs.process}, _off_the_card(job, settings, device))
+    process = costs.process + METHODS[job.method].trainer * MIB
+    parts |= {"PROCESS": process, "RESERVE": round((sum(parts.values()) + process) * costs.reserve)}
+    return Need(parts, _off_the_card(job, settings, device))
 
 
 def _states(job: Job, settings: Settings, device: Device) -> Parts:
     """What stays: weights, optimizer, gradients, other models; each split over the ranks as ZeRO's stage says."""
-    costs, shape, shards = COSTS[device], job.architecture, settings.ranks
-    learns = _number(job, device)
+    costs, shape = COSTS[device], job.architecture
+    split = [settings.ranks if settings.zero_stage >= stage else 1 for stage in (1, 2, 3)]
+    learns = MIXED if settings.zero_stage else _pure(job, device)
     base = _base_bytes(shape, costs.weight, quantised=settings.quantised and bool(job.rank))
-    adapter = job.trained * learns if job.rank else 0
-    split = [settings.zero_stage >= stage for stage in (1, 2, 3)]
-    optimizer = 0.0 if settings.offload else job.trained * learns * MOMENTS / (shards if split[0] else 1)
+    adapter = job.trained * learns.weight if job.rank else 0
     return {
-        "WEIGHTS": round((base + adapter) / (shards if split[2] else 1)),
-        "OPTIMIZER": round(optimizer),
-        "GRADIENTS": round(job.trained * learns / (shards if split[1] else 1)),
-        "OTHER_MODELS": _other_models(job, costs.weight, learns),
+        "WEIGHTS": round((base + adapter) / split[2]),
+        "OPTIMIZER": 0 if settings.offload else round(job.trained * learns.optimizer / split[0]),
+        "GRADIENTS": round(job.trained * learns.gradient / split[1]),
+        "OTHER_MODELS": _other_models(job, costs.weight),
+        "LIVE_WEIGHTS": _live_weights(shape, settings, costs),
     }
 
 
-def _number(job: Job, device: Device) -> int:
-    """Bytes of a number that learns: adapters are float32 everywhere (PEFT's autocast_adapter_dtype)."""
-    return FLOAT32 if job.rank else int(COSTS[device].weight)
+def _live_weights(shape: Architecture, settings: Settings, costs: Costs) -> int:
+    """What is whole for a moment: layers that ZeRO-3 gathers, linear maps of a 4-bit base."""
+    gathered = min(LIVE_PARAMETERS, shape.parameters) * costs.weight if settings.zero_stage == 3 else 0
+    return round(gathered) + (QUANTISED_SPARE if settings.quantised else 0)
+
+
+def _pure(job: Job, device: Device) -> Learns:
+    """Adapters are float32 everywhere (PEFT's autocast_adapter_dtype); all weights are as they were loaded."""
+    number = FLOAT32 if job.rank else int(COSTS[device].weight)
+    return Learns(number, number, MOMENTS * number)
 
 
 def _base_bytes(shape: Architecture, weight: float, *, quantised: bool) -> float:
@@ -118,14 +148,14 @@ def _base_bytes(shape: Architecture, weight: float, *, quantised: bool) -> float
     return linear * NF4_BYTES + (shape.parameters - linear) * weight
 
 
-def _other_models(job: Job, weight: float, learns: int) -> int:
+def _other_models(job: Job, weight: float) -> int:
     """Reference, reward model, and PPO's value model, of which all weights learn."""
     copies = job.architecture.parameters * weight if METHODS[job.method].reference and not job.rank else 0
     scorer = (job.scorer or job.architecture).parameters * weight
     if job.method == "GRPO":
         copies += scorer
     if job.method == "PPO":
-        copies += 2 * scorer + scorer / weight * learns * (1 + MOMENTS)
+        copies += scorer * (2 + 1 + MOMENTS)
     return round(copies)
 
 
@@ -136,12 +166,13 @@ def _loading(states: Parts, device: Device) -> Parts:
 
 
 def _backward_begins(job: Job, settings: Settings, device: Device, states: Parts) -> Parts:
-    """All activations are there; gradients only those of the step's earlier passes."""
+    """All activations are there. Gradients are too: those of the step's earlier passes, and on a CPU those that come, for
+    what activations leave is not given back to the system (glibc keeps freed pieces below 32 MiB)."""
     moving = {
         "ACTIVATIONS": activations(job, settings, device),
-        "LOGITS": _logits(job, settings, COSTS[device]),
+        "LOGITS": _logits(job, settings, device),
     }
-    gradients = states["GRADIENTS"] if settings.accumulation > 1 or device == "card" else 0
+    gradients = states["GRADIENTS"] if settings.accumulation > 1 or device == "cpu" else 0
     return states | {"GRADIENTS": gradients} | _with_spare(moving, COSTS[device])
 
 
@@ -153,7 +184,7 @@ def _backward_ends(job: Job, settings: Settings, device: Device, states: Parts) 
 
 def _saving(job: Job, device: Device, states: Parts) -> Parts:
     """A checkpoint's weights are written from a copy of them in memory."""
-    copied = job.trained * _number(job, device) if device == "cpu" else 0
+    copied = job.trained * FLOAT32 if device == "cpu" else 0
     return states | {"GRADIENTS": 0, "FILE": copied}
 
 
@@ -185,13 +216,14 @@ def _layer_bytes(job: Job, device: Device) -> float:
     """What one layer keeps for one token.
 
     Two norms: input and output, and what is scaled where the scale learns. Attention: query, key and value, each as wide
-    as the heads, and its output. The MLP: gate, its activation, up, their product. An adapter on a card keeps its own
+    as the heads, and its output; under a mask, copies of them in the kernel's order. The MLP: gate, its activation, up, their product. An adapter on a card keeps its own
     copy of what goes into it; with dropout, everywhere, and the mask.
     """
     costs, shape = COSTS[device], job.architecture
     wide, query, hidden = shape.intermediate, shape.query, shape.hidden
     norms = 2 * hidden * (costs.norm + costs.activation * (1 if job.rank else 2))
-    maps = (4 * query + 4 * wide) * costs.activation
+    masked = not METHODS[job.method].trees
+    maps = ((8 if masked else 4) * query + 4 * wide) * costs.activation
     adapters = 0.0
     if job.rank:
         inputs = 5 * hidden + query + wide
@@ -200,8 +232,16 @@ def _layer_bytes(job: Job, device: Device) -> float:
     return norms + maps + adapters
 
 
-def _logits(job: Job, settings: Settings, costs: Costs) -> int:
-    return round(tokens(job, settings) * job.architecture.vocabulary * METHODS[job.method].logits * costs.logit)
+def _logits(job: Job, settings: Settings, device: Device) -> int:
+    """SFT and DPO go through the head tree by tree (gyre_trainers/tree.py): of all but the last one number is left."""
+    shape, method = job.architecture, METHODS[job.method]
+    alive = method.logits
+    if method.trees:
+        sequences = settings.batch * method.sequences
+        alive = 1 + (alive - 1) / math.ceil(sequences / max(1, TREE_TOKENS[device] // job.length))
+    if settings.quantised:
+        alive *= QUANTISED_LOGITS
+    return round(tokens(job, settings) * shape.vocabulary * alive * COSTS[device].logit)
 
 
 def _with_spare(moving: Parts, costs: Costs) -> Parts:
@@ -212,5 +252,6 @@ def _off_the_card(job: Job, settings: Settings, device: Device) -> int:
     """What a process with a card holds in the host's memory: libraries, and the optimizer where it was moved there."""
     if device == "cpu":
         return 0
-    offloaded = job.trained * _number(job, device) * MOMENTS if settings.offload else 0
+    learns = MIXED if settings.zero_stage else _pure(job, device)
+    offloaded = job.trained * learns.optimizer if settings.offload else 0
     return 4 * 2**30 + offloaded

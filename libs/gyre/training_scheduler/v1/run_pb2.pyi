@@ -520,7 +520,9 @@ class MemoryPart(_message.Message):
     TERM_FIELD_NUMBER: _builtins.int
     BYTES_FIELD_NUMBER: _builtins.int
     term: _builtins.str
-    """For programs: WEIGHTS, GRADIENTS, OPTIMIZER, ACTIVATIONS, LOGITS, KV_CACHE, OTHER_MODELS, FILE, FRAGMENTATION, PROCESS."""
+    """For programs: WEIGHTS, GRADIENTS, OPTIMIZER, ACTIVATIONS, LOGITS, KV_CACHE, OTHER_MODELS, LIVE_WEIGHTS, FILE,
+    FRAGMENTATION, PROCESS, RESERVE.
+    """
     bytes: _builtins.int
     def __init__(
         self,
