@@ -100,7 +100,9 @@ def _choices(asked: Settings, chosen: Settings) -> list[Choice]:
             )
         )
     if chosen.batch != asked.batch:
-        message = f"Batches of {chosen.batch} rather than {asked.batch}, as many rows in a step: the run learns the same."
+        message = (
+            f"Batches of {chosen.batch} rather than {asked.batch}, as many rows in a step: the run learns the same."
+        )
         found.append(Choice("batch_size", str(chosen.batch), "BATCH_TOO_LARGE", message))
         found.append(
             Choice("gradient_accumulation_steps", str(chosen.accumulation), "SAME_ROWS_A_STEP", message),

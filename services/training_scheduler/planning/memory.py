@@ -34,13 +34,13 @@ class Method:
 
 
 METHODS: Final[Mapping[str, Method]] = {
-    "SFT": Method(1, 3, 45, trees=True),
-    "DPO": Method(2, 3, 90, reference=True, trees=True),
-    "REWARD": Method(2, 0, 90),
-    "KTO": Method(1, 5, 190, reference=True),
-    "ORPO": Method(2, 8, 350),
-    "GRPO": Method(1, 4, 120),
-    "PPO": Method(1, 4, 90, reference=True),
+    "SFT": Method(1, 3, 110, trees=True),
+    "DPO": Method(2, 3, 50, reference=True, trees=True),
+    "REWARD": Method(2, 0, 50),
+    "KTO": Method(1, 5, 40, reference=True),
+    "ORPO": Method(2, 4, 210),
+    "GRPO": Method(1, 4, 60),
+    "PPO": Method(1, 4, 60, reference=True),
 }
 
 
@@ -53,12 +53,18 @@ class Costs:
     logit: float
     process: int
     norm: int  # a norm computes in float32, and keeps its input so
+    working: int  # layers' worth that one layer takes while it is computed again
+    adapter_spare: float  # what the adapters' own results leave between those that are kept, as a share of these
     spare: float  # freed pieces that fit nothing, as a share of what comes and goes
     reserve: float  # of all of it, against what is not counted here
 
 
-CPU: Final = Costs(weight=4, activation=4, logit=4, process=550 * MIB, norm=4, spare=0.08, reserve=0.05)
-CARD: Final = Costs(weight=2, activation=2, logit=4, process=1500 * MIB, norm=4, spare=0.06, reserve=0.03)
+CPU: Final = Costs(
+    weight=4, activation=4, logit=4, process=550 * MIB, norm=4, working=3, adapter_spare=0.6, spare=0.08, reserve=0.06
+)
+CARD: Final = Costs(
+    weight=2, activation=2, logit=4, process=1500 * MIB, norm=4, working=1, adapter_spare=0.0, spare=0.06, reserve=0.03
+)
 COSTS: Final[Mapping[Device, Costs]] = {"cpu": CPU, "card": CARD}
 NF4_BYTES: Final = 0.5 + 4 / 64  # four bits, and a float32 constant for each block of 64 (QLoRA, section 3)
 FLOAT32: Final = 4
@@ -203,10 +209,10 @@ def tokens(job: Job, settings: Settings) -> float:
 
 
 def activations(job: Job, settings: Settings, device: Device) -> int:
-    """Of all layers; with checkpointing the input of each, and one layer computed again."""
+    """Of all layers; with checkpointing the input of each, and what one layer computed again and its gradients take."""
     shape, layer = job.architecture, _layer_bytes(job, device)
     if settings.checkpointing:
-        each = shape.layers * shape.hidden * COSTS[device].activation + layer
+        each = shape.layers * shape.hidden * COSTS[device].activation + COSTS[device].working * layer
     else:
         each = shape.layers * layer
     return round(tokens(job, settings) * each)
@@ -224,12 +230,12 @@ def _layer_bytes(job: Job, device: Device) -> float:
     norms = 2 * hidden * (costs.norm + costs.activation * (1 if job.rank else 2))
     masked = not METHODS[job.method].trees
     maps = ((8 if masked else 4) * query + 4 * wide) * costs.activation
-    adapters = 0.0
-    if job.rank:
-        inputs = 5 * hidden + query + wide
-        drops = job.hyperparameters.get("lora_dropout", 0) > 0
-        adapters = inputs * costs.activation * (device == "card" or drops) + inputs * drops
-    return norms + maps + adapters
+    if not job.rank:
+        return norms + maps
+    inputs = 5 * hidden + query + wide
+    drops = job.hyperparameters.get("lora_dropout", 0) > 0
+    copies = inputs * costs.activation * (device == "card" or drops) + inputs * drops
+    return (norms + maps) * (1 + costs.adapter_spare) + copies
 
 
 def _logits(job: Job, settings: Settings, device: Device) -> int:

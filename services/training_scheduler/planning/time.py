@@ -12,7 +12,7 @@ from services.training_scheduler.planning.architecture import Architecture
 from services.training_scheduler.planning.memory import METHODS
 from services.training_scheduler.planning.settings import SAMPLING, Job, Settings
 
-CPU_THREAD_FLOPS: Final = 60e9  # float32, of one of two threads; docs/benchmarks/planner.json
+CPU_THREAD_FLOPS: Final = 40e9  # float32, of one of two threads; docs/benchmarks/planner.json
 CPU_BANDWIDTH: Final = 8e9  # bytes a second of weights while answers are sampled
 CPU_STEP_SECONDS: Final = 0.25  # what a step takes however small the model: data, optimizer, logging
 CARD_FLOPS: Final = 90e12  # bfloat16, where the card is not in the catalogue
