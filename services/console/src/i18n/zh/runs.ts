@@ -32,7 +32,7 @@ export const runs: Translation<typeof source> = {
   "plan.cheapest": "最省",
   "plan.changed": "为了放得下而调整：",
   "planReason.NOT_ENOUGH_MEMORY": "即使用最小批次，内存仍不足。",
-  "planReason.NOT_ENOUGH_CPU": "CPU 核数不足。",
+  "planReason.NOT_ENOUGH_CPU": "处理器核数不足。",
   "planChoice.ACTIVATIONS_TOO_LARGE": "不保留激活值而在反向时重算：约慢三分之一，但放得下。",
   "planChoice.BATCH_TOO_LARGE": "批次更小，每步的行数不变：学到的内容相同。",
   "planChoice.SAME_ROWS_A_STEP": "每步累积更多批次，行数与要求一致。",
