@@ -4,7 +4,6 @@ import json
 
 import pytest
 from gyre.training_scheduler.v1.run_pb2 import Estimate, FlavorEstimate, MemoryPart, SettingChoice
-
 from gyre_sdk.cli import estimates
 from gyre_sdk.cli.base import OPTIONS
 
