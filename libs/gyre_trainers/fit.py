@@ -92,7 +92,9 @@ def arguments(job: Job, kind: Callable[..., Arguments], *, learning_rate: float,
         "per_device_train_batch_size": wanted.batch_size,
         "gradient_accumulation_steps": wanted.gradient_accumulation_steps,
         "weight_decay": wanted.weight_decay,
-        "activation_checkpointing": on_gpu,
+        "activation_checkpointing": on_gpu
+        if wanted.activation_checkpointing is None
+        else wanted.activation_checkpointing,
         "bf16": on_gpu,
         "use_cpu": not on_gpu,
         "use_cache": False,

@@ -74,6 +74,9 @@ class Hyperparameters(Closed):
     max_new_tokens: int = Field(default=32, ge=1, le=8192, description="PPO, GRPO.")
     num_generations: int = Field(default=4, ge=2, le=64, description="Answers to one prompt: GRPO.")
     assistant_only_loss: bool = Field(default=True, description="SFT.")
+    activation_checkpointing: bool | None = Field(
+        default=None, description="Forget activations and compute them again; else on cards alone."
+    )
 
 
 class Spec(Closed):

@@ -16,7 +16,7 @@ from gyre_kit.names import project_of
 from gyre_kit.pages import BadPageToken
 from gyre_kit.render import render
 
-from services.training_scheduler import creation, reports, service, store
+from services.training_scheduler import creation, estimates, reports, service, store
 from services.training_scheduler.models import Checkpoint, MetricPoint, Run
 from services.training_scheduler.recipes import RECIPES
 
@@ -41,7 +41,7 @@ class RunApi(RunServiceServicer):
 
     async def EstimateRun(self, request: run_service_pb2.EstimateRunRequest, _: Any) -> run_pb2.Estimate:
         planned = await creation.plan_run(self.context, request.spec)
-        return creation.estimate_to_proto(planned.plan)
+        return estimates.to_proto(planned.plan, planned.outlook)
 
     async def GetRun(self, request: run_service_pb2.GetRunRequest, _: Any) -> run_pb2.Run:
         async with self.db.transaction() as session:

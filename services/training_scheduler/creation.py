@@ -4,7 +4,9 @@ is open while others are asked, and nothing is written before all of it holds.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from google.protobuf import json_format
@@ -15,9 +17,11 @@ from gyre_kit.auth import caller
 from gyre_kit.names import last, new_id
 from gyre_kit.render import enum_name
 
-from services.training_scheduler import inputs, planner, recipes, service
+from services.training_scheduler import estimates, inputs, places, recipes, service, shapes
 from services.training_scheduler.inputs import Rows, Weights
 from services.training_scheduler.models import Run
+from services.training_scheduler.planning.plan import Misfit, Outlook, Plan, plan
+from services.training_scheduler.planning.settings import Job
 
 NEEDS_REWARD_MODEL = ("PPO", "GRPO")
 MAX_ATTEMPTS = 5
@@ -33,7 +37,8 @@ class Planned:
     base: Weights
     reward_model: Weights | None
     rows: list[Rows]
-    plan: planner.Plan
+    plan: Plan
+    outlook: Outlook
 
 
 async def create_run(
@@ -65,7 +70,7 @@ async def create_run(
         inputs=_inputs(planned),
         base_version=planned.base.version,
         base_parameters=planned.base.parameters,
-        estimate=_estimate(planned.plan),
+        estimate=estimates.to_json(planned.plan),
         requests=_requests(planned.plan),
         pins=pins,
     )
@@ -87,11 +92,24 @@ async def plan_run(context: Context, asked: run_pb2.RunSpec) -> Planned:
     if method in NEEDS_REWARD_MODEL:
         reward_model = await inputs.find_weights(context, spec.reward_model, head="ForSequenceClassification")
     await inputs.check_queue(context, spec.queue)
-    job = planner.Job(method, base.parameters, sum(it.count for it in rows), hyperparameters(spec))
-    found, misfits = planner.plan(job, await inputs.find_places(context), context.settings.trainer_cpu_milli)
-    if found is None:
-        raise _fits_nowhere(misfits)
-    return Planned(spec, method, base, reward_model, rows, found)
+    job = Job(
+        method,
+        await shapes.shape_of(context.store, base),
+        sum(it.count for it in rows),
+        hyperparameters(spec),
+        await shapes.shape_of(context.store, reward_model) if reward_model else None,
+    )
+    outlook = plan(job, await places.find_places(context), context.settings.trainer_cpu_milli)
+    if outlook.fastest is None:
+        raise _fits_nowhere(outlook.misfits)
+    _choose(spec, outlook.fastest)
+    return Planned(spec, method, base, reward_model, rows, outlook.fastest, outlook)
+
+
+def _choose(spec: run_pb2.RunSpec, found: Plan) -> None:
+    """Puts the planner's settings in place of those that would not fit."""
+    for choice in found.choices:
+        setattr(spec.hyperparameters, choice.setting, json.loads(choice.value))
 
 
 def filled(asked: run_pb2.RunSpec) -> run_pb2.RunSpec:
@@ -158,17 +176,8 @@ def _inputs(planned: Planned) -> dict[str, Any]:
     }
 
 
-def _estimate(plan: planner.Plan) -> dict[str, Any]:
-    names = run_pb2.Estimate.DESCRIPTOR.fields_by_name
-    return {name: value for name, value in asdict(plan).items() if name in names}
-
-
-def _requests(plan: planner.Plan) -> dict[str, Any]:
-    return {"cpu_milli": plan.cpu_milli, "memory_bytes": plan.host_memory_bytes, "gpu": plan.gpu}
-
-
-def estimate_to_proto(plan: planner.Plan) -> run_pb2.Estimate:
-    return run_pb2.Estimate(**_estimate(plan))
+def _requests(found: Plan) -> dict[str, Any]:
+    return {"cpu_milli": found.cpu_milli, "memory_bytes": found.host_memory_bytes, "gpu": found.gpu}
 
 
 def _as_json(spec: run_pb2.RunSpec) -> dict[str, Any]:
@@ -189,7 +198,7 @@ def _short(base: str) -> str:
     return f"{parts[3]}/{last(base)}" if len(parts) > 4 else last(base)
 
 
-def _fits_nowhere(misfits: list[planner.Misfit]) -> service.FitsNowhere:
+def _fits_nowhere(misfits: Sequence[Misfit]) -> service.FitsNowhere:
     if not misfits:
         return service.FitsNowhere("No node has joined yet; `gyre nodes` lists them.", reason="NO_NODES")
     facts = {it.flavor: f"{it.reason}: needs {it.needed}, has {it.available}" for it in misfits}

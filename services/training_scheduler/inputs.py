@@ -1,4 +1,4 @@
-"""Asks the other services what a run's names stand for: its rows, its base, the places where it could run."""
+"""Asks the other services what a run's names stand for: its rows, its base, its queue."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from google.protobuf.duration_pb2 import Duration
 from gyre.dataset.v1 import dataset_pb2, dataset_service_pb2, version_pb2, version_service_pb2
 from gyre.dataset.v1.dataset_service_pb2_grpc import DatasetServiceStub
 from gyre.dataset.v1.version_service_pb2_grpc import VersionServiceStub as DatasetVersionServiceStub
-from gyre.gpu_scheduler.v1 import node_pb2, node_service_pb2, queue_service_pb2
-from gyre.gpu_scheduler.v1.node_service_pb2_grpc import NodeServiceStub
+from gyre.gpu_scheduler.v1 import queue_service_pb2
 from gyre.gpu_scheduler.v1.queue_service_pb2_grpc import QueueServiceStub
 from gyre.model_registry.v1 import variant_pb2, variant_service_pb2
 from gyre.model_registry.v1 import version_pb2 as registry_version_pb2
@@ -29,7 +28,6 @@ from gyre_kit.render import short_name
 
 from services.training_scheduler import service
 from services.training_scheduler.models import Run, RunState
-from services.training_scheduler.planner import Place
 
 PIN_DAYS: Final = 30  # the longest that owners grant; a run lets go when it ends
 PAIRS: Final = ("PREFERENCE",)
@@ -154,26 +152,6 @@ async def _find_version(context: Context, name: str, head: str) -> registry_vers
 def _parameters(version: registry_version_pb2.Version) -> int:
     """Where the registry could not count them: two bytes each, as weights are stored."""
     return version.parameter_count or version.size_bytes // 2
-
-
-async def find_places(context: Context) -> list[Place]:
-    """Every node that is not lost, with its flavor's prices."""
-    stub = context.clients.stub(NodeServiceStub)
-    nodes = await stub.ListNodes(node_service_pb2.ListNodesRequest(page_size=500))
-    flavors = await stub.ListFlavors(node_service_pb2.ListFlavorsRequest(page_size=500))
-    prices = {flavor.name: flavor for flavor in flavors.flavors}
-    return [
-        Place(
-            flavor=node.flavor,
-            cpu_milli=node.capacity.cpu_milli,
-            memory_bytes=node.capacity.memory_bytes,
-            cards=[card.memory_bytes for card in node.cards if card.state != node_pb2.Card.STATE_LOST],
-            cpu_hour_microusd=prices[node.flavor].cpu_hour_microusd if node.flavor in prices else 0,
-            gpu_hour_microusd=prices[node.flavor].gpu_hour_microusd if node.flavor in prices else 0,
-        )
-        for node in nodes.nodes
-        if node.state != node_pb2.Node.STATE_LOST
-    ]
 
 
 async def check_queue(context: Context, name: str) -> None:

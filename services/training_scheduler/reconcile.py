@@ -17,8 +17,9 @@ from gyre_kit.errors import from_rpc
 from gyre_kit.reconcile import Claim, lease
 from gyre_kit.render import enum_name
 
-from services.training_scheduler import inputs, outputs, planner, service
+from services.training_scheduler import inputs, outputs, service
 from services.training_scheduler.models import RUN_ENDED, Run, RunState
+from services.training_scheduler.planning.plan import threads_of
 from services.training_scheduler.service import Seen
 
 log = logging.getLogger(__name__)
@@ -166,7 +167,7 @@ def trainer_spec(run: Run) -> dict[str, Any]:
         "output_prefix": service.output_prefix(run),
         "hyperparameters": run.spec["hyperparameters"],
         "seed": int(run.spec["seed"]),
-        "threads": planner.threads_of(run.requests["cpu_milli"]),
+        "threads": threads_of(run.requests["cpu_milli"]),
     }
 
 

@@ -113,6 +113,7 @@ def _train(page: Page) -> None:
     drawer.get_by_text("More settings").click()
     drawer.locator("#hyperparameters_max_steps").fill(str(STEPS))
     expect(drawer).to_contain_text(f"{STEPS} steps · about")
+    expect(drawer.get_by_label("What it would need, take and cost")).to_contain_text(re.compile(r"cpu.*Fastest.* of "))
     drawer.get_by_role("button", name="Start", exact=True).click()
 
 

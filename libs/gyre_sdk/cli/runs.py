@@ -54,7 +54,7 @@ runs.add_command(showing("RUN", lambda gyre: gyre.runs, "runs", "Show one run.")
 @click.option("--queue", default="", help="Queue to wait in.")
 @click.option("--priority", default=0, type=int, help="Higher goes first.")
 @click.option("--title", default="", help="Free text shown to people.")
-@click.option("--dry-run", is_flag=True, help="Only estimate memory, time and cost.")
+@click.option("--dry-run", is_flag=True, help="Only say what it would need, take and cost on each flavor, and why.")
 @click.option("--watch/--no-watch", default=True, show_default=True)
 @click.pass_context
 def start(
@@ -69,7 +69,7 @@ def start(
     gyre runs start --method DPO --base hotline-bot@1 --data pairs --set beta=0.1 --set max_steps=40
     gyre runs start --base smollm2 --data hotline --dry-run
     """
-    from gyre_sdk.cli import output
+    from gyre_sdk.cli import estimates, output
     from gyre_sdk.resources.training import run_spec
 
     with connect() as gyre:
@@ -89,7 +89,7 @@ def start(
         except ValueError as error:
             raise click.UsageError(str(error)) from error
         if dry_run:
-            output.show_item(gyre.runs.estimate(spec))
+            estimates.show(gyre.runs.estimate(spec))
             return
         run = gyre.runs.create(spec, display_name=title)
         if register_as:  # after the run: a run that is refused leaves no model behind

@@ -223,6 +223,9 @@ class Nodes(Fake, node_service_pb2_grpc.NodeServiceServicer):
         flavor = node_pb2.Flavor(name="flavors/cpu", cpu_hour_microusd=40_000)
         return node_service_pb2.ListFlavorsResponse(flavors=[flavor])
 
+    async def ListCardModels(self, request: Any, context: Any) -> Any:
+        return node_service_pb2.ListCardModelsResponse(card_models=self.world.card_models)
+
 
 class Queues(Fake, queue_service_pb2_grpc.QueueServiceServicer):
     async def GetQueue(self, request: Any, context: Any) -> Any:

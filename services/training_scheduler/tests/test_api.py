@@ -22,7 +22,16 @@ from gyre_kit.testing import ENGINEER, STRANGER, VIEWER, Platform, eventually, e
 from gyre_trainers.spec import Spec
 
 from services.training_scheduler.tests.served import create_request, renew, serving
-from services.training_scheduler.tests.world import BASE, PAIRS, SFT_ROWS, World, cpu_node, populated, put_result
+from services.training_scheduler.tests.world import (
+    BASE,
+    PAIRS,
+    SFT_ROWS,
+    World,
+    card_node,
+    cpu_node,
+    populated,
+    put_result,
+)
 
 Workload = workload_pb2.Workload
 Run = run_pb2.Run
@@ -181,6 +190,37 @@ async def test_an_estimate_needs_no_run(runs: Any, world: World) -> None:
         estimate = await runs.EstimateRun(run_service_pb2.EstimateRunRequest(parent="projects/acme", spec=spec))
     assert (estimate.steps, estimate.flavor) == (30, "flavors/cpu")
     assert world.pins == {}
+
+
+async def test_an_estimate_has_every_flavor_with_its_parts_and_why_one_does_not_fit(runs: Any, world: World) -> None:
+    world.nodes = [cpu_node(memory_bytes=2**29), card_node()]
+    with acting_as(VIEWER):
+        request = run_service_pb2.EstimateRunRequest(parent="projects/acme", spec=create_request().spec)
+        estimate = await runs.EstimateRun(request)
+    card, cpu = estimate.flavors
+    assert (card.flavor, card.fits, card.fastest, card.cheapest, card.gpu) == ("flavors/h100", True, True, True, 1)
+    assert (cpu.flavor, cpu.fits, cpu.reason) == ("flavors/cpu", False, "NOT_ENOUGH_MEMORY")
+    assert cpu.memory_bytes > cpu.available_bytes == 2**29
+    assert sum(part.bytes for part in estimate.parts) == estimate.memory_bytes == card.memory_bytes
+    assert [part.bytes for part in estimate.parts] == sorted((part.bytes for part in estimate.parts), reverse=True)
+    assert estimate.tokens_per_second > 0
+
+
+async def test_a_run_that_would_not_fit_is_created_with_settings_that_do(runs: Any, world: World) -> None:
+    wanted = run_pb2.Hyperparameters(batch_size=256, max_length=512, lora_rank=0)
+    run = await create(runs, hyperparameters=wanted)
+    found = run.spec.hyperparameters
+    assert found.activation_checkpointing and found.batch_size < 256
+    assert found.batch_size * found.gradient_accumulation_steps == 256
+    assert [choice.setting for choice in run.estimate.choices] == [
+        "activation_checkpointing",
+        "batch_size",
+        "gradient_accumulation_steps",
+    ]
+    assert run.estimate.memory_bytes <= 24 * 2**30
+    spec = json.loads((await launched(world, run)).spec.spec_json)
+    assert spec["hyperparameters"]["batch_size"] == found.batch_size
+    assert spec["hyperparameters"]["activation_checkpointing"] is True
 
 
 async def test_a_run_goes_from_queue_to_result_and_lets_its_inputs_go(runs: Any, reports: Any, world: World) -> None:

@@ -65,6 +65,7 @@ class World:
         self.aliases: dict[str, alias_pb2.Alias] = {}
         self.workloads: dict[str, Workload] = {}
         self.nodes = [cpu_node()]
+        self.card_models = [H100]
         self.suites: dict[str, suite_pb2.Suite] = {}
         self.evaluations: dict[str, Evaluation] = {}
         self.verdicts: dict[str, verdict_pb2.Verdict] = {}
@@ -96,6 +97,23 @@ class World:
         await put_result(self.store, spec["run"], attempt)
         workload.state, workload.attempt = Workload.STATE_FINISHED, attempt
         workload.usage.cost_microusd = 700
+
+
+H100 = node_pb2.CardModel(
+    name="cardModels/nvidia-h100-sxm",
+    display_name="NVIDIA H100 SXM",
+    memory_bytes=80 * 2**30,
+    bf16_tflops=989.5,
+    memory_bandwidth_bytes=3_350_000_000_000,
+)
+
+
+def card_node(cards: int = 1) -> node_pb2.Node:
+    node = cpu_node()
+    node.name, node.flavor = "nodes/there", "flavors/h100"
+    for _ in range(cards):
+        node.cards.add(model="NVIDIA H100 80GB HBM3", memory_bytes=80 * 2**30)
+    return node
 
 
 def cpu_node(memory_bytes: int = 24 * 2**30) -> node_pb2.Node:

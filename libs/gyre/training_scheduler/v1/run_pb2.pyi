@@ -326,6 +326,7 @@ class Hyperparameters(_message.Message):
     MAX_NEW_TOKENS_FIELD_NUMBER: _builtins.int
     NUM_GENERATIONS_FIELD_NUMBER: _builtins.int
     ASSISTANT_ONLY_LOSS_FIELD_NUMBER: _builtins.int
+    ACTIVATION_CHECKPOINTING_FIELD_NUMBER: _builtins.int
     epochs: _builtins.float
     """Passes over the data; ignored when max_steps is over 0."""
     max_steps: _builtins.int
@@ -354,6 +355,8 @@ class Hyperparameters(_message.Message):
     """Answers to one prompt: GRPO."""
     assistant_only_loss: _builtins.bool
     """Loss on the assistant's turns alone: SFT."""
+    activation_checkpointing: _builtins.bool
+    """Activations are forgotten and computed again in the backward pass: slower, but less memory. Unset: on cards alone."""
     def __init__(
         self,
         *,
@@ -373,11 +376,14 @@ class Hyperparameters(_message.Message):
         max_new_tokens: _builtins.int | None = ...,
         num_generations: _builtins.int | None = ...,
         assistant_only_loss: _builtins.bool | None = ...,
+        activation_checkpointing: _builtins.bool | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_assistant_only_loss", b"_assistant_only_loss", "_batch_size", b"_batch_size", "_beta", b"_beta", "_checkpoint_every", b"_checkpoint_every", "_epochs", b"_epochs", "_gradient_accumulation_steps", b"_gradient_accumulation_steps", "_learning_rate", b"_learning_rate", "_lora_alpha", b"_lora_alpha", "_lora_dropout", b"_lora_dropout", "_lora_rank", b"_lora_rank", "_max_length", b"_max_length", "_max_new_tokens", b"_max_new_tokens", "_max_steps", b"_max_steps", "_num_generations", b"_num_generations", "_warmup_ratio", b"_warmup_ratio", "_weight_decay", b"_weight_decay", "assistant_only_loss", b"assistant_only_loss", "batch_size", b"batch_size", "beta", b"beta", "checkpoint_every", b"checkpoint_every", "epochs", b"epochs", "gradient_accumulation_steps", b"gradient_accumulation_steps", "learning_rate", b"learning_rate", "lora_alpha", b"lora_alpha", "lora_dropout", b"lora_dropout", "lora_rank", b"lora_rank", "max_length", b"max_length", "max_new_tokens", b"max_new_tokens", "max_steps", b"max_steps", "num_generations", b"num_generations", "warmup_ratio", b"warmup_ratio", "weight_decay", b"weight_decay"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_activation_checkpointing", b"_activation_checkpointing", "_assistant_only_loss", b"_assistant_only_loss", "_batch_size", b"_batch_size", "_beta", b"_beta", "_checkpoint_every", b"_checkpoint_every", "_epochs", b"_epochs", "_gradient_accumulation_steps", b"_gradient_accumulation_steps", "_learning_rate", b"_learning_rate", "_lora_alpha", b"_lora_alpha", "_lora_dropout", b"_lora_dropout", "_lora_rank", b"_lora_rank", "_max_length", b"_max_length", "_max_new_tokens", b"_max_new_tokens", "_max_steps", b"_max_steps", "_num_generations", b"_num_generations", "_warmup_ratio", b"_warmup_ratio", "_weight_decay", b"_weight_decay", "activation_checkpointing", b"activation_checkpointing", "assistant_only_loss", b"assistant_only_loss", "batch_size", b"batch_size", "beta", b"beta", "checkpoint_every", b"checkpoint_every", "epochs", b"epochs", "gradient_accumulation_steps", b"gradient_accumulation_steps", "learning_rate", b"learning_rate", "lora_alpha", b"lora_alpha", "lora_dropout", b"lora_dropout", "lora_rank", b"lora_rank", "max_length", b"max_length", "max_new_tokens", b"max_new_tokens", "max_steps", b"max_steps", "num_generations", b"num_generations", "warmup_ratio", b"warmup_ratio", "weight_decay", b"weight_decay"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_assistant_only_loss", b"_assistant_only_loss", "_batch_size", b"_batch_size", "_beta", b"_beta", "_checkpoint_every", b"_checkpoint_every", "_epochs", b"_epochs", "_gradient_accumulation_steps", b"_gradient_accumulation_steps", "_learning_rate", b"_learning_rate", "_lora_alpha", b"_lora_alpha", "_lora_dropout", b"_lora_dropout", "_lora_rank", b"_lora_rank", "_max_length", b"_max_length", "_max_new_tokens", b"_max_new_tokens", "_max_steps", b"_max_steps", "_num_generations", b"_num_generations", "_warmup_ratio", b"_warmup_ratio", "_weight_decay", b"_weight_decay", "assistant_only_loss", b"assistant_only_loss", "batch_size", b"batch_size", "beta", b"beta", "checkpoint_every", b"checkpoint_every", "epochs", b"epochs", "gradient_accumulation_steps", b"gradient_accumulation_steps", "learning_rate", b"learning_rate", "lora_alpha", b"lora_alpha", "lora_dropout", b"lora_dropout", "lora_rank", b"lora_rank", "max_length", b"max_length", "max_new_tokens", b"max_new_tokens", "max_steps", b"max_steps", "num_generations", b"num_generations", "warmup_ratio", b"warmup_ratio", "weight_decay", b"weight_decay"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_activation_checkpointing", b"_activation_checkpointing", "_assistant_only_loss", b"_assistant_only_loss", "_batch_size", b"_batch_size", "_beta", b"_beta", "_checkpoint_every", b"_checkpoint_every", "_epochs", b"_epochs", "_gradient_accumulation_steps", b"_gradient_accumulation_steps", "_learning_rate", b"_learning_rate", "_lora_alpha", b"_lora_alpha", "_lora_dropout", b"_lora_dropout", "_lora_rank", b"_lora_rank", "_max_length", b"_max_length", "_max_new_tokens", b"_max_new_tokens", "_max_steps", b"_max_steps", "_num_generations", b"_num_generations", "_warmup_ratio", b"_warmup_ratio", "_weight_decay", b"_weight_decay", "activation_checkpointing", b"activation_checkpointing", "assistant_only_loss", b"assistant_only_loss", "batch_size", b"batch_size", "beta", b"beta", "checkpoint_every", b"checkpoint_every", "epochs", b"epochs", "gradient_accumulation_steps", b"gradient_accumulation_steps", "learning_rate", b"learning_rate", "lora_alpha", b"lora_alpha", "lora_dropout", b"lora_dropout", "lora_rank", b"lora_rank", "max_length", b"max_length", "max_new_tokens", b"max_new_tokens", "max_steps", b"max_steps", "num_generations", b"num_generations", "warmup_ratio", b"warmup_ratio", "weight_decay", b"weight_decay"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__activation_checkpointing: _TypeAlias = _typing.Literal["activation_checkpointing"]  # noqa: Y015
+    _WhichOneofArgType__activation_checkpointing: _TypeAlias = _typing.Literal["_activation_checkpointing", b"_activation_checkpointing"]  # noqa: Y015
     _WhichOneofReturnType__assistant_only_loss: _TypeAlias = _typing.Literal["assistant_only_loss"]  # noqa: Y015
     _WhichOneofArgType__assistant_only_loss: _TypeAlias = _typing.Literal["_assistant_only_loss", b"_assistant_only_loss"]  # noqa: Y015
     _WhichOneofReturnType__batch_size: _TypeAlias = _typing.Literal["batch_size"]  # noqa: Y015
@@ -410,6 +416,8 @@ class Hyperparameters(_message.Message):
     _WhichOneofArgType__warmup_ratio: _TypeAlias = _typing.Literal["_warmup_ratio", b"_warmup_ratio"]  # noqa: Y015
     _WhichOneofReturnType__weight_decay: _TypeAlias = _typing.Literal["weight_decay"]  # noqa: Y015
     _WhichOneofArgType__weight_decay: _TypeAlias = _typing.Literal["_weight_decay", b"_weight_decay"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__activation_checkpointing) -> _WhichOneofReturnType__activation_checkpointing | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__assistant_only_loss) -> _WhichOneofReturnType__assistant_only_loss | None: ...
     @_typing.overload
@@ -456,6 +464,10 @@ class Estimate(_message.Message):
     COST_MICROUSD_FIELD_NUMBER: _builtins.int
     FLAVOR_FIELD_NUMBER: _builtins.int
     STEPS_FIELD_NUMBER: _builtins.int
+    TOKENS_PER_SECOND_FIELD_NUMBER: _builtins.int
+    PARTS_FIELD_NUMBER: _builtins.int
+    CHOICES_FIELD_NUMBER: _builtins.int
+    FLAVORS_FIELD_NUMBER: _builtins.int
     memory_bytes: _builtins.int
     """Peak of the trainer's process, or of the card."""
     seconds: _builtins.float
@@ -464,6 +476,20 @@ class Estimate(_message.Message):
     flavor: _builtins.str
     steps: _builtins.int
     """Optimizer steps."""
+    tokens_per_second: _builtins.float
+    """Tokens that it learns from in a second, if every row is as long as max_length."""
+    @_builtins.property
+    def parts(self) -> _containers.RepeatedCompositeFieldContainer[Global___MemoryPart]:
+        """What memory_bytes consists of, the largest first."""
+
+    @_builtins.property
+    def choices(self) -> _containers.RepeatedCompositeFieldContainer[Global___SettingChoice]:
+        """Settings that differ from what was asked for, so that the run fits; a run is created with them."""
+
+    @_builtins.property
+    def flavors(self) -> _containers.RepeatedCompositeFieldContainer[Global___FlavorEstimate]:
+        """Every flavor, this one too, those that fit first; of EstimateRun alone."""
+
     def __init__(
         self,
         *,
@@ -472,14 +498,148 @@ class Estimate(_message.Message):
         cost_microusd: _builtins.int = ...,
         flavor: _builtins.str = ...,
         steps: _builtins.int = ...,
+        tokens_per_second: _builtins.float = ...,
+        parts: _abc.Iterable[Global___MemoryPart] | None = ...,
+        choices: _abc.Iterable[Global___SettingChoice] | None = ...,
+        flavors: _abc.Iterable[Global___FlavorEstimate] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cost_microusd", b"cost_microusd", "flavor", b"flavor", "memory_bytes", b"memory_bytes", "seconds", b"seconds", "steps", b"steps"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["choices", b"choices", "cost_microusd", b"cost_microusd", "flavor", b"flavor", "flavors", b"flavors", "memory_bytes", b"memory_bytes", "parts", b"parts", "seconds", b"seconds", "steps", b"steps", "tokens_per_second", b"tokens_per_second"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Estimate: _TypeAlias = Estimate  # noqa: Y015
+
+@_typing.final
+class MemoryPart(_message.Message):
+    """One term of a memory estimate."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TERM_FIELD_NUMBER: _builtins.int
+    BYTES_FIELD_NUMBER: _builtins.int
+    term: _builtins.str
+    """For programs: WEIGHTS, GRADIENTS, OPTIMIZER, ACTIVATIONS, LOGITS, KV_CACHE, OTHER_MODELS, LIVE_WEIGHTS, FILE,
+    FRAGMENTATION, PROCESS, RESERVE.
+    """
+    bytes: _builtins.int
+    def __init__(
+        self,
+        *,
+        term: _builtins.str = ...,
+        bytes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes", b"bytes", "term", b"term"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MemoryPart: _TypeAlias = MemoryPart  # noqa: Y015
+
+@_typing.final
+class SettingChoice(_message.Message):
+    """A setting that the planner chose."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SETTING_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    setting: _builtins.str
+    """Name of the hyperparameter, for example `batch_size`; or what trainers would need, for example `quantised`."""
+    value: _builtins.str
+    reason: _builtins.str
+    """For programs, for example ACTIVATIONS_TOO_LARGE."""
+    message: _builtins.str
+    """For people."""
+    def __init__(
+        self,
+        *,
+        setting: _builtins.str = ...,
+        value: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        message: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["message", b"message", "reason", b"reason", "setting", b"setting", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SettingChoice: _TypeAlias = SettingChoice  # noqa: Y015
+
+@_typing.final
+class FlavorEstimate(_message.Message):
+    """What a run would need, take and cost on one flavor, or why it does not fit there."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FLAVOR_FIELD_NUMBER: _builtins.int
+    FITS_FIELD_NUMBER: _builtins.int
+    MEMORY_BYTES_FIELD_NUMBER: _builtins.int
+    AVAILABLE_BYTES_FIELD_NUMBER: _builtins.int
+    SECONDS_FIELD_NUMBER: _builtins.int
+    COST_MICROUSD_FIELD_NUMBER: _builtins.int
+    TOKENS_PER_SECOND_FIELD_NUMBER: _builtins.int
+    PARTS_FIELD_NUMBER: _builtins.int
+    CHOICES_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    REMEDY_FIELD_NUMBER: _builtins.int
+    FASTEST_FIELD_NUMBER: _builtins.int
+    CHEAPEST_FIELD_NUMBER: _builtins.int
+    GPU_FIELD_NUMBER: _builtins.int
+    flavor: _builtins.str
+    fits: _builtins.bool
+    memory_bytes: _builtins.int
+    """Peak of the trainer's process, or of the card; where it does not fit, the least that it could be brought to."""
+    available_bytes: _builtins.int
+    """Of the node, or of its largest card; where the reason is NOT_ENOUGH_CPU, neither this nor memory_bytes is set."""
+    seconds: _builtins.float
+    cost_microusd: _builtins.int
+    """Millionths of a US dollar."""
+    tokens_per_second: _builtins.float
+    reason: _builtins.str
+    """Why it does not fit: NOT_ENOUGH_MEMORY, NOT_ENOUGH_CPU."""
+    fastest: _builtins.bool
+    cheapest: _builtins.bool
+    gpu: _builtins.int
+    """Whole cards that it would use."""
+    @_builtins.property
+    def parts(self) -> _containers.RepeatedCompositeFieldContainer[Global___MemoryPart]: ...
+    @_builtins.property
+    def choices(self) -> _containers.RepeatedCompositeFieldContainer[Global___SettingChoice]: ...
+    @_builtins.property
+    def remedy(self) -> Global___SettingChoice:
+        """What would make it fit, which trainers do not do yet."""
+
+    def __init__(
+        self,
+        *,
+        flavor: _builtins.str = ...,
+        fits: _builtins.bool = ...,
+        memory_bytes: _builtins.int = ...,
+        available_bytes: _builtins.int = ...,
+        seconds: _builtins.float = ...,
+        cost_microusd: _builtins.int = ...,
+        tokens_per_second: _builtins.float = ...,
+        parts: _abc.Iterable[Global___MemoryPart] | None = ...,
+        choices: _abc.Iterable[Global___SettingChoice] | None = ...,
+        reason: _builtins.str = ...,
+        remedy: Global___SettingChoice | None = ...,
+        fastest: _builtins.bool = ...,
+        cheapest: _builtins.bool = ...,
+        gpu: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["remedy", b"remedy"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["available_bytes", b"available_bytes", "cheapest", b"cheapest", "choices", b"choices", "cost_microusd", b"cost_microusd", "fastest", b"fastest", "fits", b"fits", "flavor", b"flavor", "gpu", b"gpu", "memory_bytes", b"memory_bytes", "parts", b"parts", "reason", b"reason", "remedy", b"remedy", "seconds", b"seconds", "tokens_per_second", b"tokens_per_second"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FlavorEstimate: _TypeAlias = FlavorEstimate  # noqa: Y015
 
 @_typing.final
 class MetricPoint(_message.Message):

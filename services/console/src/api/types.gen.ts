@@ -1961,6 +1961,7 @@ export interface Hyperparameters {
   max_new_tokens?: number | null;
   num_generations?: number | null;
   assistant_only_loss?: boolean | null;
+  activation_checkpointing?: boolean | null;
 }
 
 export interface Estimate {
@@ -1969,6 +1970,39 @@ export interface Estimate {
   cost_microusd: string;
   flavor: string;
   steps: number;
+  tokens_per_second: number;
+  parts: MemoryPart[];
+  choices: SettingChoice[];
+  flavors: FlavorEstimate[];
+}
+
+export interface MemoryPart {
+  term: string;
+  bytes: string;
+}
+
+export interface SettingChoice {
+  setting: string;
+  value: string;
+  reason: string;
+  message: string;
+}
+
+export interface FlavorEstimate {
+  flavor: string;
+  fits: boolean;
+  memory_bytes: string;
+  available_bytes: string;
+  seconds: number;
+  cost_microusd: string;
+  tokens_per_second: number;
+  parts: MemoryPart[];
+  choices: SettingChoice[];
+  reason: string;
+  remedy?: SettingChoice | null;
+  fastest: boolean;
+  cheapest: boolean;
+  gpu: number;
 }
 
 export interface MetricPoint {

@@ -1,18 +1,16 @@
-import { useQuery } from "@tanstack/react-query";
 import { App, Form, Input, Select } from "antd";
 import { useEffect, useState } from "react";
 import { useNavigate } from "react-router";
 import { post } from "@/api/client";
 import { bare, lastPart, requestId } from "@/api/names";
 import { useChange, useList, useProject } from "@/api/queries";
-import type { Dataset, Estimate, Hyperparameters, Recipe, Run, RunSpec } from "@/api/types";
+import type { Dataset, Hyperparameters, Recipe, Run, RunSpec } from "@/api/types";
 import { useI18n } from "@/i18n";
-import { formatBytes, formatCost, formatDuration } from "@/i18n/format";
 import { FormDrawer, More } from "@/ui/FormDrawer";
 import { NumberInput } from "@/ui/NumberInput";
 import { DatasetVersionPicker, ModelVersionPicker } from "@/ui/Pickers";
 import { ensureModel, ModelNameField } from "@/ui/RegisterAs";
-import { useTell } from "@/ui/Trouble";
+import { EstimateNote, FlavorTable, useEstimate } from "./Estimates";
 import { HyperparameterFields } from "./Hyperparameters";
 
 interface Values {
@@ -38,6 +36,7 @@ export function StartRunDrawer({ open, onClose }: { open: boolean; onClose: () =
   const chosen = Form.useWatch("recipe", form);
   const recipe = recipes.find((one) => one.name === chosen) ?? recipes[0];
   const values = Form.useWatch([], form) as Values | undefined;
+  const asked = useEstimate(values && toSpec(project, values, recipe));
   const start = useChange(["training_scheduler", "gpu_scheduler", "model_registry"], async (given: Values) => {
     await ensureModel(project, given.register_as);
     return post<Run>(`/projects/${project}/runs`, {
@@ -62,7 +61,7 @@ export function StartRunDrawer({ open, onClose }: { open: boolean; onClose: () =
       submitText={t("action.start")}
       size={600}
       initialValues={{ seed: 7, priority: 0, datasets: [] }}
-      note={<EstimateNote spec={values && toSpec(project, values, recipe)} />}
+      note={<EstimateNote {...asked} />}
       onSubmit={async (given) => {
         const run = await start.mutateAsync(given);
         message.success(t("runs.started", { n: run.number }));
@@ -103,6 +102,7 @@ export function StartRunDrawer({ open, onClose }: { open: boolean; onClose: () =
           </Form.Item>
         </div>
       </More>
+      <FlavorTable {...asked} />
     </FormDrawer>
   );
 }
@@ -168,43 +168,4 @@ function toSpec(project: string, values: Values, recipe: Recipe | undefined): Pa
     seed: String(values.seed ?? 7),
     priority: values.priority,
   };
-}
-
-/** What the planner expects, asked as the form is filled in. */
-function EstimateNote({ spec }: { spec?: Partial<RunSpec> }) {
-  const { t, language } = useI18n();
-  const tell = useTell();
-  const project = useProject();
-  const asked = JSON.parse(useSettled(JSON.stringify(spec ?? {}), 500)) as Partial<RunSpec>;
-  const ready = Boolean(asked.base && asked.datasets?.length && asked.method);
-  const estimate = useQuery({
-    queryKey: ["estimate", project, asked],
-    queryFn: () => post<Estimate>(`/projects/${project}/runs:estimate`, { spec: asked }),
-    enabled: ready,
-    retry: false,
-  });
-  if (!ready) return null;
-  if (estimate.isError) return <span style={{ color: "var(--bad)" }}>{tell(estimate.error).title}</span>;
-  if (!estimate.data) return <span className="quiet">{t("runs.estimating")}</span>;
-  const { seconds, memory_bytes, cost_microusd, steps } = estimate.data;
-  return (
-    <span className="num">
-      {t("runs.estimate", {
-        n: steps,
-        steps,
-        time: formatDuration(language, seconds),
-        memory: formatBytes(Number(memory_bytes)),
-        cost: formatCost(language, Number(cost_microusd)),
-      })}
-    </span>
-  );
-}
-
-function useSettled(value: string, milliseconds: number): string {
-  const [settled, setSettled] = useState(value);
-  useEffect(() => {
-    const timer = window.setTimeout(() => setSettled(value), milliseconds);
-    return () => window.clearTimeout(timer);
-  }, [value, milliseconds]);
-  return settled;
 }
