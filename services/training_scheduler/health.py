@@ -30,7 +30,7 @@ def fault(given: run_pb2.Health) -> tuple[str, float, str] | None:
 
 def rules(stored: Mapping[str, Any]) -> dict[str, Any]:
     """As the trainer's spec.json wants them: what was chosen, actions by their short names."""
-    health = json_format.ParseDict(stored, run_pb2.Health())
+    health = json_format.ParseDict(dict(stored), run_pb2.Health())
     found: dict[str, Any] = {}
     for field, value in health.ListFields():
         action = field.enum_type

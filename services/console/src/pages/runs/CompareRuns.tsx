@@ -16,6 +16,7 @@ import { useTitles } from "@/ui/useTitles";
 import { Bytes, Cost } from "@/ui/values";
 import { type Axis, metricNames, seriesOf } from "./curves";
 import { Overlay } from "./Overlay";
+import "./compare.css";
 
 const POLL = 5000;
 const MOST_RUNS = 8;
@@ -156,7 +157,7 @@ function Differences({ runs }: { runs: Run[] }) {
   ];
   return (
     <Panel title={t("compareRuns.differences")}>
-      <table className="plain">
+      <table className="run-differences">
         <thead>
           <tr>
             <th />
