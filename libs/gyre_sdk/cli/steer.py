@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gyre_sdk.cli.base import OPTIONS, complete, connect
+from gyre_sdk.cli.base import OPTIONS, GyreCommand, complete, connect
 from gyre_sdk.cli.settings import hyperparameters
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ RUN = click.argument("run", shell_complete=complete("runs"))
 WAIT = click.option("--wait/--no-wait", default=True, show_default=True, help="Wait until it is confirmed.")
 
 
-@click.command()
+@click.command(cls=GyreCommand)
 @RUN
 @WAIT
 def pause(run: str, wait: bool) -> None:
@@ -32,7 +32,7 @@ def pause(run: str, wait: bool) -> None:
     _steer(run, lambda gyre, name: gyre.runs.pause(name), ("PAUSED", "SUCCEEDED"), wait)
 
 
-@click.command()
+@click.command(cls=GyreCommand)
 @RUN
 def resume(run: str) -> None:
     """Have a paused run go on from its last checkpoint, once there is a card for it.
@@ -43,7 +43,7 @@ def resume(run: str) -> None:
     _steer(run, lambda gyre, name: gyre.runs.resume(name), (), wait=False)
 
 
-@click.command()
+@click.command(cls=GyreCommand)
 @RUN
 @WAIT
 def stop(run: str, wait: bool) -> None:
@@ -55,7 +55,7 @@ def stop(run: str, wait: bool) -> None:
     _steer(run, lambda gyre, name: gyre.runs.stop(name), ("SUCCEEDED",), wait)
 
 
-@click.command()
+@click.command(cls=GyreCommand)
 @RUN
 @click.option("--step", default=0, help="Of the checkpoint; the latest unless given. See `gyre runs checkpoints`.")
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Hyperparameter that changes; repeat it.")
@@ -85,7 +85,7 @@ def fork(run: str, step: int, settings: tuple[str, ...], register_as: str, title
         output.show_item(forked, f"Watch it: gyre runs watch {forked.number}")
 
 
-@click.command()
+@click.command(cls=GyreCommand)
 @RUN
 def alarms(run: str) -> None:
     """What was wrong with a run, and what was done about it.
@@ -102,7 +102,7 @@ def alarms(run: str) -> None:
     output.show_items("alarms", found, [*columns, measured, ("DETAIL", output.text("detail"))])
 
 
-@click.command()
+@click.command(cls=GyreCommand)
 @click.argument("named", nargs=-1, required=True, metavar="RUN RUN...", shell_complete=complete("runs"))
 @click.option("--metric", default="loss", show_default=True, help="Which curve; see `gyre runs metrics`.")
 def compare(named: tuple[str, ...], metric: str) -> None:
