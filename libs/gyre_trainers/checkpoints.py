@@ -70,9 +70,10 @@ async def publish(
     if store.local_path(prefix) != folder:
         await store.put_folder(prefix, folder, last=manifest.NAME)
     mine = await _listed(store, spec, attempts=(spec.attempt,))
-    await drop(store, [old for old in mine[KEPT:] if old.step != best_step], beside=folder)
+    unwanted = [old for old in mine[KEPT:] if old.step != best_step]
+    await drop(store, unwanted, beside=folder)
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    return Saved(step, uri_of(prefix), digest, size)
+    return Saved(step, uri_of(prefix), digest, size, tuple(it.step for it in mine if it not in unwanted))
 
 
 async def drop(store: ObjectStore, unwanted: list[Stored], beside: Path) -> None:

@@ -50,6 +50,7 @@ class Saved:
     uri: str
     digest: str
     size_bytes: int
+    kept_steps: tuple[int, ...]  # of this attempt, this one among them
 
 
 class Reporter:
@@ -206,6 +207,7 @@ class Reporter:
             uri=saved.uri,
             digest=saved.digest,
             size_bytes=saved.size_bytes,
+            kept_steps=saved.kept_steps,
         )
 
     def _alarm_request(self, alarm: Alarm) -> messages.ReportAlarmRequest:

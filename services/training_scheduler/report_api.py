@@ -61,6 +61,7 @@ class RunReportApi(RunReportServiceServicer):
                 uri=request.uri,
                 digest=request.digest,
                 size_bytes=request.size_bytes,
+                kept_steps=request.kept_steps,
                 by=caller(),
             )
         return checkpoint_to_proto(checkpoint)

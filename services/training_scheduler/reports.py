@@ -73,11 +73,22 @@ async def report_metrics(session: Session, name: str, attempt: int, points: Sequ
 
 
 async def report_checkpoint(
-    session: Session, name: str, attempt: int, *, step: int, uri: str, digest: str, size_bytes: int, by: Identity
+    session: Session,
+    name: str,
+    attempt: int,
+    *,
+    step: int,
+    uri: str,
+    digest: str,
+    size_bytes: int,
+    by: Identity,
+    kept_steps: Sequence[int] = (),
 ) -> Checkpoint:
     """Raises: NotFound; WrongRun; StaleAttempt; ManifestOutsidePrefix."""
     run = await _fenced(session, name, attempt, by)
     check_prefix(run, attempt, uri)
+    if kept_steps:
+        await store.forget_checkpoints(session, run, attempt, but=kept_steps)
     known = await store.checkpoint(session, f"{name}/checkpoints/{step}")
     if known is not None and known.attempt == attempt:
         return known

@@ -104,6 +104,12 @@ async def alarm(session: Session, name: str) -> Alarm | None:
     return found
 
 
+async def forget_checkpoints(session: Session, run: Run, attempt: int, *, but: Sequence[int]) -> None:
+    """Those of an attempt that its trainer has dropped: nobody can go on from them."""
+    dropped = col(Checkpoint.attempt) == attempt, col(Checkpoint.step).not_in(but)
+    await session.execute(sa.delete(Checkpoint).where(col(Checkpoint.run) == run.name, *dropped))
+
+
 async def checkpoint(session: Session, name: str) -> Checkpoint | None:
     found: Checkpoint | None = await session.scalar(sa.select(Checkpoint).where(col(Checkpoint.name) == name))
     return found

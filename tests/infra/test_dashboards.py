@@ -36,7 +36,7 @@ MAY_BE_EMPTY = {
     "Failed attempts", "Connections to engines", "Kept", "Calls to the scheduler",
     "Shadows", "Fallbacks", "Prompts that left", "Stood back",
     "Found by guardrails", "Hooks", "Answered from the exact cache", "Tokens of shadows", "Adapters", "Asleep and waking",
-    "Depth", "First in its queue", "Wait for the first admission", "Preemptions", "Utilisation of cards",
+    "Depth", "First in its queue", "Alarms of runs", "Wait for the first admission", "Preemptions", "Utilisation of cards",
 }  # fmt: skip
 
 

@@ -137,6 +137,7 @@ class ReportCheckpointRequest(_message.Message):
     URI_FIELD_NUMBER: _builtins.int
     DIGEST_FIELD_NUMBER: _builtins.int
     SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    KEPT_STEPS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     attempt: _builtins.int
     step: _builtins.int
@@ -145,6 +146,10 @@ class ReportCheckpointRequest(_message.Message):
     digest: _builtins.str
     """`sha256:<hex>` of its manifest."""
     size_bytes: _builtins.int
+    @_builtins.property
+    def kept_steps(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Steps of this attempt's checkpoints that are kept, this one among them; its others are gone. Empty says nothing."""
+
     def __init__(
         self,
         *,
@@ -154,10 +159,11 @@ class ReportCheckpointRequest(_message.Message):
         uri: _builtins.str = ...,
         digest: _builtins.str = ...,
         size_bytes: _builtins.int = ...,
+        kept_steps: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "digest", b"digest", "name", b"name", "size_bytes", b"size_bytes", "step", b"step", "uri", b"uri"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "digest", b"digest", "kept_steps", b"kept_steps", "name", b"name", "size_bytes", b"size_bytes", "step", b"step", "uri", b"uri"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
