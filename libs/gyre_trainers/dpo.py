@@ -7,9 +7,11 @@ epoch. fit.py has the measurements.
 from __future__ import annotations
 
 from contextlib import nullcontext
+from pathlib import Path
 from typing import Any, Final
 
 import torch
+from safetensors.torch import load_file, save_file
 from torch.nn import functional
 from trl import DPOConfig, DPOTrainer
 
@@ -18,6 +20,7 @@ from gyre_trainers.exits import BadInput
 
 LEARNING_RATE: Final = 1e-4
 BETA: Final = 0.1
+REFERENCE: Final = "reference.safetensors"
 
 
 def train(job: fit.Job) -> fit.Fitted:
@@ -41,7 +44,7 @@ def train(job: fit.Job) -> fit.Fitted:
         processing_class=tokenizer,
         peft_config=adapter,
     )
-    return fit.fit(job, trainer)
+    return fit.fit(job, trainer, before_publishing=trainer.save_reference, on_resume=trainer.load_reference)
 
 
 def pairs(rows: list[data.Row], tokenizer: Any, max_length: int) -> Any:
@@ -101,6 +104,17 @@ class LeanDPOTrainer(DPOTrainer):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._reference_of: dict[int, torch.Tensor] = {}
+
+    def save_reference(self, folder: Path) -> None:
+        """Computed in other batches the values differ in their last bits, and so would a run that goes on from here."""
+        if self._reference_of:
+            rows, values = zip(*sorted(self._reference_of.items()), strict=True)
+            save_file({"rows": torch.tensor(rows), "values": torch.stack(values)}, folder / REFERENCE)
+
+    def load_reference(self, folder: Path) -> None:
+        if (path := folder / REFERENCE).is_file():
+            known = load_file(path, device=str(self.accelerator.device))
+            self._reference_of = dict(zip(known["rows"].tolist(), known["values"], strict=True))
 
     def _prepare_dataset(self, dataset: Any, *_: Any) -> Any:
         return dataset  # `pairs` has done it

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 DONE: Final = 0
 BAD_INPUT: Final = 64  # EX_USAGE: the spec, the rows or the base are wrong; trying again changes nothing
+UNWELL: Final = BAD_INPUT  # a health rule ended it; trying again would end the same way
 SUPERSEDED: Final = 75  # EX_TEMPFAIL: a newer attempt owns the run
 STOPPED: Final = 143  # 128 + SIGTERM: asked to stop, with a checkpoint behind it
 
@@ -20,3 +22,28 @@ class BadInput(Exception):
 
 class Stopped(Exception):
     """The scheduler or a signal asked to stop; the last checkpoint is complete."""
+
+
+class Finished(Exception):
+    """The scheduler asked to end early; what was learnt so far is the result."""
+
+
+class Unwell(Exception):
+    """A health rule ended the run; its checkpoints stay."""
+
+
+@dataclass(frozen=True)
+class Return:
+    """Where a run goes back to, and how it goes on from there. `times` counts this way back too."""
+
+    step: int
+    learning_rate: float
+    times: int
+
+
+class RolledBack(Exception):
+    """A health rule sent the run back to an earlier checkpoint."""
+
+    def __init__(self, to: Return) -> None:
+        super().__init__(f"back to step {to.step}")
+        self.to = to

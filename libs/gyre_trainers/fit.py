@@ -21,6 +21,8 @@ and so is TRL's own default of bf16 autocast.
 from __future__ import annotations
 
 import asyncio
+import logging
+import math
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -32,9 +34,12 @@ from gyre_kit.storage import ObjectStore, uri_of
 from gyre_trainers import checkpoints, lora, manifest
 from gyre_trainers.callbacks import Progress
 from gyre_trainers.data import Row, read_rows
-from gyre_trainers.exits import BadInput
+from gyre_trainers.exits import BadInput, Finished, Return
+from gyre_trainers.health import Alarm, Kind
 from gyre_trainers.report import Reporter
-from gyre_trainers.spec import Hyperparameters, Spec
+from gyre_trainers.spec import Action, Hyperparameters, Spec
+
+log = logging.getLogger("gyre_trainers.fit")
 
 Arguments = TypeVar("Arguments")
 
@@ -51,6 +56,8 @@ class Job:
     base: Path
     reward_model: Path | None
     data: list[Path]
+    begin_from: Path | None = None  # a checkpoint of another run, whose weights a fresh start takes
+    back: Return | None = None  # a health rule sent it there
 
     @property
     def hyperparameters(self) -> Hyperparameters:
@@ -111,23 +118,59 @@ def arguments(job: Job, kind: Callable[..., Arguments], *, learning_rate: float,
     return kind(**{**common, **own})
 
 
-def fit(job: Job, trainer: Any, *, before_publishing: Callable[[Path], None] | None = None) -> Fitted:
-    """Runs the loop from the newest good checkpoint, or from the start. Raises: Stopped."""
-    resume = asyncio.run(checkpoints.newest(job.store, job.spec, job.scratch))
-    step = resume.step if resume else 0
-    progress = Progress(job.spec, job.store, job.reporter, step, before_publishing)
+def fit(
+    job: Job,
+    trainer: Any,
+    *,
+    before_publishing: Callable[[Path], None] | None = None,
+    on_resume: Callable[[Path], None] | None = None,
+) -> Fitted:
+    """Runs the loop from the newest good checkpoint, or from the start. What a method puts into a checkpoint's folder
+    before it is published, it may read again when it goes on from there. Raises: Stopped; Unwell; RolledBack.
+    """
+    found = resume(job)
+    step = found.step if found else 0
+    progress = Progress(job.spec, job.store, job.reporter, step, before_publishing, job.back)
     prepare(trainer, progress)
-    trainer.train(resume_from_checkpoint=str(resume.folder) if resume else None)
+    if found is not None and on_resume is not None:
+        on_resume(found.folder)
+    if found is None and job.begin_from is not None:
+        trainer._load_from_checkpoint(str(job.begin_from))
+    loop(trainer, resume_from_checkpoint=str(found.folder) if found else None)
     return Fitted(trainer.model, trainer.processing_class, trainer.state.global_step, progress.last_metrics)
 
 
+def resume(job: Job) -> checkpoints.Resume | None:
+    """The checkpoint to go on from, and an alarm if newer ones are damaged."""
+    damaged: list[str] = []
+    up_to = job.back.step if job.back else math.inf
+    found = asyncio.run(checkpoints.newest(job.store, job.spec, job.scratch, up_to=up_to, on_damage=damaged.append))
+    if damaged:
+        step = found.step if found else 0
+        detail = ", ".join(uri_of(prefix) for prefix in damaged)
+        job.reporter.alarm(Alarm(Kind.CHECKPOINT_DAMAGED, Action.WARN, step, {"back_to": step}, detail))
+    return found
+
+
+def loop(trainer: Any, **how: Any) -> None:
+    """To the last step, or to the one at which the scheduler has enough."""
+    try:
+        trainer.train(**how)
+    except Finished:
+        log.info("ended early as asked, after %d steps", trainer.state.global_step)
+
+
 def prepare(trainer: Any, progress: Progress) -> None:
-    """Puts our callback in place of those that print, and drops the model card that TRL writes at each checkpoint."""
+    """Puts our callback in place of those that print, and drops the model card that TRL writes at each checkpoint.
+
+    A checkpoint that cannot be written is no reason to lose what the run has learnt.
+    """
     from transformers import PrinterCallback
 
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(progress)
     trainer.create_model_card = lambda *_, **__: None
+    progress.guard(trainer)
 
 
 async def publish(job: Job, fitted: Fitted) -> str:

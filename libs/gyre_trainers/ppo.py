@@ -6,8 +6,8 @@ loaded, and the loop is given the steps that are left. The order of prompts begi
 
 from __future__ import annotations
 
-import asyncio
 import os
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from transformers import TrainerCallback, TrainerState
 from trl.experimental.ppo import PPOConfig, PPOTrainer
 
-from gyre_trainers import base, checkpoints, data, fit, lora, tokens
+from gyre_trainers import base, data, fit, lora, tokens
 from gyre_trainers.callbacks import Progress
 from gyre_trainers.exits import BadInput
 
@@ -35,16 +35,17 @@ def train(job: fit.Job) -> fit.Fitted:
     dataset = queries(rows, tokenizer, wanted.max_length)
     steps = wanted.max_steps or max(1, int(wanted.epochs * len(dataset) // batch_rows(wanted)))
     trainer = build(job, tokenizer, dataset, steps)
-    resume = asyncio.run(checkpoints.newest(job.store, job.spec, job.scratch))
+    resume = fit.resume(job)
     done = resume.step if resume else 0
     value_model = trainer.accelerator.unwrap_model(trainer.model).value_model
-    progress = Progress(job.spec, job.store, job.reporter, done, lambda folder: save_value_model(value_model, folder))
+    keep_value_model = partial(save_value_model, value_model)
+    progress = Progress(job.spec, job.store, job.reporter, done, keep_value_model, job.back)
     if resume is not None:
         load_checkpoint(trainer, value_model, resume.folder)
         trainer.args.num_total_batches = steps - done
         trainer.add_callback(GoOn(done, steps, wanted.batch_size))
     fit.prepare(trainer, progress)
-    trainer.train()
+    fit.loop(trainer)
     policy = trainer.accelerator.unwrap_model(trainer.model).policy
     return fit.Fitted(policy, tokenizer, trainer.state.global_step, progress.last_metrics)
 

@@ -24,6 +24,7 @@ from gyre.training_scheduler.v1 import run_report_service_pb2 as messages
 from gyre.training_scheduler.v1.run_report_service_pb2_grpc import RunReportServiceStub
 
 from gyre_trainers import exits
+from gyre_trainers.health import Alarm
 from gyre_trainers.spec import Spec
 
 log = logging.getLogger("gyre_trainers.report")
@@ -49,6 +50,7 @@ class Saved:
     uri: str
     digest: str
     size_bytes: int
+    kept_steps: tuple[int, ...]  # of this attempt, this one among them
 
 
 class Reporter:
@@ -56,10 +58,12 @@ class Reporter:
 
     def __init__(self, spec: Spec, *, leave: Callable[[int], Any] = os._exit) -> None:
         self.stop_requested = threading.Event()
+        self.finish_requested = threading.Event()
         self.checkpoint_requested = threading.Event()
         self._spec, self._leave = spec, leave
         self._points: deque[run_pb2.MetricPoint] = deque()
         self._saved: deque[Saved] = deque()
+        self._alarms: deque[Alarm] = deque()
         self._step = self._total_steps = self._resumed_from_step = 0
         self._completed = False
         self._closing = threading.Event()
@@ -83,6 +87,9 @@ class Reporter:
     def saved(self, checkpoint: Saved) -> None:
         self._saved.append(checkpoint)
 
+    def alarm(self, alarm: Alarm) -> None:
+        self._alarms.append(alarm)
+
     def complete(self, uri: str, digest: str, steps: int, metrics: Mapping[str, Any]) -> bool:
         """Tells that the run is done; False if nobody listened for a minute (the manifest itself is what counts).
 
@@ -101,6 +108,7 @@ class Reporter:
         pause = 0.2
         while True:
             try:
+                self._beat()  # a short run may have had none since it knew where it went on from
                 self._flush()
                 self._call(self._stub.CompleteRun, request)
                 self._completed = True
@@ -164,9 +172,11 @@ class Reporter:
             self.checkpoint_requested.set()
         elif reply.command == Command.COMMAND_STOP:
             self.stop_requested.set()
+        elif reply.command == Command.COMMAND_FINISH:
+            self.finish_requested.set()
 
     def _flush(self) -> None:
-        """Sends all points and checkpoints in order; those of a call that failed are kept, those refused are not."""
+        """Sends all points, checkpoints and alarms in order; those of a call that failed are kept, those refused are not."""
         while self._points:
             batch = [self._points[at] for at in range(min(len(self._points), POINTS_A_CALL))]
             request = messages.ReportMetricsRequest(name=self._spec.run, attempt=self._spec.attempt, points=batch)
@@ -176,6 +186,9 @@ class Reporter:
         while self._saved:
             self._send(self._stub.ReportCheckpoint, self._checkpoint_request(self._saved[0]))
             self._saved.popleft()
+        while self._alarms:
+            self._send(self._stub.ReportAlarm, self._alarm_request(self._alarms[0]))
+            self._alarms.popleft()
 
     def _send(self, method: Callable[..., Any], request: Any) -> None:
         """A report that the scheduler will never take must not hold up those behind it."""
@@ -194,6 +207,18 @@ class Reporter:
             uri=saved.uri,
             digest=saved.digest,
             size_bytes=saved.size_bytes,
+            kept_steps=saved.kept_steps,
+        )
+
+    def _alarm_request(self, alarm: Alarm) -> messages.ReportAlarmRequest:
+        return messages.ReportAlarmRequest(
+            name=self._spec.run,
+            attempt=self._spec.attempt,
+            step=alarm.step,
+            kind=run_pb2.Alarm.Kind.Value(f"KIND_{alarm.kind}"),
+            action=run_pb2.Alarm.Action.Value(f"ACTION_{alarm.action}"),
+            values=finite(alarm.values),
+            detail=alarm.detail,
         )
 
     def _call(self, method: Callable[..., Any], request: Any) -> Any:

@@ -13,15 +13,19 @@ import signal
 import sys
 import tempfile
 import warnings
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from gyre_kit.storage import BadKey, ObjectStore, key_of
 
 from gyre_trainers import exits
-from gyre_trainers.exits import BadInput, Stopped
+from gyre_trainers.exits import BadInput, RolledBack, Stopped, Unwell
 from gyre_trainers.report import Reporter
 from gyre_trainers.spec import Method, Spec, read_spec
+
+if TYPE_CHECKING:
+    from gyre_trainers import fit
 
 log = logging.getLogger("gyre_trainers")
 
@@ -54,6 +58,9 @@ def main(argv: list[str]) -> int:
     except Stopped:
         log.info("stopped as asked")
         return exits.STOPPED
+    except Unwell as error:
+        print(f"error: {error}", file=sys.stderr)
+        return exits.UNWELL
 
 
 def write_warnings_for_people() -> None:
@@ -64,7 +71,7 @@ def write_warnings_for_people() -> None:
 
 
 def attempt(spec: Spec) -> int:
-    """Raises: BadInput; Stopped."""
+    """Raises: BadInput; Stopped; Unwell."""
     reporter = Reporter(spec)
     signal.signal(signal.SIGTERM, lambda *_: reporter.stop_requested.set())
     reporter.start()
@@ -77,29 +84,43 @@ def attempt(spec: Spec) -> int:
 
 
 def train(spec: Spec, reporter: Reporter, scratch: Path) -> None:
-    """Fetches, fits, publishes, reports. Raises: BadInput; Stopped."""
+    """Fetches, fits, publishes, reports. Raises: BadInput; Stopped; Unwell."""
     store = ObjectStore.from_url(spec.object_store)
     paths = asyncio.run(fetch(spec, store, scratch))
     from gyre_trainers import fit
 
     job = fit.Job(spec=spec, store=store, reporter=reporter, scratch=scratch, **paths)
-    method: Any = importlib.import_module(METHODS[spec.method])
-    fitted = method.train(job)
+    fitted = fit_to_the_end(job)
     digest = asyncio.run(fit.publish(job, fitted))
     reporter.complete(fit.manifest_uri(spec), digest, fitted.steps, fitted.metrics)
     log.info("%s is done after %d steps", spec.run, fitted.steps)
 
 
+def fit_to_the_end(job: fit.Job) -> fit.Fitted:
+    """Each way back to an earlier checkpoint builds model and optimizer anew: nothing of what went wrong is left."""
+    method: Any = importlib.import_module(METHODS[job.spec.method])
+    while True:
+        try:
+            fitted: fit.Fitted = method.train(job)
+            return fitted
+        except RolledBack as back:
+            log.warning("%s: %s", job.spec.run, back)
+            job = replace(job, back=back.to)
+
+
 async def fetch(spec: Spec, store: ObjectStore, scratch: Path) -> dict[str, Any]:
     """Base, reward model and rows on this machine, and where the output goes. Raises: BadInput."""
-    from gyre_trainers import base
+    from gyre_trainers import base, checkpoints
 
-    reward_model = None
+    reward_model = begin_from = None
+    if spec.begin_from is not None:
+        begin_from = await checkpoints.fetch(store, spec.begin_from, scratch)
     if spec.reward_model is not None:
         reward_model = await base.obtain(store, spec.reward_model, scratch / "reward_model", "reward_model")
     return {
         "base": await base.obtain(store, spec.base, scratch / "base"),
         "reward_model": reward_model,
+        "begin_from": begin_from,
         "data": [await fetch_rows(store, file.uri, at, scratch) for at, file in enumerate(spec.data)],
         "output": store.local_path(spec.output) or scratch / "output",
     }

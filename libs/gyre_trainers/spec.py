@@ -24,7 +24,16 @@ class Method(StrEnum):
     GRPO = "GRPO"
 
 
-NEEDS_REWARD_MODEL: Final = frozenset({Method.PPO, Method.GRPO})
+REINFORCED: Final = frozenset({Method.PPO, Method.GRPO})  # they need a reward model
+
+
+class Action(StrEnum):
+    """What follows when a run is unwell; `training_scheduler.v1.Alarm.Action` says what each means."""
+
+    WARN = "WARN"
+    STOP = "STOP"
+    ROLL_BACK = "ROLL_BACK"
+    LOWER_LEARNING_RATE = "LOWER_LEARNING_RATE"
 
 
 class Closed(BaseModel):
@@ -79,6 +88,22 @@ class Hyperparameters(Closed):
     )
 
 
+class Health(Closed):
+    """As `training_scheduler.v1.Health`, with its defaults; health.py says how each is measured."""
+
+    not_finite: Action = Action.ROLL_BACK
+    loss_spike: Action = Action.WARN
+    divergence: Action = Action.STOP
+    kl_out_of_band: Action = Action.WARN
+    entropy_collapse: Action = Action.WARN
+    reward_hacking: Action = Action.WARN
+    spike_deviations: float = Field(default=8.0, gt=0)
+    divergence_ratio: float = Field(default=2.0, gt=1)
+    largest_kl: float = Field(default=20.0, gt=0, description="Nats an answer.")
+    smallest_entropy_ratio: float = Field(default=0.1, ge=0, lt=1)
+    largest_length_ratio: float = Field(default=2.0, gt=1)
+
+
 class Spec(Closed):
     run: str = Field(pattern=RUN)
     attempt: int = Field(ge=1)
@@ -88,6 +113,8 @@ class Spec(Closed):
     data: list[DataFile] = Field(min_length=1)
     output_prefix: str = Field(min_length=1)
     resume_from: str | None = None
+    begin_from: Artifact | None = Field(default=None, description="A checkpoint whose weights a fresh start takes.")
+    health: Health = Health()
     hyperparameters: Hyperparameters = Hyperparameters()
     seed: int = Field(default=7, ge=0, lt=2**32)
     object_store: str = Field(pattern=r"^[a-z0-9+]+://")
@@ -97,7 +124,7 @@ class Spec(Closed):
 
     @model_validator(mode="after")
     def _reward_model_where_needed(self) -> Self:
-        if self.method in NEEDS_REWARD_MODEL and self.reward_model is None:
+        if self.method in REINFORCED and self.reward_model is None:
             raise ValueError(f"reward_model: {self.method} needs the result of a REWARD run")
         return self
 

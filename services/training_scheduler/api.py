@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from datetime import timedelta
 from typing import Any
 
 from google.protobuf.duration_pb2 import Duration
@@ -16,11 +17,12 @@ from gyre_kit.names import project_of
 from gyre_kit.pages import BadPageToken
 from gyre_kit.render import render
 
-from services.training_scheduler import creation, estimates, reports, service, store
-from services.training_scheduler.models import Checkpoint, MetricPoint, Run
+from services.training_scheduler import control, creation, estimates, fork, reports, service, store
+from services.training_scheduler.models import Alarm, Checkpoint, MetricPoint, Run
 from services.training_scheduler.recipes import RECIPES
 
 POINTS_AN_UPDATE = 1000
+PACE_POINTS = 50  # of which the variation of the speed is read
 
 
 class RunApi(RunServiceServicer):
@@ -45,7 +47,8 @@ class RunApi(RunServiceServicer):
 
     async def GetRun(self, request: run_service_pb2.GetRunRequest, _: Any) -> run_pb2.Run:
         async with self.db.transaction() as session:
-            return self._render(await resources.get(session, Run, request.name))
+            run = await resources.get(session, Run, request.name)
+            return self._render(run, await store.latest_points(session, run, PACE_POINTS))
 
     async def ListRuns(self, request: run_service_pb2.ListRunsRequest, _: Any) -> run_service_pb2.ListRunsResponse:
         async with self.db.transaction() as session:
@@ -62,6 +65,27 @@ class RunApi(RunServiceServicer):
         self.context.wake()
         return self._render(run)
 
+    async def PauseRun(self, request: run_service_pb2.PauseRunRequest, _: Any) -> run_pb2.Run:
+        async with self.db.transaction() as session:
+            run = await control.pause(session, request.name, etag=request.etag)
+        self.context.wake()
+        return self._render(run)
+
+    async def ResumeRun(self, request: run_service_pb2.ResumeRunRequest, _: Any) -> run_pb2.Run:
+        async with self.db.transaction() as session:
+            run = await control.resume(session, request.name, etag=request.etag)
+        self.context.wake()
+        return self._render(run)
+
+    async def StopRun(self, request: run_service_pb2.StopRunRequest, _: Any) -> run_pb2.Run:
+        async with self.db.transaction() as session:
+            run = await control.stop(session, request.name, etag=request.etag)
+        self.context.wake()
+        return self._render(run)
+
+    async def ForkRun(self, request: run_service_pb2.ForkRunRequest, _: Any) -> run_pb2.Run:
+        return self._render(await fork.fork_run(self.context, request))
+
     async def WatchRun(
         self, request: run_service_pb2.WatchRunRequest, _: Any
     ) -> AsyncIterator[run_service_pb2.RunUpdate]:
@@ -70,8 +94,11 @@ class RunApi(RunServiceServicer):
             async with self.db.transaction() as session:
                 run = await resources.get(session, Run, request.name)
                 points = await store.points(session, run.name, after_step=after, limit=POINTS_AN_UPDATE)
+                latest = await store.latest_points(session, run, PACE_POINTS)
             if run.revision != revision or points:
-                update = run_service_pb2.RunUpdate(run=self._render(run), points=[point_to_proto(it) for it in points])
+                update = run_service_pb2.RunUpdate(
+                    run=self._render(run, latest), points=[point_to_proto(it) for it in points]
+                )
                 yield update
             revision, after = run.revision, points[-1].step if points else after
             if run.ended and len(points) < POINTS_AN_UPDATE:
@@ -111,8 +138,22 @@ class RunApi(RunServiceServicer):
             total_size=found.total,
         )
 
-    def _render(self, run: Run) -> run_pb2.Run:
-        return to_proto(run, self.context)
+    async def ListAlarms(
+        self, request: run_service_pb2.ListAlarmsRequest, _: Any
+    ) -> run_service_pb2.ListAlarmsResponse:
+        async with self.db.transaction() as session:
+            await resources.get(session, Run, request.parent)
+            found = await store.alarm_page(
+                session, request.parent, page_size=request.page_size, page_token=request.page_token
+            )
+        return run_service_pb2.ListAlarmsResponse(
+            alarms=[alarm_to_proto(row) for row in found.rows],
+            next_page_token=found.next_page_token,
+            total_size=found.total,
+        )
+
+    def _render(self, run: Run, latest: Sequence[MetricPoint] = ()) -> run_pb2.Run:
+        return to_proto(run, self.context, latest)
 
 
 class RecipeApi(RecipeServiceServicer):
@@ -136,16 +177,34 @@ class RecipeApi(RecipeServiceServicer):
         )
 
 
-def to_proto(run: Run, context: Context) -> run_pb2.Run:
-    eta = None
-    if (remaining := reports.eta(run, context.clock.now())) is not None:
-        eta = Duration()
-        eta.FromTimedelta(remaining)
-    return render(run, run_pb2.Run, spec=creation.spec_to_proto(run.spec), eta=eta)
+def to_proto(run: Run, context: Context, latest: Sequence[MetricPoint] = ()) -> run_pb2.Run:
+    """`latest` points, newest first, bound the remaining time."""
+    remaining = reports.eta(run, context.clock.now())
+    low, high = (remaining is not None and reports.eta_bounds(run, remaining, latest)) or (None, None)
+    return render(
+        run,
+        run_pb2.Run,
+        spec=creation.spec_to_proto(run.spec),
+        eta=_duration(remaining),
+        eta_low=_duration(low),
+        eta_high=_duration(high),
+    )
+
+
+def _duration(given: timedelta | None) -> Duration | None:
+    if given is None:
+        return None
+    duration = Duration()
+    duration.FromTimedelta(given)
+    return duration
 
 
 def point_to_proto(point: MetricPoint) -> run_pb2.MetricPoint:
     return render(point, run_pb2.MetricPoint)
+
+
+def alarm_to_proto(alarm: Alarm) -> run_pb2.Alarm:
+    return render(alarm, run_pb2.Alarm)
 
 
 def checkpoint_to_proto(checkpoint: Checkpoint) -> run_pb2.Checkpoint:

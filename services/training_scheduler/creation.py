@@ -17,9 +17,9 @@ from gyre_kit.auth import caller
 from gyre_kit.names import last, new_id
 from gyre_kit.render import enum_name
 
-from services.training_scheduler import estimates, inputs, places, recipes, service, shapes
+from services.training_scheduler import estimates, health, inputs, places, recipes, service, shapes
 from services.training_scheduler.inputs import Rows, Weights
-from services.training_scheduler.models import Run
+from services.training_scheduler.models import Checkpoint, Run
 from services.training_scheduler.planning.plan import Misfit, Outlook, Plan, plan
 from services.training_scheduler.planning.settings import Job
 
@@ -50,15 +50,17 @@ async def create_run(
     request_id: str = "",
     pipeline: str = "",
     created_by: str = "",
+    begin: Checkpoint | None = None,
 ) -> Run:
-    """Raises: what `plan_run` raises."""
+    """`begin` is a checkpoint of another run whose weights this one takes. Raises: what `plan_run` raises; CheckpointGone."""
     async with context.db.transaction() as session:
         if earlier := await resources.by_request(session, Run, project, request_id):
             return earlier
     planned = await plan_run(context, asked)  # 1 check and plan
     name = f"projects/{project}/runs/{new_id()}"
     pins = _versions(planned)
-    await inputs.pin(context, pins, holder=name)  # 2 hold on to it
+    copied = await inputs.copy_checkpoint(context, begin, name) if begin else {}  # 2 hold on to it
+    await inputs.pin(context, pins, holder=name)
     new = service.NewRun(
         name=name,
         project=project,
@@ -67,12 +69,13 @@ async def create_run(
         request_id=request_id,
         pipeline=pipeline,
         spec=_as_json(planned.spec),
-        inputs=_inputs(planned),
+        inputs=_inputs(planned) | copied,
         base_version=planned.base.version,
         base_parameters=planned.base.parameters,
         estimate=estimates.to_json(planned.plan),
         requests=_requests(planned.plan),
         pins=pins,
+        forked_from=begin.name if begin else "",
     )
     async with context.db.transaction() as session:  # 3 keep it
         run = await service.accept(session, new)
@@ -129,6 +132,9 @@ def filled(asked: run_pb2.RunSpec) -> run_pb2.RunSpec:
         if field not in given:
             setattr(spec.hyperparameters, field, value)
     check_hyperparameters(spec.hyperparameters)
+    if bad := health.fault(spec.health):
+        field, value, problem = bad
+        raise service.BadHyperparameter(field=f"health.{field}", value=value, problem=problem)
     if not 0 <= spec.seed <= LARGEST_SEED:
         raise service.BadHyperparameter(field="seed", value=spec.seed, problem=f"must be from 0 to {LARGEST_SEED}")
     spec.max_attempts = spec.max_attempts or MAX_ATTEMPTS

@@ -23,13 +23,15 @@ from gyre.model_registry.v1.version_service_pb2_grpc import VersionServiceStub a
 from gyre_kit import resources
 from gyre_kit.app import Context
 from gyre_kit.errors import NotFound
-from gyre_kit.names import parent_of
+from gyre_kit.names import last, parent_of
 from gyre_kit.render import short_name
+from gyre_kit.storage import key_of, uri_of
 
 from services.training_scheduler import service
-from services.training_scheduler.models import Run, RunState
+from services.training_scheduler.models import Checkpoint, Run, RunState
 
 PIN_DAYS: Final = 30  # the longest that owners grant; a run lets go when it ends
+BEGINNING, MANIFEST = "begin", "manifest.json"
 PAIRS: Final = ("PREFERENCE",)
 DATASET_TYPES: Final[Mapping[str, Sequence[str]]] = {
     "SFT": ("SFT",),
@@ -194,3 +196,20 @@ def _owner(context: Context, name: str) -> tuple[Any, Any]:
 def _named(error: grpc.aio.AioRpcError, missing: NotFound) -> Exception:
     """A NOT_FOUND says what was not found; other errors go on as they came."""
     return missing if error.code() is grpc.StatusCode.NOT_FOUND else error
+
+
+async def copy_checkpoint(context: Context, checkpoint: Checkpoint, run: str) -> dict[str, Any]:
+    """A fork has its own copy, for its origin drops old checkpoints as it goes on. As the trainer's spec.json wants it.
+
+    Raises: CheckpointGone.
+    """
+    origin, target = key_of(checkpoint.uri), f"runs/{last(run)}/{BEGINNING}"
+    keys = sorted(await context.store.list(origin), key=lambda key: key.endswith(MANIFEST))  # the manifest last
+    if f"{origin}/{MANIFEST}" not in keys:
+        raise service.CheckpointGone(name=checkpoint.name)
+    try:
+        for key in keys:
+            await context.store.copy(key, target + key.removeprefix(origin))
+    except FileNotFoundError as error:  # dropped meanwhile
+        raise service.CheckpointGone(name=checkpoint.name) from error
+    return {"begin_from": {"uri": uri_of(target), "digest": checkpoint.digest}}

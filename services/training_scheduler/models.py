@@ -26,6 +26,9 @@ class RunState(StrEnum):
     QUEUED = "QUEUED"
     STARTING = "STARTING"
     RUNNING = "RUNNING"
+    PAUSING = "PAUSING"
+    PAUSED = "PAUSED"
+    STOPPING = "STOPPING"
     CANCELLING = "CANCELLING"
     SUCCEEDED = "SUCCEEDED"
     FAILED = "FAILED"
@@ -33,6 +36,9 @@ class RunState(StrEnum):
 
 
 RUN_ENDED = frozenset({RunState.SUCCEEDED, RunState.FAILED, RunState.CANCELLED})
+RUN_GOES_ON = frozenset({RunState.QUEUED, RunState.STARTING, RunState.RUNNING})  # nobody asked it to do otherwise
+RUN_HELD = frozenset({RunState.PAUSING, RunState.PAUSED})  # it shall hold no card
+ASKED = frozenset({RunState.PAUSING, RunState.STOPPING, RunState.CANCELLING})
 
 
 class Run(Table, Resource, Numbered, Leased, table=True):
@@ -40,10 +46,14 @@ class Run(Table, Resource, Numbered, Leased, table=True):
 
     State: ClassVar[type[RunState]] = RunState
     TRANSITIONS: ClassVar[Mapping[RunState, frozenset[RunState]]] = {
-        RunState.QUEUED: RUN_ENDED | {RunState.STARTING, RunState.RUNNING, RunState.CANCELLING},
-        RunState.STARTING: RUN_ENDED | {RunState.QUEUED, RunState.RUNNING, RunState.CANCELLING},
+        RunState.QUEUED: RUN_ENDED | ASKED | {RunState.STARTING, RunState.RUNNING},
+        RunState.STARTING: RUN_ENDED | ASKED | {RunState.QUEUED, RunState.RUNNING},
         # To RUNNING again: a new attempt reports before anybody saw the old one end.
-        RunState.RUNNING: RUN_ENDED | {RunState.RUNNING, RunState.QUEUED, RunState.STARTING, RunState.CANCELLING},
+        RunState.RUNNING: RUN_ENDED | ASKED | {RunState.RUNNING, RunState.QUEUED, RunState.STARTING},
+        # An end: it came before the pause did.
+        RunState.PAUSING: RUN_ENDED | {RunState.PAUSED, RunState.QUEUED, RunState.STOPPING, RunState.CANCELLING},
+        RunState.PAUSED: RUN_ENDED | {RunState.QUEUED, RunState.STOPPING, RunState.CANCELLING},
+        RunState.STOPPING: RUN_ENDED | {RunState.CANCELLING},
         # SUCCEEDED: it was done before the stop reached it.
         RunState.CANCELLING: frozenset({RunState.CANCELLED, RunState.SUCCEEDED}),
         RunState.SUCCEEDED: frozenset(),
@@ -86,6 +96,10 @@ class Run(Table, Resource, Numbered, Leased, table=True):
     start_time: datetime | None = Field(default=None, sa_type=DateTime(timezone=True))
     end_time: datetime | None = Field(default=None, sa_type=DateTime(timezone=True))
     cost_microusd: int = Field(default=0, sa_type=sa.BigInteger)
+    forked_from: str = ""  # the checkpoint whose weights it began with
+    stopped_early: bool = False
+    held: bool = False  # its workload is held, by us
+    stopped_by: str = ""  # kind of the alarm that ended its trainer
 
     @property
     def ended(self) -> bool:
@@ -116,6 +130,21 @@ class Checkpoint(Table, table=True):
     uri: str
     digest: str
     size_bytes: int = Field(default=0, sa_type=sa.BigInteger)
+    create_time: datetime = Field(sa_type=DateTime(timezone=True))
+
+
+class Alarm(Table, table=True):
+    """What was wrong with a run at a step, and what was done about it."""
+
+    name: str = Field(primary_key=True)
+    run: str = Field(index=True)
+    project: str = Field(index=True)
+    kind: str
+    action: str
+    step: int
+    attempt: int
+    values: dict[str, float] = Field(sa_type=JSONB)
+    detail: str = ""
     create_time: datetime = Field(sa_type=DateTime(timezone=True))
 
 

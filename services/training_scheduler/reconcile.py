@@ -17,8 +17,8 @@ from gyre_kit.errors import from_rpc
 from gyre_kit.reconcile import Claim, lease
 from gyre_kit.render import enum_name
 
-from services.training_scheduler import inputs, outputs, service
-from services.training_scheduler.models import RUN_ENDED, Run, RunState
+from services.training_scheduler import health, inputs, outputs, service
+from services.training_scheduler.models import RUN_ENDED, RUN_HELD, Run, RunState
 from services.training_scheduler.planning.plan import threads_of
 from services.training_scheduler.service import Seen
 
@@ -46,19 +46,31 @@ async def follow_runs(context: Context) -> bool:
             return False
         run = claim.row
         with within_project(run.project):
-            if run.state == RunState.CANCELLING:
-                seen = await _stop(context, run)
-            elif not run.workload:
-                seen = await _ensure(context, claim)
-            else:
-                seen = await _look(context, run)
+            seen = await _bring_up(context, claim)
         output = None
         if seen.state == "FINISHED":
             await claim.extend(context.db, VERIFY_SECONDS)
             output = await outputs.verify(context.store, run, seen.attempt)
         async with context.db.transaction() as session:
-            await service.follow(session, await claim.reload(session), seen, output)
+            now = await claim.reload(session)
+            now.held = seen.held and run.state in RUN_HELD
+            await service.follow(session, now, seen, output)
     return True
+
+
+async def _bring_up(context: Context, claim: Claim[Run]) -> Seen:
+    """Has the workload be what the run's state wants it to be, one call a look."""
+    run = claim.row
+    shall_be_held = run.state in RUN_HELD
+    if run.state == RunState.CANCELLING:
+        return await _stop(context, run)
+    if shall_be_held and not run.held:
+        return await _hold(context, run)
+    if not run.workload and not shall_be_held:
+        return await _ensure(context, claim)
+    if run.held and not shall_be_held:
+        return await _release(context, run)
+    return await _look(context, run)
 
 
 async def release_pins(context: Context) -> bool:
@@ -133,6 +145,29 @@ async def _stop(context: Context, run: Run) -> Seen:
         raise
 
 
+async def _hold(context: Context, run: Run) -> Seen:
+    """Takes the workload out of its queue, or asks it to stop; one that never came to be holds nothing."""
+    request = workload_service_pb2.HoldWorkloadRequest(name=service.workload_name(run))
+    try:
+        return _seen(await context.clients.stub(WorkloadServiceStub).HoldWorkload(request))
+    except grpc.aio.AioRpcError as error:
+        if error.code() is grpc.StatusCode.NOT_FOUND and not run.workload:
+            return Seen("QUEUED", held=True)
+        if error.code() is grpc.StatusCode.FAILED_PRECONDITION:  # it ended before
+            return await _look(context, run)
+        raise
+
+
+async def _release(context: Context, run: Run) -> Seen:
+    request = workload_service_pb2.ReleaseWorkloadRequest(name=service.workload_name(run))
+    try:
+        return _seen(await context.clients.stub(WorkloadServiceStub).ReleaseWorkload(request))
+    except grpc.aio.AioRpcError as error:
+        if error.code() is grpc.StatusCode.FAILED_PRECONDITION:  # it ended before
+            return await _look(context, run)
+        raise
+
+
 def workload_spec(run: Run) -> workload_pb2.WorkloadSpec:
     """The same for the same run, always. The launcher adds attempt, credential_file, object_store, report_address."""
     return workload_pb2.WorkloadSpec(
@@ -160,6 +195,7 @@ def throughput_class(run: Run) -> str:
 def trainer_spec(run: Run) -> dict[str, Any]:
     """As gyre_trainers/spec.py reads it. `output_prefix` is the run's: each attempt writes to its own folder below it,
     and finds the newest good checkpoint of those before it there."""
+    chosen = health.rules(run.spec.get("health") or {})
     return {
         "run": run.name,
         "method": run.method,
@@ -168,7 +204,7 @@ def trainer_spec(run: Run) -> dict[str, Any]:
         "hyperparameters": run.spec["hyperparameters"],
         "seed": int(run.spec["seed"]),
         "threads": threads_of(run.requests["cpu_milli"]),
-    }
+    } | ({"health": chosen} if chosen else {})
 
 
 def _seen(workload: workload_pb2.Workload) -> Seen:
@@ -179,4 +215,5 @@ def _seen(workload: workload_pb2.Workload) -> Seen:
         failure_reason=workload.failure_reason,
         failure_message=workload.failure_message,
         cost_microusd=workload.usage.cost_microusd,
+        held=workload.held,
     )

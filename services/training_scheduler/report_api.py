@@ -12,11 +12,12 @@ from gyre.training_scheduler.v1.run_report_service_pb2_grpc import RunReportServ
 from gyre_kit import resources
 from gyre_kit.app import Context
 from gyre_kit.auth import caller
+from gyre_kit.render import enum_name
 from gyre_kit.storage import key_of
 
-from services.training_scheduler import outputs, reports
-from services.training_scheduler.api import checkpoint_to_proto, to_proto
-from services.training_scheduler.models import Run
+from services.training_scheduler import metrics, outputs, reports
+from services.training_scheduler.api import alarm_to_proto, checkpoint_to_proto, to_proto
+from services.training_scheduler.models import Run, RunState
 
 TOKEN_SECONDS = 900
 Command = run_report_service_pb2.HeartbeatResponse.Command
@@ -40,8 +41,7 @@ class RunReportApi(RunReportServiceServicer):
                 resumed_from_step=request.resumed_from_step,
                 by=caller(),
             )
-        command = Command.COMMAND_STOP if reports.must_stop(run) else Command.COMMAND_CONTINUE
-        return run_report_service_pb2.HeartbeatResponse(command=command, token=self._next_token(call))
+        return run_report_service_pb2.HeartbeatResponse(command=_command(run), token=self._next_token(call))
 
     async def ReportMetrics(self, request: run_report_service_pb2.ReportMetricsRequest, _: Any) -> Empty:
         points = [(it.step, _time_of(it), dict(it.metrics)) for it in request.points]
@@ -61,9 +61,27 @@ class RunReportApi(RunReportServiceServicer):
                 uri=request.uri,
                 digest=request.digest,
                 size_bytes=request.size_bytes,
+                kept_steps=request.kept_steps,
                 by=caller(),
             )
         return checkpoint_to_proto(checkpoint)
+
+    async def ReportAlarm(self, request: run_report_service_pb2.ReportAlarmRequest, _: Any) -> run_pb2.Alarm:
+        async with self.db.transaction() as session:
+            alarm, is_new = await reports.report_alarm(
+                session,
+                request.name,
+                request.attempt,
+                step=request.step,
+                kind=enum_name(request, "kind"),
+                action=enum_name(request, "action"),
+                values=dict(request.values),
+                detail=request.detail,
+                by=caller(),
+            )
+        if is_new:
+            self.context.state[metrics.COUNTERS].alarm(alarm.kind, alarm.action)
+        return alarm_to_proto(alarm)
 
     async def CompleteRun(self, request: run_report_service_pb2.CompleteRunRequest, _: Any) -> run_pb2.Run:
         await self._check_manifest(request)
@@ -96,6 +114,13 @@ class RunReportApi(RunReportServiceServicer):
         token = self.context.signer.token(replace(caller(), service=""), TOKEN_SECONDS)
         presented = dict(call.invocation_metadata() or ()).get("authorization", "")
         return "" if presented == f"Bearer {token}" else token
+
+
+def _command(run: Run) -> Command.ValueType:
+    """A trainer that is to pause is asked by its launcher's signal, as at any preemption."""
+    if reports.must_stop(run):
+        return Command.COMMAND_STOP
+    return Command.COMMAND_FINISH if run.state == RunState.STOPPING else Command.COMMAND_CONTINUE
 
 
 def _time_of(point: run_pb2.MetricPoint) -> datetime:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+import math
+import statistics
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from gyre.training_scheduler.v1 import events_pb2
+from gyre.training_scheduler.v1 import events_pb2, run_pb2
 from gyre_kit import resources
 from gyre_kit.auth import Identity, Role
 from gyre_kit.db import Session
@@ -14,9 +17,11 @@ from gyre_kit.outbox import emit
 from gyre_kit.states import transition
 
 from services.training_scheduler import store
-from services.training_scheduler.models import Checkpoint, Run, RunState
+from services.training_scheduler.models import RUN_GOES_ON, Alarm, Checkpoint, MetricPoint, Run, RunState
 from services.training_scheduler.service import WrongRun, output_prefix
 
+LONGEST_DETAIL = 500  # characters
+PACED_STEPS = 5
 Point = tuple[int, datetime, dict[str, float]]
 
 
@@ -68,11 +73,22 @@ async def report_metrics(session: Session, name: str, attempt: int, points: Sequ
 
 
 async def report_checkpoint(
-    session: Session, name: str, attempt: int, *, step: int, uri: str, digest: str, size_bytes: int, by: Identity
+    session: Session,
+    name: str,
+    attempt: int,
+    *,
+    step: int,
+    uri: str,
+    digest: str,
+    size_bytes: int,
+    by: Identity,
+    kept_steps: Sequence[int] = (),
 ) -> Checkpoint:
     """Raises: NotFound; WrongRun; StaleAttempt; ManifestOutsidePrefix."""
     run = await _fenced(session, name, attempt, by)
     check_prefix(run, attempt, uri)
+    if kept_steps:
+        await store.forget_checkpoints(session, run, attempt, but=kept_steps)
     known = await store.checkpoint(session, f"{name}/checkpoints/{step}")
     if known is not None and known.attempt == attempt:
         return known
@@ -94,6 +110,54 @@ async def report_checkpoint(
     event.checkpoint_time.FromDatetime(session.clock.now())
     await emit(session, name, event)
     return checkpoint
+
+
+async def report_alarm(
+    session: Session,
+    name: str,
+    attempt: int,
+    *,
+    step: int,
+    kind: str,
+    action: str,
+    values: dict[str, float],
+    detail: str,
+    by: Identity,
+) -> tuple[Alarm, bool]:
+    """The alarm, and whether it is new. A detail may quote a library: it is cut, and goes into no event.
+
+    Raises: NotFound; WrongRun; StaleAttempt.
+    """
+    run = await _fenced(session, name, attempt, by)
+    of_alarm = f"{name}/alarms/{attempt}-{step}-{kind.lower().replace('_', '-')}"
+    if (known := await store.alarm(session, of_alarm)) is not None:
+        return known, False
+    now = session.clock.now()
+    alarm = Alarm(
+        name=of_alarm,
+        run=name,
+        project=run.project,
+        kind=kind,
+        action=action,
+        step=step,
+        attempt=attempt,
+        values=values,
+        detail=detail[:LONGEST_DETAIL],
+        create_time=now,
+    )
+    session.add(alarm)
+    run.stopped_by = kind if action == "STOP" else run.stopped_by
+    await session.flush()
+    event = events_pb2.RunAlarmed(
+        name=name,
+        attempt=attempt,
+        step=step,
+        kind=run_pb2.Alarm.Kind.Value(f"KIND_{kind}"),
+        action=run_pb2.Alarm.Action.Value(f"ACTION_{action}"),
+    )
+    event.alarm_time.FromDatetime(now)
+    await emit(session, name, event)
+    return alarm, True
 
 
 async def complete(
@@ -131,6 +195,21 @@ def eta(run: Run, now: datetime) -> timedelta | None:
     return max(timedelta(), each / (run.step - run.pace_step) * (run.total_steps - run.step))
 
 
+def eta_bounds(run: Run, remaining: timedelta, latest: Sequence[MetricPoint]) -> tuple[timedelta, timedelta] | None:
+    """Between which the remaining time is, 95 of 100 times, if the steps to come vary as the latest did; None with
+    fewer than PACED_STEPS of them. They vary one by one, and their mean is known from n steps alone: the variance of
+    the sum of r more is s² · (r + r² / n).
+    """
+    pairs = list(itertools.pairwise(latest))  # newest first
+    seconds = [(new.time - old.time).total_seconds() / (new.step - old.step) for new, old in pairs]
+    if len(seconds) < PACED_STEPS:
+        return None
+    left = run.total_steps - run.step
+    spread = 1.96 * statistics.stdev(seconds) * math.sqrt(left + left**2 / len(seconds))
+    width = timedelta(seconds=spread)
+    return max(timedelta(), remaining - width), remaining + width
+
+
 async def _fenced(session: Session, name: str, attempt: int, by: Identity) -> Run:
     """The run, locked, its fence raised to `attempt`."""
     check_token(name, attempt, by)
@@ -145,7 +224,7 @@ async def _start(session: Session, run: Run, resumed_from_step: int) -> None:
     run.started_attempt, run.resumed_from_step = run.attempt, resumed_from_step
     run.pace_time, run.waiting_reason = None, ""
     run.start_time = run.start_time or session.clock.now()
-    if run.state == RunState.CANCELLING:
+    if run.state not in RUN_GOES_ON:
         return
     event = events_pb2.RunStarted(
         name=run.name, attempt=run.attempt, resumed_from_step=resumed_from_step, workload=run.workload

@@ -14,7 +14,7 @@ from gyre_kit.outbox import emit
 from gyre_kit.states import transition
 
 from services.training_scheduler import store
-from services.training_scheduler.models import Run, RunState
+from services.training_scheduler.models import RUN_GOES_ON, Run, RunState
 
 
 class MethodRequired(Invalid):
@@ -85,6 +85,18 @@ class AlreadyEnded(Precondition):
     """It has ended already; there is nothing to stop."""
 
 
+class CheckpointNotFound(NotFound):
+    """The run has no checkpoint at that step; `gyre runs checkpoints` lists those it has."""
+
+
+class CheckpointGone(Precondition):
+    """The checkpoint's files are no longer kept; take a later one."""
+
+
+class ForkUnsupported(Invalid):
+    """A run of this method cannot begin with another's checkpoint; start a new one from the other's result."""
+
+
 class WrongRun(Denied):
     """The token is for another run or attempt."""
 
@@ -106,6 +118,7 @@ class NewRun:
     estimate: dict[str, Any]
     requests: dict[str, Any]
     pins: list[str]
+    forked_from: str = ""
 
 
 @dataclass(frozen=True)
@@ -118,6 +131,7 @@ class Seen:
     failure_reason: str = ""
     failure_message: str = ""
     cost_microusd: int = 0
+    held: bool = False
 
 
 @dataclass(frozen=True)
@@ -162,6 +176,7 @@ async def _emit_queued(session: Session, run: Run) -> None:
         seed=int(run.spec["seed"]),
         queue=run.spec.get("queue", ""),
         pipeline=run.pipeline,
+        forked_from=run.forked_from,
     )
     queued.queue_time.FromDatetime(session.clock.now())
     await emit(session, run.name, queued)
@@ -189,7 +204,7 @@ async def follow(session: Session, run: Run, seen: Seen, output: Output | None) 
         return
     run.attempt = max(run.attempt, seen.attempt)
     run.cost_microusd = max(run.cost_microusd, seen.cost_microusd)
-    run.waiting_reason = seen.waiting_reason if seen.state == "QUEUED" else ""
+    run.waiting_reason = seen.waiting_reason if seen.state == "QUEUED" and not seen.held else ""
     if output is not None and not output.fault:
         await succeed(session, run, output)
     elif run.state == RunState.CANCELLING:
@@ -198,17 +213,19 @@ async def follow(session: Session, run: Run, seen: Seen, output: Output | None) 
     elif output is not None:
         await fail(session, run, output.fault, output.message)
     elif seen.state == "FAILED":
-        await fail(session, run, seen.failure_reason or "WORKLOAD_FAILED", seen.failure_message)
+        await fail(session, run, run.stopped_by or seen.failure_reason or "WORKLOAD_FAILED", seen.failure_message)
     elif seen.state == "CANCELLED":
         await cancelled(session, run)
-    else:
+    elif run.state in RUN_GOES_ON:
         await _keep_pace(session, run, seen)
+    elif run.state == RunState.PAUSING and seen.held and seen.state == "QUEUED":
+        await _pause(session, run)
 
 
 async def succeed(session: Session, run: Run, output: Output) -> None:
     run.output_uri, run.output_digest = output.uri, output.digest
-    run.step = max(run.step, output.steps)
-    run.total_steps = run.step
+    run.stopped_early = run.state == RunState.STOPPING and output.steps < run.total_steps
+    run.step = run.total_steps = output.steps if run.stopped_early else max(run.step, output.steps)
     run.metrics = {**run.metrics, **(output.metrics or {})}
     await _end(session, run)
     succeeded = events_pb2.RunSucceeded(
@@ -226,6 +243,7 @@ async def succeed(session: Session, run: Run, output: Output) -> None:
         pipeline=run.pipeline,
         cost_microusd=run.cost_microusd,
         reward_model=run.spec.get("reward_model", ""),
+        stopped_early=run.stopped_early,
     )
     succeeded.end_time.FromDatetime(session.clock.now())
     await transition(session, run, RunState.SUCCEEDED, succeeded)
@@ -246,8 +264,17 @@ async def cancelled(session: Session, run: Run) -> None:
     await transition(session, run, RunState.CANCELLED, event)
 
 
+async def _pause(session: Session, run: Run) -> None:
+    """Its cards are given back."""
+    event = events_pb2.RunPaused(name=run.name, attempt=run.attempt, step=run.step)
+    event.pause_time.FromDatetime(session.clock.now())
+    await transition(session, run, RunState.PAUSED, event)
+
+
 async def _keep_pace(session: Session, run: Run, seen: Seen) -> None:
     """QUEUED while the workload waits, STARTING from its admission until the attempt's trainer has reported."""
+    if seen.attempt < run.started_attempt:  # it was read before the trainer reported
+        return
     if seen.state == "QUEUED":
         wanted = RunState.QUEUED
     elif seen.attempt > run.started_attempt:

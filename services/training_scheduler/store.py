@@ -12,7 +12,7 @@ from gyre_kit.db import Session
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col
 
-from services.training_scheduler.models import PIPELINE_ENDED, RUN_ENDED, Checkpoint, MetricPoint, Pipeline, Run
+from services.training_scheduler.models import PIPELINE_ENDED, RUN_ENDED, Alarm, Checkpoint, MetricPoint, Pipeline, Run
 
 DEFAULT_POINTS, MOST_POINTS = 1000, 5000
 
@@ -59,6 +59,12 @@ async def points(session: Session, run: str, *, after_step: int, limit: int) -> 
     return (await session.scalars(query.order_by(col(MetricPoint.step)).limit(limit))).all()
 
 
+async def latest_points(session: Session, run: Run, limit: int) -> Sequence[MetricPoint]:
+    """Of its present attempt, newest first."""
+    query = sa.select(MetricPoint).where(col(MetricPoint.run) == run.name, col(MetricPoint.attempt) == run.attempt)
+    return (await session.scalars(query.order_by(col(MetricPoint.step).desc()).limit(limit))).all()
+
+
 async def point_page(
     session: Session, run: str, *, after_step: int, page_size: int, page_token: str
 ) -> pages.Page[MetricPoint]:
@@ -78,6 +84,30 @@ async def checkpoint_page(session: Session, run: str, *, page_size: int, page_to
     return await pages.page(
         session, query, table=Checkpoint, page_size=page_size, page_token=page_token, order_by="step"
     )
+
+
+async def latest_checkpoint(session: Session, run: str) -> Checkpoint | None:
+    query = sa.select(Checkpoint).where(col(Checkpoint.run) == run).order_by(col(Checkpoint.step).desc()).limit(1)
+    found: Checkpoint | None = await session.scalar(query)
+    return found
+
+
+async def alarm_page(session: Session, run: str, *, page_size: int, page_token: str) -> pages.Page[Alarm]:
+    query = sa.select(Alarm).where(col(Alarm.run) == run)
+    return await pages.page(
+        session, query, table=Alarm, page_size=page_size, page_token=page_token, order_by="create_time"
+    )
+
+
+async def alarm(session: Session, name: str) -> Alarm | None:
+    found: Alarm | None = await session.scalar(sa.select(Alarm).where(col(Alarm.name) == name))
+    return found
+
+
+async def forget_checkpoints(session: Session, run: Run, attempt: int, *, but: Sequence[int]) -> None:
+    """Those of an attempt that its trainer has dropped: nobody can go on from them."""
+    dropped = col(Checkpoint.attempt) == attempt, col(Checkpoint.step).not_in(but)
+    await session.execute(sa.delete(Checkpoint).where(col(Checkpoint.run) == run.name, *dropped))
 
 
 async def checkpoint(session: Session, name: str) -> Checkpoint | None:

@@ -20,6 +20,7 @@ from services.inference_gateway.gauges import Gauges as GatewayGauges
 from services.inference_gateway.proxy.metrics import Metrics as ProxyMetrics
 from services.inference_gateway.proxy.settings import ProxySettings
 from services.inference_gateway.proxy.shipper import Shipper
+from services.training_scheduler.metrics import Counters
 from tests.conftest import Running
 from tests.infra.conftest import PROMETHEUS, ROOT, Prometheus, eventually
 
@@ -35,7 +36,7 @@ MAY_BE_EMPTY = {
     "Failed attempts", "Connections to engines", "Kept", "Calls to the scheduler",
     "Shadows", "Fallbacks", "Prompts that left", "Stood back",
     "Found by guardrails", "Hooks", "Answered from the exact cache", "Tokens of shadows", "Adapters", "Asleep and waking",
-    "Depth", "First in its queue", "Wait for the first admission", "Preemptions", "Utilisation of cards",
+    "Depth", "First in its queue", "Alarms of runs", "Wait for the first admission", "Preemptions", "Utilisation of cards",
 }  # fmt: skip
 
 
@@ -57,13 +58,14 @@ def filled(expression: str) -> str:
 
 def exported_names(tmp_path: Path) -> set[str]:
     """Every name under which the code exports a sample."""
-    gateway, scheduler = CollectorRegistry(), CollectorRegistry()
+    gateway, scheduler, training = CollectorRegistry(), CollectorRegistry(), CollectorRegistry()
+    Counters(training)
     Gauges(scheduler)
     FleetGauges(scheduler)
     AccountingGauges(scheduler)
     GatewayGauges(gateway)
     Shipper(tmp_path, tmp_path, _nobody, ProxySettings(), gateway)
-    registries = [Metrics("any").registry, ProxyMetrics().registry, gateway, scheduler]
+    registries = [Metrics("any").registry, ProxyMetrics().registry, gateway, scheduler, training]
     names: set[str] = set()
     for registry in registries:
         names |= set(registry._names_to_collectors)  # the library has no public list of what a histogram exports

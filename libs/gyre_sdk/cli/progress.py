@@ -151,12 +151,20 @@ def run_line(run: Any) -> str:
     if run.HasField("loss"):
         parts.append(f"loss {run.loss:.4g}")
     if run.HasField("eta"):
-        parts.append(f"{duration(run.eta.seconds)} left")
+        parts.append(f"{duration(run.eta.seconds)} left{_bounds(run)}")
+    if speed := run.metrics.get("tokens_per_second"):
+        parts.append(f"{speed:.0f} tokens/s")
     if run.waiting_reason:
         parts.append(run.waiting_reason.replace("_", " ").lower())
     if run.attempt > 1:
         parts.append(f"attempt {run.attempt}, resumed from step {run.resumed_from_step}")
     return " · ".join(parts)
+
+
+def _bounds(run: Any) -> str:
+    if not run.HasField("eta_low"):
+        return ""
+    return f" ({duration(run.eta_low.seconds)} to {duration(run.eta_high.seconds)})"
 
 
 def run_share(run: Any) -> float | None:

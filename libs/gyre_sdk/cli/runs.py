@@ -1,14 +1,15 @@
-"""`gyre runs`: train, watch and cancel."""
+"""`gyre runs`: train, watch and cancel; steer.py has the rest."""
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
+from gyre_sdk.cli import steer
 from gyre_sdk.cli.base import OPTIONS, GyreGroup, complete, connect
 from gyre_sdk.cli.commands import Columns, listing, showing
+from gyre_sdk.cli.settings import hyperparameters
 
 if TYPE_CHECKING:
     from gyre.training_scheduler.v1.run_pb2 import Run
@@ -33,7 +34,7 @@ COLUMNS: Columns = [
 
 @click.group(cls=GyreGroup)
 def runs() -> None:
-    """Train, watch and cancel. A run is named by its id or by its short number (`7`)."""
+    """Train, watch, steer and compare. A run is named by its id or by its short number (`7`)."""
 
 
 runs.add_command(listing("runs", lambda gyre: gyre.runs, COLUMNS, "List the runs, newest first."))
@@ -78,7 +79,7 @@ def start(
                 method,
                 gyre.models.version_name(base),
                 [gyre.datasets.version_name(reference) for reference in data],
-                _hyperparameters(settings),
+                hyperparameters(settings),
                 reward_model=gyre.models.version_name(reward_model) if reward_model else "",
                 register_as=gyre.models.name(register_as) if register_as else "",
                 recipe=recipe and f"recipes/{recipe.removeprefix('recipes/')}",
@@ -220,15 +221,5 @@ def cancel(run: str, wait: bool) -> None:
         click.echo(progress.run_line(cancelled))
 
 
-def _hyperparameters(settings: tuple[str, ...]) -> dict[str, Any]:
-    """`learning_rate=1e-3` → a number; the proto says whether there is such a name."""
-    values = {}
-    for term in settings:
-        name, _, value = term.partition("=")
-        try:
-            values[name] = json.loads(value)
-        except ValueError as error:
-            raise click.UsageError(
-                f"--set wants NAME=NUMBER, for instance learning_rate=1e-3, not {term!r}."
-            ) from error
-    return values
+for command in (steer.pause, steer.resume, steer.stop, steer.fork, steer.alarms, steer.compare):
+    runs.add_command(command)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from google.protobuf.json_format import ParseDict, ParseError
 from gyre.training_scheduler.v1.pipeline_pb2 import Pipeline, PipelineSpec
 from gyre.training_scheduler.v1.pipeline_service_pb2 import CreatePipelineRequest
 from gyre.training_scheduler.v1.recipe_pb2 import Recipe
-from gyre.training_scheduler.v1.run_pb2 import Checkpoint, Estimate, Hyperparameters, MetricPoint, Run, RunSpec
-from gyre.training_scheduler.v1.run_service_pb2 import CreateRunRequest, EstimateRunRequest, RunUpdate
+from gyre.training_scheduler.v1.run_pb2 import Alarm, Checkpoint, Estimate, Hyperparameters, MetricPoint, Run, RunSpec
+from gyre.training_scheduler.v1.run_service_pb2 import CreateRunRequest, EstimateRunRequest, ForkRunRequest, RunUpdate
 
 from gyre_sdk import messages, names
 from gyre_sdk.collection import PATIENCE_SECONDS, Collection, request_id
@@ -44,6 +44,39 @@ class Runs(Collection[Run]):
     def cancel(self, name: str) -> Run:
         return self._post(Run, self.name(name), verb="cancel")
 
+    def pause(self, name: str) -> Run:
+        return self._post(Run, self.name(name), verb="pause")
+
+    def resume(self, name: str) -> Run:
+        return self._post(Run, self.name(name), verb="resume")
+
+    def stop(self, name: str) -> Run:
+        """Ends it early and keeps what it learnt."""
+        return self._post(Run, self.name(name), verb="stop")
+
+    def fork(
+        self,
+        name: str,
+        *,
+        step: int = 0,
+        hyperparameters: Hyperparameters | Mapping[str, Any] | None = None,
+        register_as: str = "",
+        display_name: str = "",
+    ) -> Run:
+        """A new run with the weights of the checkpoint at `step` (0: the latest). Raises: ValueError as `create`."""
+        request = ForkRunRequest(
+            step=step,
+            hyperparameters=_message(Hyperparameters, hyperparameters or {}),
+            register_as=register_as,
+            display_name=display_name,
+            request_id=request_id(),
+        )
+        return self._post(Run, self.name(name), request, verb="fork")
+
+    def wait_for(self, name: str, ends: tuple[str, ...], on_update: Callable[[Run], None] | None = None) -> Run:
+        """Polls until it is in one of `ends`. Raises: GyreError if it failed."""
+        return self._wait(lambda: self.get(name), ends, None, on_update, check=True)
+
     def watch(self, name: str) -> Iterator[RunUpdate]:
         """The run now and at every change, with new metric points, until it ends. A lost connection is taken up again."""
         yield from resumed(lambda: self._updates(name), lambda update: self._has_ended(update.run))
@@ -53,6 +86,9 @@ class Runs(Collection[Run]):
 
     def checkpoints(self, name: str) -> Iterator[Checkpoint]:
         return self._all(Checkpoint, f"{self.name(name)}/checkpoints", "checkpoints")
+
+    def alarms(self, name: str) -> Iterator[Alarm]:
+        return self._all(Alarm, f"{self.name(name)}/alarms", "alarms")
 
     def logs(self, name: str, stream: str = "stderr", tail_lines: int = 0, follow: bool = False) -> Iterator[str]:
         query = {"stream": stream, "tail_lines": tail_lines, "follow": follow}

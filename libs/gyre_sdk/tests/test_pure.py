@@ -10,9 +10,9 @@ from google.protobuf.duration_pb2 import Duration
 from gyre.dataset.v1.dataset_pb2 import Dataset
 from gyre.inference_gateway.v1.deployment_pb2 import Deployment
 from gyre.inference_gateway.v1.rollout_pb2 import Rollout
-from gyre.training_scheduler.v1.run_pb2 import Run, RunSpec
+from gyre.training_scheduler.v1.run_pb2 import MetricPoint, Run, RunSpec
 from gyre_sdk import messages, names
-from gyre_sdk.cli import datasets, output, pipelines, platform, progress, runs
+from gyre_sdk.cli import datasets, output, pipelines, platform, progress, settings, steer
 from gyre_sdk.cli.events import Known
 from gyre_sdk.cli.replicas import bounds
 from gyre_sdk.errors import GyreError
@@ -197,9 +197,9 @@ def test_a_gate_rule_is_a_slice_and_a_bound() -> None:
 
 
 def test_a_setting_is_a_number() -> None:
-    assert runs._hyperparameters(("learning_rate=1e-3", "max_steps=40")) == {"learning_rate": 1e-3, "max_steps": 40}
+    assert settings.hyperparameters(("learning_rate=1e-3", "max_steps=40")) == {"learning_rate": 1e-3, "max_steps": 40}
     with pytest.raises(UsageError, match="NAME=NUMBER"):
-        runs._hyperparameters(("learning_rate",))
+        settings.hyperparameters(("learning_rate",))
 
 
 def test_a_fact_that_comes_again_is_known() -> None:
@@ -213,3 +213,15 @@ def test_a_deployment_is_shown_though_one_of_its_times_is_a_duration(capsys: pyt
     deployment = Deployment(name="projects/p/deployments/hotline", rollout=Rollout(step_time=Duration(seconds=60)))
     output.show_item(deployment)
     assert "60s" in capsys.readouterr().out
+
+
+def test_curves_side_by_side_end_with_the_last_step_and_leave_out_what_was_not_measured() -> None:
+    short, long = (
+        [MetricPoint(step=step, metrics={"loss": loss / step}) for step in range(1, steps + 1)]
+        for loss, steps in ((1.0, 5), (2.0, 40))
+    )
+    rows = steer.side_by_side([short, long, []], "loss")
+    assert 2 <= len(rows) <= steer.SHOWN_STEPS
+    assert rows[-1] == ["40", "", "0.05", ""]
+    assert [row[0] for row in rows] == sorted((row[0] for row in rows), key=int)
+    assert steer.side_by_side([short, long], "kl") == []

@@ -34,6 +34,7 @@ class ListeningScheduler(rpc.RunReportServiceServicer):
     def __init__(self) -> None:
         self.points: dict[str, dict[int, dict[str, float]]] = {}
         self.checkpoints: dict[str, list[messages.ReportCheckpointRequest]] = {}
+        self.alarms: dict[str, list[messages.ReportAlarmRequest]] = {}
         self.completed: dict[str, messages.CompleteRunRequest] = {}
         self.beats: dict[str, list[messages.HeartbeatRequest]] = {}
         self.tokens: dict[str, list[str]] = {}
@@ -76,6 +77,11 @@ class ListeningScheduler(rpc.RunReportServiceServicer):
         self.checkpoints.setdefault(request.name, []).append(request)
         return run_pb2.Checkpoint()
 
+    async def ReportAlarm(self, request: Any, context: Any) -> Any:
+        await self._fence(request, context)
+        self.alarms.setdefault(request.name, []).append(request)
+        return run_pb2.Alarm()
+
     async def CompleteRun(self, request: Any, context: Any) -> Any:
         await self._fence(request, context)
         self.completed[request.name] = request
@@ -116,12 +122,14 @@ class Zygote:
             elif "code" in message:
                 self.ended[message["id"]].set_result(message["code"])
 
-    async def fork(self, spec: Path, log: Path) -> Running:
+    async def fork(self, spec: Path, log: Path, **wishes: Any) -> Running:
         loop = asyncio.get_running_loop()
         name = str(len(self.ended))
         self.waiting[name], self.ended[name] = loop.create_future(), loop.create_future()
         assert self.process.stdin is not None
-        self.process.stdin.write((json.dumps({"id": name, "spec": str(spec), "log": str(log)}) + "\n").encode())
+        self.process.stdin.write(
+            (json.dumps({"id": name, "spec": str(spec), "log": str(log), **wishes}) + "\n").encode()
+        )
         return Running(await asyncio.wait_for(self.waiting[name], SECONDS), log, self.ended[name])
 
 
@@ -254,8 +262,8 @@ def specs(
 
 @pytest.fixture(scope="session")
 def launch(zygote: Zygote) -> Launch:
-    async def start(spec: Path) -> Running:
-        return await zygote.fork(spec, spec.with_name("log"))
+    async def start(spec: Path, **wishes: Any) -> Running:
+        return await zygote.fork(spec, spec.with_name("log"), **wishes)
 
     return start
 

@@ -75,6 +75,21 @@ async def test_one_of_other_hyperparameters_is_of_no_use(store: ObjectStore, tmp
     assert await checkpoints.newest(store, spec_of(2, seed=8), tmp_path / "scratch") is None
 
 
+async def test_the_best_is_kept_however_old_it_is(store: ObjectStore, tmp_path: Path) -> None:
+    spec = spec_of()
+    for step, score in ((10, 3.0), (20, 1.0), (30, 2.0), (40, 2.0), (50, 2.0), (60, None)):
+        checkpoint = tmp_path / f"checkpoint-{step}"
+        checkpoint.mkdir()
+        saved = await checkpoints.publish(store, spec, checkpoint, step, score, best_step=20 if step >= 20 else 10)
+
+    assert saved.kept_steps == (60, 50, 40, 20)
+    best = await checkpoints.best(store, spec_of(2))
+    assert best is not None and best.step == 20
+    await checkpoints.drop_later(store, spec, 20, beside=checkpoint)
+    found = await checkpoints.newest(store, spec_of(2), tmp_path / "scratch")
+    assert found is not None and found.step == 20
+
+
 async def test_the_oldest_are_dropped(store: ObjectStore, tmp_path: Path) -> None:
     for step in (10, 20, 30, 40, 50):
         await save(store, tmp_path, step, spec_of())

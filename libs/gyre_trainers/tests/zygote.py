@@ -1,12 +1,13 @@
 """Imports torch and TRL once, then forks a trainer for each line of JSON on stdin: ten seconds saved a run.
 
-A line is {"id", "spec", "log"}. Answers on stdout: {"id", "pid"} at the fork and {"id", "code"} at the end.
+A line is {"id", "spec", "log"}; with "kill_at" the trainer kills itself once the checkpoint of that step is complete. Answers on stdout: {"id", "pid"} at the fork and {"id", "code"} at the end.
 """
 
 import importlib
 import json
 import os
 import select
+import signal
 import sys
 import traceback
 
@@ -27,6 +28,8 @@ def become_trainer(request: dict[str, str]) -> None:
     os.dup2(log, 1)
     os.dup2(log, 2)
     code = None
+    if "kill_at" in request:
+        kill_after(int(request["kill_at"]))
     try:
         code = run.main(["gyre_trainers.run", request["spec"]])
     finally:
@@ -35,6 +38,21 @@ def become_trainer(request: dict[str, str]) -> None:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(1 if code is None else code)
+
+
+def kill_after(step: int) -> None:
+    """SIGKILL at a step, however fast the machine is."""
+    from gyre_trainers import checkpoints
+
+    publish = checkpoints.publish
+
+    async def last_act(*args: object, **kwargs: object) -> object:
+        saved = await publish(*args, **kwargs)  # type: ignore[arg-type]
+        if saved.step == step:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return saved
+
+    checkpoints.publish = last_act  # type: ignore[assignment]
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ from gyre_kit.app import Context
 
 from services.training_scheduler import creation
 from services.training_scheduler.lap import Lap, StageResult, done, failed, skipped, waiting
-from services.training_scheduler.models import Run, RunState
+from services.training_scheduler.models import RUN_HELD, Run, RunState
 
 
 async def train_sft(context: Context, lap: Lap) -> StageResult:
@@ -54,6 +54,8 @@ def _outcome(run: Run) -> StageResult:
         return failed(run.failure_reason, run.failure_message, resource=run.name)
     if run.state in (RunState.CANCELLING, RunState.CANCELLED):
         return failed("RUN_CANCELLED", "Somebody cancelled its run.", resource=run.name)
+    if run.state in RUN_HELD:
+        return waiting("Somebody paused its run.", resource=run.name)
     if run.state == RunState.QUEUED:
         return waiting(f"Its run waits: {run.waiting_reason or 'QUEUED'}.", resource=run.name)
     return waiting(f"Step {run.step} of {run.total_steps}.", resource=run.name)

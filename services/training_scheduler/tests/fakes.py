@@ -209,6 +209,25 @@ class Workloads(Fake, workload_service_pb2_grpc.WorkloadServiceServicer):
             workload.state = Workload.STATE_STOPPING if stuck else Workload.STATE_CANCELLED
         return workload
 
+    async def HoldWorkload(self, request: Any, context: Any) -> Any:
+        workload = await self._open(request.name, context)
+        workload.held = True
+        if workload.state != Workload.STATE_QUEUED:
+            stuck = "stop" in self.world.holding
+            workload.state = Workload.STATE_STOPPING if stuck else Workload.STATE_QUEUED
+        return workload
+
+    async def ReleaseWorkload(self, request: Any, context: Any) -> Any:
+        workload = await self._open(request.name, context)
+        workload.held = False
+        return workload
+
+    async def _open(self, name: str, context: Any) -> Any:
+        workload = await found(self.world.workloads, name, context)
+        if workload.state in (Workload.STATE_FINISHED, Workload.STATE_FAILED, Workload.STATE_CANCELLED):
+            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, "ALREADY_ENDED")
+        return workload
+
     async def _now(self, name: str) -> Any:
         if self.world.finishes("workload") and self.world.workloads[name].state == Workload.STATE_QUEUED:
             await self.world.finish_workload(name)

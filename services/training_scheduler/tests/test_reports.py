@@ -132,6 +132,21 @@ async def test_a_checkpoint_is_a_fact_once_for_each_attempt(session: Session, ru
     assert [kind for kind, _ in await outbox_of(session)] == ["RunQueued", "RunCheckpointed", "RunCheckpointed"]
 
 
+async def test_what_the_trainer_dropped_is_no_longer_offered(session: Session, run: Run) -> None:
+    async def report(step: int, attempt: int, *kept: int) -> None:
+        uri, worker = f"gyre://runs/01JRUN/{attempt}/checkpoint-{step}", replace(WORKER, attempt=attempt)
+        await reports.report_checkpoint(
+            session, NAME, attempt, step=step, uri=uri, digest="sha256:ab", size_bytes=9, by=worker, kept_steps=kept
+        )
+
+    await report(10, 1, 10)
+    await report(20, 2, 20)
+    await report(30, 2, 20, 30)
+    await report(40, 2, 30, 40)
+    found = await store.checkpoint_page(session, NAME, page_size=10, page_token="")
+    assert [checkpoint.step for checkpoint in found.rows] == [10, 30, 40]
+
+
 async def test_an_attempt_may_not_point_outside_its_own_folder(session: Session, run: Run) -> None:
     with pytest.raises(reports.ManifestOutsidePrefix):
         await reports.report_checkpoint(

@@ -27,7 +27,7 @@ from gyre.training_scheduler.v1 import pipeline_pb2 as gyre_dot_training__schedu
 from gyre.training_scheduler.v1 import run_pb2 as gyre_dot_training__scheduler_dot_v1_dot_run__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'gyre/training_scheduler/v1/events.proto\x12\x1agyre.training_scheduler.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a)gyre/training_scheduler/v1/pipeline.proto\x1a$gyre/training_scheduler/v1/run.proto\"\xdc\x01\n\tRunQueued\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\x05\x12\x32\n\x06method\x18\x03 \x01(\x0e\x32\".gyre.training_scheduler.v1.Method\x12\x0c\n\x04\x62\x61se\x18\x04 \x01(\t\x12\x10\n\x08\x64\x61tasets\x18\x05 \x03(\t\x12\x0c\n\x04seed\x18\x06 \x01(\x03\x12\r\n\x05queue\x18\x07 \x01(\t\x12\x10\n\x08pipeline\x18\x08 \x01(\t\x12.\n\nqueue_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x88\x01\n\nRunStarted\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12\x19\n\x11resumed_from_step\x18\x03 \x01(\x05\x12\x10\n\x08workload\x18\x04 \x01(\t\x12.\n\nstart_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x90\x01\n\x0fRunCheckpointed\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12\x0c\n\x04step\x18\x03 \x01(\x05\x12\x0b\n\x03uri\x18\x04 \x01(\t\x12\x0e\n\x06\x64igest\x18\x05 \x01(\t\x12\x33\n\x0f\x63heckpoint_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xc5\x03\n\x0cRunSucceeded\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\x05\x12\x32\n\x06method\x18\x03 \x01(\x0e\x32\".gyre.training_scheduler.v1.Method\x12\x0f\n\x07\x61ttempt\x18\x04 \x01(\x05\x12\r\n\x05steps\x18\x05 \x01(\x05\x12\x12\n\noutput_uri\x18\x06 \x01(\t\x12\x15\n\routput_digest\x18\x07 \x01(\t\x12\x46\n\x07metrics\x18\x08 \x03(\x0b\x32\x35.gyre.training_scheduler.v1.RunSucceeded.MetricsEntry\x12\x13\n\x0bregister_as\x18\t \x01(\t\x12\x0c\n\x04\x62\x61se\x18\n \x01(\t\x12\x10\n\x08\x64\x61tasets\x18\x0b \x03(\t\x12\x10\n\x08pipeline\x18\x0c \x01(\t\x12\x15\n\rcost_microusd\x18\r \x01(\x03\x12,\n\x08\x65nd_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0creward_model\x18\x0f \x01(\t\x1a.\n\x0cMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"~\n\tRunFailed\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12\x0c\n\x04step\x18\x03 \x01(\x05\x12\x16\n\x0e\x66\x61ilure_reason\x18\x04 \x01(\t\x12,\n\x08\x65nd_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"i\n\x0cRunCancelled\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12\x0c\n\x04step\x18\x03 \x01(\x05\x12,\n\x08\x65nd_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x88\x02\n\x10PipelineFinished\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\x05\x12\x39\n\x05state\x18\x03 \x01(\x0e\x32*.gyre.training_scheduler.v1.Pipeline.State\x12\x16\n\x0e\x66\x61ilure_reason\x18\x04 \x01(\t\x12\x15\n\rmodel_version\x18\x05 \x01(\t\x12\x0f\n\x07verdict\x18\x06 \x01(\t\x12\x16\n\x0e\x66\x65\x65\x64\x62\x61\x63k_batch\x18\x07 \x01(\t\x12\x15\n\rcost_microusd\x18\x08 \x01(\x03\x12,\n\x08\x65nd_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestampb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'gyre/training_scheduler/v1/events.proto\x12\x1agyre.training_scheduler.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a)gyre/training_scheduler/v1/pipeline.proto\x1a$gyre/training_scheduler/v1/run.proto\"\xf1\x01\n\tRunQueued\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\x05\x12\x32\n\x06method\x18\x03 \x01(\x0e\x32\".gyre.training_scheduler.v1.Method\x12\x0c\n\x04\x62\x61se\x18\x04 \x01(\t\x12\x10\n\x08\x64\x61tasets\x18\x05 \x03(\t\x12\x0c\n\x04seed\x18\x06 \x01(\x03\x12\r\n\x05queue\x18\x07 \x01(\t\x12\x10\n\x08pipeline\x18\x08 \x01(\t\x12.\n\nqueue_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0b\x66orked_from\x18\n \x01(\t\"\x88\x01\n\nRunStarted\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12\x19\n\x11resumed_from_step\x18\x03 \x01(\x05\x12\x10\n\x08workload\x18\x04 \x01(\t\x12.\n\nstart_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x90\x01\n\x0fRunCheckpointed\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12\x0c\n\x04step\x18\x03 \x01(\x05\x12\x0b\n\x03uri\x18\x04 \x01(\t\x12\x0e\n\x06\x64igest\x18\x05 \x01(\t\x12\x33\n\x0f\x63heckpoint_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xdc\x03\n\x0cRunSucceeded\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\x05\x12\x32\n\x06method\x18\x03 \x01(\x0e\x32\".gyre.training_scheduler.v1.Method\x12\x0f\n\x07\x61ttempt\x18\x04 \x01(\x05\x12\r\n\x05steps\x18\x05 \x01(\x05\x12\x12\n\noutput_uri\x18\x06 \x01(\t\x12\x15\n\routput_digest\x18\x07 \x01(\t\x12\x46\n\x07metrics\x18\x08 \x03(\x0b\x32\x35.gyre.training_scheduler.v1.RunSucceeded.MetricsEntry\x12\x13\n\x0bregister_as\x18\t \x01(\t\x12\x0c\n\x04\x62\x61se\x18\n \x01(\t\x12\x10\n\x08\x64\x61tasets\x18\x0b \x03(\t\x12\x10\n\x08pipeline\x18\x0c \x01(\t\x12\x15\n\rcost_microusd\x18\r \x01(\x03\x12,\n\x08\x65nd_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0creward_model\x18\x0f \x01(\t\x12\x15\n\rstopped_early\x18\x10 \x01(\x08\x1a.\n\x0cMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"~\n\tRunFailed\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12\x0c\n\x04step\x18\x03 \x01(\x05\x12\x16\n\x0e\x66\x61ilure_reason\x18\x04 \x01(\t\x12,\n\x08\x65nd_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"i\n\x0cRunCancelled\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12\x0c\n\x04step\x18\x03 \x01(\x05\x12,\n\x08\x65nd_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"h\n\tRunPaused\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12\x0c\n\x04step\x18\x03 \x01(\x05\x12.\n\npause_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"Y\n\nRunResumed\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04step\x18\x02 \x01(\x05\x12/\n\x0bresume_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xd9\x01\n\nRunAlarmed\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12\x0c\n\x04step\x18\x03 \x01(\x05\x12\x34\n\x04kind\x18\x04 \x01(\x0e\x32&.gyre.training_scheduler.v1.Alarm.Kind\x12\x38\n\x06\x61\x63tion\x18\x05 \x01(\x0e\x32(.gyre.training_scheduler.v1.Alarm.Action\x12.\n\nalarm_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x88\x02\n\x10PipelineFinished\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\x05\x12\x39\n\x05state\x18\x03 \x01(\x0e\x32*.gyre.training_scheduler.v1.Pipeline.State\x12\x16\n\x0e\x66\x61ilure_reason\x18\x04 \x01(\t\x12\x15\n\rmodel_version\x18\x05 \x01(\t\x12\x0f\n\x07verdict\x18\x06 \x01(\t\x12\x16\n\x0e\x66\x65\x65\x64\x62\x61\x63k_batch\x18\x07 \x01(\t\x12\x15\n\rcost_microusd\x18\x08 \x01(\x03\x12,\n\x08\x65nd_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestampb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,19 +37,25 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RUNSUCCEEDED_METRICSENTRY']._loaded_options = None
   _globals['_RUNSUCCEEDED_METRICSENTRY']._serialized_options = b'8\001'
   _globals['_RUNQUEUED']._serialized_start=186
-  _globals['_RUNQUEUED']._serialized_end=406
-  _globals['_RUNSTARTED']._serialized_start=409
-  _globals['_RUNSTARTED']._serialized_end=545
-  _globals['_RUNCHECKPOINTED']._serialized_start=548
-  _globals['_RUNCHECKPOINTED']._serialized_end=692
-  _globals['_RUNSUCCEEDED']._serialized_start=695
-  _globals['_RUNSUCCEEDED']._serialized_end=1148
-  _globals['_RUNSUCCEEDED_METRICSENTRY']._serialized_start=1102
-  _globals['_RUNSUCCEEDED_METRICSENTRY']._serialized_end=1148
-  _globals['_RUNFAILED']._serialized_start=1150
-  _globals['_RUNFAILED']._serialized_end=1276
-  _globals['_RUNCANCELLED']._serialized_start=1278
-  _globals['_RUNCANCELLED']._serialized_end=1383
-  _globals['_PIPELINEFINISHED']._serialized_start=1386
-  _globals['_PIPELINEFINISHED']._serialized_end=1650
+  _globals['_RUNQUEUED']._serialized_end=427
+  _globals['_RUNSTARTED']._serialized_start=430
+  _globals['_RUNSTARTED']._serialized_end=566
+  _globals['_RUNCHECKPOINTED']._serialized_start=569
+  _globals['_RUNCHECKPOINTED']._serialized_end=713
+  _globals['_RUNSUCCEEDED']._serialized_start=716
+  _globals['_RUNSUCCEEDED']._serialized_end=1192
+  _globals['_RUNSUCCEEDED_METRICSENTRY']._serialized_start=1146
+  _globals['_RUNSUCCEEDED_METRICSENTRY']._serialized_end=1192
+  _globals['_RUNFAILED']._serialized_start=1194
+  _globals['_RUNFAILED']._serialized_end=1320
+  _globals['_RUNCANCELLED']._serialized_start=1322
+  _globals['_RUNCANCELLED']._serialized_end=1427
+  _globals['_RUNPAUSED']._serialized_start=1429
+  _globals['_RUNPAUSED']._serialized_end=1533
+  _globals['_RUNRESUMED']._serialized_start=1535
+  _globals['_RUNRESUMED']._serialized_end=1624
+  _globals['_RUNALARMED']._serialized_start=1627
+  _globals['_RUNALARMED']._serialized_end=1844
+  _globals['_PIPELINEFINISHED']._serialized_start=1847
+  _globals['_PIPELINEFINISHED']._serialized_end=2111
 # @@protoc_insertion_point(module_scope)

@@ -36,6 +36,7 @@ class RunQueued(_message.Message):
     QUEUE_FIELD_NUMBER: _builtins.int
     PIPELINE_FIELD_NUMBER: _builtins.int
     QUEUE_TIME_FIELD_NUMBER: _builtins.int
+    FORKED_FROM_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Aggregate: `projects/{project}/runs/{ulid}`."""
     number: _builtins.int
@@ -46,6 +47,8 @@ class RunQueued(_message.Message):
     queue: _builtins.str
     pipeline: _builtins.str
     """Conducting pipeline; empty for a run of its own."""
+    forked_from: _builtins.str
+    """Lineage: checkpoint whose weights it begins with; empty unless forked."""
     @_builtins.property
     def datasets(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Dataset versions."""
@@ -64,10 +67,11 @@ class RunQueued(_message.Message):
         queue: _builtins.str = ...,
         pipeline: _builtins.str = ...,
         queue_time: _timestamp_pb2.Timestamp | None = ...,
+        forked_from: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["queue_time", b"queue_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["base", b"base", "datasets", b"datasets", "method", b"method", "name", b"name", "number", b"number", "pipeline", b"pipeline", "queue", b"queue", "queue_time", b"queue_time", "seed", b"seed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base", b"base", "datasets", b"datasets", "forked_from", b"forked_from", "method", b"method", "name", b"name", "number", b"number", "pipeline", b"pipeline", "queue", b"queue", "queue_time", b"queue_time", "seed", b"seed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -189,6 +193,7 @@ class RunSucceeded(_message.Message):
     COST_MICROUSD_FIELD_NUMBER: _builtins.int
     END_TIME_FIELD_NUMBER: _builtins.int
     REWARD_MODEL_FIELD_NUMBER: _builtins.int
+    STOPPED_EARLY_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Aggregate: the run."""
     number: _builtins.int
@@ -209,6 +214,8 @@ class RunSucceeded(_message.Message):
     """Millionths of a US dollar."""
     reward_model: _builtins.str
     """Lineage: registry version of the reward model; empty for methods without one."""
+    stopped_early: _builtins.bool
+    """StopRun ended it before all its steps were done."""
     @_builtins.property
     def metrics(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
         """Final values by name."""
@@ -237,10 +244,11 @@ class RunSucceeded(_message.Message):
         cost_microusd: _builtins.int = ...,
         end_time: _timestamp_pb2.Timestamp | None = ...,
         reward_model: _builtins.str = ...,
+        stopped_early: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "base", b"base", "cost_microusd", b"cost_microusd", "datasets", b"datasets", "end_time", b"end_time", "method", b"method", "metrics", b"metrics", "name", b"name", "number", b"number", "output_digest", b"output_digest", "output_uri", b"output_uri", "pipeline", b"pipeline", "register_as", b"register_as", "reward_model", b"reward_model", "steps", b"steps"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "base", b"base", "cost_microusd", b"cost_microusd", "datasets", b"datasets", "end_time", b"end_time", "method", b"method", "metrics", b"metrics", "name", b"name", "number", b"number", "output_digest", b"output_digest", "output_uri", b"output_uri", "pipeline", b"pipeline", "register_as", b"register_as", "reward_model", b"reward_model", "steps", b"steps", "stopped_early", b"stopped_early"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -313,6 +321,107 @@ class RunCancelled(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RunCancelled: _TypeAlias = RunCancelled  # noqa: Y015
+
+@_typing.final
+class RunPaused(_message.Message):
+    """A run gave its cards back and keeps its checkpoints."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    ATTEMPT_FIELD_NUMBER: _builtins.int
+    STEP_FIELD_NUMBER: _builtins.int
+    PAUSE_TIME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Aggregate: the run."""
+    attempt: _builtins.int
+    step: _builtins.int
+    @_builtins.property
+    def pause_time(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        attempt: _builtins.int = ...,
+        step: _builtins.int = ...,
+        pause_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["pause_time", b"pause_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "name", b"name", "pause_time", b"pause_time", "step", b"step"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RunPaused: _TypeAlias = RunPaused  # noqa: Y015
+
+@_typing.final
+class RunResumed(_message.Message):
+    """A paused run waits for its cards again."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    STEP_FIELD_NUMBER: _builtins.int
+    RESUME_TIME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Aggregate: the run."""
+    step: _builtins.int
+    """Steps done before."""
+    @_builtins.property
+    def resume_time(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        step: _builtins.int = ...,
+        resume_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["resume_time", b"resume_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "resume_time", b"resume_time", "step", b"step"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RunResumed: _TypeAlias = RunResumed  # noqa: Y015
+
+@_typing.final
+class RunAlarmed(_message.Message):
+    """Something is wrong with a run, or was."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    ATTEMPT_FIELD_NUMBER: _builtins.int
+    STEP_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    ACTION_FIELD_NUMBER: _builtins.int
+    ALARM_TIME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Aggregate: the run."""
+    attempt: _builtins.int
+    step: _builtins.int
+    kind: _run_pb2.Alarm.Kind.ValueType
+    action: _run_pb2.Alarm.Action.ValueType
+    """What was done."""
+    @_builtins.property
+    def alarm_time(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        attempt: _builtins.int = ...,
+        step: _builtins.int = ...,
+        kind: _run_pb2.Alarm.Kind.ValueType = ...,
+        action: _run_pb2.Alarm.Action.ValueType = ...,
+        alarm_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["alarm_time", b"alarm_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "alarm_time", b"alarm_time", "attempt", b"attempt", "kind", b"kind", "name", b"name", "step", b"step"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RunAlarmed: _TypeAlias = RunAlarmed  # noqa: Y015
 
 @_typing.final
 class PipelineFinished(_message.Message):

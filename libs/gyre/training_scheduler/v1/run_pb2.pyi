@@ -73,6 +73,12 @@ class Run(_message.Message):
         """The workload finished attempt n, and the manifest of attempt n is there and verified."""
         STATE_FAILED: Run._State.ValueType  # 6
         STATE_CANCELLED: Run._State.ValueType  # 7
+        STATE_PAUSING: Run._State.ValueType  # 8
+        """Asked to pause; the trainer writes a checkpoint and gives its cards back."""
+        STATE_PAUSED: Run._State.ValueType  # 9
+        """Holds no card and keeps its checkpoints, until ResumeRun, StopRun or CancelRun."""
+        STATE_STOPPING: Run._State.ValueType  # 10
+        """Asked to end early; the trainer makes the result of the steps that are done."""
 
     class State(_State, metaclass=_StateEnumTypeWrapper): ...
     STATE_UNSPECIFIED: Run.State.ValueType  # 0
@@ -87,6 +93,12 @@ class Run(_message.Message):
     """The workload finished attempt n, and the manifest of attempt n is there and verified."""
     STATE_FAILED: Run.State.ValueType  # 6
     STATE_CANCELLED: Run.State.ValueType  # 7
+    STATE_PAUSING: Run.State.ValueType  # 8
+    """Asked to pause; the trainer writes a checkpoint and gives its cards back."""
+    STATE_PAUSED: Run.State.ValueType  # 9
+    """Holds no card and keeps its checkpoints, until ResumeRun, StopRun or CancelRun."""
+    STATE_STOPPING: Run.State.ValueType  # 10
+    """Asked to end early; the trainer makes the result of the steps that are done."""
 
     @_typing.final
     class MetricsEntry(_message.Message):
@@ -136,6 +148,10 @@ class Run(_message.Message):
     METRICS_FIELD_NUMBER: _builtins.int
     PIPELINE_FIELD_NUMBER: _builtins.int
     COST_MICROUSD_FIELD_NUMBER: _builtins.int
+    FORKED_FROM_FIELD_NUMBER: _builtins.int
+    STOPPED_EARLY_FIELD_NUMBER: _builtins.int
+    ETA_LOW_FIELD_NUMBER: _builtins.int
+    ETA_HIGH_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`projects/{project}/runs/{ulid}`."""
     display_name: _builtins.str
@@ -174,6 +190,10 @@ class Run(_message.Message):
     """Pipeline that conducts it; empty for a run of its own."""
     cost_microusd: _builtins.int
     """What it cost so far, in millionths of a US dollar."""
+    forked_from: _builtins.str
+    """Checkpoint whose weights it began with, `projects/{project}/runs/{ulid}/checkpoints/{step}`; empty unless forked."""
+    stopped_early: _builtins.bool
+    """StopRun ended it: its result is that of `step` steps, not of all that were planned."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -198,6 +218,12 @@ class Run(_message.Message):
     def metrics(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
         """Last reported values by name, for example `loss`, `rewards/margins`."""
 
+    @_builtins.property
+    def eta_low(self) -> _duration_pb2.Duration:
+        """Bounds of eta, 95 of 100 times; unset while too few steps were seen."""
+
+    @_builtins.property
+    def eta_high(self) -> _duration_pb2.Duration: ...
     def __init__(
         self,
         *,
@@ -229,10 +255,14 @@ class Run(_message.Message):
         metrics: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
         pipeline: _builtins.str = ...,
         cost_microusd: _builtins.int = ...,
+        forked_from: _builtins.str = ...,
+        stopped_early: _builtins.bool = ...,
+        eta_low: _duration_pb2.Duration | None = ...,
+        eta_high: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_loss", b"_loss", "create_time", b"create_time", "end_time", b"end_time", "estimate", b"estimate", "eta", b"eta", "loss", b"loss", "spec", b"spec", "start_time", b"start_time", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_loss", b"_loss", "create_time", b"create_time", "end_time", b"end_time", "estimate", b"estimate", "eta", b"eta", "eta_high", b"eta_high", "eta_low", b"eta_low", "loss", b"loss", "spec", b"spec", "start_time", b"start_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_loss", b"_loss", "attempt", b"attempt", "cost_microusd", b"cost_microusd", "create_time", b"create_time", "created_by", b"created_by", "display_name", b"display_name", "end_time", b"end_time", "estimate", b"estimate", "eta", b"eta", "etag", b"etag", "failure_message", b"failure_message", "failure_reason", b"failure_reason", "loss", b"loss", "metrics", b"metrics", "model_version", b"model_version", "name", b"name", "number", b"number", "output_digest", b"output_digest", "output_uri", b"output_uri", "pipeline", b"pipeline", "resumed_from_step", b"resumed_from_step", "spec", b"spec", "start_time", b"start_time", "state", b"state", "step", b"step", "total_steps", b"total_steps", "update_time", b"update_time", "waiting_reason", b"waiting_reason", "workload", b"workload"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_loss", b"_loss", "attempt", b"attempt", "cost_microusd", b"cost_microusd", "create_time", b"create_time", "created_by", b"created_by", "display_name", b"display_name", "end_time", b"end_time", "estimate", b"estimate", "eta", b"eta", "eta_high", b"eta_high", "eta_low", b"eta_low", "etag", b"etag", "failure_message", b"failure_message", "failure_reason", b"failure_reason", "forked_from", b"forked_from", "loss", b"loss", "metrics", b"metrics", "model_version", b"model_version", "name", b"name", "number", b"number", "output_digest", b"output_digest", "output_uri", b"output_uri", "pipeline", b"pipeline", "resumed_from_step", b"resumed_from_step", "spec", b"spec", "start_time", b"start_time", "state", b"state", "step", b"step", "stopped_early", b"stopped_early", "total_steps", b"total_steps", "update_time", b"update_time", "waiting_reason", b"waiting_reason", "workload", b"workload"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__loss: _TypeAlias = _typing.Literal["loss"]  # noqa: Y015
     _WhichOneofArgType__loss: _TypeAlias = _typing.Literal["_loss", b"_loss"]  # noqa: Y015
@@ -257,6 +287,7 @@ class RunSpec(_message.Message):
     QUEUE_FIELD_NUMBER: _builtins.int
     PRIORITY_FIELD_NUMBER: _builtins.int
     MAX_ATTEMPTS_FIELD_NUMBER: _builtins.int
+    HEALTH_FIELD_NUMBER: _builtins.int
     method: Global___Method.ValueType
     base: _builtins.str
     """Registry version or variant (`projects/{project}/models/…`), in HF format."""
@@ -281,6 +312,10 @@ class RunSpec(_message.Message):
     def hyperparameters(self) -> Global___Hyperparameters:
         """Unset fields take the recipe's value."""
 
+    @_builtins.property
+    def health(self) -> Global___Health:
+        """What is done when the run is unwell."""
+
     def __init__(
         self,
         *,
@@ -295,14 +330,96 @@ class RunSpec(_message.Message):
         queue: _builtins.str = ...,
         priority: _builtins.int = ...,
         max_attempts: _builtins.int = ...,
+        health: Global___Health | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["hyperparameters", b"hyperparameters"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["health", b"health", "hyperparameters", b"hyperparameters"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["base", b"base", "datasets", b"datasets", "hyperparameters", b"hyperparameters", "max_attempts", b"max_attempts", "method", b"method", "priority", b"priority", "queue", b"queue", "recipe", b"recipe", "register_as", b"register_as", "reward_model", b"reward_model", "seed", b"seed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base", b"base", "datasets", b"datasets", "health", b"health", "hyperparameters", b"hyperparameters", "max_attempts", b"max_attempts", "method", b"method", "priority", b"priority", "queue", b"queue", "recipe", b"recipe", "register_as", b"register_as", "reward_model", b"reward_model", "seed", b"seed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RunSpec: _TypeAlias = RunSpec  # noqa: Y015
+
+@_typing.final
+class Health(_message.Message):
+    """What is watched for while a run trains, and what follows. An unset action or limit takes its default."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NOT_FINITE_FIELD_NUMBER: _builtins.int
+    LOSS_SPIKE_FIELD_NUMBER: _builtins.int
+    DIVERGENCE_FIELD_NUMBER: _builtins.int
+    KL_OUT_OF_BAND_FIELD_NUMBER: _builtins.int
+    ENTROPY_COLLAPSE_FIELD_NUMBER: _builtins.int
+    REWARD_HACKING_FIELD_NUMBER: _builtins.int
+    SPIKE_DEVIATIONS_FIELD_NUMBER: _builtins.int
+    DIVERGENCE_RATIO_FIELD_NUMBER: _builtins.int
+    LARGEST_KL_FIELD_NUMBER: _builtins.int
+    SMALLEST_ENTROPY_RATIO_FIELD_NUMBER: _builtins.int
+    LARGEST_LENGTH_RATIO_FIELD_NUMBER: _builtins.int
+    not_finite: Global___Alarm.Action.ValueType
+    """A loss or gradient norm that is no finite number. Default ROLL_BACK."""
+    loss_spike: Global___Alarm.Action.ValueType
+    """One loss far above those before it. Default WARN."""
+    divergence: Global___Alarm.Action.ValueType
+    """The loss rises and stays far above its best. Default STOP."""
+    kl_out_of_band: Global___Alarm.Action.ValueType
+    """The policy is too far from its reference, or the measured divergence is below zero: PPO, GRPO. Default WARN."""
+    entropy_collapse: Global___Alarm.Action.ValueType
+    """The answers have lost their variety: PPO, GRPO. Default WARN."""
+    reward_hacking: Global___Alarm.Action.ValueType
+    """The reward rises while the answers grow much longer or repeat themselves: PPO, GRPO. Default WARN."""
+    spike_deviations: _builtins.float
+    """Robust standard deviations above the median of the last steps that make a spike. Default 8."""
+    divergence_ratio: _builtins.float
+    """Mean loss by its best mean at which a run diverges. Default 2."""
+    largest_kl: _builtins.float
+    """Largest mean divergence from the reference, in nats an answer. Default 20."""
+    smallest_entropy_ratio: _builtins.float
+    """Entropy by that of the first steps below which it has collapsed. Default 0.1."""
+    largest_length_ratio: _builtins.float
+    """Length or repetition by that of the first steps above which a rising reward is distrusted. Default 2."""
+    def __init__(
+        self,
+        *,
+        not_finite: Global___Alarm.Action.ValueType = ...,
+        loss_spike: Global___Alarm.Action.ValueType = ...,
+        divergence: Global___Alarm.Action.ValueType = ...,
+        kl_out_of_band: Global___Alarm.Action.ValueType = ...,
+        entropy_collapse: Global___Alarm.Action.ValueType = ...,
+        reward_hacking: Global___Alarm.Action.ValueType = ...,
+        spike_deviations: _builtins.float | None = ...,
+        divergence_ratio: _builtins.float | None = ...,
+        largest_kl: _builtins.float | None = ...,
+        smallest_entropy_ratio: _builtins.float | None = ...,
+        largest_length_ratio: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_divergence_ratio", b"_divergence_ratio", "_largest_kl", b"_largest_kl", "_largest_length_ratio", b"_largest_length_ratio", "_smallest_entropy_ratio", b"_smallest_entropy_ratio", "_spike_deviations", b"_spike_deviations", "divergence_ratio", b"divergence_ratio", "largest_kl", b"largest_kl", "largest_length_ratio", b"largest_length_ratio", "smallest_entropy_ratio", b"smallest_entropy_ratio", "spike_deviations", b"spike_deviations"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_divergence_ratio", b"_divergence_ratio", "_largest_kl", b"_largest_kl", "_largest_length_ratio", b"_largest_length_ratio", "_smallest_entropy_ratio", b"_smallest_entropy_ratio", "_spike_deviations", b"_spike_deviations", "divergence", b"divergence", "divergence_ratio", b"divergence_ratio", "entropy_collapse", b"entropy_collapse", "kl_out_of_band", b"kl_out_of_band", "largest_kl", b"largest_kl", "largest_length_ratio", b"largest_length_ratio", "loss_spike", b"loss_spike", "not_finite", b"not_finite", "reward_hacking", b"reward_hacking", "smallest_entropy_ratio", b"smallest_entropy_ratio", "spike_deviations", b"spike_deviations"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__divergence_ratio: _TypeAlias = _typing.Literal["divergence_ratio"]  # noqa: Y015
+    _WhichOneofArgType__divergence_ratio: _TypeAlias = _typing.Literal["_divergence_ratio", b"_divergence_ratio"]  # noqa: Y015
+    _WhichOneofReturnType__largest_kl: _TypeAlias = _typing.Literal["largest_kl"]  # noqa: Y015
+    _WhichOneofArgType__largest_kl: _TypeAlias = _typing.Literal["_largest_kl", b"_largest_kl"]  # noqa: Y015
+    _WhichOneofReturnType__largest_length_ratio: _TypeAlias = _typing.Literal["largest_length_ratio"]  # noqa: Y015
+    _WhichOneofArgType__largest_length_ratio: _TypeAlias = _typing.Literal["_largest_length_ratio", b"_largest_length_ratio"]  # noqa: Y015
+    _WhichOneofReturnType__smallest_entropy_ratio: _TypeAlias = _typing.Literal["smallest_entropy_ratio"]  # noqa: Y015
+    _WhichOneofArgType__smallest_entropy_ratio: _TypeAlias = _typing.Literal["_smallest_entropy_ratio", b"_smallest_entropy_ratio"]  # noqa: Y015
+    _WhichOneofReturnType__spike_deviations: _TypeAlias = _typing.Literal["spike_deviations"]  # noqa: Y015
+    _WhichOneofArgType__spike_deviations: _TypeAlias = _typing.Literal["_spike_deviations", b"_spike_deviations"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__divergence_ratio) -> _WhichOneofReturnType__divergence_ratio | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__largest_kl) -> _WhichOneofReturnType__largest_kl | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__largest_length_ratio) -> _WhichOneofReturnType__largest_length_ratio | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__smallest_entropy_ratio) -> _WhichOneofReturnType__smallest_entropy_ratio | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__spike_deviations) -> _WhichOneofReturnType__spike_deviations | None: ...
+
+Global___Health: _TypeAlias = Health  # noqa: Y015
 
 @_typing.final
 class Hyperparameters(_message.Message):
@@ -640,6 +757,138 @@ class FlavorEstimate(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___FlavorEstimate: _TypeAlias = FlavorEstimate  # noqa: Y015
+
+@_typing.final
+class Alarm(_message.Message):
+    """Something is wrong with a run, or was, and what was done about it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Kind:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _KindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Alarm._Kind.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        KIND_UNSPECIFIED: Alarm._Kind.ValueType  # 0
+        KIND_NOT_FINITE: Alarm._Kind.ValueType  # 1
+        KIND_LOSS_SPIKE: Alarm._Kind.ValueType  # 2
+        KIND_DIVERGENCE: Alarm._Kind.ValueType  # 3
+        KIND_KL_OUT_OF_BAND: Alarm._Kind.ValueType  # 4
+        KIND_ENTROPY_COLLAPSE: Alarm._Kind.ValueType  # 5
+        KIND_REWARD_HACKING: Alarm._Kind.ValueType  # 6
+        KIND_CHECKPOINT_DAMAGED: Alarm._Kind.ValueType  # 7
+        """The newest checkpoint is damaged; an older one was taken."""
+        KIND_CHECKPOINT_NOT_WRITTEN: Alarm._Kind.ValueType  # 8
+        """A checkpoint could not be written, for example because a disk is full; training goes on without it."""
+
+    class Kind(_Kind, metaclass=_KindEnumTypeWrapper): ...
+    KIND_UNSPECIFIED: Alarm.Kind.ValueType  # 0
+    KIND_NOT_FINITE: Alarm.Kind.ValueType  # 1
+    KIND_LOSS_SPIKE: Alarm.Kind.ValueType  # 2
+    KIND_DIVERGENCE: Alarm.Kind.ValueType  # 3
+    KIND_KL_OUT_OF_BAND: Alarm.Kind.ValueType  # 4
+    KIND_ENTROPY_COLLAPSE: Alarm.Kind.ValueType  # 5
+    KIND_REWARD_HACKING: Alarm.Kind.ValueType  # 6
+    KIND_CHECKPOINT_DAMAGED: Alarm.Kind.ValueType  # 7
+    """The newest checkpoint is damaged; an older one was taken."""
+    KIND_CHECKPOINT_NOT_WRITTEN: Alarm.Kind.ValueType  # 8
+    """A checkpoint could not be written, for example because a disk is full; training goes on without it."""
+
+    class _Action:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _ActionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Alarm._Action.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        ACTION_UNSPECIFIED: Alarm._Action.ValueType  # 0
+        ACTION_WARN: Alarm._Action.ValueType  # 1
+        """Only says so."""
+        ACTION_STOP: Alarm._Action.ValueType  # 2
+        """Ends the run FAILED; its checkpoints stay."""
+        ACTION_ROLL_BACK: Alarm._Action.ValueType  # 3
+        """Goes back to the best checkpoint and on from there at half the learning rate; STOP where there is none, and
+        after the third time.
+        """
+        ACTION_LOWER_LEARNING_RATE: Alarm._Action.ValueType  # 4
+        """Goes on at half the learning rate."""
+
+    class Action(_Action, metaclass=_ActionEnumTypeWrapper): ...
+    ACTION_UNSPECIFIED: Alarm.Action.ValueType  # 0
+    ACTION_WARN: Alarm.Action.ValueType  # 1
+    """Only says so."""
+    ACTION_STOP: Alarm.Action.ValueType  # 2
+    """Ends the run FAILED; its checkpoints stay."""
+    ACTION_ROLL_BACK: Alarm.Action.ValueType  # 3
+    """Goes back to the best checkpoint and on from there at half the learning rate; STOP where there is none, and
+    after the third time.
+    """
+    ACTION_LOWER_LEARNING_RATE: Alarm.Action.ValueType  # 4
+    """Goes on at half the learning rate."""
+
+    @_typing.final
+    class ValuesEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.float
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.float = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    NAME_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    ACTION_FIELD_NUMBER: _builtins.int
+    STEP_FIELD_NUMBER: _builtins.int
+    ATTEMPT_FIELD_NUMBER: _builtins.int
+    VALUES_FIELD_NUMBER: _builtins.int
+    DETAIL_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`projects/{project}/runs/{ulid}/alarms/{attempt}-{step}-{kind}`."""
+    kind: Global___Alarm.Kind.ValueType
+    action: Global___Alarm.Action.ValueType
+    """What was done, which is not always what was chosen."""
+    step: _builtins.int
+    """Step at which it was seen."""
+    attempt: _builtins.int
+    detail: _builtins.str
+    """Technical detail in English, for example the system's error; may be empty."""
+    @_builtins.property
+    def values(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
+        """What was measured, and the limit it passed, for example `value` and `limit`; `back_to` is a step."""
+
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        kind: Global___Alarm.Kind.ValueType = ...,
+        action: Global___Alarm.Action.ValueType = ...,
+        step: _builtins.int = ...,
+        attempt: _builtins.int = ...,
+        values: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
+        detail: _builtins.str = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "attempt", b"attempt", "create_time", b"create_time", "detail", b"detail", "kind", b"kind", "name", b"name", "step", b"step", "values", b"values"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Alarm: _TypeAlias = Alarm  # noqa: Y015
 
 @_typing.final
 class MetricPoint(_message.Message):

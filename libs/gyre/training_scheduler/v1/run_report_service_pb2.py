@@ -26,29 +26,35 @@ from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 from gyre.training_scheduler.v1 import run_pb2 as gyre_dot_training__scheduler_dot_v1_dot_run__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n3gyre/training_scheduler/v1/run_report_service.proto\x12\x1agyre.training_scheduler.v1\x1a\x1bgoogle/protobuf/empty.proto\x1a$gyre/training_scheduler/v1/run.proto\"o\n\x10HeartbeatRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12\x0c\n\x04step\x18\x03 \x01(\x05\x12\x13\n\x0btotal_steps\x18\x04 \x01(\x05\x12\x19\n\x11resumed_from_step\x18\x05 \x01(\x05\"\xce\x01\n\x11HeartbeatResponse\x12\x46\n\x07\x63ommand\x18\x01 \x01(\x0e\x32\x35.gyre.training_scheduler.v1.HeartbeatResponse.Command\x12\r\n\x05token\x18\x02 \x01(\t\"b\n\x07\x43ommand\x12\x17\n\x13\x43OMMAND_UNSPECIFIED\x10\x00\x12\x14\n\x10\x43OMMAND_CONTINUE\x10\x01\x12\x16\n\x12\x43OMMAND_CHECKPOINT\x10\x02\x12\x10\n\x0c\x43OMMAND_STOP\x10\x03\"n\n\x14ReportMetricsRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12\x37\n\x06points\x18\x03 \x03(\x0b\x32\'.gyre.training_scheduler.v1.MetricPoint\"w\n\x17ReportCheckpointRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12\x0c\n\x04step\x18\x03 \x01(\x05\x12\x0b\n\x03uri\x18\x04 \x01(\t\x12\x0e\n\x06\x64igest\x18\x05 \x01(\t\x12\x12\n\nsize_bytes\x18\x06 \x01(\x03\"\xef\x01\n\x12\x43ompleteRunRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12\x14\n\x0cmanifest_uri\x18\x03 \x01(\t\x12\x17\n\x0fmanifest_digest\x18\x04 \x01(\t\x12\r\n\x05steps\x18\x05 \x01(\x05\x12L\n\x07metrics\x18\x06 \x03(\x0b\x32;.gyre.training_scheduler.v1.CompleteRunRequest.MetricsEntry\x1a.\n\x0cMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x32\xa8\x03\n\x10RunReportService\x12h\n\tHeartbeat\x12,.gyre.training_scheduler.v1.HeartbeatRequest\x1a-.gyre.training_scheduler.v1.HeartbeatResponse\x12Y\n\rReportMetrics\x12\x30.gyre.training_scheduler.v1.ReportMetricsRequest\x1a\x16.google.protobuf.Empty\x12o\n\x10ReportCheckpoint\x12\x33.gyre.training_scheduler.v1.ReportCheckpointRequest\x1a&.gyre.training_scheduler.v1.Checkpoint\x12^\n\x0b\x43ompleteRun\x12..gyre.training_scheduler.v1.CompleteRunRequest\x1a\x1f.gyre.training_scheduler.v1.Runb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n3gyre/training_scheduler/v1/run_report_service.proto\x12\x1agyre.training_scheduler.v1\x1a\x1bgoogle/protobuf/empty.proto\x1a$gyre/training_scheduler/v1/run.proto\"o\n\x10HeartbeatRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12\x0c\n\x04step\x18\x03 \x01(\x05\x12\x13\n\x0btotal_steps\x18\x04 \x01(\x05\x12\x19\n\x11resumed_from_step\x18\x05 \x01(\x05\"\xe2\x01\n\x11HeartbeatResponse\x12\x46\n\x07\x63ommand\x18\x01 \x01(\x0e\x32\x35.gyre.training_scheduler.v1.HeartbeatResponse.Command\x12\r\n\x05token\x18\x02 \x01(\t\"v\n\x07\x43ommand\x12\x17\n\x13\x43OMMAND_UNSPECIFIED\x10\x00\x12\x14\n\x10\x43OMMAND_CONTINUE\x10\x01\x12\x16\n\x12\x43OMMAND_CHECKPOINT\x10\x02\x12\x10\n\x0c\x43OMMAND_STOP\x10\x03\x12\x12\n\x0e\x43OMMAND_FINISH\x10\x04\"n\n\x14ReportMetricsRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12\x37\n\x06points\x18\x03 \x03(\x0b\x32\'.gyre.training_scheduler.v1.MetricPoint\"\x8b\x01\n\x17ReportCheckpointRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12\x0c\n\x04step\x18\x03 \x01(\x05\x12\x0b\n\x03uri\x18\x04 \x01(\t\x12\x0e\n\x06\x64igest\x18\x05 \x01(\t\x12\x12\n\nsize_bytes\x18\x06 \x01(\x03\x12\x12\n\nkept_steps\x18\x07 \x03(\x05\"\xbc\x02\n\x12ReportAlarmRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12\x0c\n\x04step\x18\x03 \x01(\x05\x12\x34\n\x04kind\x18\x04 \x01(\x0e\x32&.gyre.training_scheduler.v1.Alarm.Kind\x12\x38\n\x06\x61\x63tion\x18\x05 \x01(\x0e\x32(.gyre.training_scheduler.v1.Alarm.Action\x12J\n\x06values\x18\x06 \x03(\x0b\x32:.gyre.training_scheduler.v1.ReportAlarmRequest.ValuesEntry\x12\x0e\n\x06\x64\x65tail\x18\x07 \x01(\t\x1a-\n\x0bValuesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"\xef\x01\n\x12\x43ompleteRunRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12\x14\n\x0cmanifest_uri\x18\x03 \x01(\t\x12\x17\n\x0fmanifest_digest\x18\x04 \x01(\t\x12\r\n\x05steps\x18\x05 \x01(\x05\x12L\n\x07metrics\x18\x06 \x03(\x0b\x32;.gyre.training_scheduler.v1.CompleteRunRequest.MetricsEntry\x1a.\n\x0cMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x32\x8a\x04\n\x10RunReportService\x12h\n\tHeartbeat\x12,.gyre.training_scheduler.v1.HeartbeatRequest\x1a-.gyre.training_scheduler.v1.HeartbeatResponse\x12Y\n\rReportMetrics\x12\x30.gyre.training_scheduler.v1.ReportMetricsRequest\x1a\x16.google.protobuf.Empty\x12o\n\x10ReportCheckpoint\x12\x33.gyre.training_scheduler.v1.ReportCheckpointRequest\x1a&.gyre.training_scheduler.v1.Checkpoint\x12`\n\x0bReportAlarm\x12..gyre.training_scheduler.v1.ReportAlarmRequest\x1a!.gyre.training_scheduler.v1.Alarm\x12^\n\x0b\x43ompleteRun\x12..gyre.training_scheduler.v1.CompleteRunRequest\x1a\x1f.gyre.training_scheduler.v1.Runb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'gyre.training_scheduler.v1.run_report_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_REPORTALARMREQUEST_VALUESENTRY']._loaded_options = None
+  _globals['_REPORTALARMREQUEST_VALUESENTRY']._serialized_options = b'8\001'
   _globals['_COMPLETERUNREQUEST_METRICSENTRY']._loaded_options = None
   _globals['_COMPLETERUNREQUEST_METRICSENTRY']._serialized_options = b'8\001'
   _globals['_HEARTBEATREQUEST']._serialized_start=150
   _globals['_HEARTBEATREQUEST']._serialized_end=261
   _globals['_HEARTBEATRESPONSE']._serialized_start=264
-  _globals['_HEARTBEATRESPONSE']._serialized_end=470
+  _globals['_HEARTBEATRESPONSE']._serialized_end=490
   _globals['_HEARTBEATRESPONSE_COMMAND']._serialized_start=372
-  _globals['_HEARTBEATRESPONSE_COMMAND']._serialized_end=470
-  _globals['_REPORTMETRICSREQUEST']._serialized_start=472
-  _globals['_REPORTMETRICSREQUEST']._serialized_end=582
-  _globals['_REPORTCHECKPOINTREQUEST']._serialized_start=584
-  _globals['_REPORTCHECKPOINTREQUEST']._serialized_end=703
-  _globals['_COMPLETERUNREQUEST']._serialized_start=706
-  _globals['_COMPLETERUNREQUEST']._serialized_end=945
-  _globals['_COMPLETERUNREQUEST_METRICSENTRY']._serialized_start=899
-  _globals['_COMPLETERUNREQUEST_METRICSENTRY']._serialized_end=945
-  _globals['_RUNREPORTSERVICE']._serialized_start=948
-  _globals['_RUNREPORTSERVICE']._serialized_end=1372
+  _globals['_HEARTBEATRESPONSE_COMMAND']._serialized_end=490
+  _globals['_REPORTMETRICSREQUEST']._serialized_start=492
+  _globals['_REPORTMETRICSREQUEST']._serialized_end=602
+  _globals['_REPORTCHECKPOINTREQUEST']._serialized_start=605
+  _globals['_REPORTCHECKPOINTREQUEST']._serialized_end=744
+  _globals['_REPORTALARMREQUEST']._serialized_start=747
+  _globals['_REPORTALARMREQUEST']._serialized_end=1063
+  _globals['_REPORTALARMREQUEST_VALUESENTRY']._serialized_start=1018
+  _globals['_REPORTALARMREQUEST_VALUESENTRY']._serialized_end=1063
+  _globals['_COMPLETERUNREQUEST']._serialized_start=1066
+  _globals['_COMPLETERUNREQUEST']._serialized_end=1305
+  _globals['_COMPLETERUNREQUEST_METRICSENTRY']._serialized_start=1259
+  _globals['_COMPLETERUNREQUEST_METRICSENTRY']._serialized_end=1305
+  _globals['_RUNREPORTSERVICE']._serialized_start=1308
+  _globals['_RUNREPORTSERVICE']._serialized_end=1830
 # @@protoc_insertion_point(module_scope)

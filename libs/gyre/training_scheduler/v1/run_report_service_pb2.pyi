@@ -69,6 +69,8 @@ class HeartbeatResponse(_message.Message):
         """Write a checkpoint, then go on."""
         COMMAND_STOP: HeartbeatResponse._Command.ValueType  # 3
         """Write a checkpoint, then exit."""
+        COMMAND_FINISH: HeartbeatResponse._Command.ValueType  # 4
+        """End here, and make the result of the steps that are done."""
 
     class Command(_Command, metaclass=_CommandEnumTypeWrapper): ...
     COMMAND_UNSPECIFIED: HeartbeatResponse.Command.ValueType  # 0
@@ -77,6 +79,8 @@ class HeartbeatResponse(_message.Message):
     """Write a checkpoint, then go on."""
     COMMAND_STOP: HeartbeatResponse.Command.ValueType  # 3
     """Write a checkpoint, then exit."""
+    COMMAND_FINISH: HeartbeatResponse.Command.ValueType  # 4
+    """End here, and make the result of the steps that are done."""
 
     COMMAND_FIELD_NUMBER: _builtins.int
     TOKEN_FIELD_NUMBER: _builtins.int
@@ -133,6 +137,7 @@ class ReportCheckpointRequest(_message.Message):
     URI_FIELD_NUMBER: _builtins.int
     DIGEST_FIELD_NUMBER: _builtins.int
     SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    KEPT_STEPS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     attempt: _builtins.int
     step: _builtins.int
@@ -141,6 +146,10 @@ class ReportCheckpointRequest(_message.Message):
     digest: _builtins.str
     """`sha256:<hex>` of its manifest."""
     size_bytes: _builtins.int
+    @_builtins.property
+    def kept_steps(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Steps of this attempt's checkpoints that are kept, this one among them; its others are gone. Empty says nothing."""
+
     def __init__(
         self,
         *,
@@ -150,14 +159,74 @@ class ReportCheckpointRequest(_message.Message):
         uri: _builtins.str = ...,
         digest: _builtins.str = ...,
         size_bytes: _builtins.int = ...,
+        kept_steps: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "digest", b"digest", "name", b"name", "size_bytes", b"size_bytes", "step", b"step", "uri", b"uri"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "digest", b"digest", "kept_steps", b"kept_steps", "name", b"name", "size_bytes", b"size_bytes", "step", b"step", "uri", b"uri"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ReportCheckpointRequest: _TypeAlias = ReportCheckpointRequest  # noqa: Y015
+
+@_typing.final
+class ReportAlarmRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class ValuesEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.float
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.float = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    NAME_FIELD_NUMBER: _builtins.int
+    ATTEMPT_FIELD_NUMBER: _builtins.int
+    STEP_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    ACTION_FIELD_NUMBER: _builtins.int
+    VALUES_FIELD_NUMBER: _builtins.int
+    DETAIL_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    attempt: _builtins.int
+    step: _builtins.int
+    kind: _run_pb2.Alarm.Kind.ValueType
+    action: _run_pb2.Alarm.Action.ValueType
+    """What was done."""
+    detail: _builtins.str
+    @_builtins.property
+    def values(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]: ...
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        attempt: _builtins.int = ...,
+        step: _builtins.int = ...,
+        kind: _run_pb2.Alarm.Kind.ValueType = ...,
+        action: _run_pb2.Alarm.Action.ValueType = ...,
+        values: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
+        detail: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "attempt", b"attempt", "detail", b"detail", "kind", b"kind", "name", b"name", "step", b"step", "values", b"values"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReportAlarmRequest: _TypeAlias = ReportAlarmRequest  # noqa: Y015
 
 @_typing.final
 class CompleteRunRequest(_message.Message):

@@ -53,6 +53,11 @@ class RunReportServiceStub:
                 request_serializer=gyre_dot_training__scheduler_dot_v1_dot_run__report__service__pb2.ReportCheckpointRequest.SerializeToString,
                 response_deserializer=gyre_dot_training__scheduler_dot_v1_dot_run__pb2.Checkpoint.FromString,
                 _registered_method=True)
+        self.ReportAlarm = channel.unary_unary(
+                '/gyre.training_scheduler.v1.RunReportService/ReportAlarm',
+                request_serializer=gyre_dot_training__scheduler_dot_v1_dot_run__report__service__pb2.ReportAlarmRequest.SerializeToString,
+                response_deserializer=gyre_dot_training__scheduler_dot_v1_dot_run__pb2.Alarm.FromString,
+                _registered_method=True)
         self.CompleteRun = channel.unary_unary(
                 '/gyre.training_scheduler.v1.RunReportService/CompleteRun',
                 request_serializer=gyre_dot_training__scheduler_dot_v1_dot_run__report__service__pb2.CompleteRunRequest.SerializeToString,
@@ -86,6 +91,13 @@ class RunReportServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReportAlarm(self, request, context):
+        """Idempotent by attempt, step and kind.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def CompleteRun(self, request, context):
         """After the output's manifest was written. The run is SUCCEEDED only once the workload has finished too. Idempotent.
         INVALID_ARGUMENT (MANIFEST_OUTSIDE_PREFIX); FAILED_PRECONDITION (MANIFEST_MISSING, DIGEST_MISMATCH).
@@ -111,6 +123,11 @@ def add_RunReportServiceServicer_to_server(servicer, server):
                     servicer.ReportCheckpoint,
                     request_deserializer=gyre_dot_training__scheduler_dot_v1_dot_run__report__service__pb2.ReportCheckpointRequest.FromString,
                     response_serializer=gyre_dot_training__scheduler_dot_v1_dot_run__pb2.Checkpoint.SerializeToString,
+            ),
+            'ReportAlarm': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReportAlarm,
+                    request_deserializer=gyre_dot_training__scheduler_dot_v1_dot_run__report__service__pb2.ReportAlarmRequest.FromString,
+                    response_serializer=gyre_dot_training__scheduler_dot_v1_dot_run__pb2.Alarm.SerializeToString,
             ),
             'CompleteRun': grpc.unary_unary_rpc_method_handler(
                     servicer.CompleteRun,
@@ -201,6 +218,33 @@ class RunReportService:
             '/gyre.training_scheduler.v1.RunReportService/ReportCheckpoint',
             gyre_dot_training__scheduler_dot_v1_dot_run__report__service__pb2.ReportCheckpointRequest.SerializeToString,
             gyre_dot_training__scheduler_dot_v1_dot_run__pb2.Checkpoint.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReportAlarm(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gyre.training_scheduler.v1.RunReportService/ReportAlarm',
+            gyre_dot_training__scheduler_dot_v1_dot_run__report__service__pb2.ReportAlarmRequest.SerializeToString,
+            gyre_dot_training__scheduler_dot_v1_dot_run__pb2.Alarm.FromString,
             options,
             channel_credentials,
             insecure,

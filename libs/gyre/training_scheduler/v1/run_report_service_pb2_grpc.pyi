@@ -43,6 +43,8 @@ class RunReportServiceStub:
     """Idempotent: a point of the same attempt and step replaces the older one."""
     ReportCheckpoint: _grpc.UnaryUnaryMultiCallable[_run_report_service_pb2.ReportCheckpointRequest, _run_pb2.Checkpoint]
     """After the checkpoint's manifest was written. Idempotent by attempt and step."""
+    ReportAlarm: _grpc.UnaryUnaryMultiCallable[_run_report_service_pb2.ReportAlarmRequest, _run_pb2.Alarm]
+    """Idempotent by attempt, step and kind."""
     CompleteRun: _grpc.UnaryUnaryMultiCallable[_run_report_service_pb2.CompleteRunRequest, _run_pb2.Run]
     """After the output's manifest was written. The run is SUCCEEDED only once the workload has finished too. Idempotent.
     INVALID_ARGUMENT (MANIFEST_OUTSIDE_PREFIX); FAILED_PRECONDITION (MANIFEST_MISSING, DIGEST_MISMATCH).
@@ -61,6 +63,8 @@ class RunReportServiceAsyncStub(RunReportServiceStub):
     """Idempotent: a point of the same attempt and step replaces the older one."""
     ReportCheckpoint: _aio.UnaryUnaryMultiCallable[_run_report_service_pb2.ReportCheckpointRequest, _run_pb2.Checkpoint]  # type: ignore[assignment]
     """After the checkpoint's manifest was written. Idempotent by attempt and step."""
+    ReportAlarm: _aio.UnaryUnaryMultiCallable[_run_report_service_pb2.ReportAlarmRequest, _run_pb2.Alarm]  # type: ignore[assignment]
+    """Idempotent by attempt, step and kind."""
     CompleteRun: _aio.UnaryUnaryMultiCallable[_run_report_service_pb2.CompleteRunRequest, _run_pb2.Run]  # type: ignore[assignment]
     """After the output's manifest was written. The run is SUCCEEDED only once the workload has finished too. Idempotent.
     INVALID_ARGUMENT (MANIFEST_OUTSIDE_PREFIX); FAILED_PRECONDITION (MANIFEST_MISSING, DIGEST_MISMATCH).
@@ -94,6 +98,14 @@ class RunReportServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_run_pb2.Checkpoint, _abc.Awaitable[_run_pb2.Checkpoint]]:
         """After the checkpoint's manifest was written. Idempotent by attempt and step."""
+
+    @_abc_1.abstractmethod
+    def ReportAlarm(
+        self,
+        request: _run_report_service_pb2.ReportAlarmRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_run_pb2.Alarm, _abc.Awaitable[_run_pb2.Alarm]]:
+        """Idempotent by attempt, step and kind."""
 
     @_abc_1.abstractmethod
     def CompleteRun(

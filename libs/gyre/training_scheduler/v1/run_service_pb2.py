@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from gyre.training_scheduler.v1 import run_pb2 as gyre_dot_training__scheduler_dot_v1_dot_run__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n,gyre/training_scheduler/v1/run_service.proto\x12\x1agyre.training_scheduler.v1\x1a$gyre/training_scheduler/v1/run.proto\"\x91\x01\n\x10\x43reateRunRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x31\n\x04spec\x18\x03 \x01(\x0b\x32#.gyre.training_scheduler.v1.RunSpec\x12\x12\n\nrequest_id\x18\x04 \x01(\t\x12\x10\n\x08pipeline\x18\x05 \x01(\t\"W\n\x12\x45stimateRunRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x31\n\x04spec\x18\x02 \x01(\x0b\x32#.gyre.training_scheduler.v1.RunSpec\"\x1d\n\rGetRunRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"y\n\x0fListRunsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x0e\n\x06\x66ilter\x18\x04 \x01(\t\x12\r\n\x05query\x18\x05 \x01(\t\x12\x10\n\x08order_by\x18\x06 \x01(\t\"n\n\x10ListRunsResponse\x12-\n\x04runs\x18\x01 \x03(\x0b\x32\x1f.gyre.training_scheduler.v1.Run\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x05\".\n\x10\x43\x61ncelRunRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\"3\n\x0fWatchRunRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nafter_step\x18\x02 \x01(\x05\"r\n\tRunUpdate\x12,\n\x03run\x18\x01 \x01(\x0b\x32\x1f.gyre.training_scheduler.v1.Run\x12\x37\n\x06points\x18\x02 \x03(\x0b\x32\'.gyre.training_scheduler.v1.MetricPoint\"_\n\x12ListMetricsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x12\n\nafter_step\x18\x04 \x01(\x05\"{\n\x13ListMetricsResponse\x12\x37\n\x06points\x18\x01 \x03(\x0b\x32\'.gyre.training_scheduler.v1.MetricPoint\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x05\"O\n\x16ListCheckpointsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"\x83\x01\n\x17ListCheckpointsResponse\x12;\n\x0b\x63heckpoints\x18\x01 \x03(\x0b\x32&.gyre.training_scheduler.v1.Checkpoint\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x05\x32\xb4\x06\n\nRunService\x12Z\n\tCreateRun\x12,.gyre.training_scheduler.v1.CreateRunRequest\x1a\x1f.gyre.training_scheduler.v1.Run\x12\x63\n\x0b\x45stimateRun\x12..gyre.training_scheduler.v1.EstimateRunRequest\x1a$.gyre.training_scheduler.v1.Estimate\x12T\n\x06GetRun\x12).gyre.training_scheduler.v1.GetRunRequest\x1a\x1f.gyre.training_scheduler.v1.Run\x12\x65\n\x08ListRuns\x12+.gyre.training_scheduler.v1.ListRunsRequest\x1a,.gyre.training_scheduler.v1.ListRunsResponse\x12Z\n\tCancelRun\x12,.gyre.training_scheduler.v1.CancelRunRequest\x1a\x1f.gyre.training_scheduler.v1.Run\x12`\n\x08WatchRun\x12+.gyre.training_scheduler.v1.WatchRunRequest\x1a%.gyre.training_scheduler.v1.RunUpdate0\x01\x12n\n\x0bListMetrics\x12..gyre.training_scheduler.v1.ListMetricsRequest\x1a/.gyre.training_scheduler.v1.ListMetricsResponse\x12z\n\x0fListCheckpoints\x12\x32.gyre.training_scheduler.v1.ListCheckpointsRequest\x1a\x33.gyre.training_scheduler.v1.ListCheckpointsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n,gyre/training_scheduler/v1/run_service.proto\x12\x1agyre.training_scheduler.v1\x1a$gyre/training_scheduler/v1/run.proto\"\x91\x01\n\x10\x43reateRunRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x31\n\x04spec\x18\x03 \x01(\x0b\x32#.gyre.training_scheduler.v1.RunSpec\x12\x12\n\nrequest_id\x18\x04 \x01(\t\x12\x10\n\x08pipeline\x18\x05 \x01(\t\"W\n\x12\x45stimateRunRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x31\n\x04spec\x18\x02 \x01(\x0b\x32#.gyre.training_scheduler.v1.RunSpec\"\x1d\n\rGetRunRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"y\n\x0fListRunsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x0e\n\x06\x66ilter\x18\x04 \x01(\t\x12\r\n\x05query\x18\x05 \x01(\t\x12\x10\n\x08order_by\x18\x06 \x01(\t\"n\n\x10ListRunsResponse\x12-\n\x04runs\x18\x01 \x03(\x0b\x32\x1f.gyre.training_scheduler.v1.Run\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x05\".\n\x10\x43\x61ncelRunRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\"-\n\x0fPauseRunRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\".\n\x10ResumeRunRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\",\n\x0eStopRunRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\"\xb1\x01\n\x0e\x46orkRunRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04step\x18\x02 \x01(\x05\x12\x44\n\x0fhyperparameters\x18\x03 \x01(\x0b\x32+.gyre.training_scheduler.v1.Hyperparameters\x12\x14\n\x0c\x64isplay_name\x18\x04 \x01(\t\x12\x13\n\x0bregister_as\x18\x05 \x01(\t\x12\x12\n\nrequest_id\x18\x06 \x01(\t\"3\n\x0fWatchRunRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nafter_step\x18\x02 \x01(\x05\"r\n\tRunUpdate\x12,\n\x03run\x18\x01 \x01(\x0b\x32\x1f.gyre.training_scheduler.v1.Run\x12\x37\n\x06points\x18\x02 \x03(\x0b\x32\'.gyre.training_scheduler.v1.MetricPoint\"_\n\x12ListMetricsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x12\n\nafter_step\x18\x04 \x01(\x05\"{\n\x13ListMetricsResponse\x12\x37\n\x06points\x18\x01 \x03(\x0b\x32\'.gyre.training_scheduler.v1.MetricPoint\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x05\"O\n\x16ListCheckpointsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"\x83\x01\n\x17ListCheckpointsResponse\x12;\n\x0b\x63heckpoints\x18\x01 \x03(\x0b\x32&.gyre.training_scheduler.v1.Checkpoint\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x05\"J\n\x11ListAlarmsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"t\n\x12ListAlarmsResponse\x12\x31\n\x06\x61larms\x18\x01 \x03(\x0b\x32!.gyre.training_scheduler.v1.Alarm\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x05\x32\x87\n\n\nRunService\x12Z\n\tCreateRun\x12,.gyre.training_scheduler.v1.CreateRunRequest\x1a\x1f.gyre.training_scheduler.v1.Run\x12\x63\n\x0b\x45stimateRun\x12..gyre.training_scheduler.v1.EstimateRunRequest\x1a$.gyre.training_scheduler.v1.Estimate\x12T\n\x06GetRun\x12).gyre.training_scheduler.v1.GetRunRequest\x1a\x1f.gyre.training_scheduler.v1.Run\x12\x65\n\x08ListRuns\x12+.gyre.training_scheduler.v1.ListRunsRequest\x1a,.gyre.training_scheduler.v1.ListRunsResponse\x12Z\n\tCancelRun\x12,.gyre.training_scheduler.v1.CancelRunRequest\x1a\x1f.gyre.training_scheduler.v1.Run\x12X\n\x08PauseRun\x12+.gyre.training_scheduler.v1.PauseRunRequest\x1a\x1f.gyre.training_scheduler.v1.Run\x12Z\n\tResumeRun\x12,.gyre.training_scheduler.v1.ResumeRunRequest\x1a\x1f.gyre.training_scheduler.v1.Run\x12V\n\x07StopRun\x12*.gyre.training_scheduler.v1.StopRunRequest\x1a\x1f.gyre.training_scheduler.v1.Run\x12V\n\x07\x46orkRun\x12*.gyre.training_scheduler.v1.ForkRunRequest\x1a\x1f.gyre.training_scheduler.v1.Run\x12`\n\x08WatchRun\x12+.gyre.training_scheduler.v1.WatchRunRequest\x1a%.gyre.training_scheduler.v1.RunUpdate0\x01\x12n\n\x0bListMetrics\x12..gyre.training_scheduler.v1.ListMetricsRequest\x1a/.gyre.training_scheduler.v1.ListMetricsResponse\x12z\n\x0fListCheckpoints\x12\x32.gyre.training_scheduler.v1.ListCheckpointsRequest\x1a\x33.gyre.training_scheduler.v1.ListCheckpointsResponse\x12k\n\nListAlarms\x12-.gyre.training_scheduler.v1.ListAlarmsRequest\x1a..gyre.training_scheduler.v1.ListAlarmsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -44,18 +44,30 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTRUNSRESPONSE']._serialized_end=615
   _globals['_CANCELRUNREQUEST']._serialized_start=617
   _globals['_CANCELRUNREQUEST']._serialized_end=663
-  _globals['_WATCHRUNREQUEST']._serialized_start=665
-  _globals['_WATCHRUNREQUEST']._serialized_end=716
-  _globals['_RUNUPDATE']._serialized_start=718
-  _globals['_RUNUPDATE']._serialized_end=832
-  _globals['_LISTMETRICSREQUEST']._serialized_start=834
-  _globals['_LISTMETRICSREQUEST']._serialized_end=929
-  _globals['_LISTMETRICSRESPONSE']._serialized_start=931
-  _globals['_LISTMETRICSRESPONSE']._serialized_end=1054
-  _globals['_LISTCHECKPOINTSREQUEST']._serialized_start=1056
-  _globals['_LISTCHECKPOINTSREQUEST']._serialized_end=1135
-  _globals['_LISTCHECKPOINTSRESPONSE']._serialized_start=1138
-  _globals['_LISTCHECKPOINTSRESPONSE']._serialized_end=1269
-  _globals['_RUNSERVICE']._serialized_start=1272
-  _globals['_RUNSERVICE']._serialized_end=2092
+  _globals['_PAUSERUNREQUEST']._serialized_start=665
+  _globals['_PAUSERUNREQUEST']._serialized_end=710
+  _globals['_RESUMERUNREQUEST']._serialized_start=712
+  _globals['_RESUMERUNREQUEST']._serialized_end=758
+  _globals['_STOPRUNREQUEST']._serialized_start=760
+  _globals['_STOPRUNREQUEST']._serialized_end=804
+  _globals['_FORKRUNREQUEST']._serialized_start=807
+  _globals['_FORKRUNREQUEST']._serialized_end=984
+  _globals['_WATCHRUNREQUEST']._serialized_start=986
+  _globals['_WATCHRUNREQUEST']._serialized_end=1037
+  _globals['_RUNUPDATE']._serialized_start=1039
+  _globals['_RUNUPDATE']._serialized_end=1153
+  _globals['_LISTMETRICSREQUEST']._serialized_start=1155
+  _globals['_LISTMETRICSREQUEST']._serialized_end=1250
+  _globals['_LISTMETRICSRESPONSE']._serialized_start=1252
+  _globals['_LISTMETRICSRESPONSE']._serialized_end=1375
+  _globals['_LISTCHECKPOINTSREQUEST']._serialized_start=1377
+  _globals['_LISTCHECKPOINTSREQUEST']._serialized_end=1456
+  _globals['_LISTCHECKPOINTSRESPONSE']._serialized_start=1459
+  _globals['_LISTCHECKPOINTSRESPONSE']._serialized_end=1590
+  _globals['_LISTALARMSREQUEST']._serialized_start=1592
+  _globals['_LISTALARMSREQUEST']._serialized_end=1666
+  _globals['_LISTALARMSRESPONSE']._serialized_start=1668
+  _globals['_LISTALARMSRESPONSE']._serialized_end=1784
+  _globals['_RUNSERVICE']._serialized_start=1787
+  _globals['_RUNSERVICE']._serialized_end=3074
 # @@protoc_insertion_point(module_scope)

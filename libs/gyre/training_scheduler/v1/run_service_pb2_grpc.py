@@ -27,7 +27,7 @@ if _version_not_supported:
 
 
 class RunServiceStub:
-    """Runs: start, follow, stop.
+    """Runs: start, follow, pause, stop, fork.
     """
 
     def __init__(self, channel):
@@ -61,6 +61,26 @@ class RunServiceStub:
                 request_serializer=gyre_dot_training__scheduler_dot_v1_dot_run__service__pb2.CancelRunRequest.SerializeToString,
                 response_deserializer=gyre_dot_training__scheduler_dot_v1_dot_run__pb2.Run.FromString,
                 _registered_method=True)
+        self.PauseRun = channel.unary_unary(
+                '/gyre.training_scheduler.v1.RunService/PauseRun',
+                request_serializer=gyre_dot_training__scheduler_dot_v1_dot_run__service__pb2.PauseRunRequest.SerializeToString,
+                response_deserializer=gyre_dot_training__scheduler_dot_v1_dot_run__pb2.Run.FromString,
+                _registered_method=True)
+        self.ResumeRun = channel.unary_unary(
+                '/gyre.training_scheduler.v1.RunService/ResumeRun',
+                request_serializer=gyre_dot_training__scheduler_dot_v1_dot_run__service__pb2.ResumeRunRequest.SerializeToString,
+                response_deserializer=gyre_dot_training__scheduler_dot_v1_dot_run__pb2.Run.FromString,
+                _registered_method=True)
+        self.StopRun = channel.unary_unary(
+                '/gyre.training_scheduler.v1.RunService/StopRun',
+                request_serializer=gyre_dot_training__scheduler_dot_v1_dot_run__service__pb2.StopRunRequest.SerializeToString,
+                response_deserializer=gyre_dot_training__scheduler_dot_v1_dot_run__pb2.Run.FromString,
+                _registered_method=True)
+        self.ForkRun = channel.unary_unary(
+                '/gyre.training_scheduler.v1.RunService/ForkRun',
+                request_serializer=gyre_dot_training__scheduler_dot_v1_dot_run__service__pb2.ForkRunRequest.SerializeToString,
+                response_deserializer=gyre_dot_training__scheduler_dot_v1_dot_run__pb2.Run.FromString,
+                _registered_method=True)
         self.WatchRun = channel.unary_stream(
                 '/gyre.training_scheduler.v1.RunService/WatchRun',
                 request_serializer=gyre_dot_training__scheduler_dot_v1_dot_run__service__pb2.WatchRunRequest.SerializeToString,
@@ -76,10 +96,15 @@ class RunServiceStub:
                 request_serializer=gyre_dot_training__scheduler_dot_v1_dot_run__service__pb2.ListCheckpointsRequest.SerializeToString,
                 response_deserializer=gyre_dot_training__scheduler_dot_v1_dot_run__service__pb2.ListCheckpointsResponse.FromString,
                 _registered_method=True)
+        self.ListAlarms = channel.unary_unary(
+                '/gyre.training_scheduler.v1.RunService/ListAlarms',
+                request_serializer=gyre_dot_training__scheduler_dot_v1_dot_run__service__pb2.ListAlarmsRequest.SerializeToString,
+                response_deserializer=gyre_dot_training__scheduler_dot_v1_dot_run__service__pb2.ListAlarmsResponse.FromString,
+                _registered_method=True)
 
 
 class RunServiceServicer:
-    """Runs: start, follow, stop.
+    """Runs: start, follow, pause, stop, fork.
     """
 
     def CreateRun(self, request, context):
@@ -120,6 +145,40 @@ class RunServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def PauseRun(self, request, context):
+        """Has the trainer write a checkpoint and give its cards back; PAUSED once confirmed. Pausing again changes nothing.
+        FAILED_PRECONDITION (ALREADY_ENDED, CANNOT_PAUSE).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResumeRun(self, request, context):
+        """Has a paused run wait for its cards again; it goes on from its last checkpoint. No error if it is not paused.
+        FAILED_PRECONDITION (ALREADY_ENDED, CANNOT_RESUME).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def StopRun(self, request, context):
+        """Ends a run early and keeps what it learnt: the steps that are done become its result. A run that holds no card
+        waits for one first, for making the result needs it. Stopping again changes nothing.
+        FAILED_PRECONDITION (ALREADY_ENDED, NOTHING_LEARNT, CANNOT_STOP).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ForkRun(self, request, context):
+        """A new run that begins with the weights of another's checkpoint, with other settings; optimizer, schedule and step
+        count begin anew. Also of a run that has ended. The errors of CreateRun; NOT_FOUND (RUN_NOT_FOUND,
+        CHECKPOINT_NOT_FOUND); FAILED_PRECONDITION (CHECKPOINT_GONE); INVALID_ARGUMENT (FORK_UNSUPPORTED).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def WatchRun(self, request, context):
         """The run now and at every change, with new metric points; ends with the run.
         """
@@ -136,6 +195,13 @@ class RunServiceServicer:
 
     def ListCheckpoints(self, request, context):
         """Checkpoints in step order.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListAlarms(self, request, context):
+        """Alarms, oldest first.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -169,6 +235,26 @@ def add_RunServiceServicer_to_server(servicer, server):
                     request_deserializer=gyre_dot_training__scheduler_dot_v1_dot_run__service__pb2.CancelRunRequest.FromString,
                     response_serializer=gyre_dot_training__scheduler_dot_v1_dot_run__pb2.Run.SerializeToString,
             ),
+            'PauseRun': grpc.unary_unary_rpc_method_handler(
+                    servicer.PauseRun,
+                    request_deserializer=gyre_dot_training__scheduler_dot_v1_dot_run__service__pb2.PauseRunRequest.FromString,
+                    response_serializer=gyre_dot_training__scheduler_dot_v1_dot_run__pb2.Run.SerializeToString,
+            ),
+            'ResumeRun': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResumeRun,
+                    request_deserializer=gyre_dot_training__scheduler_dot_v1_dot_run__service__pb2.ResumeRunRequest.FromString,
+                    response_serializer=gyre_dot_training__scheduler_dot_v1_dot_run__pb2.Run.SerializeToString,
+            ),
+            'StopRun': grpc.unary_unary_rpc_method_handler(
+                    servicer.StopRun,
+                    request_deserializer=gyre_dot_training__scheduler_dot_v1_dot_run__service__pb2.StopRunRequest.FromString,
+                    response_serializer=gyre_dot_training__scheduler_dot_v1_dot_run__pb2.Run.SerializeToString,
+            ),
+            'ForkRun': grpc.unary_unary_rpc_method_handler(
+                    servicer.ForkRun,
+                    request_deserializer=gyre_dot_training__scheduler_dot_v1_dot_run__service__pb2.ForkRunRequest.FromString,
+                    response_serializer=gyre_dot_training__scheduler_dot_v1_dot_run__pb2.Run.SerializeToString,
+            ),
             'WatchRun': grpc.unary_stream_rpc_method_handler(
                     servicer.WatchRun,
                     request_deserializer=gyre_dot_training__scheduler_dot_v1_dot_run__service__pb2.WatchRunRequest.FromString,
@@ -184,6 +270,11 @@ def add_RunServiceServicer_to_server(servicer, server):
                     request_deserializer=gyre_dot_training__scheduler_dot_v1_dot_run__service__pb2.ListCheckpointsRequest.FromString,
                     response_serializer=gyre_dot_training__scheduler_dot_v1_dot_run__service__pb2.ListCheckpointsResponse.SerializeToString,
             ),
+            'ListAlarms': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAlarms,
+                    request_deserializer=gyre_dot_training__scheduler_dot_v1_dot_run__service__pb2.ListAlarmsRequest.FromString,
+                    response_serializer=gyre_dot_training__scheduler_dot_v1_dot_run__service__pb2.ListAlarmsResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'gyre.training_scheduler.v1.RunService', rpc_method_handlers)
@@ -193,7 +284,7 @@ def add_RunServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class RunService:
-    """Runs: start, follow, stop.
+    """Runs: start, follow, pause, stop, fork.
     """
 
     @staticmethod
@@ -332,6 +423,114 @@ class RunService:
             _registered_method=True)
 
     @staticmethod
+    def PauseRun(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gyre.training_scheduler.v1.RunService/PauseRun',
+            gyre_dot_training__scheduler_dot_v1_dot_run__service__pb2.PauseRunRequest.SerializeToString,
+            gyre_dot_training__scheduler_dot_v1_dot_run__pb2.Run.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResumeRun(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gyre.training_scheduler.v1.RunService/ResumeRun',
+            gyre_dot_training__scheduler_dot_v1_dot_run__service__pb2.ResumeRunRequest.SerializeToString,
+            gyre_dot_training__scheduler_dot_v1_dot_run__pb2.Run.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StopRun(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gyre.training_scheduler.v1.RunService/StopRun',
+            gyre_dot_training__scheduler_dot_v1_dot_run__service__pb2.StopRunRequest.SerializeToString,
+            gyre_dot_training__scheduler_dot_v1_dot_run__pb2.Run.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ForkRun(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gyre.training_scheduler.v1.RunService/ForkRun',
+            gyre_dot_training__scheduler_dot_v1_dot_run__service__pb2.ForkRunRequest.SerializeToString,
+            gyre_dot_training__scheduler_dot_v1_dot_run__pb2.Run.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def WatchRun(request,
             target,
             options=(),
@@ -402,6 +601,33 @@ class RunService:
             '/gyre.training_scheduler.v1.RunService/ListCheckpoints',
             gyre_dot_training__scheduler_dot_v1_dot_run__service__pb2.ListCheckpointsRequest.SerializeToString,
             gyre_dot_training__scheduler_dot_v1_dot_run__service__pb2.ListCheckpointsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAlarms(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gyre.training_scheduler.v1.RunService/ListAlarms',
+            gyre_dot_training__scheduler_dot_v1_dot_run__service__pb2.ListAlarmsRequest.SerializeToString,
+            gyre_dot_training__scheduler_dot_v1_dot_run__service__pb2.ListAlarmsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -28,7 +28,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class RunServiceStub:
-    """Runs: start, follow, stop."""
+    """Runs: start, follow, pause, stop, fork."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -48,16 +48,36 @@ class RunServiceStub:
     """Lists the runs of a project, newest first."""
     CancelRun: _grpc.UnaryUnaryMultiCallable[_run_service_pb2.CancelRunRequest, _run_pb2.Run]
     """Asks for a stop; CANCELLED once confirmed. FAILED_PRECONDITION (ALREADY_ENDED)."""
+    PauseRun: _grpc.UnaryUnaryMultiCallable[_run_service_pb2.PauseRunRequest, _run_pb2.Run]
+    """Has the trainer write a checkpoint and give its cards back; PAUSED once confirmed. Pausing again changes nothing.
+    FAILED_PRECONDITION (ALREADY_ENDED, CANNOT_PAUSE).
+    """
+    ResumeRun: _grpc.UnaryUnaryMultiCallable[_run_service_pb2.ResumeRunRequest, _run_pb2.Run]
+    """Has a paused run wait for its cards again; it goes on from its last checkpoint. No error if it is not paused.
+    FAILED_PRECONDITION (ALREADY_ENDED, CANNOT_RESUME).
+    """
+    StopRun: _grpc.UnaryUnaryMultiCallable[_run_service_pb2.StopRunRequest, _run_pb2.Run]
+    """Ends a run early and keeps what it learnt: the steps that are done become its result. A run that holds no card
+    waits for one first, for making the result needs it. Stopping again changes nothing.
+    FAILED_PRECONDITION (ALREADY_ENDED, NOTHING_LEARNT, CANNOT_STOP).
+    """
+    ForkRun: _grpc.UnaryUnaryMultiCallable[_run_service_pb2.ForkRunRequest, _run_pb2.Run]
+    """A new run that begins with the weights of another's checkpoint, with other settings; optimizer, schedule and step
+    count begin anew. Also of a run that has ended. The errors of CreateRun; NOT_FOUND (RUN_NOT_FOUND,
+    CHECKPOINT_NOT_FOUND); FAILED_PRECONDITION (CHECKPOINT_GONE); INVALID_ARGUMENT (FORK_UNSUPPORTED).
+    """
     WatchRun: _grpc.UnaryStreamMultiCallable[_run_service_pb2.WatchRunRequest, _run_service_pb2.RunUpdate]
     """The run now and at every change, with new metric points; ends with the run."""
     ListMetrics: _grpc.UnaryUnaryMultiCallable[_run_service_pb2.ListMetricsRequest, _run_service_pb2.ListMetricsResponse]
     """Metric points in step order."""
     ListCheckpoints: _grpc.UnaryUnaryMultiCallable[_run_service_pb2.ListCheckpointsRequest, _run_service_pb2.ListCheckpointsResponse]
     """Checkpoints in step order."""
+    ListAlarms: _grpc.UnaryUnaryMultiCallable[_run_service_pb2.ListAlarmsRequest, _run_service_pb2.ListAlarmsResponse]
+    """Alarms, oldest first."""
 
 @_typing.type_check_only
 class RunServiceAsyncStub(RunServiceStub):
-    """Runs: start, follow, stop."""
+    """Runs: start, follow, pause, stop, fork."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateRun: _aio.UnaryUnaryMultiCallable[_run_service_pb2.CreateRunRequest, _run_pb2.Run]  # type: ignore[assignment]
@@ -74,15 +94,35 @@ class RunServiceAsyncStub(RunServiceStub):
     """Lists the runs of a project, newest first."""
     CancelRun: _aio.UnaryUnaryMultiCallable[_run_service_pb2.CancelRunRequest, _run_pb2.Run]  # type: ignore[assignment]
     """Asks for a stop; CANCELLED once confirmed. FAILED_PRECONDITION (ALREADY_ENDED)."""
+    PauseRun: _aio.UnaryUnaryMultiCallable[_run_service_pb2.PauseRunRequest, _run_pb2.Run]  # type: ignore[assignment]
+    """Has the trainer write a checkpoint and give its cards back; PAUSED once confirmed. Pausing again changes nothing.
+    FAILED_PRECONDITION (ALREADY_ENDED, CANNOT_PAUSE).
+    """
+    ResumeRun: _aio.UnaryUnaryMultiCallable[_run_service_pb2.ResumeRunRequest, _run_pb2.Run]  # type: ignore[assignment]
+    """Has a paused run wait for its cards again; it goes on from its last checkpoint. No error if it is not paused.
+    FAILED_PRECONDITION (ALREADY_ENDED, CANNOT_RESUME).
+    """
+    StopRun: _aio.UnaryUnaryMultiCallable[_run_service_pb2.StopRunRequest, _run_pb2.Run]  # type: ignore[assignment]
+    """Ends a run early and keeps what it learnt: the steps that are done become its result. A run that holds no card
+    waits for one first, for making the result needs it. Stopping again changes nothing.
+    FAILED_PRECONDITION (ALREADY_ENDED, NOTHING_LEARNT, CANNOT_STOP).
+    """
+    ForkRun: _aio.UnaryUnaryMultiCallable[_run_service_pb2.ForkRunRequest, _run_pb2.Run]  # type: ignore[assignment]
+    """A new run that begins with the weights of another's checkpoint, with other settings; optimizer, schedule and step
+    count begin anew. Also of a run that has ended. The errors of CreateRun; NOT_FOUND (RUN_NOT_FOUND,
+    CHECKPOINT_NOT_FOUND); FAILED_PRECONDITION (CHECKPOINT_GONE); INVALID_ARGUMENT (FORK_UNSUPPORTED).
+    """
     WatchRun: _aio.UnaryStreamMultiCallable[_run_service_pb2.WatchRunRequest, _run_service_pb2.RunUpdate]  # type: ignore[assignment]
     """The run now and at every change, with new metric points; ends with the run."""
     ListMetrics: _aio.UnaryUnaryMultiCallable[_run_service_pb2.ListMetricsRequest, _run_service_pb2.ListMetricsResponse]  # type: ignore[assignment]
     """Metric points in step order."""
     ListCheckpoints: _aio.UnaryUnaryMultiCallable[_run_service_pb2.ListCheckpointsRequest, _run_service_pb2.ListCheckpointsResponse]  # type: ignore[assignment]
     """Checkpoints in step order."""
+    ListAlarms: _aio.UnaryUnaryMultiCallable[_run_service_pb2.ListAlarmsRequest, _run_service_pb2.ListAlarmsResponse]  # type: ignore[assignment]
+    """Alarms, oldest first."""
 
 class RunServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Runs: start, follow, stop."""
+    """Runs: start, follow, pause, stop, fork."""
 
     @_abc_1.abstractmethod
     def CreateRun(
@@ -129,6 +169,48 @@ class RunServiceServicer(metaclass=_abc_1.ABCMeta):
         """Asks for a stop; CANCELLED once confirmed. FAILED_PRECONDITION (ALREADY_ENDED)."""
 
     @_abc_1.abstractmethod
+    def PauseRun(
+        self,
+        request: _run_service_pb2.PauseRunRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_run_pb2.Run, _abc.Awaitable[_run_pb2.Run]]:
+        """Has the trainer write a checkpoint and give its cards back; PAUSED once confirmed. Pausing again changes nothing.
+        FAILED_PRECONDITION (ALREADY_ENDED, CANNOT_PAUSE).
+        """
+
+    @_abc_1.abstractmethod
+    def ResumeRun(
+        self,
+        request: _run_service_pb2.ResumeRunRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_run_pb2.Run, _abc.Awaitable[_run_pb2.Run]]:
+        """Has a paused run wait for its cards again; it goes on from its last checkpoint. No error if it is not paused.
+        FAILED_PRECONDITION (ALREADY_ENDED, CANNOT_RESUME).
+        """
+
+    @_abc_1.abstractmethod
+    def StopRun(
+        self,
+        request: _run_service_pb2.StopRunRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_run_pb2.Run, _abc.Awaitable[_run_pb2.Run]]:
+        """Ends a run early and keeps what it learnt: the steps that are done become its result. A run that holds no card
+        waits for one first, for making the result needs it. Stopping again changes nothing.
+        FAILED_PRECONDITION (ALREADY_ENDED, NOTHING_LEARNT, CANNOT_STOP).
+        """
+
+    @_abc_1.abstractmethod
+    def ForkRun(
+        self,
+        request: _run_service_pb2.ForkRunRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_run_pb2.Run, _abc.Awaitable[_run_pb2.Run]]:
+        """A new run that begins with the weights of another's checkpoint, with other settings; optimizer, schedule and step
+        count begin anew. Also of a run that has ended. The errors of CreateRun; NOT_FOUND (RUN_NOT_FOUND,
+        CHECKPOINT_NOT_FOUND); FAILED_PRECONDITION (CHECKPOINT_GONE); INVALID_ARGUMENT (FORK_UNSUPPORTED).
+        """
+
+    @_abc_1.abstractmethod
     def WatchRun(
         self,
         request: _run_service_pb2.WatchRunRequest,
@@ -151,5 +233,13 @@ class RunServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_run_service_pb2.ListCheckpointsResponse, _abc.Awaitable[_run_service_pb2.ListCheckpointsResponse]]:
         """Checkpoints in step order."""
+
+    @_abc_1.abstractmethod
+    def ListAlarms(
+        self,
+        request: _run_service_pb2.ListAlarmsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_run_service_pb2.ListAlarmsResponse, _abc.Awaitable[_run_service_pb2.ListAlarmsResponse]]:
+        """Alarms, oldest first."""
 
 def add_RunServiceServicer_to_server(servicer: RunServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

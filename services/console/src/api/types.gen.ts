@@ -377,7 +377,28 @@ export type RunState =
   | "STATE_CANCELLING"
   | "STATE_SUCCEEDED"
   | "STATE_FAILED"
-  | "STATE_CANCELLED";
+  | "STATE_CANCELLED"
+  | "STATE_PAUSING"
+  | "STATE_PAUSED"
+  | "STATE_STOPPING";
+
+export type AlarmKind =
+  | "KIND_UNSPECIFIED"
+  | "KIND_NOT_FINITE"
+  | "KIND_LOSS_SPIKE"
+  | "KIND_DIVERGENCE"
+  | "KIND_KL_OUT_OF_BAND"
+  | "KIND_ENTROPY_COLLAPSE"
+  | "KIND_REWARD_HACKING"
+  | "KIND_CHECKPOINT_DAMAGED"
+  | "KIND_CHECKPOINT_NOT_WRITTEN";
+
+export type AlarmAction =
+  | "ACTION_UNSPECIFIED"
+  | "ACTION_WARN"
+  | "ACTION_STOP"
+  | "ACTION_ROLL_BACK"
+  | "ACTION_LOWER_LEARNING_RATE";
 
 export interface AuditEntry {
   name: string;
@@ -1928,6 +1949,10 @@ export interface Run {
   metrics: Record<string, number>;
   pipeline: string;
   cost_microusd: string;
+  forked_from: string;
+  stopped_early: boolean;
+  eta_low?: string | null;
+  eta_high?: string | null;
 }
 
 export interface RunSpec {
@@ -1942,6 +1967,21 @@ export interface RunSpec {
   queue: string;
   priority: number;
   max_attempts: number;
+  health?: Health | null;
+}
+
+export interface Health {
+  not_finite: AlarmAction;
+  loss_spike: AlarmAction;
+  divergence: AlarmAction;
+  kl_out_of_band: AlarmAction;
+  entropy_collapse: AlarmAction;
+  reward_hacking: AlarmAction;
+  spike_deviations?: number | null;
+  divergence_ratio?: number | null;
+  largest_kl?: number | null;
+  smallest_entropy_ratio?: number | null;
+  largest_length_ratio?: number | null;
 }
 
 export interface Hyperparameters {
@@ -2003,6 +2043,17 @@ export interface FlavorEstimate {
   fastest: boolean;
   cheapest: boolean;
   gpu: number;
+}
+
+export interface Alarm {
+  name: string;
+  kind: AlarmKind;
+  action: AlarmAction;
+  step: number;
+  attempt: number;
+  values: Record<string, number>;
+  detail: string;
+  create_time?: string | null;
 }
 
 export interface MetricPoint {

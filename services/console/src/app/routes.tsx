@@ -34,6 +34,7 @@ export const router = createBrowserRouter([
               { path: "datasets", element: page(() => import("@/pages/datasets/Datasets"), "Datasets") },
               { path: "datasets/:id", element: page(() => import("@/pages/datasets/DatasetDetail"), "DatasetDetail") },
               { path: "runs", element: page(() => import("@/pages/runs/Runs"), "Runs") },
+              { path: "runs/compare", element: page(() => import("@/pages/runs/CompareRuns"), "CompareRuns") },
               { path: "runs/:id", element: page(() => import("@/pages/runs/RunDetail"), "RunDetail") },
               { path: "pipelines", element: page(() => import("@/pages/pipelines/Pipelines"), "Pipelines") },
               {

@@ -34,6 +34,8 @@ const TONES: Record<string, Tone> = {
   PENDING: "wait",
   SUBMITTED: "wait",
   CANCELLING: "wait",
+  PAUSING: "wait",
+  PAUSED: "wait",
   STOPPING: "wait",
   DRAINING: "wait",
   CORDONED: "wait",

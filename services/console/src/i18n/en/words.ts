@@ -23,6 +23,8 @@ export const words = {
   "state.STARTING": "Starting",
   "state.RUNNING": "Running",
   "state.CANCELLING": "Stopping",
+  "state.PAUSING": "Pausing",
+  "state.PAUSED": "Paused",
   "state.SUCCEEDED": "Succeeded",
   "state.CANCELLED": "Stopped",
   "state.REFUSED": "Refused by the gate",

@@ -2,6 +2,19 @@ import type { Translation } from "../dictionary";
 import type { reasons as source } from "../en/reasons";
 
 export const reasons: Translation<typeof source> = {
+  "reason.CANNOT_PAUSE": "任务正在停止，无法暂停",
+  "reason.CANNOT_RESUME": "任务正在停止，无法恢复；可从检查点派生新任务",
+  "reason.CANNOT_STOP": "任务正在取消，不保留成果",
+  "reason.NOTHING_LEARNT": "尚无检查点可作为结果",
+  "reason.CHECKPOINT_NOT_FOUND": "该步没有检查点",
+  "reason.CHECKPOINT_GONE": "该检查点已不再保留，请选择较新的检查点",
+  "reason.FORK_UNSUPPORTED": "该方法的任务不支持派生",
+  "reason.NOT_FINITE": "损失已不是有效数值",
+  "reason.LOSS_SPIKE": "损失突增",
+  "reason.DIVERGENCE": "损失持续上升且居高不下",
+  "reason.KL_OUT_OF_BAND": "策略偏离参考模型过远",
+  "reason.ENTROPY_COLLAPSE": "回答失去多样性",
+  "reason.REWARD_HACKING": "奖励上升，但回答变长或重复",
   "reason.BAD_LIMITS": "限额须为 0（不限）或正数，且不得超出可计范围",
   "reason.EXPIRED_ALREADY": "密钥到期时间须在将来",
   "reason.KEY_REVOKED": "密钥已吊销，无法恢复",

@@ -26,6 +26,8 @@ export const words: Translation<typeof source> = {
   "state.STARTING": "启动中",
   "state.RUNNING": "运行中",
   "state.CANCELLING": "正在停止",
+  "state.PAUSING": "正在暂停",
+  "state.PAUSED": "已暂停",
   "state.SUCCEEDED": "成功",
   "state.CANCELLED": "已停止",
   "state.REFUSED": "未通过门禁",

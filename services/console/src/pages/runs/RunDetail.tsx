@@ -1,17 +1,16 @@
-import { StopOutlined } from "@ant-design/icons";
-import { Button, Segmented } from "antd";
+import type { UseQueryResult } from "@tanstack/react-query";
+import { Select } from "antd";
 import { useMemo, useState } from "react";
-import { useParams } from "react-router";
-import { post } from "@/api/client";
+import { Link, useParams } from "react-router";
 import { merge, useRunPoints } from "@/api/live";
 import { bare, lastPart } from "@/api/names";
-import { useChange, useGet, useMay, useProject } from "@/api/queries";
+import { useGet, useProject } from "@/api/queries";
 import type { Checkpoint, MetricPoint, Run } from "@/api/types";
 import { PageSkeleton } from "@/app/PageSkeleton";
 import { type Language, useI18n } from "@/i18n";
 import { durationSeconds, formatCost, formatDuration, formatNumber } from "@/i18n/format";
 import { Actor } from "@/ui/Actor";
-import { Curve, type XY } from "@/ui/chart/Curve";
+import { Curve } from "@/ui/chart/Curve";
 import { Empty } from "@/ui/Empty";
 import { Copyable, Digest, Ref } from "@/ui/Id";
 import { Log } from "@/ui/Log";
@@ -19,10 +18,12 @@ import { Facts, Page, Panel } from "@/ui/Page";
 import { ProgressBar } from "@/ui/ProgressBar";
 import { isOpen, State } from "@/ui/State";
 import { Failure, Trouble } from "@/ui/Trouble";
-import { useAskToRemove } from "@/ui/useConfirm";
 import { useTitles } from "@/ui/useTitles";
 import { Bytes, Time } from "@/ui/values";
+import { Alarms } from "./Alarms";
+import { metricNames, seriesOf } from "./curves";
 import { HyperparameterFacts } from "./Hyperparameters";
+import { Steer } from "./Steer";
 
 export function RunDetail() {
   const { t } = useI18n();
@@ -30,6 +31,9 @@ export function RunDetail() {
   const project = useProject();
   const { id = "" } = useParams();
   const run = useGet<Run>(`/projects/${project}/runs/${id}`, {}, { refetchInterval: 10_000 });
+  const checkpoints = useGet<{ checkpoints: Checkpoint[] }>(`/projects/${project}/runs/${id}/checkpoints`, {
+    page_size: 100,
+  });
   const back = { text: t("runs.title"), to: `/p/${project}/runs` };
   if (run.isPending) return <PageSkeleton />;
   if (run.isError) {
@@ -45,9 +49,10 @@ export function RunDetail() {
       title={titles.run(data)}
       back={back}
       lead={<State value={data.state} why={data.waiting_reason || data.failure_reason} />}
-      actions={<StopButton run={data} />}
+      actions={<Steer run={data} checkpoints={checkpoints.data?.checkpoints ?? []} />}
     >
       <Failure reason={data.failure_reason} message={data.failure_message} />
+      <Alarms run={data} />
       <Vitals run={data} />
       <div className="columns">
         <div className="stack">
@@ -56,33 +61,17 @@ export function RunDetail() {
         </div>
         <div className="stack">
           <About run={data} />
-          <Checkpoints run={data} />
+          <Checkpoints run={data} list={checkpoints} />
         </div>
       </div>
     </Page>
   );
 }
 
-function StopButton({ run }: { run: Run }) {
-  const { t } = useI18n();
-  const titles = useTitles();
-  const mayStop = useMay("ENGINEER");
-  const ask = useAskToRemove();
-  const stop = useChange(["training_scheduler", "gpu_scheduler"], () => post(`/${run.name}:cancel`));
-  if (!mayStop || !isOpen(run.state) || bare(run.state) === "CANCELLING") return null;
-  return (
-    <Button
-      icon={<StopOutlined aria-hidden />}
-      onClick={() => ask.stop(titles.run(run), () => stop.mutateAsync(undefined))}
-    >
-      {t("action.stop")}
-    </Button>
-  );
-}
-
 function Vitals({ run }: { run: Run }) {
   const { t, word, language } = useI18n();
   const remaining = durationSeconds(run.eta);
+  const [low, high] = [durationSeconds(run.eta_low), durationSeconds(run.eta_high)];
   const figures: [string, string][] = [
     [
       t("run.step"),
@@ -90,6 +79,10 @@ function Vitals({ run }: { run: Run }) {
     ],
     [t("run.loss"), run.loss == null ? "–" : formatNumber(language, run.loss, 4)],
     [t("run.remaining"), remaining === undefined ? "–" : formatDuration(language, remaining)],
+    [
+      t("curve.tokens_per_second"),
+      run.metrics.tokens_per_second ? formatNumber(language, run.metrics.tokens_per_second, 0) : "–",
+    ],
     [t("run.elapsed"), elapsed(language, run)],
     [t("column.cost"), formatCost(language, Number(run.cost_microusd))],
   ];
@@ -106,6 +99,16 @@ function Vitals({ run }: { run: Run }) {
       <div style={{ marginTop: 12 }}>
         <ProgressBar done={run.step} total={run.total_steps} live={isOpen(run.state)} bare />
       </div>
+      {low !== undefined && high !== undefined && (
+        <p className="second" style={{ marginTop: 10 }}>
+          {t("run.remainingBetween", { low: formatDuration(language, low), high: formatDuration(language, high) })}
+        </p>
+      )}
+      {run.stopped_early && (
+        <p className="second" style={{ marginTop: 10 }}>
+          {t("run.stoppedEarly", { step: run.step })}
+        </p>
+      )}
       {run.waiting_reason && (
         <p className="second" style={{ marginTop: 10 }}>
           {word("reason", run.waiting_reason)}
@@ -137,12 +140,13 @@ function Curves({ run }: { run: Run }) {
   const name = chosen || names[0] || "";
   const series = useMemo(() => seriesOf(points, name), [points, name]);
   const switcher = names.length > 1 && (
-    <Segmented
+    <Select
       aria-label={t("run.curve")}
       size="small"
       value={name}
       onChange={setChosen}
-      options={names.slice(0, 6).map((one) => ({ value: one, label: word("curve", one) }))}
+      options={names.map((one) => ({ value: one, label: word("curve", one) }))}
+      popupMatchSelectWidth={false}
     />
   );
   return (
@@ -157,36 +161,9 @@ function Curves({ run }: { run: Run }) {
   );
 }
 
-/** The loss first, then what the method is about, then the rest. */
-const ORDER = [
-  "loss",
-  "rewards/margins",
-  "rewards/accuracies",
-  "accuracy",
-  "eval_loss",
-  "mean_token_accuracy",
-  "grad_norm",
-  "learning_rate",
-];
-const OF_NO_INTEREST = /runtime|per_second|total_flos|epoch|num_tokens|^step$/;
-
-export function metricNames(points: readonly MetricPoint[]): string[] {
-  const names = [...new Set(points.flatMap((point) => Object.keys(point.metrics)))].filter(
-    (name) => !OF_NO_INTEREST.test(name),
-  );
-  const rank = (name: string) => (ORDER.includes(name) ? ORDER.indexOf(name) : ORDER.length);
-  return names.sort((a, b) => rank(a) - rank(b) || a.localeCompare(b));
-}
-
-function seriesOf(points: readonly MetricPoint[], name: string): XY[] {
-  return points.flatMap((point): XY[] => {
-    const value = point.metrics[name];
-    return typeof value === "number" ? [[point.step, value]] : [];
-  });
-}
-
 function About({ run }: { run: Run }) {
   const { t, word } = useI18n();
+  const project = useProject();
   const { spec } = run;
   if (!spec) return null;
   return (
@@ -208,6 +185,12 @@ function About({ run }: { run: Run }) {
           spec.reward_model !== "" && [t("run.rewardModel"), <Ref name={spec.reward_model} />],
           run.model_version !== "" && [t("run.result"), <Ref name={run.model_version} />],
           run.pipeline !== "" && [t("run.pipeline"), <Ref name={run.pipeline} />],
+          run.forked_from !== "" && [
+            t("run.forkedFrom"),
+            <Link key="origin" to={`/p/${project}/runs/${run.forked_from.split("/")[3]}`}>
+              {t("run.atStep", { step: Number(lastPart(run.forked_from)) })}
+            </Link>,
+          ],
           [t("run.seed"), spec.seed],
           [t("run.attempt"), String(run.attempt || "–")],
           [t("column.created"), <Time value={run.create_time} />],
@@ -221,9 +204,8 @@ function About({ run }: { run: Run }) {
   );
 }
 
-function Checkpoints({ run }: { run: Run }) {
+function Checkpoints({ run, list }: { run: Run; list: UseQueryResult<{ checkpoints: Checkpoint[] }> }) {
   const { t } = useI18n();
-  const list = useGet<{ checkpoints: Checkpoint[] }>(`/${run.name}/checkpoints`, { page_size: 100 });
   const checkpoints = [...(list.data?.checkpoints ?? [])].reverse();
   return (
     <Panel title={t("run.checkpoints")}>

@@ -19,7 +19,7 @@ import { useTitles } from "@/ui/useTitles";
 import { Cost, Time } from "@/ui/values";
 import { StartRunDrawer } from "./StartRunDrawer";
 
-const STATES = ["QUEUED", "RUNNING", "SUCCEEDED", "FAILED", "CANCELLED"];
+const STATES = ["QUEUED", "RUNNING", "PAUSED", "SUCCEEDED", "FAILED", "CANCELLED"];
 /** Milliseconds; progress comes without an event. */
 const POLL = 5000;
 

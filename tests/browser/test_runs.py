@@ -1,0 +1,140 @@
+"""A run that a person steers, by command and in a real browser: the platform and the trainer are real, the model tiny."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from gyre_sdk.messages import enum_name
+from playwright.sync_api import Browser, Page, expect
+
+from tests.browser.browsing import LOADING, PATIENCE_MS, chromium, signed_in
+from tests.browser.language import foreign_labels
+from tests.chaos.harness import until
+from tests.conftest import Running, start, stop
+from tests.tiny import tiny_base
+
+HOTLINE = Path(__file__).resolve().parents[2] / "examples" / "hotline" / "hotline.en.jsonl"
+LONG = {"max_steps": 20_000, "checkpoint_every": 20, "batch_size": 4, "max_length": 64}
+# What people gave, and what Ant Design calls the icon inside a button that has a name of its own.
+NAMES = ("tiny", "rows", "steered", "close", "cpu")
+
+expect.set_options(timeout=PATIENCE_MS)
+
+
+@pytest.fixture(scope="module")
+def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    running = start(GYRE_NODE_CPU_MILLI="4000")
+    try:
+        gyre, folder = running.client(), tmp_path_factory.mktemp("tiny")
+        lines = HOTLINE.read_text("utf-8").splitlines()[:60]
+        tiny_base(gyre, folder, lines)
+        (folder / "rows.jsonl").write_text("\n".join(lines), "utf-8")
+        gyre.datasets.wait_version(gyre.datasets.import_file(folder / "rows.jsonl", "rows", "SFT").name, timeout=180)
+        yield running
+    finally:
+        stop(running)
+
+
+@pytest.fixture(scope="module")
+def number(platform: Running) -> str:
+    """The short number of a run that trains and has checkpoints."""
+    gyre = platform.client()
+    base, data = gyre.models.version_name("tiny@1"), gyre.datasets.version_name("rows@1")
+    run = gyre.runs.create(base=base, datasets=[data], hyperparameters=LONG, display_name="steered")
+    until(lambda: list(gyre.runs.checkpoints(run.name)), "a checkpoint", 180)
+    return str(run.number)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture(params=["en-US", "zh-CN"])
+def page(request: pytest.FixtureRequest, browser: Browser, platform: Running) -> Iterator[Page]:
+    with signed_in(browser, platform.rest_url, platform.admin_key, request.param) as page:
+        yield page
+
+
+def command(running: Running, *arguments: str) -> Any:
+    done = running.command("runs", *arguments, "--json", timeout=240)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def open_run(page: Page, running: Running, number: str) -> None:
+    run = running.client().runs.find(number)
+    page.goto(f"{running.rest_url}/p/default/runs/{run.name.rpartition('/')[2]}")
+    expect(page.locator(LOADING)).to_have_count(0)
+
+
+def test_a_run_is_paused_and_resumed_on_its_page(page: Page, platform: Running, number: str, tmp_path: Path) -> None:
+    open_run(page, platform, number)
+    page.get_by_role("button", name=re.compile("^(Pause|暂.?停)$")).click()
+    page.get_by_role("dialog").get_by_role("button", name=re.compile("^(Pause|暂.?停)$")).click()
+    resume = page.get_by_role("button", name=re.compile("^(Resume|恢.?复)$"))
+    expect(page.get_by_text(re.compile("^(Paused|已暂停)$")).first).to_be_visible()
+    _look(page, tmp_path / "paused.png")
+    paused = platform.client().runs.find(number)
+    (workload,) = [it for it in platform.client().workloads.list() if it.spec.owner == paused.name]
+    assert (workload.held, enum_name(workload, "state")) == (True, "QUEUED")
+    resume.click()
+
+    def goes_on() -> bool:
+        run = platform.client().runs.find(number)
+        return enum_name(run, "state") == "RUNNING" and run.attempt > paused.attempt and run.step > paused.step
+
+    until(goes_on, "the run goes on", 180)
+    assert platform.client().runs.find(number).resumed_from_step >= paused.step
+
+
+def test_a_run_is_forked_by_command_compared_on_a_page_and_kept(
+    browser: Browser, platform: Running, number: str, tmp_path: Path
+) -> None:
+    fork = command(platform, "fork", number, "--set", "learning_rate=1e-5", "--set", "max_steps=20000")
+    assert fork["forked_from"].startswith(fork["name"].rpartition("/")[0])
+    gyre = platform.client()
+    until(lambda: gyre.runs.get(fork["name"]).step > 30, "the fork trains", 180)
+    laid = command(platform, "compare", number, str(fork["number"]))
+    assert [len(one["points"]) > 0 for one in laid["runs"]] == [True, True]
+    assert laid["runs"][1]["points"][0]["metrics"]["loss"] < laid["runs"][0]["points"][0]["metrics"]["loss"]
+    printed = platform.command("runs", "compare", number, str(fork["number"]))
+    assert "learning_rate=1e-05" in printed.stdout
+    origin = gyre.runs.find(number).name.rpartition("/")[2]
+    for locale in ("en-US", "zh-CN"):
+        with signed_in(browser, platform.rest_url, platform.admin_key, locale) as page:
+            page.goto(f"{platform.rest_url}/p/default/runs/compare?run={origin}&run={fork['name'].rpartition('/')[2]}")
+            expect(page.locator("figcaption").first).to_contain_text(re.compile(f"#{number} .*; #{fork['number']} "))
+            expect(page.get_by_role("row").filter(has_text="0.00001")).to_have_count(1)
+            _look(page, tmp_path / f"compare-{locale}.png")
+    ended = command(platform, "stop", number)
+    assert (ended["state"], ended["stopped_early"]) == ("STATE_SUCCEEDED", True)
+    assert 0 < ended["step"] < LONG["max_steps"]
+    assert ended["output_digest"].startswith("sha256:")
+    command(platform, "cancel", str(fork["number"]))
+
+
+def test_an_ended_run_can_be_forked_on_its_page(page: Page, platform: Running, number: str, tmp_path: Path) -> None:
+    open_run(page, platform, number)
+    page.get_by_role("button", name=re.compile("^(Fork|派.?生)$")).click()
+    drawer = page.get_by_role("dialog")
+    drawer.locator("#hyperparameters_learning_rate").fill("0.00002")
+    _look(page, tmp_path / "fork.png")
+    drawer.get_by_role("button", name=re.compile("^(Fork|派.?生)$")).click()
+    expect(page.get_by_text(re.compile("Forked from|派生自"))).to_be_visible()
+    made = platform.client().runs.get(page.url.rpartition("/")[2])
+    assert made.spec.hyperparameters.learning_rate == 0.00002
+    platform.client().runs.cancel(made.name)
+
+
+def _look(page: Page, picture: Path) -> None:
+    expect(page.locator(LOADING)).to_have_count(0)
+    if page.locator("html").get_attribute("lang") == "zh-CN":
+        assert foreign_labels(page, NAMES) == []
+    page.screenshot(path=picture, full_page=True)
