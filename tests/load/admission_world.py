@@ -1,0 +1,265 @@
+"""What is around the admission loop of `bench_admission.py`: nodes, queues, who submits, and who ends.
+
+`outside` is a process of its own. It submits workloads at their times, out of a table filled beforehand, and ends each
+admitted one after its run time. A launcher it has not: what was admitted runs at once. The end is reported by
+`service.attempt_ended`, as the reconcile loop does it; ends of the same moment share a transaction of at most `TOGETHER`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import gzip
+import heapq
+import time
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from io import TextIOWrapper
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+from gyre_kit.auth import SYSTEM, acting_as
+from gyre_kit.db import Database, Session
+from gyre_kit.names import new_id
+from sqlmodel import col
+
+from services.gpu_scheduler import service, store
+from services.gpu_scheduler.launchers.base import Ended
+from services.gpu_scheduler.models import Card, ClusterQueue, Flavor, Node, NodeState, Queue, Workload, WorkloadState
+from services.gpu_scheduler.settings import Settings
+
+COMPONENT = "gpu_scheduler"
+PROJECT = "bench"
+FLAVOR = "rf"
+ENDLESS = 1 << 40  # thousandths of a core: more than all workloads together ask for
+TOGETHER = 100
+TICK = 0.01  # seconds
+STAGED = "staged"
+INSERTED_AT_ONCE = 500
+GIB = 1 << 30
+
+
+class Job(NamedTuple):
+    """Of a trace: seconds, and thousandths of a core."""
+
+    queue: str
+    submit: float
+    runs: float
+    cpu_milli: int
+    priority: int
+
+
+class Door(NamedTuple):
+    """A queue of a trace with its quota, in thousandths of a core."""
+
+    queue: str
+    cohort: str
+    nominal: int
+    borrowing: int
+
+
+def read_jobs(path: Path) -> list[Job]:
+    return [
+        Job(
+            row["queue"],
+            float(row["submit_s"]),
+            float(row["duration_s"]),
+            int(row["cpus"]) * 1000,
+            int(row["priority"]),
+        )
+        for row in _rows(path)
+    ]
+
+
+def read_doors(path: Path) -> list[Door]:
+    return [
+        Door(row["queue"], row["cohort"], int(row["nominal"]) * 1000, int(row["borrowing_limit"]) * 1000)
+        for row in _rows(path)
+    ]
+
+
+def _rows(path: Path) -> Iterable[dict[str, str]]:
+    if path.suffix != ".gz":
+        with path.open(encoding="utf-8") as file:
+            yield from csv.DictReader(file)
+        return
+    with gzip.open(path) as packed, TextIOWrapper(packed, encoding="utf-8") as file:
+        yield from csv.DictReader(file)
+
+
+# -- tables ----------------------------------------------------------------------------------------------------------
+
+
+async def put_queues(session: Session, doors: Sequence[Door]) -> None:
+    """Each door is a cluster queue with one local queue of the same name."""
+    await insert(session, ClusterQueue, [_cluster_queue(door) for door in doors])
+    await insert(session, Queue, [_queue(door.queue) for door in doors])
+
+
+def _cluster_queue(door: Door) -> ClusterQueue:
+    quotas: dict[str, dict[str, Any]] = {
+        FLAVOR: {"cpu_milli": door.nominal, "borrowing": {"cpu_milli": door.borrowing}}
+    }
+    return ClusterQueue(name=f"clusterQueues/{door.queue}", cohort=door.cohort, quotas=quotas)
+
+
+def _queue(name: str) -> Queue:
+    return Queue(
+        name=queue_name(name), project=PROJECT, state="ACTIVE", cluster_queue=f"clusterQueues/{name}", request_id=name
+    )
+
+
+def queue_name(name: str) -> str:
+    return f"projects/{PROJECT}/queues/{name}"
+
+
+async def put_nodes(session: Session, count: int, cards: int, cpu_milli: int) -> None:
+    """Nodes of the one flavor, each with so many cards and cores."""
+    now = session.clock.now()
+    nodes = [
+        Node(
+            name=f"nodes/{number}",
+            hostname=f"n{number}",
+            state=NodeState.READY,
+            flavor=FLAVOR,
+            cpu_milli=cpu_milli,
+            memory_bytes=1 << 50,
+            gpu=cards,
+            simulated=True,
+            last_seen_time=now,
+            create_time=now,
+            update_time=now,
+        )
+        for number in range(count)
+    ]
+    await insert(session, Flavor, [Flavor(name=FLAVOR)])
+    await insert(session, Node, nodes)
+    await insert(session, Card, [_card(node.name, index) for node in nodes for index in range(cards)])
+
+
+def _card(node: str, index: int) -> Card:
+    uuid = f"GPU-{node}-{index}"
+    return Card(
+        name=f"{node}/cards/{index}",
+        node=node,
+        index=index,
+        uuid=uuid,
+        model="A100",
+        memory_bytes=80 * GIB,
+        simulated=True,
+    )
+
+
+async def insert(session: Session, table: type[Any], rows: Sequence[Any]) -> None:
+    for start in range(0, len(rows), INSERTED_AT_ONCE):
+        values = [row.model_dump() for row in rows[start : start + INSERTED_AT_ONCE]]
+        await session.execute(sa.insert(table), values)
+
+
+def workload(number: int, queue: str, cpu_milli: int, priority: int = 0, gpu: int = 0) -> Workload:
+    uid = new_id()
+    now = datetime.now(UTC)
+    return Workload(
+        name=f"projects/{PROJECT}/workloads/{uid}",
+        uid=uid,
+        project=PROJECT,
+        number=number,
+        state=WorkloadState.QUEUED,
+        kind="JOB",
+        module="bench",
+        spec_json="{}",
+        cpu_milli=cpu_milli,
+        memory_bytes=0,
+        gpu=gpu,
+        queue=queue,
+        priority=priority,
+        queue_time=now,
+    )
+
+
+async def stage(session: Session, jobs: Sequence[Job]) -> dict[str, Job]:
+    """Their rows beside the table, in the order of submission; name → job."""
+    await session.execute(sa.text(f"CREATE TABLE {COMPONENT}.{STAGED} AS TABLE {COMPONENT}.workload WITH NO DATA"))
+    rows = [workload(number, queue_name(job.queue), job.cpu_milli, job.priority) for number, job in enumerate(jobs, 1)]
+    table = sa.table(STAGED, *(sa.column(c.name, c.type) for c in Workload.__table__.columns), schema=COMPONENT)
+    for start in range(0, len(rows), INSERTED_AT_ONCE):
+        values = [row.model_dump() for row in rows[start : start + INSERTED_AT_ONCE]]
+        await session.execute(sa.insert(table), values)
+    return {row.name: job for row, job in zip(rows, jobs, strict=True)}
+
+
+# -- the process outside ---------------------------------------------------------------------------------------------
+
+
+def outside(pipe: Connection, url: str, home: Path, submits: Sequence[float]) -> None:
+    """Tells ("submitted", seconds, count) and ("ended", seconds, names); is told names with their run times.
+
+    `submits`: when each staged row is due, in order. Ends when it is told None.
+    """
+    with acting_as(SYSTEM):
+        asyncio.run(_Outside(pipe, Database(url, COMPONENT), Settings(home=home), submits).run())
+
+
+class _Outside:
+    def __init__(self, pipe: Connection, db: Database, settings: Settings, submits: Sequence[float]) -> None:
+        self.pipe, self.db, self.settings, self.submits = pipe, db, settings, submits
+        self.submitted = 0
+        self.running: list[tuple[float, str]] = []  # each with its end
+        self.is_over = False
+
+    async def run(self) -> None:
+        began = time.time()
+        while not self.is_over:
+            self._hear()
+            await self._submit(time.time() - began)
+            if not await self._end():
+                await asyncio.sleep(TICK)
+        await self.db.close()
+
+    def _hear(self) -> None:
+        while self.pipe.poll():
+            told = self.pipe.recv()
+            if told is None:
+                self.is_over = True
+                return
+            for name, end in told:
+                heapq.heappush(self.running, (end, name))
+
+    async def _submit(self, elapsed: float) -> None:
+        upto = self.submitted
+        while upto < len(self.submits) and self.submits[upto] <= elapsed:
+            upto += 1
+        if upto == self.submitted:
+            return
+        columns = ", ".join(f'"{c.name}"' for c in Workload.__table__.columns if c.name != "queue_time")
+        moved = f"""
+            INSERT INTO {COMPONENT}.workload ({columns}, queue_time) SELECT {columns}, :now FROM {COMPONENT}.{STAGED}
+            WHERE number > :since AND number <= :upto ORDER BY number
+        """
+        async with self.db.transaction() as session:
+            values = {"now": session.clock.now(), "since": self.submitted, "upto": upto}
+            await session.execute(sa.text(moved), values)
+        self.pipe.send(("submitted", time.time(), upto - self.submitted))
+        self.submitted = upto
+
+    async def _end(self) -> bool:
+        now, names = time.time(), []
+        while self.running and self.running[0][0] <= now and len(names) < TOGETHER:
+            names.append(heapq.heappop(self.running)[1])
+        if names:
+            async with self.db.transaction() as session:
+                await end(session, names, self.settings)
+            self.pipe.send(("ended", time.time(), names))
+        return bool(names)
+
+
+async def end(session: Session, names: Sequence[str], settings: Settings) -> None:
+    """They were launched, ran, and ended well."""
+    launched = sa.update(Workload).where(col(Workload.name).in_(names)).values(state=WorkloadState.RUNNING)
+    await session.execute(launched.execution_options(synchronize_session=False))
+    rows = (await session.scalars(sa.select(Workload).where(col(Workload.name).in_(names)).with_for_update())).all()
+    attempts = await store.attempts_of(session, names)
+    for row in rows:
+        await service.attempt_ended(session, row, attempts[row.name][-1], Ended(code=0), settings)
