@@ -8,26 +8,34 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
-from gyre_kit import resources
 from gyre_kit.db import Session
 from gyre_kit.errors import Conflict
 from gyre_kit.outbox import emit_all
 
-from services.gpu_scheduler import facts, placements, service, store
+from services.gpu_scheduler import facts, placements, store
 from services.gpu_scheduler.books import Books
 from services.gpu_scheduler.decisions import cycle, shortage
 from services.gpu_scheduler.decisions.amounts import CARD
-from services.gpu_scheduler.decisions.cluster import Cluster
+from services.gpu_scheduler.decisions.cluster import Cluster, Promise
 from services.gpu_scheduler.decisions.cycle import Admit, Evict
 from services.gpu_scheduler.decisions.reasons import Reason
-from services.gpu_scheduler.models import HOLDING, Attempt, StopReason, Workload, WorkloadState
+from services.gpu_scheduler.models import HOLDING, Attempt, WorkloadState
 
 DEFAULT_POLICY = "best-effort"
 IDLE_SECONDS = 10.0
-WRITTEN_DOWN = 100  # workloads of one shape whose reason is kept in the table; the others are told theirs when asked
+WRITTEN_DOWN = 10  # workloads of one shape whose reason is kept in the table; the others are told theirs when asked
+
+
+# What a new attempt has where nothing is given; to make a model of each takes longer than to decide about it.
+BLANK: dict[str, Any] = {
+    name: field.get_default(call_default_factory=True)
+    for name, field in Attempt.model_fields.items()
+    if not field.is_required()
+}
 
 
 class BooksAreOff(Conflict):
@@ -58,8 +66,7 @@ async def run_cycle(session: Session, books: Books | None = None, idle_seconds: 
     admits = [each for each in decisions if isinstance(each, Admit)]
     evicts = [each for each in decisions if isinstance(each, Evict)]
     admitted = await _admit(session, books, admits)  # 3 write down
-    for evict in evicts:
-        await _evict(session, cluster, evict)
+    await _evict(session, cluster, evicts)
     await _keep_reasons(session, books, looked_at)
     return Cycle(admitted, len(evicts))
 
@@ -93,26 +100,25 @@ def _whole_cards(books: Books, admit: Admit) -> list[str]:
     return [books.cards[card][0] for card in cards]
 
 
-def _attempt(books: Books, admit: Admit, row: Any, price: Any, now: Any) -> dict[str, Any]:
-    attempt = Attempt(
-        name=store.attempt_name(row.name, row.attempt),
-        project=row.project,
-        workload=row.name,
-        number=row.attempt,
-        node=row.node,
-        flavor=row.flavor,
-        cpu_milli=row.cpu_milli,
-        memory_bytes=row.memory_bytes,
-        gpu=row.gpu,
-        gpu_milli=row.gpu_milli,
-        cpu_hour_microusd=price.cpu_hour_microusd,
-        gpu_hour_microusd=price.gpu_hour_microusd,
-        card_uuids=[books.cards[share.node, index][1] for share in admit.placement for index, _ in share.cards],
-        placement=placements.to_json(admit.placement),
-        members=_members(books, admit) if len(admit.placement) > 1 else [],
-        admit_time=now,
-    )
-    return attempt.model_dump()
+def _attempt(books: Books, admit: Admit, row: Any, price: Any, now: datetime) -> dict[str, Any]:
+    return BLANK | {
+        "name": store.attempt_name(row.name, row.attempt),
+        "project": row.project,
+        "workload": row.name,
+        "number": row.attempt,
+        "node": row.node,
+        "flavor": row.flavor,
+        "cpu_milli": row.cpu_milli,
+        "memory_bytes": row.memory_bytes,
+        "gpu": row.gpu,
+        "gpu_milli": row.gpu_milli,
+        "cpu_hour_microusd": price.cpu_hour_microusd,
+        "gpu_hour_microusd": price.gpu_hour_microusd,
+        "card_uuids": [books.cards[share.node, index][1] for share in admit.placement for index, _ in share.cards],
+        "placement": placements.to_json(admit.placement),
+        "members": _members(books, admit) if len(admit.placement) > 1 else [],
+        "admit_time": now,
+    }
 
 
 def _members(books: Books, admit: Admit) -> list[dict[str, Any]]:
@@ -129,25 +135,22 @@ def _members(books: Books, admit: Admit) -> list[dict[str, Any]]:
     ]
 
 
-async def _evict(session: Session, cluster: Cluster, evict: Evict) -> None:
-    """Its resources are promised, and held by it until its stop is confirmed."""
-    gains = evict.gains.name
-    promise = cluster.promises[gains]
-    beneficiary = await resources.get(session, Workload, gains, lock=True)
-    if beneficiary.state != WorkloadState.QUEUED or beneficiary.held:
-        raise BooksAreOff(name=gains, state=beneficiary.state)  # nobody has to go for what does not wait any more
-    workload = await resources.get(session, Workload, evict.workload.name, lock=True)
-    if workload.state in HOLDING:
-        if workload.state != WorkloadState.STOPPING:
-            await service.ask_to_stop(session, workload, StopReason.PREEMPTION)
-        workload.preempted_for, workload.preemption_rule = gains, evict.rule
-    await session.flush()
-    promised = {
-        "flavor": promise.flavor,
-        "rule": promise.rule,
-        "placement": placements.to_json(promise.placement),
-    }
-    await store.promise(session, gains, promised, Reason.WAITING_FOR_PREEMPTION)
+async def _evict(session: Session, cluster: Cluster, evicts: Sequence[Evict]) -> None:
+    """Their resources are promised, and held by them until their stop is confirmed."""
+    if not evicts:
+        return
+    found = await store.locked(session, {name for each in evicts for name in (each.workload.name, each.gains.name)})
+    for gains in {each.gains.name for each in evicts if each.gains is not each.workload}:
+        if found[gains].state != WorkloadState.QUEUED or found[gains].held:
+            raise BooksAreOff(name=gains, state=found[gains].state)  # nobody has to go for what waits no more
+    leaving = [each for each in evicts if found[each.workload.name].state in HOLDING]
+    await store.evict(session, [(each.workload.name, each.gains.name, each.rule) for each in leaving])
+    promised = {each.gains.name: _promised(cluster.promises[each.gains.name]) for each in evicts}
+    await store.promise(session, promised, Reason.WAITING_FOR_PREEMPTION)
+
+
+def _promised(promise: Promise) -> dict[str, Any]:
+    return {"flavor": promise.flavor, "rule": promise.rule, "placement": placements.to_json(promise.placement)}
 
 
 async def _keep_reasons(session: Session, books: Books, looked_at: Mapping[str, set[Any]]) -> None:

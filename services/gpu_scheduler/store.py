@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
@@ -163,11 +164,52 @@ async def admit(session: Session, rows: Sequence[dict[str, Any]]) -> dict[str, A
     return {row.name: row for row in await session.execute(given, values)}
 
 
-async def promise(session: Session, workload: str, promised: Mapping[str, Any], reason: str) -> None:
-    """Says so to other schedulers too: the trigger of `held` notes the change."""
-    values = {"promised": promised, "waiting_reason": reason, "held": col(Workload.held)}
-    update = sa.update(Workload).where(col(Workload.name) == workload).values(values)
-    await session.execute(update.execution_options(synchronize_session=False))
+async def locked(session: Session, names: Collection[str]) -> dict[str, Any]:
+    """name → (state, held), locked in the order of their names, so that two who lock several do not wait for each other."""
+    query = sa.select(col(Workload.name), col(Workload.state), col(Workload.held))
+    query = query.where(_is_named(names)).order_by(col(Workload.name)).with_for_update(key_share=True)
+    return {row.name: row for row in await session.execute(query)}
+
+
+def _is_named(names: Collection[str]) -> Any:
+    """One parameter, however many there are: one statement to plan."""
+    return col(Workload.name) == sa.func.any(sa.cast(list(names), postgresql.ARRAY(sa.Text)))
+
+
+async def evict(session: Session, rows: Sequence[tuple[str, str, str]]) -> None:
+    """(who has to go, who gains, by which rule). Those that stop for another reason already stop for that.
+
+    Whoever has the lease of one that is asked now loses it: what it does is void.
+    """
+    asked = sa.text(
+        """
+        UPDATE gpu_scheduler.workload AS w
+        SET preempted_for = g.gains, preemption_rule = g.rule, update_time = :now, revision = w.revision + 1,
+            state = 'STOPPING', stop_reason = CASE w.state WHEN 'STOPPING' THEN w.stop_reason ELSE 'PREEMPTION' END,
+            address = CASE w.state WHEN 'STOPPING' THEN w.address ELSE '' END,
+            lease_token = CASE w.state WHEN 'STOPPING' THEN w.lease_token END,
+            lease_until = CASE w.state WHEN 'STOPPING' THEN w.lease_until END,
+            due = CASE w.state WHEN 'STOPPING' THEN w.due END
+        FROM unnest(CAST(:names AS text[]), CAST(:gains AS text[]), CAST(:rules AS text[])) AS g (name, gains, rule)
+        WHERE w.name = g.name
+        """
+    )
+    names, gains, rules = zip(*rows, strict=True) if rows else ((), (), ())
+    values = {"now": session.clock.now(), "names": list(names), "gains": list(gains), "rules": list(rules)}
+    await session.execute(asked, values)
+
+
+async def promise(session: Session, promised: Mapping[str, Any], reason: str) -> None:
+    """Workload → what it is promised. Says so to other schedulers too: the trigger of `held` notes the change."""
+    said = sa.text(
+        """
+        UPDATE gpu_scheduler.workload AS w
+        SET promised = CAST(g.promised AS json), waiting_reason = :reason, held = w.held
+        FROM unnest(CAST(:names AS text[]), CAST(:promised AS text[])) AS g (name, promised) WHERE w.name = g.name
+        """
+    )
+    texts = [json.dumps(each, ensure_ascii=False) for each in promised.values()]
+    await session.execute(said, {"reason": reason, "names": list(promised), "promised": texts})
 
 
 async def forget_promises(session: Session, workloads: Collection[str]) -> None:

@@ -1,8 +1,10 @@
 """What is around the admission loop of `bench_admission.py`: nodes, queues, who submits, and who ends.
 
 `outside` is a process of its own. It submits workloads at their times, out of a table filled beforehand, and ends each
-admitted one after its run time. A launcher it has not: what was admitted runs at once. The end is reported by
-`service.attempt_ended`, as the reconcile loop does it; ends of the same moment share a transaction of at most `TOGETHER`.
+admitted one after its run time; who is preempted stops at once, and runs anew when it is admitted again. There is no
+launcher: what was admitted runs at once. Ends of the same moment share a transaction of at most `TOGETHER`. They are
+written in bulk, row for row what `service.attempt_ended` writes, or, with `one_by_one`, by that function, which the
+reconcile loop calls (about 4 ms of Python each). Stops are always reported by it.
 """
 
 from __future__ import annotations
@@ -23,12 +25,14 @@ import sqlalchemy as sa
 from gyre_kit.auth import SYSTEM, acting_as
 from gyre_kit.db import Database, Session
 from gyre_kit.names import new_id
+from gyre_kit.outbox import emit_all
 from sqlmodel import col
 
-from services.gpu_scheduler import service, store
+from services.gpu_scheduler import facts, service, store
 from services.gpu_scheduler.launchers.base import Ended
 from services.gpu_scheduler.models import Card, ClusterQueue, Flavor, Node, NodeState, Queue, Workload, WorkloadState
 from services.gpu_scheduler.settings import Settings
+from services.gpu_scheduler.usage import usage_of
 
 COMPONENT = "gpu_scheduler"
 PROJECT = "bench"
@@ -193,39 +197,49 @@ async def stage(session: Session, jobs: Sequence[Job]) -> dict[str, Job]:
 # -- the process outside ---------------------------------------------------------------------------------------------
 
 
-def outside(pipe: Connection, url: str, home: Path, submits: Sequence[float]) -> None:
-    """Tells ("submitted", seconds, count) and ("ended", seconds, names); is told names with their run times.
+def outside(pipe: Connection, url: str, home: Path, submits: Sequence[float], one_by_one: bool) -> None:
+    """Tells ("began", seconds, 0), ("submitted", seconds, count), ("ended", seconds, names), ("stopped", seconds, names).
+    Is told [(name, end)] of what was admitted, and "stop" where somebody was asked to go. Ends when it is told None.
 
-    `submits`: when each staged row is due, in order. Ends when it is told None.
+    `submits`: when each staged row is due, in order.
     """
     with acting_as(SYSTEM):
-        asyncio.run(_Outside(pipe, Database(url, COMPONENT), Settings(home=home), submits).run())
+        outside = _Outside(pipe, Database(url, COMPONENT), Settings(home=home), submits, one_by_one)
+        asyncio.run(outside.run())
 
 
 class _Outside:
-    def __init__(self, pipe: Connection, db: Database, settings: Settings, submits: Sequence[float]) -> None:
+    def __init__(
+        self, pipe: Connection, db: Database, settings: Settings, submits: Sequence[float], one_by_one: bool
+    ) -> None:
         self.pipe, self.db, self.settings, self.submits = pipe, db, settings, submits
+        self.end = end_one_by_one if one_by_one else end_in_bulk
         self.submitted = 0
-        self.running: list[tuple[float, str]] = []  # each with its end
-        self.is_over = False
+        self.ends: list[tuple[float, str]] = []
+        self.running: dict[str, float] = {}  # each with its end
+        self.is_over = self.must_stop = False
 
     async def run(self) -> None:
         began = time.time()
+        self.pipe.send(("began", began, 0))
         while not self.is_over:
             self._hear()
             await self._submit(time.time() - began)
-            if not await self._end():
+            if not await self._stop() and not await self._end():
                 await asyncio.sleep(TICK)
         await self.db.close()
 
     def _hear(self) -> None:
-        while self.pipe.poll():
+        while not self.is_over and self.pipe.poll():
             told = self.pipe.recv()
             if told is None:
                 self.is_over = True
-                return
-            for name, end in told:
-                heapq.heappush(self.running, (end, name))
+            elif told == "stop":
+                self.must_stop = True
+            else:
+                for name, end in told:
+                    self.running[name] = end
+                    heapq.heappush(self.ends, (end, name))
 
     async def _submit(self, elapsed: float) -> None:
         upto = self.submitted
@@ -244,22 +258,76 @@ class _Outside:
         self.pipe.send(("submitted", time.time(), upto - self.submitted))
         self.submitted = upto
 
+    async def _stop(self) -> bool:
+        """Whoever was asked to go has gone, unless it ended meanwhile."""
+        if not self.must_stop:
+            return False
+        self.must_stop = False
+        async with self.db.transaction() as session:
+            names = sorted(await store.stopping(session))
+            rows = await _locked(session, names)
+            attempts = await store.attempts_of(session, names)
+            for row in rows:
+                ended = Ended(code=-15, asked_to_stop=True)
+                await service.attempt_ended(session, row, attempts[row.name][-1], ended, self.settings)
+        for row in rows:
+            self.running.pop(row.name, None)
+        self.pipe.send(("stopped", time.time(), [row.name for row in rows]))
+        return True
+
     async def _end(self) -> bool:
-        now, names = time.time(), []
-        while self.running and self.running[0][0] <= now and len(names) < TOGETHER:
-            names.append(heapq.heappop(self.running)[1])
+        now, names = time.time(), set()
+        while self.ends and self.ends[0][0] <= now and len(names) < TOGETHER:
+            end, name = heapq.heappop(self.ends)
+            if self.running.get(name) == end:
+                names.add(name)
         if names:
             async with self.db.transaction() as session:
-                await end(session, names, self.settings)
-            self.pipe.send(("ended", time.time(), names))
+                await self.end(session, sorted(names), self.settings)
+            for name in names:
+                del self.running[name]
+            self.pipe.send(("ended", time.time(), sorted(names)))
         return bool(names)
 
 
-async def end(session: Session, names: Sequence[str], settings: Settings) -> None:
+async def end_one_by_one(session: Session, names: Sequence[str], settings: Settings) -> None:
     """They were launched, ran, and ended well."""
-    launched = sa.update(Workload).where(col(Workload.name).in_(names)).values(state=WorkloadState.RUNNING)
-    await session.execute(launched.execution_options(synchronize_session=False))
-    rows = (await session.scalars(sa.select(Workload).where(col(Workload.name).in_(names)).with_for_update())).all()
+    rows = await _locked(session, names)
     attempts = await store.attempts_of(session, names)
     for row in rows:
+        if row.state == WorkloadState.ADMITTED:
+            row.state = WorkloadState.RUNNING
         await service.attempt_ended(session, row, attempts[row.name][-1], Ended(code=0), settings)
+
+
+async def end_in_bulk(session: Session, names: Sequence[str], settings: Settings) -> None:
+    """The same rows in a few statements."""
+    now = session.clock.now()
+    rows = await _locked(session, names)
+    attempts = await store.attempts_of(session, names)
+    for row in rows:
+        attempts[row.name][-1].end_time = now
+        attempts[row.name][-1].exit_code = row.exit_code = 0
+    events = {row.name: facts.finished(row, usage_of(attempts[row.name], now), now) for row in rows}
+    await session.execute(sa.text(ENDED), {"now": now, "names": list(names)})
+    session.expunge_all()
+    await session.execute(sa.text(ATTEMPT_ENDED), {"now": now, "names": list(names)})
+    await session.execute(sa.text(CARDS_FREE), {"names": list(names)})
+    await emit_all(session, events)
+
+
+async def _locked(session: Session, names: Sequence[str]) -> Sequence[Workload]:
+    query = sa.select(Workload).where(col(Workload.name).in_(names)).order_by(col(Workload.name))
+    return (await session.scalars(query.with_for_update(key_share=True))).all()
+
+
+ENDED = f"""
+    UPDATE {COMPONENT}.workload SET state = 'FINISHED', end_time = :now, exit_code = 0, update_time = :now,
+        ran_seconds = ran_seconds + extract(epoch FROM :now - admit_time), revision = revision + 1
+    WHERE name = ANY(CAST(:names AS text[]))
+"""
+ATTEMPT_ENDED = f"""
+    UPDATE {COMPONENT}.attempt AS a SET end_time = :now, exit_code = 0, sample_time = :now
+    FROM {COMPONENT}.workload AS w WHERE w.name = ANY(CAST(:names AS text[])) AND a.name = w.name || '/attempts/' || w.attempt
+"""
+CARDS_FREE = f"UPDATE {COMPONENT}.card SET workload = '' WHERE workload = ANY(CAST(:names AS text[]))"

@@ -9,7 +9,7 @@ bind: what the loop admits a second. `cost` is one cycle beside a full cluster w
 admitted: over the backlog at 100 nodes, and over the nodes at a backlog of 1,000. It draws tests/load/out/cycle_cost.svg.
 
 On the path: changed rows → books → decisions → attempts, cards, events and states written → commit, as in
-`reconcile.admit`; and each end, by `service.attempt_ended` (admission_world.py). Not on it: RPC, the relay to Kafka,
+`reconcile.admit`; and the writing of each end (admission_world.py; `--ends` one-by-one is the service's own function). Not on it: RPC, the relay to Kafka,
 launchers and processes; nodes never bind in the first three. Every commit is durable (fsync and synchronous_commit on).
 
 `free_to_admitted_ms`: from when room came up (the first commit of an end in the same cohort that the cycle saw, or the
@@ -62,6 +62,8 @@ def main() -> None:
     parser.add_argument("--traces", type=Path, default=TRACES, help="folder with Kueue's generators")
     parser.add_argument("--limit", type=int, default=0, help="only the first so many workloads; 0: all")
     parser.add_argument("--policy", default=admission.DEFAULT_POLICY)
+    parser.add_argument("--ends", choices=("bulk", "one-by-one"), default="bulk")
+    parser.add_argument("--patience", type=float, default=600.0, help="seconds after which a trace is given up")
     parser.add_argument("--backlogs", type=_numbers, default=[1_000, 10_000, 100_000])
     parser.add_argument("--nodes", type=_numbers, default=[100, 1_000, 5_000])
     parser.add_argument("--looks", type=int, default=20, help="cycles measured for each point")
@@ -70,7 +72,7 @@ def main() -> None:
         results = cost(options.backlogs, options.nodes, options.looks)
     else:
         jobs, doors = _trace(options.mode, options.traces, options.limit)
-        results = replay(jobs, doors, options.policy)
+        results = replay(jobs, doors, options.policy, options.ends, options.patience)
     _write(options.mode, results)
 
 
@@ -97,12 +99,16 @@ def _trace(mode: str, folder: Path, limit: int) -> tuple[list[Job], list[Door]]:
 # -- a trace ---------------------------------------------------------------------------------------------------------
 
 
-def replay(jobs: list[Job], doors: list[Door], policy: str) -> dict[str, Any]:
+def replay(
+    jobs: list[Job], doors: list[Door], policy: str, ends: str = "bulk", patience: float = 600.0
+) -> dict[str, Any]:
     with acting_as(SYSTEM), new_platform() as platform:
-        return asyncio.run(_replay(platform, jobs, doors, policy))
+        return asyncio.run(_replay(platform, jobs, doors, policy, ends, patience))
 
 
-async def _replay(platform: Platform, jobs: list[Job], doors: list[Door], policy: str) -> dict[str, Any]:
+async def _replay(
+    platform: Platform, jobs: list[Job], doors: list[Door], policy: str, ends: str, patience: float
+) -> dict[str, Any]:
     async with database(platform) as db:
         async with db.transaction() as session:
             await world.put_nodes(session, 1, cards=0, cpu_milli=ENDLESS // 1000)
@@ -110,8 +116,10 @@ async def _replay(platform: Platform, jobs: list[Job], doors: list[Door], policy
             by_name = await world.stage(session, jobs)
         settings = await _durability(db)
         loop = Loop(db, Books(policy), by_name, {door.queue: door.cohort or door.queue for door in doors})
-        with outside(platform, db, [job.submit for job in jobs]) as pipe:
-            await loop.run(pipe)
+        with outside(platform, db, [job.submit for job in jobs], ends) as pipe:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(loop.run(pipe), patience)
+            pipe.send(None)
         return loop.told() | settings
 
 
@@ -121,24 +129,26 @@ class Loop:
     def __init__(self, db: Database, books: Books, jobs: dict[str, Job], cohorts: dict[str, str]) -> None:
         self.db, self.books, self.jobs, self.cohorts = db, books, jobs, cohorts
         self.began = self.first = self.last = 0.0
-        self.submitted = self.admitted = self.ended = self.cycles = 0
+        self.submitted = self.admitted = self.ended = self.cycles = self.preempted = 0
         self.arrived = 0.0
         self.freed: dict[str, float] = {}  # cohort → the earliest end that no cycle has seen yet
         self.latencies: list[float] = []
         self.cycle_seconds: list[float] = []
 
     async def run(self, pipe: Any) -> None:
-        self.began = time.time()
         while self.ended < len(self.jobs):
             if not self._hear(pipe):
                 await asyncio.sleep(QUIET)
                 continue
             started, freed, arrived = time.time(), self.freed, self.arrived
             self.freed = {}
-            names = await self._cycle()
+            names, preempted = await self._cycle()
             done = time.time()
             self.cycles += 1
             self.cycle_seconds.append(done - started)
+            self.preempted += preempted
+            if preempted:
+                pipe.send("stop")
             if not names:
                 continue
             self.first, self.last = self.first or done, done
@@ -147,7 +157,6 @@ class Loop:
                 room = freed.get(self.cohorts[self.jobs[name].queue], arrived)
                 self.latencies.append(done - max(room, self._came(name)))
             pipe.send([(name, done + self.jobs[name].runs) for name in names])
-        pipe.send(None)
 
     def _hear(self, pipe: Any) -> bool:
         """True where something happened."""
@@ -155,11 +164,15 @@ class Loop:
         while pipe.poll():
             what, at, given = pipe.recv()
             found = True
+            if what == "began":
+                self.began = at
+                continue
             if what == "submitted":
                 self.submitted += given
                 self.arrived = at
                 continue
-            self.ended += len(given)
+            if what == "ended":
+                self.ended += len(given)
             for name in given:
                 self.freed.setdefault(self.cohorts[self.jobs[name].queue], at)
         return found
@@ -168,17 +181,20 @@ class Loop:
         """It arrives when its time has come, which is when its row was to be there, or later."""
         return self.began + self.jobs[name].submit
 
-    async def _cycle(self) -> list[str]:
+    async def _cycle(self) -> tuple[list[str], int]:
+        """Who was admitted, and how many were asked to go."""
         before = dict(self.books.attempts)
         async with self.db.transaction() as session:
-            await admission.run_cycle(session, self.books)
+            done = await admission.run_cycle(session, self.books)
             await store.state_counts(session)
-        return [name for name in self.books.attempts if name not in before]
+        return [name for name, at in self.books.attempts.items() if before.get(name) != at], done.preempted
 
     def told(self) -> dict[str, Any]:
         span = self.last - self.began
         return {
             "workloads": len(self.jobs),
+            "ended": self.ended,
+            "preempted": self.preempted,
             "seconds_to_last_end": round(time.time() - self.began, 1),
             "seconds_to_last_admission": round(span, 1),
             "admissions_per_second": round(self.admitted / span),
@@ -207,10 +223,10 @@ async def database(platform: Platform) -> AsyncIterator[Database]:
 
 
 @contextlib.contextmanager
-def outside(platform: Platform, db: Database, submits: list[float]) -> Iterator[Any]:
+def outside(platform: Platform, db: Database, submits: list[float], ends: str) -> Iterator[Any]:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    process = context.Process(target=world.outside, args=(theirs, db.url, platform.home, submits))
+    process = context.Process(target=world.outside, args=(theirs, db.url, platform.home, submits, ends == "one-by-one"))
     process.start()
     try:
         yield ours
@@ -261,7 +277,7 @@ async def _cost_of(platform: Platform, nodes: int, backlog: int, looks: int) -> 
         for _ in range(looks):
             gone = next(iter(books.attempts))
             async with db.transaction() as session:
-                await world.end(session, [gone], settings)
+                await world.end_in_bulk(session, [gone], settings)
             took.append(await _cycle_seconds(db, books))
         await _is_full(db, nodes)
         return _percentiles(took)
