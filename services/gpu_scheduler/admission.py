@@ -20,7 +20,7 @@ from services.gpu_scheduler import facts, placements, store
 from services.gpu_scheduler.books import Books
 from services.gpu_scheduler.decisions import cycle, shortage
 from services.gpu_scheduler.decisions.amounts import CARD
-from services.gpu_scheduler.decisions.cluster import Cluster, Promise
+from services.gpu_scheduler.decisions.cluster import Promise
 from services.gpu_scheduler.decisions.cycle import Admit, Evict
 from services.gpu_scheduler.decisions.reasons import Reason
 from services.gpu_scheduler.models import HOLDING, Attempt, WorkloadState
@@ -66,7 +66,7 @@ async def run_cycle(session: Session, books: Books | None = None, idle_seconds: 
     admits = [each for each in decisions if isinstance(each, Admit)]
     evicts = [each for each in decisions if isinstance(each, Evict)]
     admitted = await _admit(session, books, admits)  # 3 write down
-    await _evict(session, cluster, evicts)
+    await _evict(session, books, evicts)
     await _keep_reasons(session, books, looked_at)
     return Cycle(admitted, len(evicts))
 
@@ -86,6 +86,7 @@ async def _admit(session: Session, books: Books, admits: Sequence[Admit]) -> int
     await session.execute(sa.insert(Attempt), attempts)
     for each in given:
         books.attempts[each.workload.name] = rows[each.workload.name].attempt
+        books.written.pop(each.workload.name, None)
     await emit_all(session, {name: facts.admitted(row, now) for name, row in rows.items()})
     return len(given)
 
@@ -135,7 +136,7 @@ def _members(books: Books, admit: Admit) -> list[dict[str, Any]]:
     ]
 
 
-async def _evict(session: Session, cluster: Cluster, evicts: Sequence[Evict]) -> None:
+async def _evict(session: Session, books: Books, evicts: Sequence[Evict]) -> None:
     """Their resources are promised, and held by them until their stop is confirmed."""
     if not evicts:
         return
@@ -145,8 +146,9 @@ async def _evict(session: Session, cluster: Cluster, evicts: Sequence[Evict]) ->
             raise BooksAreOff(name=gains, state=found[gains].state)  # nobody has to go for what waits no more
     leaving = [each for each in evicts if found[each.workload.name].state in HOLDING]
     await store.evict(session, [(each.workload.name, each.gains.name, each.rule) for each in leaving])
-    promised = {each.gains.name: _promised(cluster.promises[each.gains.name]) for each in evicts}
+    promised = {each.gains.name: _promised(books.known.promises[each.gains.name]) for each in evicts}
     await store.promise(session, promised, Reason.WAITING_FOR_PREEMPTION)
+    books.written |= dict.fromkeys(promised, str(Reason.WAITING_FOR_PREEMPTION))
 
 
 def _promised(promise: Promise) -> dict[str, Any]:
@@ -155,8 +157,7 @@ def _promised(promise: Promise) -> dict[str, Any]:
 
 async def _keep_reasons(session: Session, books: Books, looked_at: Mapping[str, set[Any]]) -> None:
     """Why the first of each shape that was looked at wait; and those that are not considered at all."""
-    cluster = books.cluster
-    assert cluster is not None
+    cluster = books.known
     reasons = {name: str(reason) for name, reason in books.aside.items()}
     for queue, shapes in looked_at.items():
         line = cluster.lines[queue]
@@ -166,5 +167,10 @@ async def _keep_reasons(session: Session, books: Books, looked_at: Mapping[str, 
             if names:
                 why = shortage.why(cluster, cluster.waiting[names[0]][2])
                 reasons |= dict.fromkeys(names, str(why.reason))
-    if reasons:
-        await store.set_waiting_reasons(session, reasons)
+    new = {name: reason for name, reason in reasons.items() if books.written.get(name) != reason}
+    books.written |= new
+    by_reason: dict[str, list[str]] = {}
+    for name, reason in new.items():
+        by_reason.setdefault(reason, []).append(name)
+    for reason, names in by_reason.items():
+        await store.set_waiting_reason(session, names, reason)

@@ -401,18 +401,14 @@ async def release_cards(session: Session, workload: str) -> None:
     await session.execute(sa.update(Card).where(col(Card.workload) == workload).values(workload=""))
 
 
-async def set_waiting_reasons(session: Session, reasons: Mapping[str, str]) -> None:
+async def set_waiting_reason(session: Session, names: Collection[str], reason: str) -> None:
     """Of those that still wait and did not say so yet."""
-    written = sa.text(
-        """
-        UPDATE gpu_scheduler.workload AS w
-        SET waiting_reason = g.reason, update_time = :now, revision = w.revision + 1
-        FROM unnest(CAST(:names AS text[]), CAST(:reasons AS text[])) AS g (name, reason)
-        WHERE w.name = g.name AND w.state = 'QUEUED' AND w.waiting_reason <> g.reason
-        """
+    waits = sa.and_(
+        _is_named(names), col(Workload.state) == WorkloadState.QUEUED, col(Workload.waiting_reason) != reason
     )
-    values = {"now": session.clock.now(), "names": list(reasons), "reasons": list(reasons.values())}
-    await session.execute(written, values)
+    values = {"waiting_reason": reason, "update_time": session.clock.now(), "revision": col(Workload.revision) + 1}
+    update = sa.update(Workload).where(waits).values(values)
+    await session.execute(update.execution_options(synchronize_session=False))
 
 
 async def add_silence(session: Session, longest_step: float) -> None:
