@@ -309,9 +309,10 @@ async def end_in_bulk(session: Session, names: Sequence[str], settings: Settings
         attempts[row.name][-1].end_time = now
         attempts[row.name][-1].exit_code = row.exit_code = 0
     events = {row.name: facts.finished(row, usage_of(attempts[row.name], now), now) for row in rows}
+    session.expunge_all()  # what the models were given is written by the statements
     await session.execute(sa.text(ENDED), {"now": now, "names": list(names)})
-    session.expunge_all()
-    await session.execute(sa.text(ATTEMPT_ENDED), {"now": now, "names": list(names)})
+    last = [attempts[row.name][-1].name for row in rows]
+    await session.execute(sa.text(ATTEMPT_ENDED), {"now": now, "names": last})
     await session.execute(sa.text(CARDS_FREE), {"names": list(names)})
     await emit_all(session, events)
 
@@ -327,7 +328,7 @@ ENDED = f"""
     WHERE name = ANY(CAST(:names AS text[]))
 """
 ATTEMPT_ENDED = f"""
-    UPDATE {COMPONENT}.attempt AS a SET end_time = :now, exit_code = 0, sample_time = :now
-    FROM {COMPONENT}.workload AS w WHERE w.name = ANY(CAST(:names AS text[])) AND a.name = w.name || '/attempts/' || w.attempt
+    UPDATE {COMPONENT}.attempt SET end_time = :now, exit_code = 0, sample_time = :now
+    WHERE name = ANY(CAST(:names AS text[]))
 """
 CARDS_FREE = f"UPDATE {COMPONENT}.card SET workload = '' WHERE workload = ANY(CAST(:names AS text[]))"
