@@ -27,6 +27,7 @@ from services.gpu_scheduler.models import HOLDING, Attempt, WorkloadState
 
 DEFAULT_POLICY = "best-effort"
 IDLE_SECONDS = 10.0
+MOST_DECISIONS = 1000  # of one cycle, so that its transaction is short; the next follows at once
 WRITTEN_DOWN = 10  # workloads of one shape whose reason is kept in the table; the others are told theirs when asked
 
 
@@ -44,10 +45,11 @@ class BooksAreOff(Conflict):
 
 @dataclass(frozen=True)
 class Cycle:
-    """What one cycle did."""
+    """What one cycle did. `has_more`: it came to as many decisions as one may, and others wait for theirs."""
 
     admitted: int
     preempted: int
+    has_more: bool
 
 
 async def run_cycle(session: Session, books: Books | None = None, idle_seconds: float = IDLE_SECONDS) -> Cycle:
@@ -62,13 +64,13 @@ async def run_cycle(session: Session, books: Books | None = None, idle_seconds: 
     if books.broken:
         await store.forget_promises(session, books.broken)
     looked_at = {name: set(cluster.lines[name].heaps) for name in cluster.dirty}
-    decisions = cycle.run(cluster, session.clock.now().timestamp())  # 2 decide
+    decisions = cycle.run(cluster, session.clock.now().timestamp(), MOST_DECISIONS)  # 2 decide
     admits = [each for each in decisions if isinstance(each, Admit)]
     evicts = [each for each in decisions if isinstance(each, Evict)]
     admitted = await _admit(session, books, admits)  # 3 write down
     await _evict(session, books, evicts)
     await _keep_reasons(session, books, looked_at)
-    return Cycle(admitted, len(evicts))
+    return Cycle(admitted, len(evicts), bool(cluster.dirty))
 
 
 async def _admit(session: Session, books: Books, admits: Sequence[Admit]) -> int:

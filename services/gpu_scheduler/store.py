@@ -144,14 +144,18 @@ async def stopping(session: Session) -> set[str]:
 
 async def admit(session: Session, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Makes QUEUED workloads ADMITTED, each with its next attempt; name → row of those that were still QUEUED."""
-    given = sa.text(
+    given = sa.text(  # those that wait are found by name and first: joined by their state, each would meet each
         """
+        WITH waits AS MATERIALIZED (
+            SELECT name FROM gpu_scheduler.workload WHERE name = ANY(CAST(:names AS text[])) AND state = 'QUEUED' AND NOT held
+            ORDER BY name FOR NO KEY UPDATE
+        )
         UPDATE gpu_scheduler.workload AS w
         SET state = 'ADMITTED', attempt = w.attempt + 1, node = g.node, flavor = g.flavor, admit_time = :now,
             waiting_reason = '', promised = '{}', not_before = NULL, due = NULL, update_time = :now,
             revision = w.revision + 1
         FROM unnest(CAST(:names AS text[]), CAST(:nodes AS text[]), CAST(:flavors AS text[])) AS g (name, node, flavor)
-        WHERE w.name = g.name AND w.state = 'QUEUED' AND NOT w.held
+        JOIN waits USING (name) WHERE w.name = waits.name
         RETURNING w.name, w.project, w.kind, w.owner, w.attempt, w.node, w.flavor, w.cpu_milli, w.memory_bytes, w.gpu, w.gpu_milli
         """
     )

@@ -186,12 +186,26 @@ def workload(number: int, queue: str, cpu_milli: int, priority: int = 0, gpu: in
 async def stage(session: Session, jobs: Sequence[Job]) -> dict[str, Job]:
     """Their rows beside the table, in the order of submission; name → job."""
     await session.execute(sa.text(f"CREATE TABLE {COMPONENT}.{STAGED} AS TABLE {COMPONENT}.workload WITH NO DATA"))
-    rows = [workload(number, queue_name(job.queue), job.cpu_milli, job.priority) for number, job in enumerate(jobs, 1)]
     table = sa.table(STAGED, *(sa.column(c.name, c.type) for c in Workload.__table__.columns), schema=COMPONENT)
-    for start in range(0, len(rows), INSERTED_AT_ONCE):
-        values = [row.model_dump() for row in rows[start : start + INSERTED_AT_ONCE]]
-        await session.execute(sa.insert(table), values)
-    return {row.name: job for row, job in zip(rows, jobs, strict=True)}
+    like = workload(0, "", 0).model_dump()
+    by_name: dict[str, Job] = {}
+    for start in range(0, len(jobs), INSERTED_AT_ONCE):
+        rows = [_staged(like, start + at, job) for at, job in enumerate(jobs[start : start + INSERTED_AT_ONCE], 1)]
+        await session.execute(sa.insert(table), rows)
+        by_name |= {row["name"]: jobs[row["number"] - 1] for row in rows}
+    return by_name
+
+
+def _staged(like: dict[str, Any], number: int, job: Job) -> dict[str, Any]:
+    uid = new_id()
+    return like | {
+        "name": f"projects/{PROJECT}/workloads/{uid}",
+        "uid": uid,
+        "number": number,
+        "queue": queue_name(job.queue),
+        "cpu_milli": job.cpu_milli,
+        "priority": job.priority,
+    }
 
 
 # -- the process outside ---------------------------------------------------------------------------------------------

@@ -117,7 +117,7 @@ async def _replay(
         settings = await _durability(db)
         loop = Loop(db, Books(policy), by_name, {door.queue: door.cohort or door.queue for door in doors})
         with outside(platform, db, [job.submit for job in jobs], ends) as pipe:
-            with contextlib.suppress(TimeoutError):
+            with contextlib.suppress(TimeoutError, sa.exc.DBAPIError):
                 await asyncio.wait_for(loop.run(pipe), patience)
             pipe.send(None)
         return loop.told() | settings
@@ -136,13 +136,14 @@ class Loop:
         self.cycle_seconds: list[float] = []
 
     async def run(self, pipe: Any) -> None:
+        has_more = False
         while self.ended < len(self.jobs):
-            if not self._hear(pipe):
+            if not self._hear(pipe) and not has_more:
                 await asyncio.sleep(QUIET)
                 continue
             started, freed, arrived = time.time(), self.freed, self.arrived
             self.freed = {}
-            names, preempted = await self._cycle()
+            names, preempted, has_more = await self._cycle()
             done = time.time()
             self.cycles += 1
             self.cycle_seconds.append(done - started)
@@ -181,13 +182,14 @@ class Loop:
         """It arrives when its time has come, which is when its row was to be there, or later."""
         return self.began + self.jobs[name].submit
 
-    async def _cycle(self) -> tuple[list[str], int]:
-        """Who was admitted, and how many were asked to go."""
+    async def _cycle(self) -> tuple[list[str], int, bool]:
+        """Who was admitted, how many were asked to go, and whether there is more to decide."""
         before = dict(self.books.attempts)
         async with self.db.transaction() as session:
             done = await admission.run_cycle(session, self.books)
             await store.state_counts(session)
-        return [name for name, at in self.books.attempts.items() if before.get(name) != at], done.preempted
+        admitted = [name for name, at in self.books.attempts.items() if before.get(name) != at]
+        return admitted, done.preempted, done.has_more
 
     def told(self) -> dict[str, Any]:
         span = self.last - self.began

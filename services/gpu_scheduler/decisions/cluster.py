@@ -85,7 +85,8 @@ class Cluster:
         self.reservations: dict[str, Reservation] = {}  # what each cycle keeps for whom
         self.epoch = 0  # of the ranks
         self.evicted = 0  # how often somebody was asked to go
-        self.dirty: set[str] = set()
+        self.dirty: set[str] = set()  # queues of which somebody is to be looked at
+        self.parking: set[str] = set()  # queues of which somebody is parked
         self._serial = 0
         self._flavors = self._all_flavors()
         for line in self.lines.values():
@@ -121,6 +122,11 @@ class Cluster:
             self.break_promise(promise)
         if self.is_strict(line):
             self.dirty.add(line.queue.name)
+
+    def park(self, line: Line, shape: Shape, rank: tuple[float, ...]) -> None:
+        """The first of that shape fits nowhere: none of them is looked at until something came free."""
+        line.parked[shape] = rank
+        self.parking.add(line.queue.name)
 
     def is_strict(self, line: Line) -> bool:
         """Nobody passes the first that does not fit."""
@@ -342,20 +348,21 @@ class Cluster:
 
     def open_all(self) -> None:
         """Time or the nodes changed: everything that waits is looked at again."""
-        self.open(self.lines)
+        self.open(self.parking)
 
     def open(self, queues: Iterable[str]) -> None:
-        """Who waits in those is looked at again."""
-        for name in queues:
-            line = self.lines[name]
-            line.parked.clear()
-            if line.heaps:
-                self.dirty.add(name)
+        """Who waits in those is looked at again. Where nobody is parked, whoever waits is to be looked at anyway."""
+        for name in self.parking.intersection(queues):
+            self.lines[name].parked.clear()
+            self.parking.discard(name)
+            self.dirty.add(name)
 
     def _open(self, queue: str) -> None:
         """Room came up: who was parked is looked at again, with nodes everywhere, without in the same cohort."""
+        if not self.parking:
+            return
         below = (quota.name for quota in self.tree.queues_below(self.lines[queue].root))
-        self.open(self.lines if self.places is not None else below)
+        self.open(self.parking if self.places is not None else below)
 
     def _number(self, workload: Workload) -> None:
         if not workload.serial:
