@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -19,13 +20,23 @@ from services.gpu_scheduler import facts, placements, store
 from services.gpu_scheduler.books import Books
 from services.gpu_scheduler.decisions import cycle, shortage
 from services.gpu_scheduler.decisions.amounts import CARD
-from services.gpu_scheduler.decisions.cluster import Cluster, Promise
+from services.gpu_scheduler.decisions.cluster import Promise
 from services.gpu_scheduler.decisions.cycle import Admit, Evict
-from services.gpu_scheduler.models import Attempt, WorkloadState
+from services.gpu_scheduler.decisions.reasons import Reason
+from services.gpu_scheduler.models import HOLDING, Attempt, WorkloadState
 
 DEFAULT_POLICY = "best-effort"
 IDLE_SECONDS = 10.0
+MOST_DECISIONS = 1000  # of one cycle, so that its transaction is short; the next follows at once
 WRITTEN_DOWN = 10  # workloads of one shape whose reason is kept in the table; the others are told theirs when asked
+
+
+# What a new attempt has where nothing is given; to make a model of each takes longer than to decide about it.
+BLANK: dict[str, Any] = {
+    name: field.get_default(call_default_factory=True)
+    for name, field in Attempt.model_fields.items()
+    if not field.is_required()
+}
 
 
 class BooksAreOff(Conflict):
@@ -34,11 +45,11 @@ class BooksAreOff(Conflict):
 
 @dataclass(frozen=True)
 class Cycle:
-    """What one cycle did."""
+    """What one cycle did. `has_more`: it came to as many decisions as one may, and others wait for theirs."""
 
     admitted: int
     preempted: int
-    has_more: bool = False
+    has_more: bool
 
 
 async def run_cycle(session: Session, books: Books | None = None, idle_seconds: float = IDLE_SECONDS) -> Cycle:
@@ -53,13 +64,13 @@ async def run_cycle(session: Session, books: Books | None = None, idle_seconds: 
     if books.broken:
         await store.forget_promises(session, books.broken)
     looked_at = {name: set(cluster.lines[name].heaps) for name in cluster.dirty}
-    decisions = cycle.run(cluster, session.clock.now().timestamp())  # 2 decide
+    decisions = cycle.run(cluster, session.clock.now().timestamp(), MOST_DECISIONS)  # 2 decide
     admits = [each for each in decisions if isinstance(each, Admit)]
     evicts = [each for each in decisions if isinstance(each, Evict)]
     admitted = await _admit(session, books, admits)  # 3 write down
-    await _evict(session, cluster, evicts)
+    await _evict(session, books, evicts)
     await _keep_reasons(session, books, looked_at)
-    return Cycle(admitted, len(evicts))
+    return Cycle(admitted, len(evicts), bool(cluster.dirty))
 
 
 async def _admit(session: Session, books: Books, admits: Sequence[Admit]) -> int:
@@ -79,6 +90,7 @@ async def _admit(session: Session, books: Books, admits: Sequence[Admit]) -> int
     await session.execute(sa.insert(Attempt), attempts)
     for each in given:
         books.attempts[each.workload.name] = rows[each.workload.name].attempt
+        books.written.pop(each.workload.name, None)
     await emit_all(session, {name: facts.admitted(row, now) for name, row in rows.items()})
     return len(given)
 
@@ -93,26 +105,25 @@ def _whole_cards(books: Books, admit: Admit) -> list[str]:
     return [books.cards[card][0] for card in cards]
 
 
-def _attempt(books: Books, admit: Admit, row: Any, price: Any, now: Any) -> dict[str, Any]:
-    attempt = Attempt(
-        name=store.attempt_name(row.name, row.attempt),
-        project=row.project,
-        workload=row.name,
-        number=row.attempt,
-        node=row.node,
-        flavor=row.flavor,
-        cpu_milli=row.cpu_milli,
-        memory_bytes=row.memory_bytes,
-        gpu=row.gpu,
-        gpu_milli=row.gpu_milli,
-        cpu_hour_microusd=price.cpu_hour_microusd,
-        gpu_hour_microusd=price.gpu_hour_microusd,
-        card_uuids=[books.cards[share.node, index][1] for share in admit.placement for index, _ in share.cards],
-        placement=placements.to_json(admit.placement),
-        members=_members(books, admit) if len(admit.placement) > 1 else [],
-        admit_time=now,
-    )
-    return attempt.model_dump()
+def _attempt(books: Books, admit: Admit, row: Any, price: Any, now: datetime) -> dict[str, Any]:
+    return BLANK | {
+        "name": store.attempt_name(row.name, row.attempt),
+        "project": row.project,
+        "workload": row.name,
+        "number": row.attempt,
+        "node": row.node,
+        "flavor": row.flavor,
+        "cpu_milli": row.cpu_milli,
+        "memory_bytes": row.memory_bytes,
+        "gpu": row.gpu,
+        "gpu_milli": row.gpu_milli,
+        "cpu_hour_microusd": price.cpu_hour_microusd,
+        "gpu_hour_microusd": price.gpu_hour_microusd,
+        "card_uuids": [books.cards[share.node, index][1] for share in admit.placement for index, _ in share.cards],
+        "placement": placements.to_json(admit.placement),
+        "members": _members(books, admit) if len(admit.placement) > 1 else [],
+        "admit_time": now,
+    }
 
 
 def _members(books: Books, admit: Admit) -> list[dict[str, Any]]:
@@ -129,18 +140,19 @@ def _members(books: Books, admit: Admit) -> list[dict[str, Any]]:
     ]
 
 
-async def _evict(session: Session, cluster: Cluster, evicts: Sequence[Evict]) -> None:
-    """Resources of those who have to go are promised, and held by them until their stop is confirmed."""
+async def _evict(session: Session, books: Books, evicts: Sequence[Evict]) -> None:
+    """Their resources are promised, and held by them until their stop is confirmed."""
     if not evicts:
         return
-    gaining = {each.gains.name: cluster.promises[each.gains.name] for each in evicts}
-    rows = await store.locked(session, {*gaining, *(each.workload.name for each in evicts)})
-    for name in gaining:
-        row = rows[name]
-        if (row.state != WorkloadState.QUEUED and row.name not in {each.workload.name for each in evicts}) or row.held:
-            raise BooksAreOff(name=name, state=row.state)  # nobody has to go for what does not wait any more
-    await store.preempt(session, [(each.workload.name, each.gains.name, str(each.rule)) for each in evicts])
-    await store.promise(session, {name: _promised(each) for name, each in gaining.items()})
+    found = await store.locked(session, {name for each in evicts for name in (each.workload.name, each.gains.name)})
+    for gains in {each.gains.name for each in evicts if each.gains is not each.workload}:
+        if found[gains].state != WorkloadState.QUEUED or found[gains].held:
+            raise BooksAreOff(name=gains, state=found[gains].state)  # nobody has to go for what waits no more
+    leaving = [each for each in evicts if found[each.workload.name].state in HOLDING]
+    await store.evict(session, [(each.workload.name, each.gains.name, each.rule) for each in leaving])
+    promised = {each.gains.name: _promised(books.known.promises[each.gains.name]) for each in evicts}
+    await store.promise(session, promised, Reason.WAITING_FOR_PREEMPTION)
+    books.written |= dict.fromkeys(promised, str(Reason.WAITING_FOR_PREEMPTION))
 
 
 def _promised(promise: Promise) -> dict[str, Any]:
@@ -149,8 +161,7 @@ def _promised(promise: Promise) -> dict[str, Any]:
 
 async def _keep_reasons(session: Session, books: Books, looked_at: Mapping[str, set[Any]]) -> None:
     """Why the first of each shape that was looked at wait; and those that are not considered at all."""
-    cluster = books.cluster
-    assert cluster is not None
+    cluster = books.known
     reasons = {name: str(reason) for name, reason in books.aside.items()}
     for queue, shapes in looked_at.items():
         line = cluster.lines[queue]
@@ -160,7 +171,10 @@ async def _keep_reasons(session: Session, books: Books, looked_at: Mapping[str, 
             if names:
                 why = shortage.why(cluster, cluster.waiting[names[0]][2])
                 reasons |= dict.fromkeys(names, str(why.reason))
-    news = {name: reason for name, reason in reasons.items() if books.told.get(name) != reason}
-    if news:
-        await store.set_waiting_reasons(session, news)
-        books.told |= news
+    new = {name: reason for name, reason in reasons.items() if books.written.get(name) != reason}
+    books.written |= new
+    by_reason: dict[str, list[str]] = {}
+    for name, reason in new.items():
+        by_reason.setdefault(reason, []).append(name)
+    for reason, names in by_reason.items():
+        await store.set_waiting_reason(session, names, reason)

@@ -32,7 +32,7 @@ Row = Any  # of store.looked_at
 
 class Books:
     """`cards`: (node, index) → (name of the card's row, uuid). `aside`: those that wait but are not to be considered.
-    `told`: the reason that the tables have of those that were written down since.
+    `written`: the reasons that the table is known to have.
     `broken`: those whose promise did not hold any more when the books were last read anew.
 
     `longest_rest`: seconds for which a back-off lasts at most, also where the clock was put back meanwhile.
@@ -47,7 +47,7 @@ class Books:
         self.aside: dict[str, Reason] = {}
         self.attempts: dict[str, int] = {}
         self.broken: list[str] = []
-        self.told: dict[str, str] = {}
+        self.written: dict[str, str] = {}
         self._later: list[tuple[float, str]] = []  # ends of back-offs
         self._looked_around_at = self._ranked_at = 0.0
         self._over_budget: frozenset[str] = frozenset()
@@ -87,7 +87,7 @@ class Books:
         self._over_budget, self._looked_around_at = await budgets.exhausted(session, self.queues.values()), now
         present = sorted(cards, key=lambda card: card.present)
         self.cards = {(row.node, row.index): (row.name, row.uuid) for row in present}
-        self.aside, self.attempts, self.told, self._later, self._resting = {}, {}, {}, [], {}
+        self.aside, self.attempts, self.written, self._later, self._resting = {}, {}, {}, [], {}
         queues = {row.name: _queue(row) for row in await store.cluster_queues(session)}
         cohorts = {
             row.name: Cohort(row.name, row.parent, _limits(row.quotas), row.weight)
@@ -111,7 +111,7 @@ class Books:
         """What no change of a row tells: speeds that were measured, and budgets that are used up or begin anew."""
         nodes = await store.nodes(session)
         measured, cards = await store.throughputs(session), await store.cards(session)
-        self._known().speeds = throughput.speeds(measured, cards, self._flavor_of(nodes))
+        self.known.speeds = throughput.speeds(measured, cards, self._flavor_of(nodes))
         self._looked_around_at = now
         if await budgets.exhausted(session, self.queues.values()) != self._over_budget:
             self.throw_away()
@@ -122,7 +122,7 @@ class Books:
 
     def _keep_promises(self, rows: Sequence[Row], now: float) -> None:
         """Those that were asked to leave for somebody still leave for them, if what was promised is still there to give."""
-        cluster, promised = self._known(), [row for row in rows if row.promised]
+        cluster, promised = self.known, [row for row in rows if row.promised]
         leaving: dict[str, dict[str, Workload]] = {row.name: {} for row in promised}
         for row in rows:
             if row.state == WorkloadState.STOPPING and row.preempted_for in leaving:
@@ -136,9 +136,8 @@ class Books:
 
     def _apply(self, rows: Sequence[Row], now: float) -> bool:
         """False where all has to be read: another process has promised something meanwhile."""
-        cluster = self._known()
+        cluster = self.known
         for row in rows:
-            self.told.pop(row.name, None)
             held = cluster.holding.get(row.name)
             if row.state == WorkloadState.STOPPING and row.stop_reason == StopReason.PREEMPTION:
                 if held is None or not held.leaving:
@@ -164,7 +163,7 @@ class Books:
     def _learn(self, row: Row) -> None:
         """How long such work takes."""
         if row.queue in self.queues:
-            self._known().policy.ended(self._workload(row), row.ran_seconds)
+            self.known.policy.ended(self._workload(row), row.ran_seconds)
 
     def _differs(self, row: Row) -> bool:
         """From how it is known; one that still waits as it did keeps its place, and what it was promised."""
@@ -172,15 +171,16 @@ class Books:
             known = self._resting[row.name][1]
             if row.not_before is None or row.not_before.timestamp() != known.not_before:
                 return True
-        elif entry := self._known().waiting.get(row.name):
+        elif entry := self.known.waiting.get(row.name):
             known = entry[2]
         else:
             return True
         return row.held or (self._priority(row), row.ran_seconds) != (known.priority, known.ran)
 
     def _leave(self, name: str, now: float) -> None:
-        cluster = self._known()
+        cluster = self.known
         self.aside.pop(name, None)
+        self.written.pop(name, None)
         self._resting.pop(name, None)
         if name in cluster.waiting:
             cluster.withdraw(name)
@@ -192,9 +192,9 @@ class Books:
         placement = placements.from_json(row.placement) if row.placement else self._old_placement(row)
         since = (row.admit_time or row.queue_time).timestamp()
         self.attempts[row.name] = row.attempt
-        self._known().restore(self._workload(row), row.flavor, placement, since)
+        self.known.restore(self._workload(row), row.flavor, placement, since)
         if row.state == WorkloadState.STOPPING:
-            self._known().leaves(row.name)
+            self.known.leaves(row.name)
 
     def _old_placement(self, row: Row) -> Placement:
         """Of an attempt from before placements were written down."""
@@ -216,7 +216,7 @@ class Books:
             self._resting[row.name] = end, self._workload(row)
             heapq.heappush(self._later, (end, row.name))
         else:
-            self._known().submit(self._workload(row))
+            self.known.submit(self._workload(row))
 
     def _bring_back(self, now: float) -> None:
         """Those whose back-off is over. Where the clock was put back, it is over when its longest time is."""
@@ -231,11 +231,12 @@ class Books:
             end, resting = self._resting.get(name, (float("inf"), None))  # None: it was cancelled meanwhile
             if resting is not None and end <= now:
                 del self._resting[name], self.aside[name]
-                self._known().submit(resting)
+                self.known.submit(resting)
 
     # -- rows as the decisions see them ------------------------------------------------------------------------------
 
-    def _known(self) -> Cluster:
+    @property
+    def known(self) -> Cluster:
         assert self.cluster is not None
         return self.cluster
 

@@ -151,7 +151,7 @@ async def admit(context: Context) -> None:
         raise
     gauges: Gauges = context.state[ADMISSION]
     gauges.show(counts)
-    if cycle.admitted or cycle.preempted:
+    if cycle.admitted or cycle.preempted or cycle.has_more:
         context.wake()
 
 

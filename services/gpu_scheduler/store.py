@@ -20,7 +20,6 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import col
 
 from services.gpu_scheduler.decisions.amounts import CARD, Amount
-from services.gpu_scheduler.decisions.reasons import Reason
 from services.gpu_scheduler.models import (
     ENDED,
     HOLDING,
@@ -157,14 +156,18 @@ async def stopping(session: Session) -> set[str]:
 
 async def admit(session: Session, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Makes QUEUED workloads ADMITTED, each with its next attempt; name → row of those that were still QUEUED."""
-    given = sa.text(
+    given = sa.text(  # those that wait are found by name and first: joined by their state, each would meet each
         """
+        WITH waits AS MATERIALIZED (
+            SELECT name FROM gpu_scheduler.workload WHERE name = ANY(CAST(:names AS text[])) AND state = 'QUEUED' AND NOT held
+            ORDER BY name FOR NO KEY UPDATE
+        )
         UPDATE gpu_scheduler.workload AS w
         SET state = 'ADMITTED', attempt = w.attempt + 1, node = g.node, flavor = g.flavor, admit_time = :now,
             waiting_reason = '', promised = '{}', not_before = NULL, due = NULL, update_time = :now,
             revision = w.revision + 1
         FROM unnest(CAST(:names AS text[]), CAST(:nodes AS text[]), CAST(:flavors AS text[])) AS g (name, node, flavor)
-        WHERE w.name = ANY(CAST(:names AS text[])) AND w.name = g.name AND w.state = 'QUEUED' AND NOT w.held
+        JOIN waits USING (name) WHERE w.name = waits.name
         RETURNING w.name, w.project, w.kind, w.owner, w.attempt, w.node, w.flavor, w.cpu_milli, w.memory_bytes, w.gpu, w.gpu_milli
         """
     )
@@ -178,35 +181,38 @@ async def admit(session: Session, rows: Sequence[dict[str, Any]]) -> dict[str, A
 
 
 async def locked(session: Session, names: Collection[str]) -> dict[str, Any]:
-    """State and hold of workloads that are there, locked, one after the other in the order of their names."""
-    columns = col(Workload.name), col(Workload.state), col(Workload.held)
-    query = sa.select(*columns).where(_among(Workload.name, names)).order_by(col(Workload.name))
-    return {row.name: row for row in await session.execute(query.with_for_update(key_share=True))}
+    """name → (state, held), locked in the order of their names, so that two who lock several do not wait for each other."""
+    query = sa.select(col(Workload.name), col(Workload.state), col(Workload.held))
+    query = query.where(_among(Workload.name, names)).order_by(col(Workload.name)).with_for_update(key_share=True)
+    return {row.name: row for row in await session.execute(query)}
 
 
-async def preempt(session: Session, evictions: Sequence[tuple[str, str, str]]) -> None:
-    """(workload, for whom, by which rule): asks it to stop, unless it has been asked already. Whoever has its lease loses
-    it: what they do is void."""
-    written = sa.text(
+async def evict(session: Session, rows: Sequence[tuple[str, str, str]]) -> None:
+    """(who has to go, who gains, by which rule). Those that stop for another reason already stop for that.
+
+    Whoever has the lease of one that is asked now loses it: what it does is void.
+    """
+    asked = sa.text(
         """
         UPDATE gpu_scheduler.workload AS w
-        SET state = 'STOPPING', preempted_for = g.gains, preemption_rule = g.rule, address = '', update_time = :now,
-            revision = w.revision + 1,
-            stop_reason = CASE WHEN w.state = 'STOPPING' THEN w.stop_reason ELSE 'PREEMPTION' END,
-            lease_token = CASE WHEN w.state = 'STOPPING' THEN w.lease_token END,
-            lease_until = CASE WHEN w.state = 'STOPPING' THEN w.lease_until END,
-            due = CASE WHEN w.state = 'STOPPING' THEN w.due END
+        SET preempted_for = g.gains, preemption_rule = g.rule, update_time = :now, revision = w.revision + 1,
+            state = 'STOPPING', stop_reason = CASE w.state WHEN 'STOPPING' THEN w.stop_reason ELSE 'PREEMPTION' END,
+            address = CASE w.state WHEN 'STOPPING' THEN w.address ELSE '' END,
+            lease_token = CASE w.state WHEN 'STOPPING' THEN w.lease_token END,
+            lease_until = CASE w.state WHEN 'STOPPING' THEN w.lease_until END,
+            due = CASE w.state WHEN 'STOPPING' THEN w.due END
         FROM unnest(CAST(:names AS text[]), CAST(:gains AS text[]), CAST(:rules AS text[])) AS g (name, gains, rule)
-        WHERE w.name = ANY(CAST(:names AS text[])) AND w.name = g.name AND w.state IN ('ADMITTED', 'STARTING', 'RUNNING', 'STOPPING')
+        WHERE w.name = ANY(CAST(:names AS text[])) AND w.name = g.name
         """
     )
-    names, gains, rules = (list(column) for column in zip(*evictions, strict=True))
-    await session.execute(written, {"now": session.clock.now(), "names": names, "gains": gains, "rules": rules})
+    names, gains, rules = zip(*rows, strict=True) if rows else ((), (), ())
+    values = {"now": session.clock.now(), "names": list(names), "gains": list(gains), "rules": list(rules)}
+    await session.execute(asked, values)
 
 
-async def promise(session: Session, promised: Mapping[str, Mapping[str, Any]]) -> None:
-    """Workload → what it gets. Says so to other schedulers too: the trigger of `held` notes the change."""
-    written = sa.text(
+async def promise(session: Session, promised: Mapping[str, Any], reason: str) -> None:
+    """Workload → what it is promised. Says so to other schedulers too: the trigger of `held` notes the change."""
+    said = sa.text(
         """
         UPDATE gpu_scheduler.workload AS w
         SET promised = CAST(g.promised AS json), waiting_reason = :reason, held = w.held
@@ -214,12 +220,8 @@ async def promise(session: Session, promised: Mapping[str, Mapping[str, Any]]) -
         WHERE w.name = ANY(CAST(:names AS text[])) AND w.name = g.name
         """
     )
-    values = {
-        "reason": str(Reason.WAITING_FOR_PREEMPTION),
-        "names": list(promised),
-        "promised": [json.dumps(each) for each in promised.values()],
-    }
-    await session.execute(written, values)
+    texts = [json.dumps(each, ensure_ascii=False) for each in promised.values()]
+    await session.execute(said, {"reason": reason, "names": list(promised), "promised": texts})
 
 
 async def forget_promises(session: Session, workloads: Collection[str]) -> None:
@@ -423,18 +425,16 @@ async def release_cards(session: Session, workload: str) -> None:
     await session.execute(sa.update(Card).where(col(Card.workload) == workload).values(workload=""))
 
 
-async def set_waiting_reasons(session: Session, reasons: Mapping[str, str]) -> None:
+async def set_waiting_reason(session: Session, names: Collection[str], reason: str) -> None:
     """Of those that still wait and did not say so yet."""
-    written = sa.text(
-        """
-        UPDATE gpu_scheduler.workload AS w
-        SET waiting_reason = g.reason, update_time = :now, revision = w.revision + 1
-        FROM unnest(CAST(:names AS text[]), CAST(:reasons AS text[])) AS g (name, reason)
-        WHERE w.name = ANY(CAST(:names AS text[])) AND w.name = g.name AND w.state = 'QUEUED' AND w.waiting_reason <> g.reason
-        """
+    waits = sa.and_(
+        _among(Workload.name, names),
+        col(Workload.state) == WorkloadState.QUEUED,
+        col(Workload.waiting_reason) != reason,
     )
-    values = {"now": session.clock.now(), "names": list(reasons), "reasons": list(reasons.values())}
-    await session.execute(written, values)
+    values = {"waiting_reason": reason, "update_time": session.clock.now(), "revision": col(Workload.revision) + 1}
+    update = sa.update(Workload).where(waits).values(values)
+    await session.execute(update.execution_options(synchronize_session=False))
 
 
 async def add_silence(session: Session, longest_step: float) -> None:

@@ -85,8 +85,9 @@ class Cluster:
         self.reservations: dict[str, Reservation] = {}  # what each cycle keeps for whom
         self.epoch = 0  # of the ranks
         self.evicted = 0  # how often somebody was asked to go
-        self.dirty: set[str] = set()
-        self.short_of_room: set[str] = set()  # queues in which somebody has quota, and there is no room on nodes
+        self.dirty: set[str] = set()  # queues of which somebody is to be looked at
+        self.parking: set[str] = set()  # queues of which somebody is parked
+        self.short_of_room: set[str] = set()  # those of which somebody has quota, and there is no room on nodes
         self._serial = 0
         self._flavors = self._all_flavors()
         for line in self.lines.values():
@@ -122,6 +123,15 @@ class Cluster:
             self.break_promise(promise)
         if self.is_strict(line):
             self.dirty.add(line.queue.name)
+
+    def park(self, line: Line, shape: Shape, entry: Entry) -> None:
+        """The first of that shape fits nowhere: none of them is looked at until something came free."""
+        line.parked[shape] = entry[0]
+        self.parking.add(line.queue.name)
+        workload = entry[2]
+        has_quota = any(line.quota.fits(self.cells(workload, flavor)) for flavor in self.flavors(workload))
+        if has_quota or self.reservations:  # which may be all that is in its way
+            self.short_of_room.add(line.queue.name)
 
     def is_strict(self, line: Line) -> bool:
         """Nobody passes the first that does not fit."""
@@ -351,30 +361,21 @@ class Cluster:
 
     def open_all(self) -> None:
         """Time or the nodes changed: everything that waits is looked at again."""
-        self.open(self.lines)
+        self.open(self.parking)
 
     def open(self, queues: Iterable[str]) -> None:
-        """Who waits in those is looked at again."""
-        for name in queues:
-            line = self.lines[name]
-            line.parked.clear()
-            if line.heaps:
-                self.dirty.add(name)
-
-    def park(self, line: Line, shape: Shape, entry: Entry) -> None:
-        """It fits nowhere, nor does what is of its shape, until something comes free."""
-        line.parked[shape] = entry[0]
-        workload = entry[2]
-        has_quota = any(line.quota.fits(self.cells(workload, flavor)) for flavor in self.flavors(workload))
-        if has_quota or self.reservations:  # which may be all that is in its way
-            self.short_of_room.add(line.queue.name)
+        """Who waits in those is looked at again. Where nobody is parked, whoever waits is to be looked at anyway."""
+        for name in self.parking.intersection(queues):
+            self.lines[name].parked.clear()
+            self.parking.discard(name)
+            self.short_of_room.discard(name)
+            self.dirty.add(name)
 
     def _open(self, queue: str) -> None:
         """Something came free: quota for those of the same cohort, room for whoever has quota and waits for that."""
-        below = [quota.name for quota in self.tree.queues_below(self.lines[queue].root)]
-        waiting = sorted(self.short_of_room - set(below))
-        self.short_of_room.clear()
-        self.open((*below, *waiting))
+        if self.parking:
+            below = {quota.name for quota in self.tree.queues_below(self.lines[queue].root)}
+            self.open(self.parking & (below | self.short_of_room))
 
     def _number(self, workload: Workload) -> None:
         if not workload.serial:

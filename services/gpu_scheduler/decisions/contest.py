@@ -67,6 +67,11 @@ class Contest:
             heads.clear()
             self._groups[self._order[0][2]].remove(line.queue.name)
 
+    def leave(self) -> None:
+        """The cycle has decided enough: who had no turn has it in the next."""
+        for group in self._groups:
+            self._cluster.dirty.update(group)
+
     def _heads_of(self, line: Line) -> list[Head]:
         heads: list[Head] = []
         for shape in list(line.heaps):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -33,8 +34,11 @@ class Evict:
 Decision = Admit | Evict
 
 
-def run(cluster: Cluster, now: float) -> list[Decision]:
-    """Decides about everything of which the answer may have changed since the last cycle."""
+def run(cluster: Cluster, now: float, most: float = math.inf) -> list[Decision]:
+    """Decides about everything of which the answer may have changed since the last cycle.
+
+    Where it comes to `most` decisions it stops, and `cluster.dirty` names the queues that are still to be looked at.
+    """
     decisions: list[Decision] = []
     if cluster.policy.epoch != cluster.epoch:
         cluster.rank_again()
@@ -45,12 +49,14 @@ def run(cluster: Cluster, now: float) -> list[Decision]:
     if cluster.dirty:
         decisions += _reserve(cluster, kept, now)  # 2 what is kept for whom
     looked_at = list(cluster.dirty)
-    decisions += _contest(cluster, kept, cluster.policy.flavors, now, make_room=True)  # 3 heads, each on what suits it
+    decisions += _contest(
+        cluster, kept, cluster.policy.flavors, now, most, make_room=True
+    )  # 3 heads, each on what suits it
     for workload, flavor in cluster.policy.moves(cluster, now):  # 4 who had better go on elsewhere
         decisions += _move(cluster, workload, flavor, now)
-    if cluster.policy.has_second_choice and cluster.is_anything_free():  # 5 nothing stays idle
+    if cluster.policy.has_second_choice and not cluster.dirty and cluster.is_anything_free():  # 5 nothing stays idle
         cluster.open(looked_at)
-        decisions += _contest(cluster, kept, cluster.policy.falls_back, now, make_room=False)
+        decisions += _contest(cluster, kept, cluster.policy.falls_back, now, most, make_room=False)
     kept.release()
     cluster.evicted += sum(1 for each in decisions if isinstance(each, Evict))
     return decisions
@@ -72,10 +78,12 @@ def _reserve(cluster: Cluster, kept: Reservations, now: float) -> list[Decision]
     return decisions
 
 
-def _contest(cluster: Cluster, kept: Reservations, flavors: Flavors, now: float, *, make_room: bool) -> list[Decision]:
+def _contest(
+    cluster: Cluster, kept: Reservations, flavors: Flavors, now: float, most: float, *, make_room: bool
+) -> list[Decision]:
     decisions: list[Decision] = []
     contest = Contest(cluster)  # 1 heads
-    while (candidate := contest.next()) is not None:  # 2 order
+    while len(decisions) < most and (candidate := contest.next()) is not None:  # 2 order
         line, shape, entry = candidate
         workload = entry[2]
         admitted = _nominate(cluster, kept, workload, flavors(cluster, workload, now), now)  # 3 nominate
@@ -91,6 +99,7 @@ def _contest(cluster: Cluster, kept: Reservations, flavors: Flavors, now: float,
             continue
         cluster.park(line, shape, entry)  # 6 or wait
         contest.failed(line)
+    contest.leave()
     return decisions
 
 

@@ -58,7 +58,7 @@ async def test_what_one_queue_lent_it_takes_back_from_the_other(session: Session
     borrowers = await submitted(session, theirs, 4)
     assert (await admission.run_cycle(session)).admitted == 4, "nobody else wants them"
     mine = await submitted(session, ours, 1)
-    assert await admission.run_cycle(session) == admission.Cycle(admitted=0, preempted=1)
+    assert await admission.run_cycle(session) == admission.Cycle(admitted=0, preempted=1, has_more=False)
     assert (await states(session, borrowers)).count("STOPPING") == 1
     last = await store.find_workload(session, borrowers[-1])
     assert (last.state, last.preempted_for, last.preemption_rule) == ("STOPPING", mine[0], "RECLAIM")
@@ -135,5 +135,5 @@ async def test_quotas_below_what_is_used_stop_nobody_and_admit_nothing_more(sess
     await admission.run_cycle(session)
     await cluster_queues.update(session, "clusterQueues/shrinks", QueueWish(quotas=cores(1)), ["quotas"], "")
     await submitted(session, name, 1)
-    assert await admission.run_cycle(session) == admission.Cycle(admitted=0, preempted=0)
+    assert await admission.run_cycle(session) == admission.Cycle(admitted=0, preempted=0, has_more=False)
     assert await states(session, running) == ["ADMITTED", "ADMITTED"]

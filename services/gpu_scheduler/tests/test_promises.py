@@ -48,7 +48,7 @@ async def test_what_is_stopping_already_is_not_asked_to_go_for_somebody(session:
     await service.cancel(session, low.name)
     urgent = await ensured(session, replace(TRAINER, priority=10))
     for known in (books, None):  # None: books that are read anew
-        assert await cycle(session, known) == admission.Cycle(0, 0) and not urgent.promised
+        assert await cycle(session, known) == admission.Cycle(0, 0, has_more=False) and not urgent.promised
     await service.attempt_ended(session, low, attempt, STOPPED, SETTINGS)
     assert (await cycle(session, books)).admitted == 1 and urgent.state == "ADMITTED"
 
@@ -88,7 +88,7 @@ async def test_a_promise_outlasts_that_its_owner_had_failed_before(session: Sess
     await launched(session, low)
     clock.advance(seconds=5)
     assert (await cycle(session, books)).preempted == 1
-    assert await cycle(session, books) == admission.Cycle(0, 0)
+    assert await cycle(session, books) == admission.Cycle(0, 0, has_more=False)
     assert books.cluster is not None and urgent.name in books.cluster.promises
 
 

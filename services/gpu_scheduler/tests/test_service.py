@@ -132,13 +132,13 @@ async def test_a_name_that_could_leave_the_work_folder_is_refused(session: Sessi
 
 async def test_a_trainer_fits_beside_a_replica_and_a_second_trainer_waits_with_its_reason(session: Session) -> None:
     replica, first, second = [await ensured(session, wanted) for wanted in (REPLICA, TRAINER, TRAINER)]
-    assert await cycle(session) == admission.Cycle(admitted=2, preempted=0)
+    assert await cycle(session) == admission.Cycle(admitted=2, preempted=0, has_more=False)
     await session.refresh(second)
     assert [row.state for row in (replica, first, second)] == ["ADMITTED", "ADMITTED", "QUEUED"]
     assert second.waiting_reason == Reason.NO_FREE_CPU
     attempt = await launched(session, first)
     await service.attempt_ended(session, first, attempt, Ended(0), SETTINGS)
-    assert await cycle(session) == admission.Cycle(admitted=1, preempted=0)
+    assert await cycle(session) == admission.Cycle(admitted=1, preempted=0, has_more=False)
     assert second.state == "ADMITTED"
 
 
@@ -258,7 +258,7 @@ async def test_higher_priority_takes_the_place_of_lower_which_waits_again(sessio
     await cycle(session)
     attempt = await launched(session, low)
     urgent = await ensured(session, replace(TRAINER, priority=10))
-    assert await cycle(session) == admission.Cycle(admitted=0, preempted=1)
+    assert await cycle(session) == admission.Cycle(admitted=0, preempted=1, has_more=False)
     await session.refresh(urgent)
     assert (low.state, urgent.waiting_reason) == ("STOPPING", Reason.WAITING_FOR_PREEMPTION)
     await service.attempt_ended(session, low, attempt, Ended(143), SETTINGS)
@@ -452,7 +452,7 @@ async def test_a_promise_survives_that_the_books_are_thrown_away(session: Sessio
     assert (await cycle(session)).admitted == 0, "what low holds is promised"
     assert small.waiting_reason == Reason.RESERVED_FOR_HIGHER_PRIORITY
     await service.attempt_ended(session, low, attempt, Ended(143), SETTINGS)
-    assert await cycle(session) == admission.Cycle(admitted=1, preempted=0)
+    assert await cycle(session) == admission.Cycle(admitted=1, preempted=0, has_more=False)
     assert (urgent.state, urgent.promised) == ("ADMITTED", {})
     assert (low.preempted_for, low.preemption_rule, low.preemptions) == (urgent.name, "HIGHER_PRIORITY", 1)
     events = [event for event, subject in await outbox_of(session) if subject == low.name]
@@ -559,4 +559,4 @@ async def test_every_policy_runs_in_the_service_and_learns_from_what_ended(sessi
     await service.attempt_ended(session, first, attempt, Ended(0), SETTINGS)
     assert (await cycle(session, books)).admitted == 1 and second.state == "ADMITTED"
     books.throw_away()
-    assert (await cycle(session, books)) == admission.Cycle(admitted=0, preempted=0)
+    assert (await cycle(session, books)) == admission.Cycle(admitted=0, preempted=0, has_more=False)

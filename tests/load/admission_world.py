@@ -1,0 +1,348 @@
+"""What is around the admission loop of `bench_admission.py`: nodes, queues, who submits, and who ends.
+
+`outside` is a process of its own. It submits workloads at their times, out of a table filled beforehand, and ends each
+admitted one after its run time; who is preempted stops at once, and runs anew when it is admitted again. There is no
+launcher: what was admitted runs at once. Ends of the same moment share a transaction of at most `TOGETHER`. They are
+written in bulk, row for row what `service.attempt_ended` writes, or, with `one_by_one`, by that function, which the
+reconcile loop calls (about 4 ms of Python each). Stops are always reported by it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import gzip
+import heapq
+import time
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from io import TextIOWrapper
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+from gyre_kit.auth import SYSTEM, acting_as
+from gyre_kit.db import Database, Session
+from gyre_kit.names import new_id
+from gyre_kit.outbox import emit_all
+from sqlmodel import col
+
+from services.gpu_scheduler import facts, service, store
+from services.gpu_scheduler.launchers.base import Ended
+from services.gpu_scheduler.models import Card, ClusterQueue, Flavor, Node, NodeState, Queue, Workload, WorkloadState
+from services.gpu_scheduler.settings import Settings
+from services.gpu_scheduler.usage import usage_of
+
+COMPONENT = "gpu_scheduler"
+PROJECT = "bench"
+FLAVOR = "rf"
+ENDLESS = 1 << 40  # thousandths of a core: more than all workloads together ask for
+TOGETHER = 100
+TICK = 0.01  # seconds
+STAGED = "staged"
+INSERTED_AT_ONCE = 500
+GIB = 1 << 30
+
+
+class Job(NamedTuple):
+    """Of a trace: seconds, and thousandths of a core."""
+
+    queue: str
+    submit: float
+    runs: float
+    cpu_milli: int
+    priority: int
+
+
+class Door(NamedTuple):
+    """A queue of a trace with its quota, in thousandths of a core."""
+
+    queue: str
+    cohort: str
+    nominal: int
+    borrowing: int
+
+
+def read_jobs(path: Path) -> list[Job]:
+    return [
+        Job(
+            row["queue"],
+            float(row["submit_s"]),
+            float(row["duration_s"]),
+            int(row["cpus"]) * 1000,
+            int(row["priority"]),
+        )
+        for row in _rows(path)
+    ]
+
+
+def read_doors(path: Path) -> list[Door]:
+    return [
+        Door(row["queue"], row["cohort"], int(row["nominal"]) * 1000, int(row["borrowing_limit"]) * 1000)
+        for row in _rows(path)
+    ]
+
+
+def _rows(path: Path) -> Iterable[dict[str, str]]:
+    if path.suffix != ".gz":
+        with path.open(encoding="utf-8") as file:
+            yield from csv.DictReader(file)
+        return
+    with gzip.open(path) as packed, TextIOWrapper(packed, encoding="utf-8") as file:
+        yield from csv.DictReader(file)
+
+
+# -- tables ----------------------------------------------------------------------------------------------------------
+
+
+async def put_queues(session: Session, doors: Sequence[Door]) -> None:
+    """Each door is a cluster queue with one local queue of the same name."""
+    await insert(session, ClusterQueue, [_cluster_queue(door) for door in doors])
+    await insert(session, Queue, [_queue(door.queue) for door in doors])
+
+
+def _cluster_queue(door: Door) -> ClusterQueue:
+    quotas: dict[str, dict[str, Any]] = {
+        FLAVOR: {"cpu_milli": door.nominal, "borrowing": {"cpu_milli": door.borrowing}}
+    }
+    return ClusterQueue(name=f"clusterQueues/{door.queue}", cohort=door.cohort, quotas=quotas)
+
+
+def _queue(name: str) -> Queue:
+    return Queue(
+        name=queue_name(name), project=PROJECT, state="ACTIVE", cluster_queue=f"clusterQueues/{name}", request_id=name
+    )
+
+
+def queue_name(name: str) -> str:
+    return f"projects/{PROJECT}/queues/{name}"
+
+
+async def put_nodes(session: Session, count: int, cards: int, cpu_milli: int) -> None:
+    """Nodes of the one flavor, each with so many cards and cores."""
+    now = session.clock.now()
+    nodes = [
+        Node(
+            name=f"nodes/{number}",
+            hostname=f"n{number}",
+            state=NodeState.READY,
+            flavor=FLAVOR,
+            cpu_milli=cpu_milli,
+            memory_bytes=1 << 50,
+            gpu=cards,
+            simulated=True,
+            last_seen_time=now,
+            create_time=now,
+            update_time=now,
+        )
+        for number in range(count)
+    ]
+    await insert(session, Flavor, [Flavor(name=FLAVOR)])
+    await insert(session, Node, nodes)
+    await insert(session, Card, [_card(node.name, index) for node in nodes for index in range(cards)])
+
+
+def _card(node: str, index: int) -> Card:
+    uuid = f"GPU-{node}-{index}"
+    return Card(
+        name=f"{node}/cards/{index}",
+        node=node,
+        index=index,
+        uuid=uuid,
+        model="A100",
+        memory_bytes=80 * GIB,
+        simulated=True,
+    )
+
+
+async def insert(session: Session, table: type[Any], rows: Sequence[Any]) -> None:
+    for start in range(0, len(rows), INSERTED_AT_ONCE):
+        values = [row.model_dump() for row in rows[start : start + INSERTED_AT_ONCE]]
+        await session.execute(sa.insert(table), values)
+
+
+def workload(number: int, queue: str, cpu_milli: int, priority: int = 0, gpu: int = 0) -> Workload:
+    uid = new_id()
+    now = datetime.now(UTC)
+    return Workload(
+        name=f"projects/{PROJECT}/workloads/{uid}",
+        uid=uid,
+        project=PROJECT,
+        number=number,
+        state=WorkloadState.QUEUED,
+        kind="JOB",
+        module="bench",
+        spec_json="{}",
+        cpu_milli=cpu_milli,
+        memory_bytes=0,
+        gpu=gpu,
+        queue=queue,
+        priority=priority,
+        queue_time=now,
+    )
+
+
+async def stage(session: Session, jobs: Sequence[Job]) -> dict[str, Job]:
+    """Their rows beside the table, in the order of submission; name → job."""
+    await session.execute(sa.text(f"CREATE TABLE {COMPONENT}.{STAGED} AS TABLE {COMPONENT}.workload WITH NO DATA"))
+    table = sa.table(STAGED, *(sa.column(c.name, c.type) for c in Workload.__table__.columns), schema=COMPONENT)
+    like = workload(0, "", 0).model_dump()
+    by_name: dict[str, Job] = {}
+    for start in range(0, len(jobs), INSERTED_AT_ONCE):
+        rows = [_staged(like, start + at, job) for at, job in enumerate(jobs[start : start + INSERTED_AT_ONCE], 1)]
+        await session.execute(sa.insert(table), rows)
+        by_name |= {row["name"]: jobs[row["number"] - 1] for row in rows}
+    return by_name
+
+
+def _staged(like: dict[str, Any], number: int, job: Job) -> dict[str, Any]:
+    uid = new_id()
+    return like | {
+        "name": f"projects/{PROJECT}/workloads/{uid}",
+        "uid": uid,
+        "number": number,
+        "queue": queue_name(job.queue),
+        "cpu_milli": job.cpu_milli,
+        "priority": job.priority,
+    }
+
+
+# -- the process outside ---------------------------------------------------------------------------------------------
+
+
+def outside(pipe: Connection, url: str, home: Path, submits: Sequence[float], one_by_one: bool) -> None:
+    """Tells ("began", seconds, 0), ("submitted", seconds, count), ("ended", seconds, names), ("stopped", seconds, names).
+    Is told [(name, end)] of what was admitted, and "stop" where somebody was asked to go. Ends when it is told None.
+
+    `submits`: when each staged row is due, in order.
+    """
+    with acting_as(SYSTEM):
+        outside = _Outside(pipe, Database(url, COMPONENT), Settings(home=home), submits, one_by_one)
+        asyncio.run(outside.run())
+
+
+class _Outside:
+    def __init__(
+        self, pipe: Connection, db: Database, settings: Settings, submits: Sequence[float], one_by_one: bool
+    ) -> None:
+        self.pipe, self.db, self.settings, self.submits = pipe, db, settings, submits
+        self.end = end_one_by_one if one_by_one else end_in_bulk
+        self.submitted = 0
+        self.ends: list[tuple[float, str]] = []
+        self.running: dict[str, float] = {}  # each with its end
+        self.is_over = self.must_stop = False
+
+    async def run(self) -> None:
+        began = time.time()
+        self.pipe.send(("began", began, 0))
+        while not self.is_over:
+            self._hear()
+            await self._submit(time.time() - began)
+            if not await self._stop() and not await self._end():
+                await asyncio.sleep(TICK)
+        await self.db.close()
+
+    def _hear(self) -> None:
+        while not self.is_over and self.pipe.poll():
+            told = self.pipe.recv()
+            if told is None:
+                self.is_over = True
+            elif told == "stop":
+                self.must_stop = True
+            else:
+                for name, end in told:
+                    self.running[name] = end
+                    heapq.heappush(self.ends, (end, name))
+
+    async def _submit(self, elapsed: float) -> None:
+        upto = self.submitted
+        while upto < len(self.submits) and self.submits[upto] <= elapsed:
+            upto += 1
+        if upto == self.submitted:
+            return
+        columns = ", ".join(f'"{c.name}"' for c in Workload.__table__.columns if c.name != "queue_time")
+        moved = f"""
+            INSERT INTO {COMPONENT}.workload ({columns}, queue_time) SELECT {columns}, :now FROM {COMPONENT}.{STAGED}
+            WHERE number > :since AND number <= :upto ORDER BY number
+        """
+        async with self.db.transaction() as session:
+            values = {"now": session.clock.now(), "since": self.submitted, "upto": upto}
+            await session.execute(sa.text(moved), values)
+        self.pipe.send(("submitted", time.time(), upto - self.submitted))
+        self.submitted = upto
+
+    async def _stop(self) -> bool:
+        """Whoever was asked to go has gone, unless it ended meanwhile."""
+        if not self.must_stop:
+            return False
+        self.must_stop = False
+        async with self.db.transaction() as session:
+            names = sorted(await store.stopping(session))
+            rows = await _locked(session, names)
+            attempts = await store.attempts_of(session, names)
+            for row in rows:
+                ended = Ended(code=-15, asked_to_stop=True)
+                await service.attempt_ended(session, row, attempts[row.name][-1], ended, self.settings)
+        for row in rows:
+            self.running.pop(row.name, None)
+        self.pipe.send(("stopped", time.time(), [row.name for row in rows]))
+        return True
+
+    async def _end(self) -> bool:
+        now, names = time.time(), set()
+        while self.ends and self.ends[0][0] <= now and len(names) < TOGETHER:
+            end, name = heapq.heappop(self.ends)
+            if self.running.get(name) == end:
+                names.add(name)
+        if names:
+            async with self.db.transaction() as session:
+                await self.end(session, sorted(names), self.settings)
+            for name in names:
+                del self.running[name]
+            self.pipe.send(("ended", time.time(), sorted(names)))
+        return bool(names)
+
+
+async def end_one_by_one(session: Session, names: Sequence[str], settings: Settings) -> None:
+    """They were launched, ran, and ended well."""
+    rows = await _locked(session, names)
+    attempts = await store.attempts_of(session, names)
+    for row in rows:
+        if row.state == WorkloadState.ADMITTED:
+            row.state = WorkloadState.RUNNING
+        await service.attempt_ended(session, row, attempts[row.name][-1], Ended(code=0), settings)
+
+
+async def end_in_bulk(session: Session, names: Sequence[str], settings: Settings) -> None:
+    """The same rows in a few statements."""
+    now = session.clock.now()
+    rows = await _locked(session, names)
+    attempts = await store.attempts_of(session, names)
+    for row in rows:
+        attempts[row.name][-1].end_time = now
+        attempts[row.name][-1].exit_code = row.exit_code = 0
+    events = {row.name: facts.finished(row, usage_of(attempts[row.name], now), now) for row in rows}
+    session.expunge_all()  # what the models were given is written by the statements
+    await session.execute(sa.text(ENDED), {"now": now, "names": list(names)})
+    last = [attempts[row.name][-1].name for row in rows]
+    await session.execute(sa.text(ATTEMPT_ENDED), {"now": now, "names": last})
+    await session.execute(sa.text(CARDS_FREE), {"names": list(names)})
+    await emit_all(session, events)
+
+
+async def _locked(session: Session, names: Sequence[str]) -> Sequence[Workload]:
+    query = sa.select(Workload).where(col(Workload.name).in_(names)).order_by(col(Workload.name))
+    return (await session.scalars(query.with_for_update(key_share=True))).all()
+
+
+ENDED = f"""
+    UPDATE {COMPONENT}.workload SET state = 'FINISHED', end_time = :now, exit_code = 0, update_time = :now,
+        ran_seconds = ran_seconds + extract(epoch FROM :now - admit_time), revision = revision + 1
+    WHERE name = ANY(CAST(:names AS text[]))
+"""
+ATTEMPT_ENDED = f"""
+    UPDATE {COMPONENT}.attempt SET end_time = :now, exit_code = 0, sample_time = :now
+    WHERE name = ANY(CAST(:names AS text[]))
+"""
+CARDS_FREE = f"UPDATE {COMPONENT}.card SET workload = '' WHERE workload = ANY(CAST(:names AS text[]))"
