@@ -69,7 +69,7 @@ class Books:
             await self._look_around(session, now)
         if topology != self._topology:
             self.throw_away()
-        if self.cluster is None or not self._apply(await store.changed_since(session, self._seen), now):
+        if self.cluster is None or not await self._catch_up(session, now):
             self.cluster = await self._read_all(session, now)
         self._topology, self._seen = topology, oldest
         self._bring_back(now)
@@ -98,9 +98,10 @@ class Books:
         for row in await store.last_ended(session, LEARNT_FROM):
             self._learn(row)
         rows = await store.looked_at(session)
-        for row in rows:
-            if row.state in HOLDING:
-                self._hold(row)
+        holding = [row for row in rows if row.state in HOLDING]
+        placed = await self._placed(session, holding)
+        for row in holding:
+            self._hold(row, placed[row.name])
         for row in rows:
             if row.state == WorkloadState.QUEUED:
                 self._wait(row, now)
@@ -134,7 +135,24 @@ class Books:
 
     # -- what changed ------------------------------------------------------------------------------------------------
 
-    def _apply(self, rows: Sequence[Row], now: float) -> bool:
+    async def _catch_up(self, session: Session, now: float) -> bool:
+        """False where all has to be read. Placements are fetched only of what another process admitted."""
+        rows = await store.changed_since(session, self._seen)
+        placed = await self._placed(session, [row for row in rows if self._is_news(row)])
+        return self._apply(rows, placed, now)
+
+    def _is_news(self, row: Row) -> bool:
+        """It holds by an attempt that is not in the books."""
+        known = row.name in self.known.holding and self.attempts.get(row.name) == row.attempt
+        return row.state in HOLDING and not known
+
+    @staticmethod
+    async def _placed(session: Session, rows: Sequence[Row]) -> Mapping[str, Row]:
+        if not rows:
+            return {}
+        return await store.placed(session, [store.attempt_name(row.name, row.attempt) for row in rows])
+
+    def _apply(self, rows: Sequence[Row], placed: Mapping[str, Row], now: float) -> bool:
         """False where all has to be read: another process has promised something meanwhile."""
         cluster = self.known
         for row in rows:
@@ -143,9 +161,9 @@ class Books:
                 if held is None or not held.leaving:
                     return False
             elif row.state in HOLDING:
-                if held is None or self.attempts.get(row.name) != row.attempt:
+                if self._is_news(row):
                     self._leave(row.name, now)
-                    self._hold(row)
+                    self._hold(row, placed[row.name])
                 elif row.state == WorkloadState.STOPPING:
                     cluster.leaves(row.name)
             elif row.state == WorkloadState.QUEUED:
@@ -188,18 +206,18 @@ class Books:
             cluster.release(name, now)
             self.attempts.pop(name, None)
 
-    def _hold(self, row: Row) -> None:
-        placement = placements.from_json(row.placement) if row.placement else self._old_placement(row)
+    def _hold(self, row: Row, placed: Row) -> None:
+        placement = placements.from_json(placed.placement) if placed.placement else self._old_placement(row, placed)
         since = (row.admit_time or row.queue_time).timestamp()
         self.attempts[row.name] = row.attempt
         self.known.restore(self._workload(row), row.flavor, placement, since)
         if row.state == WorkloadState.STOPPING:
             self.known.leaves(row.name)
 
-    def _old_placement(self, row: Row) -> Placement:
+    def _old_placement(self, row: Row, placed: Row) -> Placement:
         """Of an attempt from before placements were written down."""
         indexes = [
-            index for (node, index), (_, uuid) in self.cards.items() if node == row.node and uuid in row.card_uuids
+            index for (node, index), (_, uuid) in self.cards.items() if node == row.node and uuid in placed.card_uuids
         ]
         return (Share(row.node, _amount(row), tuple((index, CARD) for index in indexes)),)
 

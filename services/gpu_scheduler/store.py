@@ -82,10 +82,16 @@ async def serialise(session: Session, what: str) -> None:
 async def begin_cycle(session: Session, idle_seconds: float) -> None:
     """Lets one cycle at a time decide. Who is silent for `idle_seconds` while it does so loses its session and the lock:
     what it wrote is undone, and its commit fails. Who is stopped within a statement is not idle to PostgreSQL, so the
-    whole cycle is bounded too, by six times as long, where the server can (from 17 on)."""
+    whole cycle is bounded too, by six times as long, where the server can (from 17 on).
+
+    Statements are planned for their values: a plan for any list of names compares each row with each name of it.
+    """
     values = {"key": "gpu_scheduler/admission", "idle": f"{idle_seconds * 1000:.0f}ms"}
     bounded = "set_config('idle_in_transaction_session_timeout', :idle, true)"
-    await session.execute(sa.text(f"SELECT {bounded}, pg_advisory_xact_lock(hashtextextended(:key, 0))"), values)
+    planned = "set_config('plan_cache_mode', 'force_custom_plan', true)"
+    await session.execute(
+        sa.text(f"SELECT {bounded}, {planned}, pg_advisory_xact_lock(hashtextextended(:key, 0))"), values
+    )
     whole = "SELECT set_config(name, :whole, true) FROM pg_settings WHERE name = 'transaction_timeout'"
     await session.execute(sa.text(whole), {"whole": f"{idle_seconds * 6000:.0f}ms"})
 
@@ -119,7 +125,7 @@ async def versions(session: Session) -> tuple[int, int]:
 
 
 async def looked_at(session: Session) -> Sequence[Any]:
-    """What a cycle knows of every workload that waits or holds, with the placement of the attempt that holds."""
+    """What a cycle knows of every workload that waits or holds."""
     active = col(Workload.state).in_([WorkloadState.QUEUED, *HOLDING])
     return (
         await session.execute(_looked_at().where(active).order_by(col(Workload.queue_time), col(Workload.number)))
@@ -128,11 +134,8 @@ async def looked_at(session: Session) -> Sequence[Any]:
 
 async def changed_since(session: Session, transaction: int) -> Sequence[Any]:
     """The same of those that a transaction from that one on has changed, ended ones too."""
-    return (
-        await session.execute(
-            _looked_at().where(col(Workload.change) >= transaction).order_by(col(Workload.queue_time))
-        )
-    ).all()
+    changed = _looked_at().where(col(Workload.change) >= transaction)
+    return (await session.execute(changed.order_by(col(Workload.queue_time)))).all()
 
 
 async def last_ended(session: Session, most: int) -> Sequence[Any]:
@@ -143,9 +146,14 @@ async def last_ended(session: Session, most: int) -> Sequence[Any]:
 
 
 def _looked_at() -> sa.Select[Any]:
-    columns = [getattr(Workload, name) for name in LOOKED_AT]
-    current = sa.and_(col(Attempt.workload) == Workload.name, col(Attempt.number) == Workload.attempt)
-    return sa.select(*columns, col(Attempt.placement), col(Attempt.card_uuids)).outerjoin(Attempt, current)
+    return sa.select(*[getattr(Workload, name) for name in LOOKED_AT])
+
+
+async def placed(session: Session, attempts: Collection[str]) -> dict[str, Any]:
+    """Workload → where that attempt of it is: its placement and its cards."""
+    named = col(Attempt.name) == sa.func.any(sa.cast(list(attempts), postgresql.ARRAY(sa.Text)))
+    query = sa.select(col(Attempt.workload), col(Attempt.placement), col(Attempt.card_uuids)).where(named)
+    return {row.workload: row for row in await session.execute(query)}
 
 
 async def stopping(session: Session) -> set[str]:

@@ -43,6 +43,21 @@ TICK = 0.01  # seconds
 STAGED = "staged"
 INSERTED_AT_ONCE = 500
 GIB = 1 << 30
+BLANK = Workload(
+    name="",
+    uid="",
+    project=PROJECT,
+    state=WorkloadState.QUEUED,
+    kind="JOB",
+    module="bench",
+    spec_json="{}",
+    cpu_milli=0,
+    memory_bytes=0,
+    gpu=0,
+    queue="",
+    created_by="bench",
+    queue_time=datetime.now(UTC),
+).model_dump()  # to make a model of each takes longer than to admit it
 
 
 class Job(NamedTuple):
@@ -162,50 +177,37 @@ async def insert(session: Session, table: type[Any], rows: Sequence[Any]) -> Non
         await session.execute(sa.insert(table), values)
 
 
-def workload(number: int, queue: str, cpu_milli: int, priority: int = 0, gpu: int = 0) -> Workload:
+async def put_workloads(session: Session, queue: str, count: int, gpu: int) -> None:
+    """They wait, all alike."""
+    for start in range(0, count, INSERTED_AT_ONCE):
+        numbers = range(start + 1, min(start + INSERTED_AT_ONCE, count) + 1)
+        await session.execute(sa.insert(Workload), [_row(queue, number, 1000, gpu=gpu) for number in numbers])
+
+
+def _row(queue: str, number: int, cpu_milli: int, *, priority: int = 0, gpu: int = 0) -> dict[str, Any]:
     uid = new_id()
-    now = datetime.now(UTC)
-    return Workload(
-        name=f"projects/{PROJECT}/workloads/{uid}",
-        uid=uid,
-        project=PROJECT,
-        number=number,
-        state=WorkloadState.QUEUED,
-        kind="JOB",
-        module="bench",
-        spec_json="{}",
-        cpu_milli=cpu_milli,
-        memory_bytes=0,
-        gpu=gpu,
-        queue=queue,
-        priority=priority,
-        queue_time=now,
-    )
+    return BLANK | {
+        "name": f"projects/{PROJECT}/workloads/{uid}",
+        "uid": uid,
+        "number": number,
+        "queue": queue,
+        "cpu_milli": cpu_milli,
+        "priority": priority,
+        "gpu": gpu,
+    }
 
 
 async def stage(session: Session, jobs: Sequence[Job]) -> dict[str, Job]:
     """Their rows beside the table, in the order of submission; name → job."""
     await session.execute(sa.text(f"CREATE TABLE {COMPONENT}.{STAGED} AS TABLE {COMPONENT}.workload WITH NO DATA"))
     table = sa.table(STAGED, *(sa.column(c.name, c.type) for c in Workload.__table__.columns), schema=COMPONENT)
-    like = workload(0, "", 0).model_dump()
     by_name: dict[str, Job] = {}
     for start in range(0, len(jobs), INSERTED_AT_ONCE):
-        rows = [_staged(like, start + at, job) for at, job in enumerate(jobs[start : start + INSERTED_AT_ONCE], 1)]
+        some = enumerate(jobs[start : start + INSERTED_AT_ONCE], start + 1)
+        rows = [_row(queue_name(job.queue), number, job.cpu_milli, priority=job.priority) for number, job in some]
         await session.execute(sa.insert(table), rows)
         by_name |= {row["name"]: jobs[row["number"] - 1] for row in rows}
     return by_name
-
-
-def _staged(like: dict[str, Any], number: int, job: Job) -> dict[str, Any]:
-    uid = new_id()
-    return like | {
-        "name": f"projects/{PROJECT}/workloads/{uid}",
-        "uid": uid,
-        "number": number,
-        "queue": queue_name(job.queue),
-        "cpu_milli": job.cpu_milli,
-        "priority": job.priority,
-    }
 
 
 # -- the process outside ---------------------------------------------------------------------------------------------

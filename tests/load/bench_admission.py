@@ -269,8 +269,7 @@ async def _cost_of(platform: Platform, nodes: int, backlog: int, looks: int) -> 
             await world.put_nodes(session, nodes, cards=8, cpu_milli=96_000)
             await world.put_queues(session, [Door("all", "", ENDLESS, 0)])
             await _unlimited(session)
-            rows = [world.workload(number, world.queue_name("all"), 1000, gpu=8) for number in range(nodes + backlog)]
-            await world.insert(session, Workload, rows)
+            await world.put_workloads(session, world.queue_name("all"), nodes + backlog, gpu=8)
         books = Books(admission.DEFAULT_POLICY)
         while await _cycle_seconds(db, books) and len(books.attempts) < nodes:
             pass
