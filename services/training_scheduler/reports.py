@@ -170,7 +170,7 @@ async def complete(
     run = await _fenced(session, name, attempt, by)
     if not run.ended:
         run.completed_attempt, run.completed_digest = attempt, digest
-        run.step = run.total_steps = steps
+        run.step = steps  # the total stays what was planned, until the result is verified
         run.metrics = {**run.metrics, **metrics}
         run.due = None
     return run

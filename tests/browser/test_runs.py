@@ -21,7 +21,7 @@ from tests.tiny import tiny_base
 HOTLINE = Path(__file__).resolve().parents[2] / "examples" / "hotline" / "hotline.en.jsonl"
 LONG = {"max_steps": 20_000, "checkpoint_every": 20, "batch_size": 4, "max_length": 64}
 # What people gave, and what Ant Design calls the icon inside a button that has a name of its own.
-NAMES = ("tiny", "rows", "steered", "close", "cpu")
+NAMES = ("tiny", "rows", "steered", "close", "question-circle", "cpu")
 
 expect.set_options(timeout=PATIENCE_MS)
 

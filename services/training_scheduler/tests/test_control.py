@@ -206,7 +206,13 @@ async def test_a_stopped_run_keeps_what_it_learnt(up: Any, runs: Any, reports: A
     with acting_as(ENGINEER):
         await runs.StopRun(run_service_pb2.StopRunRequest(name=run.name))
     assert await beat(reports, run) == Command.COMMAND_FINISH
-    await put_result(world.store, run.name, 1, steps=4)
+    digest = await put_result(world.store, run.name, 1, steps=4)
+    uri = f"gyre://runs/{run.name.rsplit('/', 1)[-1]}/1/manifest.json"
+    done = run_report_service_pb2.CompleteRunRequest(
+        name=run.name, attempt=1, manifest_uri=uri, manifest_digest=digest, steps=4
+    )
+    with acting_as(worker(run)):
+        await reports.CompleteRun(done)
     workload.state = Workload.STATE_FINISHED
     ended = await reached(runs, run, "SUCCEEDED")
     assert (ended.stopped_early, ended.step, ended.total_steps) == (True, 4, 4)
