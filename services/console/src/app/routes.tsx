@@ -65,6 +65,7 @@ export const router = createBrowserRouter([
               },
               { path: "cluster", element: page(() => import("@/pages/cluster/Cluster"), "Cluster") },
               { path: "showback", element: page(() => import("@/pages/showback/Showback"), "Showback") },
+              { path: "what-if", element: page(() => import("@/pages/whatif/WhatIf"), "WhatIf") },
               { path: "access", element: page(() => import("@/pages/access/Access"), "Access") },
               { path: "costs", element: page(() => import("@/pages/costs/Costs"), "Costs") },
               { path: "audit", element: page(() => import("@/pages/audit/Audit"), "Audit") },

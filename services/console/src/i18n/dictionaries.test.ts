@@ -6,6 +6,7 @@ import { en } from "./en";
 import { zh } from "./zh";
 
 const PROTO = join(import.meta.dirname, "../../../../proto/gyre");
+const DECISIONS = join(import.meta.dirname, "../../../gpu_scheduler/decisions/reasons.py");
 const TYPES = readFileSync(join(import.meta.dirname, "../api/types.gen.ts"), "utf-8");
 const english: Record<string, string> = en;
 const chinese: Record<string, string> = zh;
@@ -66,6 +67,20 @@ test("every reason that the protos name for a refusal has words", () => {
   expect([...new Set(named)].filter((reason) => !(`reason.${reason}` in english)).sort()).toEqual([]);
 });
 
+test("every reason to wait and every rule to give way has words", () => {
+  const named = [...membersOf("Reason", "reason"), ...membersOf("Rule", "rule")];
+  expect(named).toContain("rule.RECLAIM");
+  expect(named.filter((key) => !(key in english))).toEqual([]);
+});
+
+test("no text is given twice", () => {
+  const twice = ["en", "zh"].flatMap((language) => {
+    const keys = topics(language).flatMap((text) => [...text.matchAll(/^ {2}"([^"]+)":/gm)].map((found) => found[1]));
+    return keys.filter((key, at) => keys.indexOf(key) !== at);
+  });
+  expect(twice).toEqual([]);
+});
+
 test("a plural is chosen by its number", () => {
   expect(fill("{n} {n|row|rows}", { n: 1 })).toBe("1 row");
   expect(fill("{n} {n|row|rows}", { n: 0 })).toBe("0 rows");
@@ -79,6 +94,18 @@ function protoFiles(): string[] {
   return readdirSync(PROTO, { recursive: true, encoding: "utf-8" })
     .filter((path) => path.endsWith("_service.proto"))
     .map((path) => join(PROTO, path));
+}
+
+function topics(language: string): string[] {
+  const folder = join(import.meta.dirname, language);
+  return readdirSync(folder).map((file) => readFileSync(join(folder, file), "utf-8"));
+}
+
+/** What one of the scheduler's enums can be, as keys of `topic`. */
+function membersOf(name: string, topic: string): string[] {
+  const [, body = ""] = readFileSync(DECISIONS, "utf-8").split(`class ${name}(StrEnum):`);
+  const [members = ""] = body.split(/^\S/m);
+  return [...members.matchAll(/^ {4}(\w+) = "/gm)].map((found) => `${topic}.${found[1]}`);
 }
 
 /** Codes of services' own side of the contract, which no caller of REST can meet. */

@@ -19,6 +19,7 @@ import { shell } from "./shell";
 import { traces } from "./traces";
 import { traffic } from "./traffic";
 import { transfer } from "./transfer";
+import { whatif } from "./whatif";
 import { words } from "./words";
 
 export const en = {
@@ -43,5 +44,6 @@ export const en = {
   ...traces,
   ...traffic,
   ...transfer,
+  ...whatif,
   ...words,
 };

@@ -35,7 +35,6 @@ export const inference = {
   "reason.NOT_YOURS": "Who did not make it needs the role of an engineer",
   "reason.BAD_WINDOW": "The time is 1 hour to 30 days",
   "reason.BAD_SAMPLING": "The length or the temperature of answers is out of bounds",
-  "reason.SOURCE_REQUIRED": "Choose a data set version",
   "reason.MODEL_REQUIRED": "Choose a deployment",
   "reason.RESULT_TYPE_MISMATCH": "Answers are conversations; the data set for them must be of the type Conversations",
   "reason.WRONG_PURPOSE": "The file is no input of a batch",

@@ -158,7 +158,7 @@ export const reasons = {
   "reason.QUOTA_EXHAUSTED": "The queue's quota is used up",
   "reason.QUOTA_OVER_CAPACITY": "The quota is more than the nodes have",
   "reason.BACKING_OFF": "Waits before the next attempt",
-  "reason.PREEMPTED": "Gave way to work of higher priority",
+  "reason.PREEMPTED": "Gave way to other work",
   "reason.HIGHER_PRIORITY": "Work of higher priority came",
   "reason.NODE_DRAINED": "Its node was drained",
   "reason.CARD_FAILED": "Its card failed",

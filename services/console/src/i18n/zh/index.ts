@@ -19,6 +19,7 @@ import { shell } from "./shell";
 import { traces } from "./traces";
 import { traffic } from "./traffic";
 import { transfer } from "./transfer";
+import { whatif } from "./whatif";
 import { words } from "./words";
 
 export const zh = {
@@ -43,5 +44,6 @@ export const zh = {
   ...traces,
   ...traffic,
   ...transfer,
+  ...whatif,
   ...words,
 };

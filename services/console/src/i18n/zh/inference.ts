@@ -38,7 +38,6 @@ export const inference: Translation<typeof source> = {
   "reason.NOT_YOURS": "非创建者需要工程师角色",
   "reason.BAD_WINDOW": "时限为 1 小时至 30 天",
   "reason.BAD_SAMPLING": "回答长度或温度超出范围",
-  "reason.SOURCE_REQUIRED": "请选择数据集版本",
   "reason.MODEL_REQUIRED": "请选择部署",
   "reason.RESULT_TYPE_MISMATCH": "回答是对话，存放回答的数据集类型须为“对话”",
   "reason.WRONG_PURPOSE": "该文件不是批量推理的输入",

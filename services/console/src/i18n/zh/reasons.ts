@@ -161,7 +161,7 @@ export const reasons: Translation<typeof source> = {
   "reason.QUOTA_EXHAUSTED": "队列配额已用尽",
   "reason.QUOTA_OVER_CAPACITY": "配额超出节点容量",
   "reason.BACKING_OFF": "等待下一次尝试",
-  "reason.PREEMPTED": "已让位给更高优先级的工作",
+  "reason.PREEMPTED": "已为其他工作让位",
   "reason.HIGHER_PRIORITY": "有更高优先级的工作",
   "reason.NODE_DRAINED": "所在节点已排空",
   "reason.CARD_FAILED": "所用的卡出现故障",

@@ -7,7 +7,7 @@ export type Step =
   | { kind: "preempted"; time: string; attempt: Attempt; rule: string; gainer: string };
 
 /** Rules by which nobody gained. */
-export const FOR_NOBODY = ["NODE_DRAINED", "CARD_FAILED"];
+export const FOR_NOBODY = ["NODE_DRAINED", "CARD_FAILED", "BETTER_CARD"];
 
 /**
  * What happened to a workload, in the order of time. For whom and by which rule it gave way is known of the last time

@@ -1,0 +1,43 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import type { SimulationReport } from "@/api/types";
+import { changeOf, FIGURES, isBetter, POLICIES, questionOf } from "./figures";
+
+const REPORT: SimulationReport = { job_count: 3, ended_count: 3, refused_count: 0, preemption_count: 2 };
+const WAIT = FIGURES[0];
+const USED = FIGURES.find((one) => one.field === "utilisation") ?? WAIT;
+
+test("the page offers the policies that the scheduler has", () => {
+  const source = join(import.meta.dirname, "../../../../gpu_scheduler/decisions/policies/__init__.py");
+  const known = [...readFileSync(source, "utf-8").matchAll(/^ {4}"([a-z-]+)": /gm)].map((found) => found[1]);
+  expect([...POLICIES]).toEqual(known);
+});
+
+test("cores become thousandths, and no number of them leaves the choice to the server", () => {
+  const typed = { nodes: 2, flavor: "flavors/a100", cards: 8, cores: 1.5, days: 7, policy: "" };
+  expect(questionOf(typed)).toEqual({
+    additions: [{ node_count: 2, flavor: "flavors/a100", cards_per_node: 8, cpu_milli_per_node: 1500 }],
+    days: 7,
+    policy: "",
+  });
+  expect(questionOf({ ...typed, cores: null }).additions[0]?.cpu_milli_per_node).toBe(0);
+});
+
+test("a shorter wait is better, more use is neither, and what is not known is not compared", () => {
+  const [long, short] = [
+    { ...REPORT, mean_wait_seconds: 60, utilisation: 0.5 },
+    { ...REPORT, mean_wait_seconds: 6, utilisation: 0.7 },
+  ];
+  expect(isBetter(WAIT, long, short)).toBe(true);
+  expect(isBetter(WAIT, short, long)).toBe(false);
+  expect(isBetter(WAIT, long, long)).toBeNull();
+  expect(isBetter(WAIT, REPORT, long)).toBeNull();
+  expect(isBetter(USED, long, short)).toBeNull();
+});
+
+test("a change is told as a part of what was, unless that was nothing", () => {
+  expect(changeOf(60, 30)).toBe(-0.5);
+  expect(changeOf(0, 30)).toBeNull();
+  expect(changeOf(undefined, 30)).toBeNull();
+});
