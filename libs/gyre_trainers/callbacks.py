@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from gyre_kit.storage import ObjectStore
-from transformers import TrainerCallback
+from transformers import TrainerCallback, TrainerControl, TrainerState
 
 from gyre_trainers import checkpoints
 from gyre_trainers.exits import Stopped
@@ -65,3 +66,25 @@ class Progress(TrainerCallback):  # type: ignore[misc]
     def _stop_if_asked(self) -> None:
         if self._reporter.stop_requested.is_set():
             raise Stopped
+
+
+class Steps:
+    """The steps that are left of a loop of our own, with the same `progress` around each as the Trainer gives."""
+
+    def __init__(self, progress: Progress, output: Path, done: int, total: int) -> None:
+        self._progress, self._args = progress, SimpleNamespace(output_dir=str(output))
+        self._state, self._control = TrainerState(global_step=done, max_steps=total), TrainerControl()
+
+    def __iter__(self) -> Iterator[int]:
+        """Numbers of the steps, from 0. Raises: Stopped."""
+        self._progress.on_train_begin(self._args, self._state, self._control)
+        while self._state.global_step < self._state.max_steps:
+            yield self._state.global_step
+
+    def report(self, metrics: dict[str, float]) -> None:
+        """Ends a step. Raises: Stopped."""
+        self._state.global_step += 1
+        self._progress.on_log(self._args, self._state, self._control, metrics)
+        self._progress.on_step_end(self._args, self._state, self._control)
+        if self._control.should_save:
+            self._progress.on_save(self._args, self._state, self._control)
