@@ -41,7 +41,7 @@ def sample(
             input_ids=ids,
             attention_mask=attended.long(),
             position_ids=positions,
-            past_key_values=cache,
+            cache=cache,
             use_cache=True,
             logits_to_keep=1,
         ).logits[:, -1]

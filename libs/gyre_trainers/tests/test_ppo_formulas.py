@@ -120,6 +120,8 @@ def test_log_probabilities_and_entropy_of_a_known_distribution() -> None:
 
 
 @pytest.mark.parametrize(("kl", "expected"), [(6.0, 0.1), (6.6, 0.101), (60.0, 0.102), (0.0, 0.098)])
-def test_the_coefficient_goes_after_its_target_by_at_most_a_fifth_of_the_batchs_share(kl: float, expected: float) -> None:
+def test_the_coefficient_goes_after_its_target_by_at_most_a_fifth_of_the_batchs_share(
+    kl: float, expected: float
+) -> None:
     """Ziegler 2019, 2.2: 100 answers of a horizon of 1000."""
     assert formulas.adapted_coefficient(0.1, kl, 6.0, 100, 1000) == pytest.approx(expected)
