@@ -101,14 +101,14 @@ def check_folder(folder: Path, field: str = "base") -> dict[str, Any]:
     return config
 
 
-def load_tokenizer(folder: Path) -> Any:
+def load_tokenizer(folder: Path, field: str = "base") -> Any:
     """Raises: BadInput if there is none."""
     from transformers import AutoTokenizer
 
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
-        raise BadInput("base.uri", f"the tokenizer cannot be loaded ({_first_line(error)})", REMEDY) from error
+        raise BadInput(f"{field}.uri", f"the tokenizer cannot be loaded ({_first_line(error)})", REMEDY) from error
     return with_chat_template(tokenizer)
 
 

@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Final
 
 from gyre_kit.storage import ObjectStore
 from safetensors import SafetensorError
-from transformers import TrainerCallback
+from transformers import TrainerCallback, TrainerControl, TrainerState
 
 from gyre_trainers import checkpoints
 from gyre_trainers.exits import BadInput, Finished, Return, RolledBack, Stopped, Unwell
@@ -164,3 +165,41 @@ def set_learning_rate(lr_scheduler: Any, rate: float) -> None:
     for group, share in zip(lr_scheduler.optimizer.param_groups, shares, strict=True):
         group["initial_lr"], group["lr"] = rate, rate * share
     lr_scheduler._last_lr = [rate * share for share in shares]
+
+
+class Steps:
+    """The steps that are left of a loop of our own, with the same `progress` around each as the Trainer gives."""
+
+    def __init__(self, progress: Progress, schedule: Any, output: Path, done: int, total: int) -> None:
+        self._progress, self._schedule = progress, schedule
+        self._args = SimpleNamespace(output_dir=str(output))
+        self._state, self._control = TrainerState(global_step=done, max_steps=total), TrainerControl()
+        self._is_enough = False
+
+    @property
+    def done(self) -> int:
+        return int(self._state.global_step)
+
+    def __iter__(self) -> Iterator[int]:
+        """Numbers of the steps, from 0, to the last or to the one at which the scheduler has enough.
+
+        Raises: Stopped.
+        """
+        try:
+            self._progress.on_train_begin(self._args, self._state, self._control, lr_scheduler=self._schedule)
+        except Finished:
+            return
+        while self.done < self._state.max_steps and not self._is_enough:
+            yield self.done
+
+    def report(self, metrics: dict[str, float]) -> None:
+        """Ends a step. Raises: Stopped; Unwell; RolledBack."""
+        self._state.global_step += 1
+        self._progress.on_log(self._args, self._state, self._control, metrics, lr_scheduler=self._schedule)
+        self._progress.on_step_end(self._args, self._state, self._control)
+        if self._control.should_save:
+            Path(self._args.output_dir, f"checkpoint-{self.done}").mkdir(parents=True, exist_ok=True)
+            try:
+                self._progress.on_save(self._args, self._state, self._control)
+            except Finished:
+                self._is_enough = True

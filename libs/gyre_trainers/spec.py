@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Final, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -59,6 +59,33 @@ class DataFile(Closed):
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
+class PPO(Closed):
+    """What PPO alone knows, by TRL's names. `learning_rate`, `beta` (the KL coefficient) and sizes are the common ones.
+
+    A step is one batch of `batch_size` × `gradient_accumulation_steps` answers. Defaults are TRL 1.12's, but
+    `missing_eos_penalty` and `max_grad_norm`, which it leaves off.
+    """
+
+    num_ppo_epochs: int = Field(default=4, ge=1, le=64, description="Times that each batch of answers is learned from.")
+    num_mini_batches: int = Field(default=1, ge=1, le=4096, description="Optimizer steps in each of these.")
+    temperature: float = Field(default=0.7, gt=0, le=10, description="Of sampling, and of all log-probabilities.")
+    cliprange: float = Field(
+        default=0.2, gt=0, le=10, description="How far a token's probability ratio counts: 1 ± it."
+    )
+    cliprange_value: float = Field(default=0.2, gt=0, description="How far a value may move in one batch.")
+    vf_coef: float = Field(default=0.1, ge=0, le=100, description="Weight of the value loss.")
+    gamma: Share = Field(default=1.0, description="Discount for each token.")
+    lam: Share = Field(default=0.95, description="GAE's λ: 0 trusts the value model alone, 1 the rewards alone.")
+    whiten_rewards: bool = Field(default=False, description="Divide rewards by their deviation within a batch.")
+    missing_eos_penalty: float = Field(default=1.0, ge=0, description="Taken off the score of an answer without end.")
+    kl_estimator: Literal["k1", "k3"] = Field(default="k1", description="k1 is unbiased; k3 is never negative.")
+    kl_target: float | None = Field(
+        default=None, gt=0, description="Nats an answer that the KL coefficient is steered to; none keeps it fixed."
+    )
+    kl_horizon: int = Field(default=10_000, ge=1, description="Answers over which the coefficient adapts.")
+    max_grad_norm: float = Field(default=1.0, gt=0, description="Longer gradients are scaled to this.")
+
+
 class Hyperparameters(Closed):
     """One set for all methods, as in `training_scheduler.v1.Hyperparameters`; a method reads those it knows.
 
@@ -86,6 +113,13 @@ class Hyperparameters(Closed):
     activation_checkpointing: bool | None = Field(
         default=None, description="Forget activations and compute them again; else on cards alone."
     )
+    ppo: PPO = PPO()
+
+    @model_validator(mode="after")
+    def _batch_divides(self) -> Self:
+        if (self.batch_size * self.gradient_accumulation_steps) % self.ppo.num_mini_batches:
+            raise ValueError("ppo.num_mini_batches: must divide batch_size × gradient_accumulation_steps")
+        return self
 
 
 class Health(Closed):
@@ -154,6 +188,7 @@ def _first_fault(error: ValidationError) -> BadInput:
     fault = error.errors(include_url=False)[0]
     field = ".".join(str(part) for part in fault["loc"]) or "spec"
     problem = fault["msg"].removeprefix("Value error, ")
-    if fault["type"] == "value_error" and not fault["loc"]:  # our own, which begins with the field
-        field, problem = problem.split(": ", 1)
+    if fault["type"] == "value_error":  # our own, which begins with the field
+        inner, problem = problem.split(": ", 1)
+        field = ".".join([*map(str, fault["loc"]), inner])
     return BadInput(field, problem, "correct it and create the run again")
