@@ -134,7 +134,8 @@ async def _evict(session: Session, cluster: Cluster, evict: Evict) -> None:
     gains = evict.gains.name
     promise = cluster.promises[gains]
     beneficiary = await resources.get(session, Workload, gains, lock=True)
-    if beneficiary.state != WorkloadState.QUEUED or beneficiary.held:
+    moves = gains == evict.workload.name  # it leaves for itself, and goes on elsewhere
+    if not moves and (beneficiary.state != WorkloadState.QUEUED or beneficiary.held):
         raise BooksAreOff(name=gains, state=beneficiary.state)  # nobody has to go for what does not wait any more
     workload = await resources.get(session, Workload, evict.workload.name, lock=True)
     if workload.state in HOLDING:

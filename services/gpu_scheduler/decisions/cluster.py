@@ -49,6 +49,7 @@ class Line:
     """Those that wait in one cluster queue, by shape. `parked`: shapes that fitted nowhere, with the rank that tried.
 
     `given`: the flavors that it gives, best first. `cells`: what requests use of the quotas on a flavor, once found out.
+    `possible`: could they ever be met there.
     """
 
     queue: ClusterQueue
@@ -56,6 +57,7 @@ class Line:
     root: Quota
     given: tuple[str, ...] = ()
     cells: dict[tuple[Amount, str], dict[Cell, int]] = field(default_factory=dict)
+    possible: dict[tuple[Amount, str], bool] = field(default_factory=dict)
     heaps: dict[Shape, list[Entry]] = field(default_factory=dict)
     parked: dict[Shape, tuple[float, ...]] = field(default_factory=dict)
     holding: dict[str, Workload] = field(default_factory=dict)
@@ -206,10 +208,13 @@ class Cluster:
     def keep(self, given: Sequence[Promise]) -> list[Promise]:
         """Makes promises of earlier books again; those that hold no more come back: a node is gone, a card sick, a quota
         less. Who leaves for one of those leaves all the same, and nobody waits for it.
+
+        One that fits when all that leave are gone holds, also where a quota is less than what is held until then.
         """
-        leaving = [each for promise in given for each in promise.leaving.values()]
-        for each in leaving:
+        for each in (each for promise in given for each in promise.leaving.values()):
             each.leaving = True
+        leaving = [each for each in self.holding.values() if each.leaving]
+        for each in leaving:
             self.take_out(each)
         kept = [promise for promise in given if self._holds_still(promise)]  # as if all that was decided had happened
         for promise in kept:
@@ -232,14 +237,15 @@ class Cluster:
     def fulfilled(self) -> Iterator[Promise]:
         """Those for whom everybody has left, in the order of the promises; each is out of the books again.
 
-        Who was to go on elsewhere and ended instead does not wait: its promise is broken.
+        Who was to go on elsewhere and ended instead does not wait: its promise is broken. Where a quota was lowered
+        meanwhile, a promise waits until the others that leave are gone too.
         """
         for promise in [each for each in self.promises.values() if not each.leaving]:
-            if promise.workload.name in self.waiting:
+            if promise.workload.name not in self.waiting:
+                self.break_promise(promise)
+            elif self._is_within_quotas(promise):
                 self._forget(promise)
                 yield promise
-            else:
-                self.break_promise(promise)
 
     def break_promise(self, promise: Promise) -> None:
         """Those that leave still leave, but nobody waits for it: until they are gone they hold what they held."""
@@ -248,6 +254,11 @@ class Cluster:
             del self.promise_of[each.name]
             self._book(each)
         self._open(promise.workload.queue)
+
+    def _is_within_quotas(self, promise: Promise) -> bool:
+        """With what the books hold for it."""
+        quota = self.lines[promise.workload.queue].quota
+        return all(quota.available(cell) >= 0 for cell in promise.cells)
 
     def _holds_still(self, promise: Promise) -> bool:
         """Takes what was promised, if it is there."""
@@ -287,6 +298,18 @@ class Cluster:
         if found is None:
             asked = {(flavor, kind): amount for kind, amount in enumerate(workload.requests) if amount}
             found = line.cells[key] = {cell: amount for cell, amount in asked.items() if cell in line.root.subtree}
+        return found
+
+    def could_ever(self, workload: Workload, flavor: str) -> bool:
+        """Would it fit if nobody held anything? Other nodes or quotas are another cluster."""
+        line = self.lines[workload.queue]
+        key = (workload.requests, flavor)
+        found = line.possible.get(key)
+        if found is None:
+            cells, pools = self.cells(workload, flavor), self.places.pools if self.places is not None else None
+            is_allowed = all(line.quota.available(cell, unused=True) >= amount for cell, amount in cells.items())
+            found = is_allowed and (pools is None or (flavor in pools and pools[flavor].could_ever(workload.requests)))
+            line.possible[key] = found
         return found
 
     def nominal_cells(self, workload: Workload) -> dict[Cell, int]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from copy import copy
 from dataclasses import replace
 from typing import Any
 
@@ -30,9 +31,10 @@ from services.gpu_scheduler.decisions.cycle import Admit, Evict
 from services.gpu_scheduler.decisions.policies import POLICIES, named
 from services.gpu_scheduler.decisions.policies.srtf import Oracle
 from services.gpu_scheduler.decisions.quotas import Limit
+from services.gpu_scheduler.decisions.reasons import Rule
 from services.gpu_scheduler.decisions.tests.worlds import (
     ENDED,
-    FLAVORS,
+    HELD,
     HOLDING,
     JOBS,
     LEAVING,
@@ -49,6 +51,7 @@ PHASES = tuple(each for each in Phase if each is not Phase.explain and (SHRINK o
 USUAL = 20
 EXAMPLES = int(os.environ.get("GYRE_PROOF_EXAMPLES", USUAL))
 ONLINE = [name for name, policy in POLICIES.items() if not issubclass(policy, Oracle)]  # type: ignore[arg-type]
+DAY = 86400.0
 PICK = st.integers(0, 999)
 FAULTS = ("lost", "cordoned", "other cards", "sick")
 RUNS = st.sampled_from([True, True, False])  # is there a cycle before the next thing happens?
@@ -61,7 +64,7 @@ class Scheduler(RuleBasedStateMachine):
 
     @initialize(world=worlds(), first=st.lists(JOBS, min_size=2, max_size=8))
     def begin(self, world: World, first: list[int]) -> None:
-        self.world, self.now, self.serial = world, 1000.0, 0
+        self.world, self.now, self.submitted, self.serial = world, 1000.0, 0, 0
         self.promised: dict[str, Promise] = {}
         self.contests: set[tuple[str, str, int]] = set()
         self.is_fresh = False  # nothing happened since the last cycle
@@ -79,16 +82,20 @@ class Scheduler(RuleBasedStateMachine):
         self._then(runs)
 
     def _submit(self, given: int) -> None:
-        self.serial += 1
-        for job in jobs_of(given, self.world, f"w{self.serial}", self.now):
-            job.serial = len(self.world.jobs) + 1
+        self.submitted += 1
+        for job in jobs_of(given, self.world, f"w{self.submitted}", self.now):
+            self._begins_to_wait(job)
             self.world.jobs[job.name] = job
             self.cluster.submit(job.workload())
         self.is_fresh = False
 
-    @rule(seconds=st.sampled_from([1.0, 60.0, 7200.0, -7200.0]))
+    @rule(seconds=st.sampled_from([1.0, 60.0, 7200.0, -7200.0, 10 * DAY, -10 * DAY]))
     def clock(self, seconds: float) -> None:
+        """Forth, or put back; where time alone may change an answer, all is looked at again, as the service does."""
         self.now += seconds
+        if self.cluster.policy.looks_again:
+            self.cluster.rank_again()
+            self.is_fresh = False
 
     @rule(pick=PICK, runs=RUNS)
     def cancel(self, pick: int, runs: bool) -> None:
@@ -103,6 +110,21 @@ class Scheduler(RuleBasedStateMachine):
         elif job.state == HOLDING:
             job.state = LEAVING
             self.cluster.leaves(job.name)
+        self._then(runs)
+
+    @rule(pick=PICK, runs=RUNS)
+    def hold_or_release(self, pick: int, runs: bool) -> None:
+        """Also while it is promised something: it does not wait then, and begins a new contest when it waits again."""
+        if not (job := self._any(pick, WAITING, HELD)):
+            return
+        self.is_fresh = False
+        if job.state == WAITING:
+            job.state, job.spell = HELD, job.spell + 1
+            self.cluster.withdraw(job.name)
+            self._forget(job.name)
+        else:
+            self._begins_to_wait(job)
+            self.cluster.submit(job.workload())
         self._then(runs)
 
     @rule(pick=PICK, again=st.booleans(), runs=RUNS)
@@ -120,17 +142,37 @@ class Scheduler(RuleBasedStateMachine):
 
     @rule(runs=RUNS)
     def all_stops_are_confirmed(self, runs: bool) -> None:
+        self._confirm_all()
+        self._then(runs)
+
+    @rule()
+    def everything_ends(self) -> None:
+        """Nobody waits for ever: where all that runs ends and nothing comes, everybody starts who could ever start."""
+        for _ in range(4 * len(self.world.jobs)):
+            self._confirm_all()
+            for job in [job for job in self.world.jobs.values() if job.state == HOLDING]:
+                self._gone(job, again=False)
+            self.cycle()
+            if not any(job.holds for job in self.world.jobs.values()):
+                break
+        for queue in self.world.queues:
+            for job in self._first_of(queue):
+                assert not self._could_start_alone(job), f"{job.name} waits for ever"
+
+    def _confirm_all(self) -> None:
         for job in [job for job in self.world.jobs.values() if job.state == LEAVING]:
             self._gone(job, again=True)
-        self._then(runs)
+
+    def _could_start_alone(self, job: Job) -> bool:
+        alone = self._books(replace(self.world, jobs={job.name: job}))
+        return any(isinstance(each, Admit) for each in cycle.run(alone, self.now))
 
     # -- faults, and what operators do: everything is read again -----------------------------------------------------
 
     @rule()
     def books_are_thrown_away(self) -> None:
-        before = set(self.promised)
-        self.cluster = self._read()
-        assert set(self.promised) == before, "a promise was lost with the books"
+        self.cluster = self._read_apart()
+        self.promised = dict(self.cluster.promises)
 
     @precondition(lambda self: self.world.nodes)
     @rule(pick=PICK, fault=st.sampled_from(FAULTS), number=st.integers(0, 5), runs=RUNS)
@@ -149,7 +191,7 @@ class Scheduler(RuleBasedStateMachine):
         elif number < node.capacity.cards:
             for job in self.world.on(node.name):
                 if any(share.node == node.name and number in dict(share.cards) for share in job.placement):
-                    job.state = LEAVING
+                    job.state = LEAVING  # for whom it left already, or for nobody
             node = replace(node, sick=node.sick ^ {number})
         self.world.nodes[node.name] = node
         self.cluster, self.is_fresh = self._read(), False
@@ -157,8 +199,11 @@ class Scheduler(RuleBasedStateMachine):
 
     @rule(pick=PICK, given=limits(least=1), runs=RUNS)
     def quotas_change(self, pick: int, given: dict[tuple[str, int], Limit], runs: bool) -> None:
-        queue = self.world.queues[sorted(self.world.queues)[pick % len(self.world.queues)]]
-        self.world.queues[queue.name] = replace(queue, limits=given)
+        """Of a queue or a cohort, also to less than what is used."""
+        described: list[dict[str, Any]] = [self.world.queues, self.world.queues, self.world.cohorts]
+        changed = described[pick % 3]
+        name = sorted(changed)[pick // 3 % len(changed)]
+        changed[name] = replace(changed[name], limits=given)
         self.cluster, self.is_fresh = self._read(), False
         self._then(runs)
 
@@ -170,7 +215,7 @@ class Scheduler(RuleBasedStateMachine):
 
     @rule()
     def cycle(self) -> None:
-        due = {name for name, promise in self.promised.items() if not self._leaving_for(name)}
+        due = self._due()
         before = self.world.usage()
         decisions = cycle.run(self.cluster, self.now)
         admitted = {each.workload.name for each in decisions if isinstance(each, Admit)}
@@ -178,8 +223,19 @@ class Scheduler(RuleBasedStateMachine):
         for decision in decisions:
             event(f"evicted: {decision.rule}" if isinstance(decision, Evict) else "admitted")
             self._admitted(decision) if isinstance(decision, Admit) else self._evicted(decision)
+        for name in [name for name in self.promised if not self._waits(name) and not self._leaving_for(name)]:
+            self._forget(name)  # it was to go on elsewhere, and ended
         self._check_quotas(before)
         self.is_fresh = True
+
+    def _due(self) -> set[str]:
+        """Whose places are free. Where a quota is less than what is held, they may have to wait until the others that
+        leave, and hold too much, are gone: then nothing but quotas is in their way, and nobody else gets it."""
+        after = self.world.after(self.promised.values())
+        promised = {f"{name}, as promised": after.jobs[name] for name in self.promised}
+        both = replace(self.world, jobs=self.world.jobs | promised)
+        free = [name for name in self.promised if self._waits(name) and not self._leaving_for(name)]
+        return {name for name in free if both.is_within_quotas(after.jobs[name])}
 
     def _admitted(self, admit: Admit) -> None:
         job = self.world.jobs[admit.workload.name]
@@ -191,13 +247,16 @@ class Scheduler(RuleBasedStateMachine):
         self.world.check_nodes()
 
     def _evicted(self, evict: Evict) -> None:
+        """For one that waits, or to go on elsewhere itself. A contest is over when the one that gains was admitted, was
+        held or cancelled, or lost what it was promised: then it may ask the same again, and not before."""
         victim, gains = self.world.jobs[evict.workload.name], self.world.jobs[evict.gains.name]
         assert victim.state == HOLDING and victim.preemptible, f"{victim.name} is {victim.state}"
-        assert gains.state == WAITING
+        assert gains.state == WAITING or (gains is victim and evict.rule == Rule.BETTER_CARD)
         contest = (victim.name, gains.name, gains.spell)
         assert contest not in self.contests, f"{victim.name} has to go for {gains.name} once more"
         self.contests.add(contest)
         victim.state, victim.leaves_for, victim.rule = LEAVING, gains.name, evict.rule
+        victim.preemptions += 1
         self.promised[gains.name] = self.cluster.promises[gains.name]
 
     def _check_quotas(self, before: dict[tuple[str, tuple[str, int]], int]) -> None:
@@ -252,11 +311,13 @@ class Scheduler(RuleBasedStateMachine):
     def _first_of(self, queue: str) -> list[Job]:
         waiting = [job for job in self.world.jobs.values() if job.queue == queue and job.state == WAITING]
         first = sorted(waiting, key=lambda job: self.cluster.waiting[job.name][:2])
-        return first[:1] if self.cluster.is_strict(self.cluster.lines[queue]) else first
+        is_kept = any(job.name in self.cluster.reservations for job in first)
+        return first[:1] if is_kept or self.cluster.is_strict(self.cluster.lines[queue]) else first
 
     def _is_guaranteed(self, job: Job) -> bool:
+        """On a flavor that the policy finds good enough for it to stop others."""
         world, cells = self.world, self.world.cells(job.queue)
-        for flavor in job.flavors or FLAVORS:
+        for flavor in self.cluster.policy.flavors(self.cluster, self.cluster.waiting[job.name][2], self.now):
             asked = {cell: job.requests[cell[1]] for cell in cells if cell[0] == flavor and job.requests[cell[1]]}
             own = [(limit.nominal if (limit := world.limit(job.queue, cell)) else 0) for cell in asked]
             used = [world.used(job.queue, cell) + amount for cell, amount in asked.items()]
@@ -271,42 +332,64 @@ class Scheduler(RuleBasedStateMachine):
         return found[pick % len(found)] if found else None
 
     def _gone(self, job: Job, *, again: bool) -> None:
-        self.cluster.release(job.name, self.now)
+        job.ran = self.cluster.release(job.name, self.now).ran
         self._end(job, again=again)
         if job.state == WAITING:
             self.cluster.submit(job.workload())
         self.is_fresh = False
+        if job.state == ENDED and job.name in self.promised:
+            self.cycle()  # it was to go on elsewhere: the next cycle finds that it does not
 
     def _end(self, job: Job, *, again: bool) -> None:
-        job.state = WAITING if again and not job.cancelled else ENDED
-        job.flavor, job.placement, job.leaves_for, job.spell = "", (), "", job.spell + 1
+        job.flavor, job.placement, job.leaves_for, job.spell, job.state = "", (), "", job.spell + 1, ENDED
+        if again and not job.cancelled:
+            self._begins_to_wait(job)
+
+    def _begins_to_wait(self, job: Job) -> None:
+        self.serial += 1
+        job.state, job.serial = WAITING, self.serial
 
     def _forget(self, name: str) -> None:
+        """Who leaves for it leaves all the same. It may ask for anything anew."""
         self.promised.pop(name, None)
+        self.contests = {contest for contest in self.contests if contest[1] != name}
         for victim in self._leaving_for(name):
             victim.leaves_for = ""
+
+    def _waits(self, name: str) -> bool:
+        return self.world.jobs[name].state == WAITING
 
     def _leaving_for(self, name: str) -> list[Job]:
         return [job for job in self.world.jobs.values() if job.state == LEAVING and job.leaves_for == name]
 
+    # -- books made of the facts alone, as the service makes them of its tables ------------------------------------------
+
     def _read(self) -> Cluster:
-        cluster, broken = self._fresh()
+        """After the cluster changed. A promise is broken only where what was promised is not there any more."""
+        cluster = self._books(self.world)
+        for name in [name for name in self.promised if self.world.jobs[name].state == ENDED]:
+            self._forget(name)
+        broken = cluster.keep([self._again(cluster, promise) for promise in self.promised.values()])
         for promise in broken:
+            after = self.world.after([*cluster.promises.values(), promise])
+            assert not after.has_room_for(after.jobs[promise.workload.name]), f"{promise.workload.name} left out"
             self._forget(promise.workload.name)
         self.promised = {name: cluster.promises[name] for name in self.promised}
         return cluster
 
     def _read_apart(self) -> Cluster:
-        cluster, broken = self._fresh()
+        """What is not written down goes along: whose turn it is, and for whom what is kept."""
+        cluster = self._books(self.world)
+        broken = cluster.keep([self._again(cluster, promise) for promise in self.promised.values()])
         assert not broken, "a promise that holds would not survive that the books are thrown away"
+        cluster.reservations = dict(self.cluster.reservations)
+        if patience := getattr(self.cluster.policy, "_patience", None):
+            vars(cluster.policy)["_patience"] = copy(patience)
         return cluster
 
-    def _fresh(self) -> tuple[Cluster, list[Promise]]:
-        """Books made of the facts alone, as the service makes them of its tables."""
-        world = self.world
-        cluster = Cluster(
-            named(self.policy), world.queues, world.cohorts, world.nodes.values() if world.nodes else None
-        )
+    def _books(self, world: World) -> Cluster:
+        nodes = world.nodes.values() if world.nodes else None
+        cluster = Cluster(named(self.policy), world.queues, world.cohorts, nodes, world.speeds)
         for job in world.jobs.values():
             if job.holds:
                 cluster.restore(job.workload(), job.flavor, job.placement, job.since)
@@ -314,15 +397,14 @@ class Scheduler(RuleBasedStateMachine):
                     cluster.leaves(job.name)
             elif job.state == WAITING:
                 cluster.submit(job.workload())
-        return cluster, cluster.keep([self._again(cluster, promise) for promise in self.promised.values()])
+        return cluster
 
     def _again(self, cluster: Cluster, promise: Promise) -> Promise:
         name = promise.workload.name
         leaving = {job.name: cluster.holding[job.name] for job in self._leaving_for(name)}
         in_order = {each: leaving[each] for each in promise.leaving if each in leaving}
-        return Promise(
-            cluster.waiting[name][2], promise.flavor, promise.placement, {}, in_order, promise.rule, promise.since
-        )
+        workload = cluster.waiting[name][2] if name in cluster.waiting else cluster.holding[name]
+        return Promise(workload, promise.flavor, promise.placement, {}, in_order, promise.rule, promise.since)
 
 
 def _usage(cluster: Cluster) -> dict[str, dict[tuple[str, int], int]]:
