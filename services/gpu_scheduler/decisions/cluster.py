@@ -218,7 +218,7 @@ class Cluster:
             self.take_out(each)
         kept = [promise for promise in given if self._holds_still(promise)]  # as if all that was decided had happened
         for promise in kept:
-            self._try_out(promise, -1)
+            self.try_out(promise, -1)
         for each in leaving:
             self.put_back(each)
         for promise in kept:
@@ -255,6 +255,23 @@ class Cluster:
             self._book(each)
         self._open(promise.workload.queue)
 
+    def settle(self, promise: Promise) -> None:
+        """As if all that leave for it were gone; `unsettle` undoes it."""
+        self._unbook_promise(promise)
+        if self.places is not None:
+            promise.booked = promise.placement
+            self.places.take(promise.booked)
+
+    def unsettle(self, promise: Promise) -> None:
+        self._book_promise(promise)
+
+    def try_out(self, promise: Promise, sign: int) -> None:
+        """What it will hold, into the books (1) or out of them (-1)."""
+        cells = self.cells(promise.workload, promise.flavor)
+        self.tree.add(promise.workload.queue, {cell: sign * amount for cell, amount in cells.items()})
+        if self.places is not None:
+            (self.places.take if sign > 0 else self.places.give_back)(promise.placement)
+
     def _is_within_quotas(self, promise: Promise) -> bool:
         """With what the books hold for it."""
         quota = self.lines[promise.workload.queue].quota
@@ -267,14 +284,8 @@ class Cluster:
             return False
         if self.places is not None and not self.places.has(flavor, promise.placement):
             return False
-        self._try_out(promise, 1)
+        self.try_out(promise, 1)
         return True
-
-    def _try_out(self, promise: Promise, sign: int) -> None:
-        cells = self.cells(promise.workload, promise.flavor)
-        self.tree.add(promise.workload.queue, {cell: sign * amount for cell, amount in cells.items()})
-        if self.places is not None:
-            (self.places.take if sign > 0 else self.places.give_back)(promise.placement)
 
     def _forget(self, promise: Promise) -> None:
         del self.promises[promise.workload.name]

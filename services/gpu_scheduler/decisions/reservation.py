@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from services.gpu_scheduler.decisions.amounts import Amount
@@ -72,26 +72,48 @@ class Reservations:
     # -- below -------------------------------------------------------------------------------------------------------
 
     def _earliest(self, workload: Workload, flavor: str, now: float) -> Reservation | None:
-        """Takes out of the books those that end first, until it fits."""
-        out: list[Workload] = []
-        try:
-            for at, each in [(now, None), *self._by_end(flavor, now)]:
-                if each is not None:
-                    self.cluster.take_out(each)
-                    out.append(each)
+        """Takes out of the books those that leave already, then those that end first, until it fits."""
+        placement, at = self.cluster.fits(workload, flavor), now
+        with ExitStack() as undo:
+            ends = iter(self._by_end(flavor, now))
+            if placement is None:
+                self._let_go(undo)
                 placement = self.cluster.fits(workload, flavor)
-                if placement is not None:
-                    return Reservation(workload, flavor, placement, at)
-            return None
-        finally:
-            for each in out:
-                self.cluster.put_back(each)
+            while placement is None:
+                at, each = next(ends, (math.inf, None))
+                if each is None:
+                    return None
+                self._end(each, undo)
+                placement = self.cluster.fits(workload, flavor)
+        return Reservation(workload, flavor, placement, at)
 
-    def _by_end(self, flavor: str, now: float) -> Sequence[tuple[float, Workload | None]]:
-        lasts = self.cluster.policy.lasts
-        holding = [each for each in self.cluster.holding.values() if each.flavor == flavor and not each.leaving]
-        ends = sorted((now + lasts(each, now, each.speed), each.admitted_at, each.serial, each) for each in holding)
+    def _by_end(self, flavor: str, now: float) -> Sequence[tuple[float, Workload]]:
+        """Those that hold and stay, and those that will hold what they were promised."""
+        cluster, lasts = self.cluster, self.cluster.policy.lasts
+        stay = [(each, each.speed) for each in cluster.holding.values() if each.flavor == flavor and not each.leaving]
+        promised = [each.workload for each in cluster.promises.values() if each.flavor == flavor]
+        both = [*stay, *((each, cluster.speed(each, flavor)) for each in promised)]
+        ends = sorted((now + lasts(each, now, speed), each.admitted_at, each.serial, each) for each, speed in both)
         return [(end, each) for end, _, _, each in ends]
+
+    def _let_go(self, undo: ExitStack) -> None:
+        cluster = self.cluster
+        for each in cluster.holding.values():
+            if each.leaving and each.name not in cluster.promise_of:
+                cluster.take_out(each)
+                undo.callback(cluster.put_back, each)
+        for promise in cluster.promises.values():
+            cluster.settle(promise)
+            undo.callback(cluster.unsettle, promise)
+
+    def _end(self, each: Workload, undo: ExitStack) -> None:
+        cluster, promise = self.cluster, self.cluster.promises.get(each.name)
+        if promise is None:
+            cluster.take_out(each)
+            undo.callback(cluster.put_back, each)
+        else:
+            cluster.try_out(promise, -1)
+            undo.callback(cluster.try_out, promise, 1)
 
     def _still_there(self, before: Reservation) -> bool:
         places = self.cluster.places
