@@ -34,6 +34,7 @@ class Backfill(BestEffort):
     """
 
     name = "backfill"
+    looks_again = 600.0  # what lasts longer than such work does on average lets others in meanwhile
 
     def __init__(self) -> None:
         self._durations = Durations()
