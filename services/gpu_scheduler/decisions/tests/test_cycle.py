@@ -237,3 +237,15 @@ def test_what_was_promised_waits_where_a_quota_was_lowered_until_all_who_leave_a
     assert admitted(run(made)) == [], "other still holds all of the quota"
     made.release(other, NOW)
     assert admitted(run(made)) == ["urgent"]
+
+
+def test_a_queue_takes_back_its_own_of_one_flavor_though_it_borrows_much_of_another() -> None:
+    queues = [
+        ClusterQueue("mine", "all", {("a100", 2): Limit(1000)}),
+        ClusterQueue("theirs", "all", {("h100", 2): Limit(4000)}),
+    ]
+    made = cluster(nodes=None, queues=queues, policy="fair")
+    holds(made, work("lent", cards(1), queue="theirs", flavors=("a100",)))
+    holds(made, work("borrowed", cards(4), queue="mine", flavors=("h100",)))
+    made.submit(work("owner", cards(1), queue="mine", flavors=("a100",)))
+    assert evicted(run(made)) == [("lent", "owner", Rule.RECLAIM)]
