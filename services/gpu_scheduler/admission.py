@@ -49,7 +49,7 @@ class Cycle:
 
     admitted: int
     preempted: int
-    has_more: bool
+    has_more: bool = False
 
 
 async def run_cycle(session: Session, books: Books | None = None, idle_seconds: float = IDLE_SECONDS) -> Cycle:

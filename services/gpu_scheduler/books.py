@@ -128,7 +128,7 @@ class Books:
         for row in rows:
             if row.state == WorkloadState.STOPPING and row.preempted_for in leaving:
                 leaving[row.preempted_for][row.name] = cluster.holding[row.name]
-        waiting = [row for row in promised if row.name in cluster.waiting]
+        waiting = [row for row in promised if row.name in cluster.waiting or row.name in leaving[row.name]]
         broken = cluster.keep([_promise(cluster, row, leaving[row.name], now) for row in waiting])
         self.broken = [row.name for row in promised if row.state == WorkloadState.QUEUED and row not in waiting]
         self.broken += [promise.workload.name for promise in broken]
@@ -280,7 +280,8 @@ class Books:
 
 def _promise(cluster: Cluster, row: Row, leaving: dict[str, Workload], now: float) -> Promise:
     placement = placements.from_json(row.promised["placement"])
-    workload, rule = cluster.waiting[row.name][2], row.promised["rule"]
+    waits, rule = cluster.waiting.get(row.name), row.promised["rule"]
+    workload = waits[2] if waits is not None else cluster.holding[row.name]  # which is to go on elsewhere
     return Promise(workload, row.promised["flavor"], placement, {}, leaving, rule, now)
 
 

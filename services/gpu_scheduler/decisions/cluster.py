@@ -49,6 +49,7 @@ class Line:
     """Those that wait in one cluster queue, by shape. `parked`: shapes that fitted nowhere, with the rank that tried.
 
     `given`: the flavors that it gives, best first. `cells`: what requests use of the quotas on a flavor, once found out.
+    `possible`: could they ever be met there.
     """
 
     queue: ClusterQueue
@@ -56,6 +57,7 @@ class Line:
     root: Quota
     given: tuple[str, ...] = ()
     cells: dict[tuple[Amount, str], dict[Cell, int]] = field(default_factory=dict)
+    possible: dict[tuple[Amount, str], bool] = field(default_factory=dict)
     heaps: dict[Shape, list[Entry]] = field(default_factory=dict)
     parked: dict[Shape, tuple[float, ...]] = field(default_factory=dict)
     holding: dict[str, Workload] = field(default_factory=dict)
@@ -210,20 +212,25 @@ class Cluster:
             each.leaving = True
             promise.leaving[each.name] = each
             self.promise_of[each.name] = promise
-        self._remember(promise)
+        self.promises[workload.name] = promise
+        self.tree.add(workload.queue, promise.cells)
+        self._book_promise(promise)
         return promise
 
     def keep(self, given: Sequence[Promise]) -> list[Promise]:
         """Makes promises of earlier books again; those that hold no more come back: a node is gone, a card sick, a quota
         less. Who leaves for one of those leaves all the same, and nobody waits for it.
+
+        One that fits when all that leave are gone holds, also where a quota is less than what is held until then.
         """
-        leaving = [each for promise in given for each in promise.leaving.values()]
-        for each in leaving:
+        for each in (each for promise in given for each in promise.leaving.values()):
             each.leaving = True
+        leaving = [each for each in self.holding.values() if each.leaving]
+        for each in leaving:
             self.take_out(each)
         kept = [promise for promise in given if self._holds_still(promise)]  # as if all that was decided had happened
         for promise in kept:
-            self._try_out(promise, -1)
+            self.try_out(promise, -1)
         for each in leaving:
             self.put_back(each)
         for promise in kept:
@@ -242,18 +249,15 @@ class Cluster:
     def fulfilled(self) -> Iterator[Promise]:
         """Those for whom everybody has left, in the order of the promises; each is out of the books again.
 
-        Who was to go on elsewhere and ended instead does not wait: its promise is broken. Where quotas were lowered
-        meanwhile, there is room only when others have left too.
+        Who was to go on elsewhere and ended instead does not wait: its promise is broken. Where a quota was lowered
+        meanwhile, a promise waits until the others that leave are gone too.
         """
         for promise in [each for each in self.promises.values() if not each.leaving]:
             if promise.workload.name not in self.waiting:
                 self.break_promise(promise)
-                continue
-            self._forget(promise)
-            if self.tree.fits(promise.workload.queue, promise.cells):
+            elif self._is_within_quotas(promise):
+                self._forget(promise)
                 yield promise
-            else:
-                self._remember(promise)
 
     def break_promise(self, promise: Promise) -> None:
         """Those that leave still leave, but nobody waits for it: until they are gone they hold what they held."""
@@ -263,6 +267,28 @@ class Cluster:
             self._book(each)
         self._open(promise.workload.queue)
 
+    def settle(self, promise: Promise) -> None:
+        """As if all that leave for it were gone; `unsettle` undoes it."""
+        self._unbook_promise(promise)
+        if self.places is not None:
+            promise.booked = promise.placement
+            self.places.take(promise.booked)
+
+    def unsettle(self, promise: Promise) -> None:
+        self._book_promise(promise)
+
+    def try_out(self, promise: Promise, sign: int) -> None:
+        """What it will hold, into the books (1) or out of them (-1)."""
+        cells = self.cells(promise.workload, promise.flavor)
+        self.tree.add(promise.workload.queue, {cell: sign * amount for cell, amount in cells.items()})
+        if self.places is not None:
+            (self.places.take if sign > 0 else self.places.give_back)(promise.placement)
+
+    def _is_within_quotas(self, promise: Promise) -> bool:
+        """With what the books hold for it."""
+        quota = self.lines[promise.workload.queue].quota
+        return all(quota.available(cell) >= 0 for cell in promise.cells)
+
     def _holds_still(self, promise: Promise) -> bool:
         """Takes what was promised, if it is there."""
         workload, flavor = promise.workload, promise.flavor
@@ -270,19 +296,8 @@ class Cluster:
             return False
         if self.places is not None and not self.places.has(flavor, promise.placement):
             return False
-        self._try_out(promise, 1)
+        self.try_out(promise, 1)
         return True
-
-    def _try_out(self, promise: Promise, sign: int) -> None:
-        cells = self.cells(promise.workload, promise.flavor)
-        self.tree.add(promise.workload.queue, {cell: sign * amount for cell, amount in cells.items()})
-        if self.places is not None:
-            (self.places.take if sign > 0 else self.places.give_back)(promise.placement)
-
-    def _remember(self, promise: Promise) -> None:
-        self.promises[promise.workload.name] = promise
-        self.tree.add(promise.workload.queue, promise.cells)
-        self._book_promise(promise)
 
     def _forget(self, promise: Promise) -> None:
         del self.promises[promise.workload.name]
@@ -306,6 +321,18 @@ class Cluster:
         if found is None:
             asked = {(flavor, kind): amount for kind, amount in enumerate(workload.requests) if amount}
             found = line.cells[key] = {cell: amount for cell, amount in asked.items() if cell in line.root.subtree}
+        return found
+
+    def could_ever(self, workload: Workload, flavor: str) -> bool:
+        """Would it fit if nobody held anything? Other nodes or quotas are another cluster."""
+        line = self.lines[workload.queue]
+        key = (workload.requests, flavor)
+        found = line.possible.get(key)
+        if found is None:
+            cells, pools = self.cells(workload, flavor), self.places.pools if self.places is not None else None
+            is_allowed = all(line.quota.available(cell, unused=True) >= amount for cell, amount in cells.items())
+            found = is_allowed and (pools is None or (flavor in pools and pools[flavor].could_ever(workload.requests)))
+            line.possible[key] = found
         return found
 
     def nominal_cells(self, workload: Workload) -> dict[Cell, int]:

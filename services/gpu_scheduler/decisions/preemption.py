@@ -91,7 +91,7 @@ class _Search:
         left: dict[str, list[tuple[Workload, Rule]]] = {}
         while queue := self._largest(first):
             victim, rule = first[queue].pop(0)
-            if queue == self.workload.queue or self._stays_fairer(victim):
+            if queue == self.workload.queue or self._may_take(victim, rule):
                 if self._take(victim, rule):
                     return True
             else:
@@ -173,6 +173,10 @@ class _Search:
             reach = [child for child in at.children if any(queue.name in having for queue in below(child))]
             at = max(reach, key=lambda child: child.share())
         return at.name
+
+    def _may_take(self, victim: Workload, rule: Rule) -> bool:
+        """What is its own it takes back, however much it borrows of something else."""
+        return self._branch_borrows(victim) if rule is Rule.RECLAIM else self._stays_fairer(victim)
 
     def _stays_fairer(self, victim: Workload) -> bool:
         """Ours, with the workload, is not larger than theirs without the victim."""

@@ -8,26 +8,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from services.gpu_scheduler.decisions.amounts import Amount
 from services.gpu_scheduler.decisions.cluster import Cluster
 from services.gpu_scheduler.decisions.places import ANYWHERE
-from services.gpu_scheduler.decisions.quotas import Cell, Quota
+from services.gpu_scheduler.decisions.quotas import Cell
 from services.gpu_scheduler.decisions.work import Placement, Share, Workload
 
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """`at`: when all that is missing will have come free; infinite where nobody knows how long those will run.
-    `borrows`: its queue has no right to all of it."""
+    """`at`: when all that is missing will have come free; infinite where nobody knows how long those will run."""
 
     workload: Workload
     flavor: str
     placement: Placement
     at: float
-    borrows: bool
 
 
 class Reservations:
@@ -51,31 +49,17 @@ class Reservations:
             self.cluster.reservations[workload.name] = best
 
     def before(self, workload: Workload, flavor: str, now: float) -> Placement | None:
-        """Where it can run on reserved cards all the same: without anybody starting later, as it will have ended by then;
-        or because its queue has a right to them, and what is reserved for another one would be borrowed.
-        """
+        """Where it can run on reserved cards without anybody starting later, as it will have ended by then."""
         ends = now + self.cluster.policy.lasts(workload, now, self.cluster.speed(workload, flavor))
-        quota = self.cluster.lines[workload.queue].quota
-        has_right = not quota.borrows(self.cluster.cells(workload, flavor))
-        stays = [
-            each
-            for each in self._made
-            if not ends <= each.at < math.inf and not (has_right and self._gives_way(each, quota))
-        ]
-        if len(stays) == len(self._made):
+        if not any(each.at >= ends for each in self._made if each.at < math.inf):
             return None
         self.release()
-        self._hold(stays)
+        self._hold([each for each in self._made if not ends <= each.at < math.inf])
         placement = self.cluster.fits(workload, flavor)
         self.release()
         with self._as_if_admitted(workload, flavor, placement):
             self._hold(self._made)
         return placement
-
-    def _gives_way(self, reservation: Reservation, to: Quota) -> bool:
-        """It borrows from the tree that the other has a right in."""
-        quota = self.cluster.lines[reservation.workload.queue].quota
-        return reservation.borrows and quota is not to and quota.root() is to.root()
 
     def release(self) -> None:
         """The cycle is over, or begins again."""
@@ -88,34 +72,48 @@ class Reservations:
     # -- below -------------------------------------------------------------------------------------------------------
 
     def _earliest(self, workload: Workload, flavor: str, now: float) -> Reservation | None:
-        """Takes out of the books those that end first, until it fits."""
-        out: list[Workload] = []
-        try:
-            for at, each in [(now, None), *self._by_end(flavor, now)]:
-                if each is not None:
-                    self.cluster.take_out(each)
-                    out.append(each)
+        """Takes out of the books those that leave already, then those that end first, until it fits."""
+        placement, at = self.cluster.fits(workload, flavor), now
+        with ExitStack() as undo:
+            ends = iter(self._by_end(flavor, now))
+            if placement is None:
+                self._let_go(undo)
                 placement = self.cluster.fits(workload, flavor)
-                if placement is not None:
-                    quota = self.cluster.lines[workload.queue].quota
-                    borrows = quota.borrows(self.cluster.cells(workload, flavor))
-                    return Reservation(workload, flavor, placement, at, borrows)
-            return None
-        finally:
-            for each in out:
-                self.cluster.put_back(each)
+            while placement is None:
+                at, each = next(ends, (math.inf, None))
+                if each is None:
+                    return None
+                self._end(each, undo)
+                placement = self.cluster.fits(workload, flavor)
+        return Reservation(workload, flavor, placement, at)
 
-    def _by_end(self, flavor: str, now: float) -> Sequence[tuple[float, Workload | None]]:
-        """Who leaves has as good as ended, but for those that leave for somebody else."""
-        cluster = self.cluster
-        holding = [
-            each for each in cluster.holding.values() if each.flavor == flavor and each.name not in cluster.promise_of
-        ]
-        ends = sorted((self._end(each, now), each.admitted_at, each.serial, each) for each in holding)
+    def _by_end(self, flavor: str, now: float) -> Sequence[tuple[float, Workload]]:
+        """Those that hold and stay, and those that will hold what they were promised."""
+        cluster, lasts = self.cluster, self.cluster.policy.lasts
+        stay = [(each, each.speed) for each in cluster.holding.values() if each.flavor == flavor and not each.leaving]
+        promised = [each.workload for each in cluster.promises.values() if each.flavor == flavor]
+        both = [*stay, *((each, cluster.speed(each, flavor)) for each in promised)]
+        ends = sorted((now + lasts(each, now, speed), each.admitted_at, each.serial, each) for each, speed in both)
         return [(end, each) for end, _, _, each in ends]
 
-    def _end(self, workload: Workload, now: float) -> float:
-        return now if workload.leaving else now + self.cluster.policy.lasts(workload, now, workload.speed)
+    def _let_go(self, undo: ExitStack) -> None:
+        cluster = self.cluster
+        for each in cluster.holding.values():
+            if each.leaving and each.name not in cluster.promise_of:
+                cluster.take_out(each)
+                undo.callback(cluster.put_back, each)
+        for promise in cluster.promises.values():
+            cluster.settle(promise)
+            undo.callback(cluster.unsettle, promise)
+
+    def _end(self, each: Workload, undo: ExitStack) -> None:
+        cluster, promise = self.cluster, self.cluster.promises.get(each.name)
+        if promise is None:
+            cluster.take_out(each)
+            undo.callback(cluster.put_back, each)
+        else:
+            cluster.try_out(promise, -1)
+            undo.callback(cluster.try_out, promise, 1)
 
     def _still_there(self, before: Reservation) -> bool:
         places = self.cluster.places

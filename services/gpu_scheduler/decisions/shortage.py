@@ -44,12 +44,9 @@ def _on(cluster: Cluster, workload: Workload, flavor: str) -> Reason | None:
     pool = cluster.places.pools.get(flavor) if cluster.places is not None else None
     if cluster.places is not None and (pool is None or not pool.rooms):
         return Reason.NO_READY_NODE
-    if pool is not None and not pool.could_ever(workload.requests):
+    if not cluster.could_ever(workload, flavor):
         return Reason.WOULD_NEVER_FIT
-    quota, cells = cluster.lines[workload.queue].quota, cluster.cells(workload, flavor)
-    if any(quota.available(cell, unused=True) < amount for cell, amount in cells.items()):
-        return Reason.WOULD_NEVER_FIT
-    if not cluster.tree.fits(workload.queue, cells):
+    if not cluster.tree.fits(workload.queue, cluster.cells(workload, flavor)):
         return Reason.QUOTA_EXHAUSTED
     if pool is None or _fits_without_promises(cluster, workload.requests, pool):
         return Reason.RESERVED_FOR_HIGHER_PRIORITY

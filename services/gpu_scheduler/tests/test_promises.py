@@ -7,14 +7,15 @@ from dataclasses import replace
 from gyre_kit.db import Session
 from gyre_kit.testing import ManualClock
 
-from services.gpu_scheduler import admission, service, submission
+from services.gpu_scheduler import admission, nodes, service, submission
 from services.gpu_scheduler.books import Books
+from services.gpu_scheduler.decisions.amounts import CARD as WHOLE
 from services.gpu_scheduler.decisions.amounts import Amount
 from services.gpu_scheduler.decisions.reasons import Reason
 from services.gpu_scheduler.launchers.base import Ended
-from services.gpu_scheduler.models import Attempt, Node, NodeState, Workload
+from services.gpu_scheduler.models import Attempt, Node, NodeState, Throughput, Workload
 from services.gpu_scheduler.tests.calls import cycle
-from services.gpu_scheduler.tests.test_service import GIB, SETTINGS, TRAINER, ensured, launched, node
+from services.gpu_scheduler.tests.test_service import CARD, GIB, MACHINE, SETTINGS, TRAINER, ensured, launched, node
 
 __all__ = ["node"]  # a fixture
 STOPPED = Ended(143, asked_to_stop=True)
@@ -120,3 +121,42 @@ async def test_absurd_sizes_are_refused_also_where_no_node_was_ever_seen(session
             assert "spec.requests" in str(error.metadata)
         else:
             raise AssertionError(f"{amount} was accepted")
+
+
+async def test_what_goes_on_on_a_better_card_finds_it_kept_also_by_books_that_are_read_anew(
+    session: Session, clock: ManualClock
+) -> None:
+    for slug, rate in (("slow", 1.0), ("fast", 2.0)):
+        card = replace(CARD, uuid=f"GPU-{slug}")
+        await nodes.heard_of(session, replace(MACHINE, id=slug, hostname=slug, flavor=slug, cards=[card]), SETTINGS)
+        flavor = f"flavors/{slug}"
+        session.add(Throughput(throughput_class="x", cards=1, flavor=flavor, rate=rate, update_time=clock.now()))
+    on_card = replace(TRAINER, requests=Amount(100, GIB, WHOLE), throughput_class="x")
+    first = await ensured(session, replace(on_card, only_flavor="flavors/fast"))
+    books = Books("hetero")
+    await cycle(session, books)
+    moves = await ensured(session, on_card)
+    await cycle(session, books)
+    assert (first.flavor, moves.flavor) == ("flavors/fast", "flavors/slow")
+    attempt = await launched(session, moves)
+    learn_that_it_takes_months(books, moves)
+    await service.attempt_ended(session, first, await launched(session, first), Ended(0), SETTINGS)
+    assert (await cycle(session, books)).preempted == 1
+    rival = await ensured(session, replace(on_card, only_flavor="flavors/fast"))
+    for known in (books, Books("hetero")):
+        assert await cycle(session, known) == admission.Cycle(0, 0)
+    assert (moves.state, moves.preempted_for, moves.preemption_rule) == ("STOPPING", moves.name, "BETTER_CARD")
+    await service.attempt_ended(session, moves, attempt, STOPPED, SETTINGS)
+    await cycle(session, Books("hetero"))
+    assert (moves.state, moves.flavor, rival.state) == ("ADMITTED", "flavors/fast", "QUEUED")
+
+
+def learn_that_it_takes_months(books: Books, work: Workload) -> None:
+    """And that enough has come for a stop to be allowed."""
+    cluster = books.cluster
+    assert cluster is not None
+    known = cluster.holding[work.name]
+    for number in range(20):
+        cluster.policy.ended(known, 100 * 86400.0)
+        cluster.submit(replace(known, name=f"past{number}", serial=0))
+        cluster.withdraw(f"past{number}")

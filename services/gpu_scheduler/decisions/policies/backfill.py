@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import heapq
 import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from services.gpu_scheduler.decisions.policies.base import Rank
 from services.gpu_scheduler.decisions.policies.durations import Durations
 from services.gpu_scheduler.decisions.policies.fifo import Fifo
 from services.gpu_scheduler.decisions.work import Workload
 
 if TYPE_CHECKING:
-    from services.gpu_scheduler.decisions.cluster import Cluster
+    from services.gpu_scheduler.decisions.cluster import Cluster, Line
 
 ENOUGH = 5  # ended jobs of a class and size before their mean is used as a bound
 
@@ -32,16 +34,23 @@ class Backfill(BestEffort):
     """
 
     name = "backfill"
+    looks_again = 600.0  # what lasts longer than such work does on average lets others in meanwhile
 
     def __init__(self) -> None:
         self._durations = Durations()
 
     def reserves(self, cluster: Cluster, now: float) -> Iterator[Workload]:
-        for name in sorted(cluster.lines):
-            while (head := cluster.first(name)) is not None:
-                yield head
-                if head.name in cluster.waiting:
-                    break
+        """The heads in the order of the contest: nobody borrows what its owner would take back in the same cycle."""
+        turns = [turn for line in cluster.lines.values() if (turn := _turn(cluster, line)) is not None]
+        heapq.heapify(turns)
+        while turns:
+            *_, head = turns[0]
+            yield head
+            following = _turn(cluster, cluster.lines[head.queue]) if head.name not in cluster.waiting else None
+            if following is None:
+                heapq.heappop(turns)
+            else:
+                heapq.heapreplace(turns, following)
 
     def lasts(self, workload: Workload, now: float, speed: float) -> float:
         if workload.max_run:
@@ -52,3 +61,12 @@ class Backfill(BestEffort):
 
     def ended(self, workload: Workload, seconds: float) -> None:
         self._durations.add(workload, seconds)
+
+
+def _turn(cluster: Cluster, line: Line) -> tuple[bool, Rank, int, Workload] | None:
+    """Of a queue's head: those that stay within their own first, then by rank."""
+    head = cluster.first(line.queue.name)
+    if head is None:
+        return None
+    rank, serial, _ = cluster.waiting[head.name]
+    return line.quota.borrows(cluster.nominal_cells(head)), rank, serial, head

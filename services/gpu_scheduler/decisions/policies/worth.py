@@ -45,7 +45,7 @@ class Worth:
 
     def _choice(self, cluster: Cluster, workload: Workload) -> tuple[tuple[str, ...], tuple[str, ...]]:
         self._learn(cluster.speeds)
-        flavors = cluster.flavors(workload)
+        flavors = tuple(each for each in cluster.flavors(workload) if cluster.could_ever(workload, each))
         if len(flavors) < 2:
             return flavors, ()
         key = (workload.kind, workload.requests.cards, flavors)

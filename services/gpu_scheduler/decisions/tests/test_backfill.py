@@ -118,3 +118,26 @@ def test_no_head_ever_starts_later_than_it_was_told(jobs: list[tuple[int, int, i
             assert reservation.at <= told.get(name, math.inf) + 1e-6, "told a later time than before"
             told[name] = reservation.at
     assert len(started) == len(jobs)
+
+
+def test_heads_within_their_own_come_before_heads_that_would_borrow_it() -> None:
+    limits = {("a100", 2): Limit(8000)}
+    queues = [ClusterQueue("borrower", "all"), ClusterQueue("owner", "all", limits)]
+    made = cluster(
+        work("old", cards(8), age=9, queue="borrower"), work("new", cards(8), queue="owner"),
+        nodes=[gpu_node("a")], queues=queues, policy="backfill",
+    )  # fmt: skip
+    assert run(made)[0] == Admit(made.holding["new"], "a100", made.holding["new"].placement)
+    assert set(made.waiting) == {"old"}, "nobody is admitted to be asked to go at once"
+
+
+def test_a_head_keeps_its_reservation_while_somebody_leaves_for_another() -> None:
+    made = cluster(work("low", cards(4)), nodes=[gpu_node("a")], policy="backfill")
+    run(made)
+    made.submit(work("head", cards(8), age=9))
+    run(made)
+    made.leaves("low")
+    made.submit(work("unbounded", cards(4)))
+    assert admitted(run(made)) == [] and made.reservations["head"].at == NOW
+    made.release("low", NOW)
+    assert admitted(run(made)) == ["head"]

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.gpu_scheduler.decisions.amounts import CARD, Amount
-from services.gpu_scheduler.decisions.cluster import Cluster
+from services.gpu_scheduler.decisions.cluster import Cluster, Promise
 from services.gpu_scheduler.decisions.places import Node
 from services.gpu_scheduler.decisions.quotas import ClusterQueue, Limit
 from services.gpu_scheduler.decisions.reasons import Reason, Rule
@@ -212,3 +212,40 @@ def _check_nodes(made: Cluster, nodes: list[Node]) -> None:
             for index, milli in share.cards:
                 by_card[index] = by_card.get(index, 0) + milli
         assert all(milli <= CARD for milli in by_card.values())
+
+
+def test_what_was_promised_waits_where_a_quota_was_lowered_until_all_who_leave_are_gone() -> None:
+    """Nobody left in vain, and nothing goes beyond the quota that there is now."""
+    limited = [ClusterQueue(QUEUE, limits={("a100", 2): Limit(2000)})]
+    wide = [ClusterQueue(QUEUE, limits={("a100", 2): Limit(4000)})]
+    before = holds(cluster(nodes=[gpu_node("a", 4)], queues=wide), *(work(f"low{n}", cards(2)) for n in (0, 1)))
+    before.submit(work("urgent", cards(2), priority=9))
+    ((victim, _, _),) = evicted(run(before))
+    (other,) = before.holding.keys() - {victim}
+    promise = before.promises["urgent"]
+
+    made = cluster(nodes=[gpu_node("a", 4)], queues=limited)
+    for name in (victim, other):
+        held = before.holding[name]
+        made.restore(work(name, cards(2)), "a100", held.placement, NOW)
+    made.leaves(other)  # cancelled
+    made.submit(work("urgent", cards(2), priority=9))
+    leaving = {victim: made.holding[victim]}
+    again = Promise(made.waiting["urgent"][2], "a100", promise.placement, {}, leaving, promise.rule, NOW)
+    assert made.keep([again]) == []
+    made.release(victim, NOW)
+    assert admitted(run(made)) == [], "other still holds all of the quota"
+    made.release(other, NOW)
+    assert admitted(run(made)) == ["urgent"]
+
+
+def test_a_queue_takes_back_its_own_of_one_flavor_though_it_borrows_much_of_another() -> None:
+    queues = [
+        ClusterQueue("mine", "all", {("a100", 2): Limit(1000)}),
+        ClusterQueue("theirs", "all", {("h100", 2): Limit(4000)}),
+    ]
+    made = cluster(nodes=None, queues=queues, policy="fair")
+    holds(made, work("lent", cards(1), queue="theirs", flavors=("a100",)))
+    holds(made, work("borrowed", cards(4), queue="mine", flavors=("h100",)))
+    made.submit(work("owner", cards(1), queue="mine", flavors=("a100",)))
+    assert evicted(run(made)) == [("lent", "owner", Rule.RECLAIM)]

@@ -9,8 +9,10 @@ from services.gpu_scheduler.decisions.policies import POLICIES
 from services.gpu_scheduler.decisions.policies.base import Speeds
 from services.gpu_scheduler.decisions.policies.durations import Durations
 from services.gpu_scheduler.decisions.policies.patience import WEEK
+from services.gpu_scheduler.decisions.quotas import ClusterQueue, Limit
 from services.gpu_scheduler.decisions.tests.clusters import (
     NOW,
+    QUEUE,
     admitted,
     cards,
     cluster,
@@ -157,3 +159,10 @@ def test_every_policy_says_nothing_about_a_cluster_without_work() -> None:
         made = cluster(nodes=[gpu_node("a")], policy=name)
         assert run(made) == [] and math.isfinite(made.policy.looks_again)
         assert Counter(name for name in made.reservations) == Counter()
+
+
+@pytest.mark.parametrize("policy", ["las", "hetero"])
+def test_nobody_waits_for_a_better_card_that_its_queue_never_gets(policy: str) -> None:
+    quotas = ClusterQueue(QUEUE, limits={("new", 2): Limit(0), ("old", 2): Limit(1000)})
+    made = two_flavors(policy, work("conv", cards(1), kind="conv"), queues=[quotas])
+    assert [each.flavor for each in run(made)] == ["old"]  # type: ignore[union-attr]

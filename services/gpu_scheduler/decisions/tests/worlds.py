@@ -4,26 +4,28 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from hypothesis import strategies as st
 
 from services.gpu_scheduler.decisions.amounts import CARD, Amount
+from services.gpu_scheduler.decisions.cluster import Promise
 from services.gpu_scheduler.decisions.places import Node
+from services.gpu_scheduler.decisions.policies.base import Speeds
 from services.gpu_scheduler.decisions.quotas import Cell, ClusterQueue, Cohort, Limit, Preemption
 from services.gpu_scheduler.decisions.work import Placement, Workload
 
 FLAVORS = ("a100", "h100")
 COHORTS = ("c0", "c1", "c2")
 T = TypeVar("T")
-WAITING, HOLDING, LEAVING, ENDED = "WAITING", "HOLDING", "LEAVING", "ENDED"
+WAITING, HOLDING, LEAVING, HELD, ENDED = "WAITING", "HOLDING", "LEAVING", "HELD", "ENDED"
 
 
 @dataclass
 class Job:
     """A workload as its owner knows it. `leaves_for`: who gains by its going; empty: nobody. `cancelled`: it will not
-    wait again. `spell`: how many times it began to wait."""
+    wait again. `spell`: how many times it began to wait. `ran`: as the scheduler reckons it."""
 
     name: str
     queue: str
@@ -31,6 +33,8 @@ class Job:
     priority: int
     flavors: tuple[str, ...]
     preemptible: bool
+    resumes: bool
+    max_run: float
     queued_at: float
     state: str = WAITING
     flavor: str = ""
@@ -41,6 +45,8 @@ class Job:
     cancelled: bool = False
     spell: int = 0
     serial: int = 0
+    ran: float = 0.0
+    preemptions: int = 0
 
     @property
     def holds(self) -> bool:
@@ -49,7 +55,8 @@ class Job:
     def workload(self) -> Workload:
         return Workload(
             self.name, self.queue, self.requests, self.queued_at, self.serial, self.priority, self.flavors,
-            preemptible=self.preemptible,
+            preemptible=self.preemptible, resumes=self.resumes, ran=self.ran, max_run=self.max_run,
+            preemptions=self.preemptions,
         )  # fmt: skip
 
 
@@ -60,7 +67,33 @@ class World:
     queues: dict[str, ClusterQueue]
     cohorts: dict[str, Cohort]
     nodes: dict[str, Node]
+    speeds: Speeds
     jobs: dict[str, Job] = field(default_factory=dict)
+
+    def after(self, promises: Iterable[Promise]) -> World:
+        """When all who leave have left, and those have what they were promised."""
+        jobs = {job.name: job for job in self.jobs.values() if job.state == HOLDING}
+        for each in promises:
+            name = each.workload.name
+            jobs[name] = replace(self.jobs[name], state=HOLDING, flavor=each.flavor, placement=each.placement)
+        return replace(self, jobs=jobs)
+
+    def has_room_for(self, job: Job) -> bool:
+        """For what it holds here: quotas allow it, and the nodes have it."""
+        try:
+            self.check_nodes()
+            self.check_whole(job)
+        except AssertionError:
+            return False
+        return self.gives(job.queue, job.flavor) and self.is_within_quotas(job)
+
+    def is_within_quotas(self, job: Job) -> bool:
+        cells = [cell for cell in self.cells(job.queue) if cell[0] == job.flavor and job.requests[cell[1]]]
+        return all(self.used(name, cell) <= self.most(name, cell) for name in self.path(job.queue) for cell in cells)
+
+    def gives(self, queue: str, flavor: str) -> bool:
+        """A tree with quotas gives the flavors that they name, one without gives all."""
+        return not self.cells(queue) or any(cell[0] == flavor for cell in self.cells(queue))
 
     def holding(self) -> list[Job]:
         return [job for job in self.jobs.values() if job.holds]
@@ -157,7 +190,8 @@ class World:
 
 CPU, CARDS = (1, 500, 1000, 3000), (CARD, 2 * CARD, CARD, 500, 3 * CARD, 0, 600, 250, 6 * CARD)
 ACCEPTED: tuple[tuple[str, ...], ...] = ((), ("a100",), (), ("h100", "a100"))
-JOBS = st.integers(0, 4 * len(CPU) * len(CARDS) * 3 * len(ACCEPTED) * 4 * 4 - 1)
+LONGEST = (0.0, 3600.0, 0.0, 60.0)
+JOBS = st.integers(0, 4 * len(CPU) * len(CARDS) * 3 * len(ACCEPTED) * 4 * 4 * 4 * len(LONGEST) - 1)
 
 
 def jobs_of(number: int, world: World, name: str, now: float) -> list[Job]:
@@ -170,8 +204,12 @@ def jobs_of(number: int, world: World, name: str, now: float) -> list[Job]:
 
     queue, cards, cpu, priority = one_of(sorted(world.queues)), one_of(CARDS), one_of(CPU), one_of((0, 1, 2))
     flavors, preemptible, count = one_of(ACCEPTED), one_of((True, True, True, False)), one_of((1, 2, 3, 4))
+    resumes, max_run = one_of((True, True, True, False)), one_of(LONGEST)
     requests = Amount(cpu, 1, cards)
-    return [Job(f"{name}.{each}", queue, requests, priority, flavors, preemptible, now) for each in range(count)]
+    return [
+        Job(f"{name}.{each}", queue, requests, priority, flavors, preemptible, resumes, max_run, now)
+        for each in range(count)
+    ]
 
 
 @st.composite
@@ -222,6 +260,7 @@ def worlds(draw: st.DrawFn) -> World:
         for number, name in enumerate(COHORTS)
     ]
     there = [] if alone else [draw(nodes(f"n{number}")) for number in range(draw(st.integers(1, 4)))]
+    speeds = Speeds(published={"h100": draw(st.sampled_from([1.0, 4.0, 0.5]))})
     return World(
-        {each.name: each for each in queues}, {each.name: each for each in cohorts}, {n.name: n for n in there}
+        {each.name: each for each in queues}, {each.name: each for each in cohorts}, {n.name: n for n in there}, speeds
     )
