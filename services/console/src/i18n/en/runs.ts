@@ -79,6 +79,7 @@ export const runs = {
   "run.forkLead": "A new run begins with the weights of a checkpoint; optimizer, schedule and steps begin anew.",
   "run.forkedFrom": "Forked from",
   "run.checkpoint": "Checkpoint",
+  "run.latestCheckpoint": "The latest",
   "run.endIt": "End",
   "run.pause": "Pause",
   "run.pauseTitle": "Pause {what}?",

@@ -81,6 +81,7 @@ export const runs: Translation<typeof source> = {
   "run.forkLead": "新任务以检查点的权重为起点；优化器、学习率计划与步数重新开始。",
   "run.forkedFrom": "派生自",
   "run.checkpoint": "检查点",
+  "run.latestCheckpoint": "最新",
   "run.endIt": "结束",
   "run.pause": "暂停",
   "run.pauseTitle": "暂停 {what}？",

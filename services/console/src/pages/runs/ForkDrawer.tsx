@@ -22,6 +22,9 @@ interface Props {
   onClose: () => void;
 }
 
+/** The server takes the newest when it is asked: a run that goes on may have dropped what was the newest here. */
+const LATEST = 0;
+
 /** A new run out of a checkpoint of this one. The rank of its adapters stays: the weights have that shape. */
 export function ForkDrawer({ run, checkpoints, open, onClose }: Props) {
   const { t } = useI18n();
@@ -46,10 +49,15 @@ export function ForkDrawer({ run, checkpoints, open, onClose }: Props) {
       lead={t("run.forkLead")}
       submitText={t("run.fork")}
       onSubmit={submit}
-      initialValues={{ step: checkpoints.at(-1)?.step, hyperparameters: changeable }}
+      initialValues={{ step: LATEST, hyperparameters: changeable }}
     >
       <Form.Item name="step" label={t("run.checkpoint")} rules={[{ required: true }]}>
-        <Select options={checkpoints.map(({ step }) => ({ value: step, label: t("run.atStep", { step }) }))} />
+        <Select
+          options={[
+            { value: LATEST, label: t("run.latestCheckpoint") },
+            ...checkpoints.map(({ step }) => ({ value: step, label: t("run.atStep", { step }) })),
+          ]}
+        />
       </Form.Item>
       <HyperparameterFields of={changeable} main under={["hyperparameters"]} />
       <Form.Item name="display_name" label={t("column.name")}>
