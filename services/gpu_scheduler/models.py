@@ -275,9 +275,10 @@ class Attempt(Table, table=True):
 
     Its prices are those of its admission. `placement`: what it holds of each node, see `placements`; `members`: what of it
     runs where, in the order of ranks, as in `launchers.base.Member`; empty where that is one node, until the launch.
-    `handle` is what its launcher answered, empty before. `end_reason`: NODE_LOST, or empty. `unconfirmed`: it ended
-    because its node was gone, so what it started may still run there until the node is back and was fenced. `rolled_up`
-    says that what it held is in UsageDay.
+    `handle` is what its launcher answered, empty before. `end_reason`: NODE_LOST, the rule by which it gave way to
+    `preempted_for` (nobody, where its node or card wanted it away), or empty. `unconfirmed`: it ended because its node
+    was gone, so what it started may still run there until the node is back and was fenced. `rolled_up` says that what
+    it held is in UsageDay.
     """
 
     __table_args__ = (
@@ -311,6 +312,7 @@ class Attempt(Table, table=True):
     members: list[dict[str, Any]] = Field(default_factory=list, sa_type=sa.JSON)
     handle: dict[str, Any] = Field(default_factory=dict, sa_type=sa.JSON)
     end_reason: str = ""
+    preempted_for: str = ""
     port: int = 0
     exit_code: int | None = None
     cpu_seconds: float = 0.0

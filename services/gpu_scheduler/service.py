@@ -132,6 +132,8 @@ async def attempt_ended(
         attempt.preempted = workload.stop_reason != StopReason.HOLD
         if attempt.preempted and workload.stop_reason != StopReason.PREEMPTION:  # its node or card wanted it away
             workload.preempted_for, workload.preemption_rule = "", workload.stop_reason
+        if attempt.preempted:
+            attempt.end_reason, attempt.preempted_for = workload.preemption_rule, workload.preempted_for
         await _preempted(session, workload)
 
 

@@ -8,7 +8,7 @@ from gyre.gpu_scheduler.v1 import accounting_pb2, accounting_service_pb2, cost_p
 from gyre.gpu_scheduler.v1.accounting_service_pb2_grpc import AccountingServiceServicer
 from gyre.gpu_scheduler.v1.cost_service_pb2_grpc import CostServiceServicer
 from gyre_kit.app import Context
-from gyre_kit.auth import SYSTEM, acting_as
+from gyre_kit.auth import SYSTEM, acting_as, caller
 from gyre_kit.names import project_of
 from gyre_kit.pages import BadOrder
 from gyre_kit.periods import Period, period_of
@@ -116,6 +116,7 @@ class AccountingApi(AccountingServiceServicer):
                     queue=workload.queue,
                     resources=facts.resources(attempt),
                     cost_microusd=held.cost_microusd,
+                    preempted_for=_visible(attempt.preempted_for),
                 )
             )
         return accounting_service_pb2.ListAttemptsResponse(
@@ -139,6 +140,10 @@ def _within(name: str, terms: dict[str, str]) -> dict[str, str]:
     """`terms`, and the project that `name` says, if it says one. Raises: BadParent."""
     project = project_of(name) if name else EVERY_PROJECT
     return terms if project == EVERY_PROJECT else terms | {"project": project}
+
+
+def _visible(workload: str) -> str:
+    return workload if workload and caller().may_see(project_of(workload)) else ""
 
 
 def _order(order_by: str) -> Any:

@@ -455,6 +455,7 @@ async def test_a_promise_survives_that_the_books_are_thrown_away(session: Sessio
     assert await cycle(session) == admission.Cycle(admitted=1, preempted=0, has_more=False)
     assert (urgent.state, urgent.promised) == ("ADMITTED", {})
     assert (low.preempted_for, low.preemption_rule, low.preemptions) == (urgent.name, "HIGHER_PRIORITY", 1)
+    assert (attempt.preempted_for, attempt.end_reason) == (urgent.name, "HIGHER_PRIORITY"), "and so does the attempt"
     events = [event for event, subject in await outbox_of(session) if subject == low.name]
     assert events[-1] == "WorkloadPreempted"
 

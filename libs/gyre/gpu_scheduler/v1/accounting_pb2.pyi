@@ -340,6 +340,8 @@ class Attempt(_message.Message):
     EXIT_CODE_FIELD_NUMBER: _builtins.int
     PREEMPTED_FIELD_NUMBER: _builtins.int
     COST_MICROUSD_FIELD_NUMBER: _builtins.int
+    END_REASON_FIELD_NUMBER: _builtins.int
+    PREEMPTED_FOR_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`projects/{project}/workloads/{ulid}/attempts/{number}`."""
     workload: _builtins.str
@@ -358,6 +360,10 @@ class Attempt(_message.Message):
     """It had to give way to another."""
     cost_microusd: _builtins.int
     """Until now, or until its end."""
+    end_reason: _builtins.str
+    """Why it ended, where that was none of its own doing: NODE_LOST, or the rule by which it had to give way."""
+    preempted_for: _builtins.str
+    """Workload that gained by its preemption; empty where nobody did, and to callers who may not see that one."""
     @_builtins.property
     def resources(self) -> _node_pb2.Resources: ...
     @_builtins.property
@@ -393,10 +399,12 @@ class Attempt(_message.Message):
         exit_code: _builtins.int | None = ...,
         preempted: _builtins.bool = ...,
         cost_microusd: _builtins.int = ...,
+        end_reason: _builtins.str = ...,
+        preempted_for: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "admit_time", b"admit_time", "end_time", b"end_time", "exit_code", b"exit_code", "launch_time", b"launch_time", "resources", b"resources"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "admit_time", b"admit_time", "card_uuids", b"card_uuids", "cost_microusd", b"cost_microusd", "display_name", b"display_name", "end_time", b"end_time", "exit_code", b"exit_code", "flavor", b"flavor", "kind", b"kind", "launch_time", b"launch_time", "name", b"name", "node", b"node", "number", b"number", "preempted", b"preempted", "queue", b"queue", "resources", b"resources", "user", b"user", "workload", b"workload", "workload_number", b"workload_number"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "admit_time", b"admit_time", "card_uuids", b"card_uuids", "cost_microusd", b"cost_microusd", "display_name", b"display_name", "end_reason", b"end_reason", "end_time", b"end_time", "exit_code", b"exit_code", "flavor", b"flavor", "kind", b"kind", "launch_time", b"launch_time", "name", b"name", "node", b"node", "number", b"number", "preempted", b"preempted", "preempted_for", b"preempted_for", "queue", b"queue", "resources", b"resources", "user", b"user", "workload", b"workload", "workload_number", b"workload_number"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__exit_code: _TypeAlias = _typing.Literal["exit_code"]  # noqa: Y015
     _WhichOneofArgType__exit_code: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code"]  # noqa: Y015

@@ -900,6 +900,8 @@ export interface Attempt {
   exit_code?: number | null;
   preempted: boolean;
   cost_microusd: string;
+  end_reason: string;
+  preempted_for: string;
 }
 
 export interface ClusterQueue {

@@ -102,6 +102,7 @@ export const queues = {
   "workload.started": "Attempt {n} started",
   "workload.ended": "Attempt {n} ended with exit code {code}",
   "workload.endedUnknown": "Attempt {n} ended, without an exit code",
+  "workload.lost": "Attempt {n} was lost with its node",
   "workload.preempted": "Attempt {n} gave way",
   "workload.on": "on {node}, {flavor}",
   "workload.gainer": "for",

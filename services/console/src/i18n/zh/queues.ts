@@ -99,6 +99,7 @@ export const queues: Translation<typeof source> = {
   "workload.started": "第 {n} 次尝试启动",
   "workload.ended": "第 {n} 次尝试结束，退出码 {code}",
   "workload.endedUnknown": "第 {n} 次尝试结束，没有退出码",
+  "workload.lost": "第 {n} 次尝试随节点失联",
   "workload.preempted": "第 {n} 次尝试让位",
   "workload.on": "在 {node}，{flavor}",
   "workload.gainer": "让给",
