@@ -92,6 +92,11 @@ async def begin_cycle(session: Session, idle_seconds: float) -> None:
     await session.execute(sa.text(whole), {"whole": f"{idle_seconds * 6000:.0f}ms"})
 
 
+async def say_something(session: Session) -> None:
+    """A session that is silent for as long as `begin_cycle` said is ended."""
+    await session.execute(sa.text("SELECT"))
+
+
 async def find_workload(session: Session, name: str) -> Workload | None:
     found: Workload | None = await session.scalar(sa.select(Workload).where(col(Workload.name) == name))
     return found
