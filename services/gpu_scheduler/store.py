@@ -96,6 +96,11 @@ async def begin_cycle(session: Session, idle_seconds: float) -> None:
     await session.execute(sa.text(whole), {"whole": f"{idle_seconds * 6000:.0f}ms"})
 
 
+async def say_something(session: Session) -> None:
+    """A session that is silent for as long as `begin_cycle` said is ended."""
+    await session.execute(sa.text("SELECT"))
+
+
 def _among(column: Any, values: Collection[str]) -> sa.ColumnElement[bool]:
     return col(column) == sa.any_(sa.cast(list(values), postgresql.ARRAY(sa.Text)))
 

@@ -58,6 +58,7 @@ BLANK = Workload(
     created_by="bench",
     queue_time=datetime.now(UTC),
 ).model_dump()  # to make a model of each takes longer than to admit it
+BLANK_CARD = Card(name="", node="", index=0, uuid="", model="A100", memory_bytes=80 * GIB, simulated=True).model_dump()
 
 
 class Job(NamedTuple):
@@ -155,20 +156,13 @@ async def put_nodes(session: Session, count: int, cards: int, cpu_milli: int) ->
     ]
     await insert(session, Flavor, [Flavor(name=FLAVOR)])
     await insert(session, Node, nodes)
-    await insert(session, Card, [_card(node.name, index) for node in nodes for index in range(cards)])
+    rows = [_card(node.name, index) for node in nodes for index in range(cards)]
+    for start in range(0, len(rows), INSERTED_AT_ONCE):
+        await session.execute(sa.insert(Card), rows[start : start + INSERTED_AT_ONCE])
 
 
-def _card(node: str, index: int) -> Card:
-    uuid = f"GPU-{node}-{index}"
-    return Card(
-        name=f"{node}/cards/{index}",
-        node=node,
-        index=index,
-        uuid=uuid,
-        model="A100",
-        memory_bytes=80 * GIB,
-        simulated=True,
-    )
+def _card(node: str, index: int) -> dict[str, Any]:
+    return BLANK_CARD | {"name": f"{node}/cards/{index}", "node": node, "index": index, "uuid": f"GPU-{node}-{index}"}
 
 
 async def insert(session: Session, table: type[Any], rows: Sequence[Any]) -> None:

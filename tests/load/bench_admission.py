@@ -270,6 +270,9 @@ async def _cost_of(platform: Platform, nodes: int, backlog: int, looks: int) -> 
             await world.put_queues(session, [Door("all", "", ENDLESS, 0)])
             await _unlimited(session)
             await world.put_workloads(session, world.queue_name("all"), nodes + backlog, gpu=8)
+        async with db.transaction() as session:  # as autovacuum does within a minute
+            for table in ("workload", "card", "attempt"):
+                await session.execute(sa.text(f"ANALYZE {COMPONENT}.{table}"))
         books = Books(admission.DEFAULT_POLICY)
         while await _cycle_seconds(db, books) and len(books.attempts) < nodes:
             pass
