@@ -151,10 +151,11 @@ class Cluster:
         return None
 
     def first(self, queue: str) -> Workload | None:
-        """Of all that wait in that queue."""
+        """Of all that wait in that queue and could ever start."""
         line = self.lines[queue]
         heads = [entry for shape in list(line.heaps) if (entry := self.head(line, shape)) is not None]
-        return min(heads)[2] if heads else None
+        possible = [entry for entry in heads if any(self.could_ever(entry[2], each) for each in self.flavors(entry[2]))]
+        return min(possible)[2] if possible else None
 
     # -- who holds ---------------------------------------------------------------------------------------------------
 

@@ -75,6 +75,7 @@ def _reserve(cluster: Cluster, kept: Reservations, now: float) -> list[Decision]
         decisions += made
         if not made:
             kept.make(workload, flavors, now)
+    kept.all_made()
     return decisions
 
 

@@ -46,7 +46,13 @@ class Reservations:
                 best = before  # nobody knows: to change one's mind would be to wait for ever
             self._made.append(best)
             self._hold([best])
-            self.cluster.reservations[workload.name] = best
+
+    def all_made(self) -> None:
+        """What was kept in earlier cycles and is not any more, or longer, is free for whoever was parked for its sake."""
+        made = {each.workload.name: each for each in self._made}
+        if any(_gave_up(before, made.get(name)) for name, before in self.cluster.reservations.items()):
+            self.cluster.open_all()
+        self.cluster.reservations = made
 
     def before(self, workload: Workload, flavor: str, now: float) -> Placement | None:
         """Where it can run on reserved cards without anybody starting later, as it will have ended by then."""
@@ -159,3 +165,8 @@ class Reservations:
             cluster.tree.remove(workload.queue, cells)
             if cluster.places is not None:
                 cluster.places.give_back(placement)
+
+
+def _gave_up(before: Reservation, now: Reservation | None) -> bool:
+    """A part of what was kept, or the time at which it is needed."""
+    return now is None or now.at > before.at or (now.flavor, now.placement) != (before.flavor, before.placement)

@@ -141,3 +141,13 @@ def test_a_head_keeps_its_reservation_while_somebody_leaves_for_another() -> Non
     assert admitted(run(made)) == [] and made.reservations["head"].at == NOW
     made.release("low", NOW)
     assert admitted(run(made)) == ["head"]
+
+
+def test_who_was_parked_for_a_head_is_looked_at_when_another_is_the_head() -> None:
+    made = busy()
+    made.submit(work("unbounded", cards(1)))
+    assert admitted(run(made)) == []
+    made.submit(work("impossible", cards(99), priority=9))
+    assert admitted(run(made)) == [], "what could never start is no head"
+    made.submit(work("other", cards(7), priority=8))
+    assert admitted(run(made)) == ["unbounded"]

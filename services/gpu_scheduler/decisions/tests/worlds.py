@@ -181,6 +181,7 @@ class World:
         assert sum(milli for _, _, milli in cards) == job.requests.gpu_milli, "a gang is split"
         assert len({(node, index) for node, index, _ in cards}) == len(cards)
         assert not any(index in self.nodes[node].sick for node, index, _ in cards), "on a sick card"
+        assert all(index < self.nodes[node].capacity.cards for node, index, _ in cards), "on a card that is not there"
         for kind in (0, 1):
             assert sum(share.amount[kind] for share in job.placement) >= job.requests[kind]
         assert len(nodes) == 1 or (len({node.gangs for node in nodes}) == 1 and nodes[0].gangs is not None)
