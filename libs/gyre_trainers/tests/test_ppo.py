@@ -41,11 +41,11 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Tiny:
     weight = model.get_input_embeddings().weight.data
     weight[:, 0] += 1  # in every state, so that what the eos token has more of there is its bias
     weight[tokenizer.eos_token_id, 0] += 0.4
+    weight[tokenizer.pad_token_id, 0] -= 2  # never drawn: TRL would take it for the end
     model.save_pretrained(folder)
     scorer = AutoModelForSequenceClassification.from_pretrained(folder, num_labels=1, dtype=torch.float32)
     torch.manual_seed(SEED)
     torch.nn.init.normal_(scorer.score.weight, std=0.3)
-    scorer.save_pretrained(tmp_path_factory.mktemp("scorer"))
     saved = tmp_path_factory.mktemp("scorer")
     scorer.save_pretrained(saved)
     tokenizer.save_pretrained(saved)
@@ -142,8 +142,7 @@ def test_steps_are_those_of_trl_with_the_same_seed(
         rollout = collected(learner, tiny, step)
         metrics = learner.learn(rollout)
         expected = trainer.state.log_history[step]
-        assert metrics["answers/eos_share"] > 0
-        assert rollout.answered.any(dim=0).all() and not rollout.answered.all()
+        assert 0 < metrics["answers/eos_share"] < 1  # some answers end early, some do not
         assert {name: metrics[name] for name in SAME} == pytest.approx(
             {name: expected[name] for name in SAME}, rel=1e-5, abs=1e-5
         )

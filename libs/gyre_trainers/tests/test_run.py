@@ -179,21 +179,37 @@ async def test_a_newer_attempt_ends_the_older_one_at_once(launch: Any, specs: Sp
     assert await trainer.code() == exits.SUPERSEDED
 
 
-async def test_a_stopped_ppo_run_goes_on_to_the_exact_step_count(
-    launch: Any, specs: Specs, scheduler: Any, objects: Path, scorer: dict[str, str]
+@pytest.mark.parametrize("rank", [0, 8])
+async def test_a_killed_ppo_run_ends_with_the_weights_of_one_that_was_not(
+    rank: int, launch: Any, specs: Specs, scheduler: Any, objects: Path, scorer: dict[str, str]
 ) -> None:
-    wanted = {"max_steps": 8, "checkpoint_every": 1, "max_new_tokens": 8, "batch_size": 4}
-    spec = specs("ppo-stopped", "PPO", reward_model=scorer, hyperparameters=wanted)
+    """10 + kill + 10 = 20 steps, over several passes, with a KL coefficient that moves. A kill that comes late is one
+    after step 20: what follows is the same."""
+    wanted = {"max_steps": 20, "checkpoint_every": 10, "max_new_tokens": 8, "lora_rank": rank, "learning_rate": 1e-3}
+    wanted["ppo"] = {"kl_target": 0.1, "kl_horizon": 100, "num_mini_batches": 2}
+    names = whole_name, killed_name = f"ppo-whole-{rank}", f"ppo-killed-{rank}"
+    whole = await launch(specs(whole_name, "PPO", reward_model=scorer, hyperparameters=wanted))
+    spec = specs(killed_name, "PPO", reward_model=scorer, hyperparameters=wanted)
     first = await launch(spec)
-    await reported(scheduler, "ppo-stopped", 1)
-    first.kill()
+    await reported(scheduler, killed_name, 1)
+    if not first.ended.done():
+        first.kill()
     await first.code()
     second = await launch(next_attempt(spec, 2))
 
     assert await second.code() == 0, second.log.read_text()
-    assert scheduler.completed[run_name("ppo-stopped")].steps == 8
-    assert scheduler.beats[run_name("ppo-stopped")][-1].resumed_from_step >= 1
-    assert set(scheduler.points[run_name("ppo-stopped")]) == set(range(1, 9))
+    assert await whole.code() == 0, whole.log.read_text()
+    assert scheduler.beats[run_name(killed_name)][-1].resumed_from_step == 10
+    assert scheduler.completed[run_name(killed_name)].steps == 20
+    left, right = (
+        load_file(objects / f"runs/{name}/{attempt}/model/model.safetensors")
+        for name, attempt in zip(names, (1, 2), strict=True)
+    )
+    assert left.keys() == right.keys()
+    assert all(left[name].equal(right[name]) for name in left)
+    last = [scheduler.points[run_name(name)][20] for name in names]
+    assert last[0] == last[1]
+    assert last[0]["objective/kl_coef"] != 0.05
 
 
 BAD_SPECS: dict[str, dict[str, Any]] = {
@@ -204,6 +220,8 @@ BAD_SPECS: dict[str, dict[str, Any]] = {
     "base.digest": {"base": {"uri": "gyre://registry/tiny", "digest": "sha256:" + 64 * "0"}},
     "data.0.uri": {"data": [{"uri": "gyre://dataset/acme/gone.parquet", "digest": "", "rows": 0}]},
     "data.0.digest": {"data": [{"uri": "gyre://dataset/acme/hotline/1/train.parquet", "digest": "sha256:" + 64 * "0"}]},
+    "hyperparameters.ppo.cliprange": {"hyperparameters": {"ppo": {"cliprange": 0}}},
+    "hyperparameters.ppo.num_mini_batches": {"hyperparameters": {"ppo": {"num_mini_batches": 3}}},
     "reward_model": {"method": "PPO"},
     "surprise": {"surprise": 1},
 }
