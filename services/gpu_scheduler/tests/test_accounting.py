@@ -102,7 +102,7 @@ async def test_a_roll_up_that_dies_before_its_commit_is_made_again(platform: Pla
     week = Period(clock.now() - 7 * DAY, clock.now())
     async with db.transaction() as session:
         await put(session, clock.now() - 30 * HOUR, clock.now() - HOUR)
-        before = await service.usage(session, week, {}, ALL)
+        before = service.ordered(await service.usage(session, week, {}, ALL), ALL, "")
     with pytest.raises(ZeroDivisionError):
         async with db.transaction() as session:
             assert await service.roll_up(session) == 1
@@ -110,7 +110,7 @@ async def test_a_roll_up_that_dies_before_its_commit_is_made_again(platform: Pla
     async with db.transaction() as session:
         assert await service.roll_up(session) == 1
     async with db.transaction() as session:
-        assert await service.usage(session, week, {}, ALL) == before
+        assert service.ordered(await service.usage(session, week, {}, ALL), ALL, "") == before
         assert await store.not_rolled_up(session, week, {}) == []
     await db.close()
     await platform.empty("gpu_scheduler")

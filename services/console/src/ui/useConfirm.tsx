@@ -1,4 +1,5 @@
 import { App } from "antd";
+import type { ReactNode } from "react";
 import { useI18n } from "@/i18n";
 import { useTell } from "./Trouble";
 
@@ -7,7 +8,7 @@ interface Asked {
   hint: string;
   confirm: string;
   danger?: boolean;
-  done: string;
+  done: ReactNode;
   act: () => Promise<unknown>;
 }
 

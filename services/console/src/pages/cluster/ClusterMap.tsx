@@ -1,8 +1,8 @@
-import { Tooltip } from "antd";
-import type { ReactNode } from "react";
+import { Select, Tooltip } from "antd";
+import { type ReactNode, useState } from "react";
 import { bare, lastPart } from "@/api/names";
 import { useList } from "@/api/queries";
-import type { Card, Node } from "@/api/types";
+import type { Card, Flavor, Node } from "@/api/types";
 import { useI18n } from "@/i18n";
 import { formatBytes, formatNumber } from "@/i18n/format";
 import { Empty } from "@/ui/Empty";
@@ -13,35 +13,50 @@ import { SkeletonRows } from "@/ui/ResourceTable";
 import { State } from "@/ui/State";
 import { Trouble } from "@/ui/Trouble";
 import { Time } from "@/ui/values";
+import { NodeActions } from "./NodeActions";
 
 /** Milliseconds; load changes without an event. */
 const POLL = 5000;
 const PAGE_SIZE = 100;
 const MOST_CORES = 64;
-const USES = ["free", "held", "releasing", "gone"] as const;
+const MOST_FLAVORS = 500;
+const STATES = ["READY", "CORDONED", "DRAINING", "FENCING", "LOST"] as const;
+const USES = ["free", "held", "releasing", "sick", "gone"] as const;
 type Use = (typeof USES)[number];
-const USE_OF: Record<string, Use> = { FREE: "free", BUSY: "held", RELEASING: "releasing" };
+const USE_OF: Record<string, Use> = { FREE: "free", BUSY: "held", RELEASING: "releasing", SICK: "sick" };
+
+interface Wanted {
+  flavor: string;
+  state: string;
+}
 
 /** Every node as a box, every card as a tile in it; a node without cards shows its cores. */
 export function ClusterMap() {
   const { t } = useI18n();
-  const pages = usePages("nodes");
+  const [wanted, setWanted] = useState<Wanted>({ flavor: "", state: "" });
+  const filter = filterOf(wanted);
+  const pages = usePages(`nodes ${filter}`);
   const nodes = useList<"nodes", Node>(
     "/nodes",
-    { page_size: PAGE_SIZE, page_token: pages.token, order_by: "name" },
+    { filter, page_size: PAGE_SIZE, page_token: pages.token, order_by: "name" },
     { refetchInterval: POLL },
   );
   const rows = nodes.data?.nodes ?? [];
   return (
-    <Panel title={t("cluster.map")} extra={<Legend />}>
+    <Panel title={t("cluster.map")} extra={<Filters wanted={wanted} onChange={setWanted} />}>
       {nodes.isError ? (
         <Trouble error={nodes.error} retry={() => nodes.refetch()} />
       ) : nodes.isPending ? (
         <SkeletonRows columns={4} rows={3} />
       ) : rows.length === 0 ? (
-        <Empty title={t("nodes.empty")} hint={t("nodes.emptyHint")} />
+        filter ? (
+          <Empty title={t("cluster.noneSuch")} hint={t("cluster.noneSuchHint")} />
+        ) : (
+          <Empty title={t("nodes.empty")} hint={t("nodes.emptyHint")} />
+        )
       ) : (
-        <>
+        <div className="stack">
+          <Legend />
           <ul className="map">
             {rows.map((node) => (
               <NodeBox key={node.name} node={node} />
@@ -56,9 +71,43 @@ export function ClusterMap() {
               total={Number(nodes.data.total_size)}
             />
           )}
-        </>
+        </div>
       )}
     </Panel>
+  );
+}
+
+function filterOf({ flavor, state }: Wanted): string {
+  return [flavor && `flavor=${flavor}`, state && `state=${state}`].filter(Boolean).join(" AND ");
+}
+
+function Filters({ wanted, onChange }: { wanted: Wanted; onChange: (wanted: Wanted) => void }) {
+  const { t, word } = useI18n();
+  const flavors = useList<"flavors", Flavor>("/flavors", { page_size: MOST_FLAVORS });
+  const known = (flavors.data?.flavors ?? []).map((one) => ({
+    value: one.name,
+    label: <span translate="no">{one.display_name || lastPart(one.name)}</span>,
+  }));
+  return (
+    <div className="row wrap">
+      <Select
+        aria-label={t("cluster.flavor")}
+        value={wanted.flavor}
+        onChange={(flavor) => onChange({ ...wanted, flavor })}
+        popupMatchSelectWidth={false}
+        options={[{ value: "", label: t("cluster.anyFlavor") }, ...known]}
+      />
+      <Select
+        aria-label={t("cluster.state")}
+        value={wanted.state}
+        onChange={(state) => onChange({ ...wanted, state })}
+        popupMatchSelectWidth={false}
+        options={[
+          { value: "", label: t("cluster.anyState") },
+          ...STATES.map((value) => ({ value, label: word("state", value) })),
+        ]}
+      />
+    </div>
   );
 }
 
@@ -96,6 +145,7 @@ function NodeBox({ node }: { node: Node }) {
           {t("cluster.lastSeen")} <Time value={node.last_seen_time} ago />
         </div>
       )}
+      <NodeActions node={node} />
     </li>
   );
 }
@@ -122,6 +172,11 @@ function CardTile({ card }: { card: Card }) {
         {place} · {state}
       </div>
       {held && <div>{card.workload ? <Ref name={card.workload} /> : t("cluster.foreign")}</div>}
+      {card.fault_code && (
+        <div lang="en" translate="no">
+          {card.fault_code}: {card.fault_message}
+        </div>
+      )}
       <div className="num">
         {formatNumber(language, card.utilisation_percent)} % · {formatBytes(Number(card.memory_used_bytes))} /{" "}
         {formatBytes(Number(card.memory_bytes))}
