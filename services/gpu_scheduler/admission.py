@@ -22,10 +22,10 @@ from services.gpu_scheduler.decisions import cycle, shortage
 from services.gpu_scheduler.decisions.amounts import CARD
 from services.gpu_scheduler.decisions.cluster import Promise
 from services.gpu_scheduler.decisions.cycle import Admit, Evict
+from services.gpu_scheduler.decisions.policies import DEFAULT as DEFAULT_POLICY
 from services.gpu_scheduler.decisions.reasons import Reason
 from services.gpu_scheduler.models import HOLDING, Attempt, WorkloadState
 
-DEFAULT_POLICY = "best-effort"
 IDLE_SECONDS = 10.0
 MOST_DECISIONS = 1000  # of one cycle, so that its transaction is short; the next follows at once
 WRITTEN_DOWN = 10  # workloads of one shape whose reason is kept in the table; the others are told theirs when asked

@@ -22,7 +22,7 @@ MODULES = (
 class Settings(KitSettings):
     workload_modules: tuple[str, ...] = Field(MODULES, description="Python modules that a workload may run.")
     scheduling_policy: Literal["fifo", "best-effort", "backfill", "fair", "las", "hetero"] = Field(
-        "best-effort", description="Who is first, on what, and who has to go for whom."
+        "hetero", description="Who is first, on what, and who has to go for whom."
     )
     cycle_idle_seconds: float = Field(
         10.0,

@@ -85,9 +85,6 @@ class Policies(click.ParamType[tuple[str, ...]]):
     help="count: any free cards will do, wherever they are.",
 )  # fmt: skip
 @click.option("--resume-cost-s", type=Seconds(), default=30.0, show_default=True, help="What a preempted job loses.")
-@click.option(
-    "--round-s", type=Seconds(), default=0.0, show_default=True, help="Between decisions. 0: at every change."
-)
 @click.option("--first-half", "half", flag_value="first", help="The earlier half of the jobs alone.")
 @click.option("--second-half", "half", flag_value="second", help="The later half, for judging what the first chose.")
 @click.option("--scenario", type=FILE, help="A scenario with its expected end; exit code 1 where it ends otherwise.")
@@ -97,7 +94,7 @@ class Policies(click.ParamType[tuple[str, ...]]):
 @click.pass_context
 def simulate(
     ctx: click.Context, trace: Path | None, nodes: Path | None, quotas: Path | None, speeds: Path | None,
-    policy: str | None, compare: tuple[str, ...], placement: str, resume_cost_s: float, round_s: float, half: str | None,
+    policy: str | None, compare: tuple[str, ...], placement: str, resume_cost_s: float, half: str | None,
     scenario: Path | None, chart: Path | None, out: Path | None,
 ) -> int:  # fmt: skip
     """Replay a trace of jobs under a policy. No card is touched: all figures are of a simulation.
@@ -126,7 +123,7 @@ def simulate(
         raise click.UsageError("Give --nodes, or --quotas, or both: nothing else bounds what runs.")
     _check_new_files(chart, out)
     loaded = _load(trace, nodes, quotas, speeds, half)
-    replays = _replay(loaded, compare or (policy or DEFAULT_POLICY,), placement, resume_cost_s, round_s)
+    replays = _replay(loaded, compare or (policy or DEFAULT_POLICY,), placement, resume_cost_s)
     _write(replays, loaded, chart, out)
     _show(replays, loaded, bool(compare))
     return Exit.OK
@@ -206,7 +203,7 @@ def _load(trace: Path, nodes: Path | None, quotas: Path | None, speeds: Path | N
 
 
 def _replay(
-    trace: Trace, policies: Sequence[str], placement: str, resume_cost: float, round_seconds: float
+    trace: Trace, policies: Sequence[str], placement: str, resume_cost: float
 ) -> list[Replay]:
     from gyre_sdk.cli import progress
     from services.gpu_scheduler.simulation import engine
@@ -215,7 +212,7 @@ def _replay(
     replays = []
     for policy in policies:
         with progress.counting(policy) as show, _refusing():
-            options = Options(placement, resume_cost, round_seconds, progress=show)
+            options = Options(placement, resume_cost, progress=show)
             replays.append(engine.replay(trace, policy, options))
     return replays
 

@@ -9,7 +9,6 @@ import click
 
 from gyre_sdk.cli.base import OPTIONS, GyreCommand, connect
 from services.gpu_scheduler.decisions.policies import POLICIES
-from services.gpu_scheduler.simulation.engine import DEFAULT_POLICY
 
 if TYPE_CHECKING:
     from gyre.gpu_scheduler.v1.simulation_pb2 import AddedNodes, SimulationReport, WhatIfReport
@@ -54,11 +53,11 @@ class Addition(click.ParamType["AddedNodes"]):
 @click.option(
     "--days", default=7, show_default=True, type=click.IntRange(1, 31), help="How much of the past to replay."
 )
-@click.option("--policy", type=click.Choice(list(POLICIES)), help=f"[default: {DEFAULT_POLICY}]")
+@click.option("--policy", type=click.Choice(list(POLICIES)), help="[default: the platform's]")
 def what_if(additions: tuple[AddedNodes, ...], days: int, policy: str | None) -> None:
     """What more nodes would have changed, by replaying the last days with and without them. For administrators.
 
-    Both columns are simulated, with the scheduler's own policy. A job counts as long on every flavor as it was on its
+    Both columns are simulated, under the platform's own policy unless told another. A job counts as long on every flavor as it was on its
     own, so that adding a faster kind of card is valued too low.
 
     Examples:

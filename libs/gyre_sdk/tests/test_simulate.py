@@ -96,7 +96,7 @@ def test_a_bad_trace_ends_with_2_and_says_where_and_what_to_do(
         (["--policy", "magic"], "magic"),
         (["--scenario", __file__], "--scenario alone"),
         (["--resume-cost-s", "nan"], "no finite number"),
-        (["--round-s", "-1"], "-1"),
+        (["--resume-cost-s", "-1"], "-1"),
         (["--chart", "chart.png"], ".svg"),
         (["--out", "nowhere/jobs.csv"], "there is no folder"),
     ],

@@ -36,13 +36,14 @@ FIELDS: Final = {
 class SimulationApi(SimulationServiceServicer):
     def __init__(self, context: Context) -> None:
         self.db = context.db
+        self.policy: str = context.settings.scheduling_policy
         self.replayer = Replayer(context.settings.what_if_seconds, context.settings.what_if_memory_bytes)
 
     async def WhatIf(self, request: simulation_service_pb2.WhatIfRequest, _: Any) -> simulation_pb2.WhatIfReport:
         additions = [_added(each) for each in request.additions]
         with acting_as(SYSTEM):  # a queue's wait is made by all projects; sums alone are told
             async with self.db.transaction() as session:
-                question = await service.asked(session, additions, request.days, request.policy)
+                question = await service.asked(session, additions, request.days, request.policy or self.policy)
         digest, (before, after) = await self.replayer.reports(question.payload)
         reply = simulation_pb2.WhatIfReport(
             policy=question.policy,

@@ -127,12 +127,10 @@ def no_progress(done: int, total: int) -> None:
 class Options:
     """`placement`: "nodes", or "count", which ignores them. Seconds; `resume_cost` is what a preempted job loses.
 
-    `round_seconds` 0: a cycle at every change. `sample_seconds`: the least time between two samples.
+    `sample_seconds`: the least time between two samples.
     """
 
     placement: str = "nodes"
     resume_cost: float = 30.0
-    round_seconds: float = 0.0
     sample_seconds: float = 0.0
-    seed: int = 0
     progress: Callable[[int, int], None] = no_progress

@@ -82,7 +82,6 @@ class _Replay:
     # -- what happens ------------------------------------------------------------------------------------------------
 
     def _at(self, time: float, kind: int, job: str = "") -> None:
-        """In rounds, what was submitted or ended between two of them is seen at the next."""
         self._tie += 1
         heapq.heappush(self.events, (time, kind, self._tie, job))
 

@@ -17,7 +17,6 @@ from services.gpu_scheduler.decisions.policies import POLICIES
 from services.gpu_scheduler.models import Flavor
 from services.gpu_scheduler.quota import FlavorNotFound
 from services.gpu_scheduler.simulation import store
-from services.gpu_scheduler.simulation.engine import DEFAULT_POLICY
 from services.gpu_scheduler.simulation.history import Added, History, history_of, quotas_of, with_more
 
 USUAL_DAYS, MOST_DAYS = 7, 31
@@ -94,9 +93,9 @@ def _period(now: datetime, days: int) -> Period:
 
 
 def _policy(given: str) -> str:
-    if given and given not in POLICIES:
+    if given not in POLICIES:
         raise UnknownPolicy(field="policy", given=given[:80], known="|".join(POLICIES))
-    return given or DEFAULT_POLICY
+    return given
 
 
 def _checked(additions: Sequence[Added]) -> Sequence[Added]:

@@ -1,38 +1,41 @@
-"""How long work takes, learnt from what ended: by throughput class and cards, with wider groups where that is thin.
+"""How long work takes: what is typical of it, times how far off that was for those that ended.
 
-Log-scale histograms, so that memory is bounded and an estimate costs the same after ten jobs and after a million.
+How far off is kept by throughput class and cards, with wider groups where that is thin. Log-scale histograms, so that an
+estimate costs the same after ten jobs and after a million.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from typing import NamedTuple
 
+from services.gpu_scheduler.decisions.policies.typical import Typical
 from services.gpu_scheduler.decisions.work import Workload
 
 STEP = 5  # buckets for each doubling: 15 % wide, far finer than durations can be known
-FRESH = 60.0  # seconds below which an age tells nothing yet
+SMALL = 2.0**-6  # of what is typical: an age below that tells nothing yet
 WEIGHT = 16.0  # ended jobs after which a class stands on its own, against the wider groups
-DOUBT = 1.0  # an imagined job that runs once more as long as it has, an hour at least: who ran long runs on (Lindy)
-HOUR = 3600.0
+IMAGINED = 0.5  # jobs at each doubling from a sixteenth of what is typical to sixteen times that
+DOUBT = 1.0  # an imagined job that runs once more as long as it has: who ran long runs on (Lindy)
+LEAST = 1e-6  # of what is typical
 REFRESH = 1.1  # an estimate holds until a tenth more jobs ended
 
 
 class Histogram:
-    """`buckets`: number → [how many ended in it, seconds of them all]."""
+    """Of ratios to what was typical. `buckets`: number → [how many ended in it, their sum]."""
 
     __slots__ = ("buckets", "total")
 
     def __init__(self) -> None:
         self.buckets: dict[int, list[float]] = {}
-        self.total = 0
+        self.total = 0.0
 
-    def add(self, seconds: float) -> None:
-        bucket = self.buckets.setdefault(_bucket(seconds), [0, 0.0])
-        bucket[0] += 1
-        bucket[1] += seconds
-        self.total += 1
+    def add(self, ratio: float, times: float = 1.0) -> None:
+        bucket = self.buckets.setdefault(_bucket(ratio), [0.0, 0.0])
+        bucket[0] += times
+        bucket[1] += times * ratio
+        self.total += times
 
 
 class Expected(NamedTuple):
@@ -55,33 +58,41 @@ class Durations:
 
     def __init__(self) -> None:
         self._groups: dict[Hashable, Histogram] = {}
-        self._known: dict[tuple[str, int, int], Expected] = {}  # class, cards, age →
+        self._typical = Typical()
+        self._known: dict[tuple[str, int, int | None], Expected] = {}  # class, cards, age → over what is typical
         self._ended = 0
         self._next = 1.0
         self.epoch = 0
 
     def add(self, workload: Workload, seconds: float) -> None:
+        ratio = seconds / 2 ** self._typical.of(workload)
+        self._typical.ended(workload, seconds)
         for group, _ in _groups(workload):
-            self._groups.setdefault(group, Histogram()).add(seconds)
+            self._groups.setdefault(group, Histogram()).add(ratio)
         self._ended += 1
         if self._ended >= self._next:
             self._next = self._ended * REFRESH + 1
             self._known.clear()
             self.epoch += 1
 
-    def seen(self, workload: Workload) -> int:
+    def watch(self, begun: Iterable[Workload], now: float) -> None:
+        """All that have begun and not ended; asked for every now and then, it costs as much as there are."""
+        self._typical.run((each, each.attained(now)) for each in begun)
+
+    def seen(self, workload: Workload) -> float:
         """How many of its throughput class and size have ended."""
         group = self._groups.get((workload.kind, _size(workload)))
         return group.total if group else 0
 
     def of(self, workload: Workload, attained: float) -> Expected:
         """Of what got as far as `attained`."""
-        age = 0 if attained < FRESH else _bucket(attained) + 1
+        typical = 2 ** (round(self._typical.of(workload) * STEP) / STEP)
+        age = _bucket(attained / typical) + 1 if attained > SMALL * typical else None
         key = (workload.kind, workload.requests.gpu_milli, age)
         known = self._known.get(key)
         if known is None:
             known = self._known[key] = _estimate(list(self._weighted(workload)), age)
-        return known
+        return Expected(known.gittins * typical, known.mean * typical)
 
     def _weighted(self, workload: Workload) -> Iterator[tuple[Histogram, float]]:
         """What ended in its own class and size counts in full, in a wider group for so many jobs in all at most."""
@@ -101,28 +112,34 @@ def _size(workload: Workload) -> int:
     return max(0, workload.requests.cards - 1).bit_length()
 
 
-def _bucket(seconds: float) -> int:
-    return int(math.log2(seconds) * STEP) if seconds > 1 else 0
+def _bucket(ratio: float) -> int:
+    return math.floor(math.log2(max(ratio, LEAST)) * STEP)
 
 
-def _estimate(groups: list[tuple[Histogram, float]], age: int) -> Expected:
-    """Of what is left, given that the first `age` buckets are behind."""
-    begun = 2 ** ((age - 0.5) / STEP) if age else 0.0
-    doubt = begun + max(begun, HOUR)
-    ends: dict[int, list[float]] = {max(age, _bucket(doubt)): [DOUBT, DOUBT * doubt]}
+def _estimate(groups: list[tuple[Histogram, float]], age: int | None) -> Expected:
+    """Of what is left, given that all buckets below `age` are behind."""
+    begun = 2 ** ((age - 0.5) / STEP) if age is not None else 0.0
+    ends = _imagined(begun)
     for group, weight in groups:
-        for bucket, (count, seconds) in group.buckets.items():
-            if bucket >= age:
-                both = ends.setdefault(bucket, [0.0, 0.0])
-                both[0] += weight * count
-                both[1] += weight * seconds
-    total = math.fsum(count for count, _ in ends.values())
+        for bucket, (count, total) in group.buckets.items():
+            if age is None or bucket >= age:
+                ends.add(total / count, weight * count)
     ended = spent = 0.0
     best = math.inf
-    for bucket in sorted(ends):
-        count, seconds = ends[bucket]
-        left = max(1.0, seconds - begun * count)
+    for bucket in sorted(ends.buckets):
+        count, seconds = ends.buckets[bucket]
+        left = max(LEAST, seconds - begun * count)
         ended += count
         spent += left
-        best = min(best, (spent + (total - ended) * left / count) / ended)
-    return Expected(best, spent / total)
+        best = min(best, (spent + (ends.total - ended) * left / count) / ended)
+    return Expected(best, spent / ends.total)
+
+
+def _imagined(begun: float) -> Histogram:
+    """Before anything has ended: any length within four doublings, and once more what it has."""
+    ends = Histogram()
+    for doubling in range(-4, 5):
+        if 2.0**doubling > begun:
+            ends.add(2.0**doubling, IMAGINED)
+    ends.add(begun + max(begun, 1.0), DOUBT)
+    return ends

@@ -66,7 +66,7 @@ class Las(Fifo):
             self._by_queue = sorted(
                 (-self._queue(each, each.attained(now)), -each.queued_at, each.serial, each)
                 for each in cluster.holding.values()
-                if each.preemptible
+                if each.preemptible and each.resumes
             )
         mine = self._queue(workload, workload.ran)
         for queue, _, _, each in self._by_queue:

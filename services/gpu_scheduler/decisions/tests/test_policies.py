@@ -140,8 +140,8 @@ def test_learnt_durations_are_near_and_what_ran_long_is_expected_to_run_on() -> 
     for number in range(200):
         known.add(work("w", cards(1), kind="k"), HOUR if number % 4 else 40 * HOUR)
     fresh, old = known.of(work("w", cards(1), kind="k"), 0.0), known.of(work("w", cards(1), kind="k"), 2 * HOUR)
-    assert fresh.mean == pytest.approx((3 * HOUR + 40 * HOUR) / 4, rel=0.1)
-    assert fresh.gittins == pytest.approx(HOUR * 4 / 3, rel=0.1), "after an hour three of four have ended"
+    assert fresh.mean == pytest.approx((3 * HOUR + 40 * HOUR) / 4, rel=0.15)
+    assert fresh.gittins == pytest.approx(HOUR * 4 / 3, rel=0.15), "after an hour three of four have ended"
     assert old.mean == pytest.approx(38 * HOUR, rel=0.2)
 
 
