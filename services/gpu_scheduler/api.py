@@ -21,9 +21,9 @@ from gyre_kit.auth import SYSTEM, acting_as, caller
 from gyre_kit.names import project_of
 from gyre_kit.render import enum_name, render
 
-from services.gpu_scheduler import budgets, facts, queues, quota, service, store, throughput, waiting
+from services.gpu_scheduler import budgets, facts, queues, quota, service, store, submission, throughput, waiting
 from services.gpu_scheduler.books import BOOKS, Books
-from services.gpu_scheduler.cluster_queue_api import quota_rows, quotas_of
+from services.gpu_scheduler.cluster_queue_api import quota_rows
 from services.gpu_scheduler.decisions.amounts import CARD, Amount
 from services.gpu_scheduler.decisions.reasons import Reason
 from services.gpu_scheduler.launchers.base import STDERR, STDOUT
@@ -44,13 +44,14 @@ class WorkloadApi(WorkloadServiceServicer):
 
     async def EnsureWorkload(self, request: workload_service.EnsureWorkloadRequest, _: Any) -> workload_pb2.Workload:
         spec = request.spec
-        wanted = service.Wanted(
+        wanted = submission.Wanted(
             kind=enum_name(spec, "kind"),
             module=spec.module,
             spec_json=spec.spec_json,
             requests=_amount(spec.requests),
             queue=spec.queue,
             priority=spec.priority,
+            priority_class=spec.priority_class,
             max_attempts=spec.max_attempts,
             owner=spec.owner,
             display_name=spec.display_name,
@@ -60,7 +61,7 @@ class WorkloadApi(WorkloadServiceServicer):
             user=spec.user,
         )
         async with self.db.transaction() as session:
-            workload = await service.ensure(session, request.name, wanted, self.context.settings)
+            workload = await submission.ensure(session, request.name, wanted, self.context.settings)
         if workload.waiting_reason == Reason.NOT_CONSIDERED_YET:
             self.context.wake()
         return await self._rendered(workload)
@@ -152,6 +153,8 @@ class QueueApi(QueueServiceServicer):
         self.db = context.db
 
     async def CreateQueue(self, request: queue_service_pb2.CreateQueueRequest, _: Any) -> queue_pb2.Queue:
+        if request.quotas:
+            raise queues.QuotasAreShared(field="quotas")
         async with self.db.transaction() as session:
             queue = await queues.create(
                 session,
@@ -160,7 +163,6 @@ class QueueApi(QueueServiceServicer):
                 display_name=request.display_name,
                 cluster_queue=request.cluster_queue,
                 priority=request.priority,
-                quotas=quotas_of(request.quotas),
                 request_id=request.request_id,
             )
         return (await self._rendered([queue]))[0]
@@ -198,7 +200,6 @@ class QueueApi(QueueServiceServicer):
                 state=enum_name(given, "state"),
                 budget_microusd=given.budget_microusd,
                 budget_period=enum_name(given, "budget_period"),
-                quotas=quotas_of(given.quotas),
             )
         self.context.wake()
         return (await self._rendered([queue]))[0]

@@ -6,16 +6,15 @@ from collections.abc import Collection
 
 from gyre_kit import resources
 from gyre_kit.db import Session
-from gyre_kit.errors import AlreadyExists, Invalid, NotFound, Precondition
+from gyre_kit.errors import AlreadyExists, Denied, Invalid, NotFound, Precondition
 from gyre_kit.names import slug
 
-from services.gpu_scheduler import budgets, quota, store
+from services.gpu_scheduler import budgets, cluster_queues, store, store_bounds
 from services.gpu_scheduler.models import ClusterQueue, Queue, QueueState
-from services.gpu_scheduler.quota import Quotas
 
 DEFAULT = "default"
 DEFAULT_CLUSTER_QUEUE = "clusterQueues/default"
-UPDATABLE = ("display_name", "priority", "state", "quotas", "budget_microusd", "budget_period")
+UPDATABLE = ("display_name", "priority", "state", "budget_microusd", "budget_period")
 
 
 class QueueNotFound(NotFound):
@@ -32,6 +31,18 @@ class BadClusterQueue(Invalid):
 
 class FieldImmutable(Invalid):
     """That field cannot be changed."""
+
+
+class QuotasAreShared(Invalid):
+    """Quotas are those of the cluster queue, which projects share: an operator sets them (gyre cluster-queues set)."""
+
+
+class ClusterQueueOfOthers(Denied):
+    """That cluster queue is not for this project: an operator adds it (gyre cluster-queues set --project), or use another."""
+
+
+class PriorityAboveBound(Invalid):
+    """Its cluster queue bounds priorities: ask for a lower one, or an operator for a higher bound (max_priority)."""
 
 
 class QueueNotEmpty(Precondition):
@@ -76,7 +87,7 @@ async def default_queue(session: Session, project: str) -> Queue:
         state=QueueState.ACTIVE,
         cluster_queue=DEFAULT_CLUSTER_QUEUE,
     )
-    await _ensure_cluster_queue(session, DEFAULT_CLUSTER_QUEUE, {})
+    await _ensure_default_cluster_queue(session)
     session.add(queue)
     await session.flush()
     return queue
@@ -84,25 +95,23 @@ async def default_queue(session: Session, project: str) -> Queue:
 
 async def create(
     session: Session, project: str, queue_id: str, *, display_name: str = "", cluster_queue: str = "", priority: int = 0,
-    quotas: Quotas | None = None, request_id: str = "",
+    request_id: str = "",
 ) -> Queue:  # fmt: skip
-    """Raises: BadName; BadClusterQueue; QueueExists; FlavorNotFound; QuotaOverCapacity."""
+    """Raises: BadName; BadClusterQueue; ClusterqueueNotFound; ClusterQueueOfOthers; PriorityAboveBound; QueueExists."""
     if earlier := await resources.by_request(session, Queue, project, request_id):
         return earlier
     name = f"projects/{project}/queues/{slug(queue_id)}"
-    collection, _, id = (cluster_queue or DEFAULT_CLUSTER_QUEUE).partition("/")
-    if collection != "clusterQueues":
-        raise BadClusterQueue(field="cluster_queue", given=cluster_queue[:80])
+    shared = await _cluster_queue_for(session, project, cluster_queue or DEFAULT_CLUSTER_QUEUE)
+    check_priority(shared, priority)
     await store.serialise(session, f"queues/{project}")
     if await store.find_queue(session, name):
         raise QueueExists(name=name)
-    await _ensure_cluster_queue(session, f"clusterQueues/{slug(id)}", quotas or {})
     queue = Queue(
         name=name,
         project=project,
         display_name=display_name or queue_id,
         state=QueueState.ACTIVE,
-        cluster_queue=f"clusterQueues/{id}",
+        cluster_queue=shared.name,
         priority=priority,
         request_id=request_id or None,
     )
@@ -113,17 +122,20 @@ async def create(
 
 async def update(
     session: Session, name: str, fields: Collection[str], *, etag: str = "", display_name: str = "", priority: int = 0,
-    state: str = "", quotas: Quotas | None = None, budget_microusd: int = 0, budget_period: str = "",
+    state: str = "", budget_microusd: int = 0, budget_period: str = "",
 ) -> Queue:  # fmt: skip
-    """Changes `fields` and nothing else. Raises: NotFound; EtagMismatch; FieldImmutable; BadState; QuotaOverCapacity."""
-    for field in fields:
-        if field not in UPDATABLE:
-            raise FieldImmutable(field=field, changeable="|".join(UPDATABLE))
+    """Changes `fields` and nothing else.
+
+    Raises: NotFound; EtagMismatch; FieldImmutable; QuotasAreShared; BadState; BadBudget; PriorityAboveBound.
+    """
+    _check_fields(fields)
     queue = await resources.get(session, Queue, name, lock=True)
     resources.check_etag(queue, etag)
     if "display_name" in fields:
         queue.display_name = display_name
     if "priority" in fields:
+        shared = await session.get_one(ClusterQueue, queue.cluster_queue)
+        check_priority(shared, priority + max(0, await store_bounds.highest_priority(session, name)))
         queue.priority = priority
     if "state" in fields:
         if state not in list(QueueState):
@@ -134,12 +146,16 @@ async def update(
     if "budget_period" in fields:
         queue.budget_period = budget_period or "MONTH"
     budgets.check(queue.budget_microusd, queue.budget_period)
-    if "quotas" in fields:
-        await quota.check(session, quotas or {})
-        shared = await session.get_one(ClusterQueue, queue.cluster_queue, with_for_update=True)
-        shared.quotas, shared.revision = quota.to_json(quotas or {}), shared.revision + 1
     await session.flush()
     return queue
+
+
+def check_priority(shared: ClusterQueue, priority: int) -> None:
+    """`priority`: that of work and of its queue together. Raises: PriorityAboveBound."""
+    if shared.max_priority is not None and priority > shared.max_priority:
+        raise PriorityAboveBound(
+            field="priority", given=priority, cluster_queue=shared.name, max_priority=shared.max_priority
+        )
 
 
 async def delete(session: Session, name: str, *, etag: str = "") -> None:
@@ -155,10 +171,28 @@ async def delete(session: Session, name: str, *, etag: str = "") -> None:
     await session.flush()
 
 
-async def _ensure_cluster_queue(session: Session, name: str, quotas: Quotas) -> None:
-    """Quotas given for one that is there already change nothing: its own stay."""
+async def _cluster_queue_for(session: Session, project: str, name: str) -> ClusterQueue:
+    """Raises: BadClusterQueue; ClusterqueueNotFound; ClusterQueueOfOthers."""
+    if not name.startswith("clusterQueues/"):
+        raise BadClusterQueue(field="cluster_queue", given=name[:80])
+    if name == DEFAULT_CLUSTER_QUEUE:
+        await _ensure_default_cluster_queue(session)
+    shared = await cluster_queues.get(session, name)
+    if shared.projects and project not in shared.projects:
+        raise ClusterQueueOfOthers(name=name, project=project)
+    return shared
+
+
+async def _ensure_default_cluster_queue(session: Session) -> None:
     await store.serialise(session, "cluster queues")
-    if await session.get(ClusterQueue, name) is None:
-        await quota.check(session, quotas)
-        session.add(ClusterQueue(name=name, quotas=quota.to_json(quotas)))
+    if await session.get(ClusterQueue, DEFAULT_CLUSTER_QUEUE) is None:
+        session.add(ClusterQueue(name=DEFAULT_CLUSTER_QUEUE))
         await session.flush()
+
+
+def _check_fields(fields: Collection[str]) -> None:
+    for field in fields:
+        if field.partition(".")[0] == "quotas":
+            raise QuotasAreShared(field=field)
+        if field not in UPDATABLE:
+            raise FieldImmutable(field=field, changeable="|".join(UPDATABLE))

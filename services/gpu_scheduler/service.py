@@ -1,136 +1,33 @@
-"""Use cases: ask for a workload, cancel it, and what its life brings. Admission is in `admission`, queues in `queues`."""
+"""Use cases: cancel and hold a workload, and what its life brings. How one is asked for is in `submission`, admission in
+`admission`, queues in `queues`."""
 
 from __future__ import annotations
 
-import json
-import re
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from gyre_kit import resources
-from gyre_kit.auth import caller
 from gyre_kit.db import Session
-from gyre_kit.errors import AlreadyExists, Invalid, Precondition
-from gyre_kit.names import last, project_of
-from gyre_kit.outbox import emit
+from gyre_kit.errors import Precondition
 from gyre_kit.states import transition
-from gyre_kit.telemetry import current_traceparent
-from sqlalchemy.exc import IntegrityError
 
-from services.gpu_scheduler import facts, outcome, queues, store
+from services.gpu_scheduler import facts, outcome, store, store_bounds
 from services.gpu_scheduler.decisions.amounts import CARD, Amount
 from services.gpu_scheduler.decisions.reasons import Reason
-from services.gpu_scheduler.launchers.base import LOCAL, Ended, Handle
-from services.gpu_scheduler.models import AWAY, ENDED, HOLDING, Attempt, StopReason, Workload, WorkloadState
+from services.gpu_scheduler.launchers.base import Ended, Handle
+from services.gpu_scheduler.models import ENDED, HOLDING, Attempt, StopReason, Workload, WorkloadState
 from services.gpu_scheduler.outcome import Next, Outcome
 from services.gpu_scheduler.settings import Settings
 from services.gpu_scheduler.usage import usage_of
 
-NAME = re.compile(r"projects/[^/]+/workloads/[0-9A-Za-z]{1,63}")
-MAX_SPEC_CHARACTERS = 1_000_000
-LONGEST_RUN = 366 * 86_400.0
+LONGEST_STEP = 15.0  # seconds; looks are 1 s apart
 VANISHED = -9  # who goes without a word was killed hard
-MOST = Amount(1_000_000_000, 1 << 60, 1_000_000 * CARD)  # a million cores, an exbibyte, a million cards: more is a slip
 NOT_LAUNCHED = 71  # EX_OSERR
 NODE_LOST = "NODE_LOST"
 
 
-class BadWorkloadName(Invalid):
-    """A workload is named projects/{project}/workloads/{ulid}; choose a new ULID for each."""
-
-
-class ModuleNotAllowed(Invalid):
-    """Only modules of the allow-list may be run (GYRE_WORKLOAD_MODULES)."""
-
-
-class BadSpec(Invalid):
-    """The workload's specification is not usable: correct the field that is named."""
-
-
-class SpecDiffers(AlreadyExists):
-    """There is a workload of that name with another specification; choose a new ULID."""
-
-
-class NameTaken(AlreadyExists):
-    """That ULID is in use; choose a new one."""
-
-
 class AlreadyEnded(Precondition):
     """It has ended: there is nothing to hold or to release."""
-
-
-class FitsNowhere(Precondition):
-    """No node is large enough for it, however long it waits: ask for less, or add a node."""
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """What a caller wants to be run. `spec_json` is a JSON object; `max_attempts` 0 takes the default of its kind.
-
-    `user` is who caused it, for accounting; empty means the caller.
-    """
-
-    kind: str
-    module: str
-    spec_json: str
-    requests: Amount
-    queue: str = ""
-    priority: int = 0
-    max_attempts: int = 0
-    owner: str = ""
-    display_name: str = ""
-    only_flavor: str = ""
-    max_run_seconds: float = 0.0
-    throughput_class: str = ""
-    user: str = ""
-
-
-async def ensure(session: Session, name: str, wanted: Wanted, settings: Settings) -> Workload:
-    """The workload of that name, made if it is not there yet. The name is the key of idempotence.
-
-    Raises: BadWorkloadName; BadSpec; ModuleNotAllowed; QueueNotFound; FitsNowhere; SpecDiffers; NameTaken.
-    """
-    if not NAME.fullmatch(name):
-        raise BadWorkloadName(given=name[:120])
-    if existing := await store.find_workload(session, name):
-        return _same(existing, wanted)
-    _check(wanted, settings)
-    project = project_of(name)
-    number = await resources.next_number(session, Workload, project)  # from here on one Ensure a project at a time
-    if existing := await store.find_workload(session, name):
-        return _same(existing, wanted)
-    queue = await queues.of_workload(session, project, wanted.queue)
-    await _check_capacity(session, wanted.requests)
-    workload = Workload(
-        name=name,
-        uid=last(name),
-        project=project,
-        number=number,
-        display_name=wanted.display_name,
-        state=WorkloadState.QUEUED,
-        kind=wanted.kind,
-        module=wanted.module,
-        spec_json=wanted.spec_json,
-        cpu_milli=wanted.requests.cpu_milli,
-        memory_bytes=wanted.requests.memory_bytes,
-        gpu=wanted.requests.cards,
-        gpu_milli=wanted.requests.gpu_milli % CARD,
-        queue=queue.name,
-        priority=wanted.priority,
-        max_attempts=wanted.max_attempts,
-        owner=wanted.owner,
-        only_flavor=wanted.only_flavor,
-        max_run_seconds=wanted.max_run_seconds,
-        throughput_class=wanted.throughput_class,
-        user=wanted.user or caller().subject,
-        traceparent=current_traceparent(),
-        waiting_reason=Reason.NOT_CONSIDERED_YET,
-        queue_time=session.clock.now(),
-    )
-    await _insert(session, workload)
-    await emit(session, workload.name, facts.queued(workload))
-    return workload
 
 
 async def cancel(session: Session, name: str, *, etag: str = "") -> Workload:
@@ -171,8 +68,12 @@ async def release(session: Session, name: str, *, etag: str = "") -> Workload:
 
 
 async def end_overdue(session: Session) -> list[str]:
-    """Asks those to stop that ran for as long as they may; returns their names."""
-    overdue = await store.overdue(session)
+    """Asks those to stop that ran for as long as they may; returns their names.
+
+    For how long is told by steady time, which a clock that is set forward moves by one step (as in `silence`): it ends
+    no run early. What passes while no scheduler works counts as one step too, in favour of the run.
+    """
+    overdue = await store_bounds.overdue(session, await store_bounds.add_steady_time(session, LONGEST_STEP))
     for workload in overdue:
         await ask_to_stop(session, workload, StopReason.MAX_RUN)
     return [workload.name for workload in overdue]
@@ -266,79 +167,6 @@ def forgive(workload: Workload) -> None:
     """It waits after a fault that was its card's and not its own: the fault does not count, and it need not back off."""
     workload.faults -= 1
     workload.not_before = None
-
-
-def _same(existing: Workload, wanted: Wanted) -> Workload:
-    """Raises: SpecDiffers. What only people see (display_name, user) may differ."""
-    spec = (existing.kind, existing.module, json.loads(existing.spec_json), existing.priority, existing.owner)
-    given = (wanted.kind, wanted.module, _parsed(wanted.spec_json), wanted.priority, wanted.owner)
-    places = existing.only_flavor == wanted.only_flavor and wanted.queue in ("", existing.queue)
-    places = places and existing.max_run_seconds == wanted.max_run_seconds
-    amounts = amount_of(existing)
-    if spec != given or amounts != wanted.requests or not places:
-        raise SpecDiffers(name=existing.name)
-    return existing
-
-
-def _check(wanted: Wanted, settings: Settings) -> None:
-    if not wanted.kind:
-        raise BadSpec(field="spec.kind", allowed="TRAINER|REPLICA|JOB")
-    if wanted.module not in settings.workload_modules:
-        raise ModuleNotAllowed(
-            field="spec.module", given=wanted.module[:80], allowed="|".join(settings.workload_modules)
-        )
-    if len(wanted.spec_json) > MAX_SPEC_CHARACTERS or not isinstance(_parsed(wanted.spec_json), dict):
-        raise BadSpec(field="spec.spec_json", wanted=f"a JSON object of at most {MAX_SPEC_CHARACTERS} characters")
-    if any("\0" in text for text in (wanted.owner, wanted.display_name, wanted.queue, wanted.user)):
-        raise BadSpec(field="spec", wanted="text without NUL")
-    asked = wanted.requests
-    if asked.cpu_milli < 1 or asked.memory_bytes < 0 or asked.gpu_milli < 0:
-        raise BadSpec(field="spec.requests", wanted="cpu_milli of at least 1, and nothing below 0")
-    if not asked.fits_in(MOST):
-        most = f"{MOST.cpu_milli} cpu_milli, {MOST.memory_bytes} memory_bytes and {MOST.cards} gpu"
-        raise BadSpec(field="spec.requests", wanted=f"at most {most}")
-    if asked.gpu_milli > CARD and asked.gpu_milli % CARD:
-        raise BadSpec(field="spec.requests", wanted="whole cards in gpu, or a share of one in gpu_milli, not both")
-    if not 0 <= wanted.max_run_seconds <= LONGEST_RUN:
-        raise BadSpec(field="spec.max_run_seconds", wanted=f"0 to {LONGEST_RUN:.0f} seconds")
-    if wanted.max_attempts < 0:
-        raise BadSpec(field="spec.max_attempts", wanted="0 or more")
-
-
-def _parsed(text: str) -> Any:
-    try:
-        return json.loads(text) if "\0" not in text else None
-    except ValueError:
-        return None
-
-
-async def _check_capacity(session: Session, requests: Amount) -> None:
-    """Raises: FitsNowhere. A node that is away may come back; where none was ever seen, it waits. Whole cards may be those
-    of several nodes of one flavor, where a launcher can start a gang there."""
-    nodes = [node for node in await store.nodes(session) if node.state not in AWAY]
-    sizes = [amount_of(node) for node in nodes]
-    together: dict[tuple[str, str], int] = {}
-    for node in nodes:
-        if node.launcher != LOCAL:
-            key = (node.flavor, node.launcher)
-            together[key] = together.get(key, 0) + node.gpu
-    fits = any(requests.fits_in(size) for size in sizes) or 1 < requests.cards <= max(together.values(), default=0)
-    if sizes and not fits:
-        largest = max(sizes, key=lambda size: (size.gpu_milli, size.cpu_milli, size.memory_bytes))
-        raise FitsNowhere(
-            asked=f"{requests.cpu_milli}m cpu, {requests.memory_bytes} bytes, {requests.gpu_milli / CARD:g} gpu",
-            largest_node=f"{largest.cpu_milli}m cpu, {largest.memory_bytes} bytes, {largest.cards} gpu",
-        )
-
-
-async def _insert(session: Session, workload: Workload) -> None:
-    """Raises: NameTaken, for the ULID of a workload that this project cannot see."""
-    try:
-        async with session.begin_nested():
-            session.add(workload)
-            await session.flush()
-    except IntegrityError as error:
-        raise NameTaken(name=workload.name) from error
 
 
 def _exit_code(ended: Ended) -> int:

@@ -147,6 +147,7 @@ async def admit(session: Session, rows: Sequence[dict[str, Any]]) -> dict[str, A
         """
         UPDATE gpu_scheduler.workload AS w
         SET state = 'ADMITTED', attempt = w.attempt + 1, node = g.node, flavor = g.flavor, admit_time = :now,
+            admit_seconds = COALESCE((SELECT seconds FROM gpu_scheduler.steadytime), 0),
             waiting_reason = '', promised = '{}', not_before = NULL, due = NULL, update_time = :now,
             revision = w.revision + 1
         FROM unnest(CAST(:names AS text[]), CAST(:nodes AS text[]), CAST(:flavors AS text[])) AS g (name, node, flavor)
@@ -284,17 +285,6 @@ async def held_by(session: Session, column: Any) -> dict[tuple[str, str], tuple[
     query = sa.select(column, col(Workload.flavor), *sums).select_from(joined)
     query = query.where(col(Workload.state).in_(HOLDING)).group_by(column, col(Workload.flavor))
     return {(row[0], row[1]): (int(row[2]), int(row[3]), int(row[4])) for row in await session.execute(query)}
-
-
-async def overdue(session: Session) -> Sequence[Workload]:
-    """Those that hold resources for longer than they may, locked; what somebody else works on comes next time."""
-    longest = sa.func.make_interval(0, 0, 0, 0, 0, 0, col(Workload.max_run_seconds))
-    query = sa.select(Workload).where(
-        col(Workload.state).in_(HOLDING - {WorkloadState.STOPPING}),
-        col(Workload.max_run_seconds) > 0,
-        col(Workload.admit_time) + longest <= session.clock.now(),
-    )
-    return (await session.scalars(query.with_for_update(skip_locked=True, key_share=True))).all()
 
 
 async def measured(session: Session, workload: Workload, rate: float, newest: float) -> None:

@@ -9,7 +9,7 @@ from gyre_kit.names import new_id
 from gyre_kit.resources import EtagMismatch
 from gyre_kit.testing import PROJECT
 
-from services.gpu_scheduler import admission, cluster_queues, nodes, queues, quota, service, store
+from services.gpu_scheduler import admission, cluster_queues, nodes, queues, quota, service, store, submission
 from services.gpu_scheduler.cluster_queues import CohortWish, QueueWish
 from services.gpu_scheduler.decisions.amounts import Amount
 from services.gpu_scheduler.hardware import Machine
@@ -20,7 +20,7 @@ from services.gpu_scheduler.settings import Settings
 GIB = 1024**3
 SETTINGS = Settings(home=Path("/nonexistent"), workload_modules=("sample",))
 MACHINE = Machine("a", "a", "cpu", 4000, 24 * GIB, 0.0, 0)
-JOB = service.Wanted("JOB", "sample", "{}", Amount(1000, GIB))
+JOB = submission.Wanted("JOB", "sample", "{}", Amount(1000, GIB))
 
 
 def cores(count: int, **bounds: Amount) -> dict[str, Quota]:
@@ -42,7 +42,7 @@ async def door(session: Session, id: str, wish: QueueWish) -> str:
 async def submitted(session: Session, queue: str, count: int) -> list[str]:
     names = [f"projects/{PROJECT}/workloads/{new_id()}" for _ in range(count)]
     for name in names:
-        await service.ensure(session, name, replace(JOB, queue=queue), SETTINGS)
+        await submission.ensure(session, name, replace(JOB, queue=queue), SETTINGS)
     return names
 
 

@@ -10,7 +10,7 @@ from gyre_kit.db import Session
 from gyre_kit.resources import EtagMismatch
 from gyre_kit.testing import ManualClock, outbox_of
 
-from services.gpu_scheduler import flavors, health, maintenance, nodes, service, silence, store
+from services.gpu_scheduler import flavors, health, maintenance, nodes, service, silence, store, submission
 from services.gpu_scheduler.cards import CardReading, Finding
 from services.gpu_scheduler.decisions.amounts import CARD as WHOLE
 from services.gpu_scheduler.decisions.amounts import Amount
@@ -51,7 +51,7 @@ async def stay_silent(session: Session, clock: ManualClock, seconds: int) -> sil
     return found
 
 
-async def working(session: Session, wanted: service.Wanted = ON_A_CARD) -> Workload:
+async def working(session: Session, wanted: submission.Wanted = ON_A_CARD) -> Workload:
     workload = await ensured(session, wanted)
     await cycle(session)
     await launched(session, workload)

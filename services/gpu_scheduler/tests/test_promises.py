@@ -7,7 +7,7 @@ from dataclasses import replace
 from gyre_kit.db import Session
 from gyre_kit.testing import ManualClock
 
-from services.gpu_scheduler import admission, service
+from services.gpu_scheduler import admission, service, submission
 from services.gpu_scheduler.books import Books
 from services.gpu_scheduler.decisions.amounts import Amount
 from services.gpu_scheduler.decisions.reasons import Reason
@@ -116,7 +116,7 @@ async def test_absurd_sizes_are_refused_also_where_no_node_was_ever_seen(session
     for amount in (Amount(1 << 62, GIB), Amount(100, 1 << 62), Amount(100, GIB, 1 << 62), Amount(-1), Amount(1, -1)):
         try:
             await ensured(session, replace(TRAINER, requests=amount))
-        except service.BadSpec as error:
+        except submission.BadSpec as error:
             assert "spec.requests" in str(error.metadata)
         else:
             raise AssertionError(f"{amount} was accepted")
