@@ -23,12 +23,12 @@ class Queues(Collection[Queue]):
     kind, plural = Queue, "queues"
 
     def create(self, queue_id: str, **fields: Any) -> Queue:
-        """`fields`: display_name, cluster_queue, priority, quotas."""
+        """`fields`: display_name, cluster_queue, priority."""
         request = CreateQueueRequest(queue_id=queue_id, request_id=request_id(), **fields)
         return self._post(Queue, f"{self.parent}/queues", request)
 
     def update(self, name: str, **changes: Any) -> Queue:
-        """`changes`: display_name, priority, state (STATE_ACTIVE or STATE_HELD)."""
+        """`changes`: display_name, priority, state (STATE_ACTIVE or STATE_HELD), budget_microusd, budget_period."""
         return self._patch(Queue, self.name(name), changes)
 
     def delete(self, name: str, etag: str = "") -> None:

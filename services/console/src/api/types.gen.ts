@@ -893,6 +893,8 @@ export interface ClusterQueue {
   pending_count: number;
   admitted_count: number;
   share: number;
+  max_priority?: number | null;
+  projects: string[];
 }
 
 export interface Preemption {
@@ -1007,6 +1009,13 @@ export interface Resources {
   gpu_milli: number;
 }
 
+export interface PriorityClass {
+  name: string;
+  etag: string;
+  value: number;
+  description: string;
+}
+
 export interface Queue {
   name: string;
   display_name: string;
@@ -1116,6 +1125,7 @@ export interface WorkloadSpec {
   only_flavor: string;
   max_run_seconds: number;
   throughput_class: string;
+  priority_class: string;
   user: string;
 }
 
@@ -1942,6 +1952,7 @@ export interface RunSpec {
   queue: string;
   priority: number;
   max_attempts: number;
+  priority_class: string;
 }
 
 export interface Hyperparameters {
