@@ -22,6 +22,7 @@ from urllib.parse import quote
 
 import asyncpg
 import psutil
+from gyre_kit import addresses
 
 from deploy.local import accounts, roles
 from deploy.local.accounts import server_account
@@ -34,7 +35,7 @@ SETTINGS = {
     # On one machine the whole platform has 1.5 GB; data of ours fits in far less than the page cache.
     "listen_addresses": "''",
     "unix_socket_permissions": "0700",
-    "max_connections": "120",  # 8 roles of 12, and room for people
+    "max_connections": str(len(addresses.COMPONENTS) * roles.CONNECTIONS_A_ROLE + 24),  # and room for people
     "shared_buffers": "32MB",
     "work_mem": "4MB",
     "maintenance_work_mem": "32MB",

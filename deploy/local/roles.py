@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import asyncpg
+from gyre_kit.addresses import POOL_OVERFLOW, POOL_SIZE
 
-CONNECTIONS_A_ROLE = 12  # pool of 8, the relay's lock, a migration, and a spare pair
+PROCESSES_A_ROLE = 2  # a second one takes over from the first: an upgrade, or a standby that waits for its lock
+CONNECTIONS_A_ROLE = PROCESSES_A_ROLE * (POOL_SIZE + POOL_OVERFLOW + 1) + 4  # each with a migration; and a few to look in
 
 
 async def ensure_roles(connection: Any, passwords: Mapping[str, str]) -> None:
@@ -31,14 +33,14 @@ async def ensure_database(connection: Any, name: str) -> None:
 
 async def _ensure_role(connection: Any, component: str, password: str) -> None:
     if not await connection.fetchval("SELECT 1 FROM pg_roles WHERE rolname = $1", component):
-        rights = f"LOGIN NOINHERIT CONNECTION LIMIT {CONNECTIONS_A_ROLE}"  # all else is off unless asked for
-        await _execute(connection, f"CREATE ROLE %I {rights}", component)
+        await _execute(connection, "CREATE ROLE %I LOGIN NOINHERIT", component)  # all else is off unless asked for
         await _execute(
             connection, "GRANT %I TO CURRENT_USER", component
         )  # so that a non-superuser may give it a schema
         await _execute(connection, "ALTER ROLE %I SET search_path = %I", component, component)
         await _execute(connection, "ALTER ROLE %I SET idle_in_transaction_session_timeout = '60s'", component)
-    await _execute(connection, "ALTER ROLE %I PASSWORD %L", component, password)
+    limit = f"CONNECTION LIMIT {CONNECTIONS_A_ROLE}"  # also of a role that was made with another one
+    await _execute(connection, f"ALTER ROLE %I {limit} PASSWORD %L", component, password)
 
 
 async def _execute(connection: Any, template: str, *names: str) -> None:

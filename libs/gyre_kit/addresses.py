@@ -20,6 +20,9 @@ OPENAI_PORT: Final = 8080
 KAFKA_PORT: Final = 8092
 GRPC_PORTS: Final = {component: 8101 + index for index, component in enumerate(COMPONENTS)}
 METRICS_PORTS: Final = {component: 8201 + index for index, component in enumerate(COMPONENTS)}
+# To PostgreSQL: connections that a process keeps, and that it opens beside them while it has much to do.
+POOL_SIZE: Final = 4
+POOL_OVERFLOW: Final = 4
 
 
 def topic(component: str) -> str:

@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 from sqlalchemy.orm import registry
 from sqlmodel import SQLModel
 
+from gyre_kit.addresses import POOL_OVERFLOW, POOL_SIZE
 from gyre_kit.auth import caller
 from gyre_kit.clock import Clock, SystemClock
 
@@ -40,7 +41,7 @@ class DatabaseAway(ConnectionError):
 class Database:
     """A pool of connections to the schema of one service."""
 
-    def __init__(self, url: str, component: str, clock: Clock | None = None, pool_size: int = 4) -> None:
+    def __init__(self, url: str, component: str, clock: Clock | None = None, pool_size: int = POOL_SIZE) -> None:
         self.component = component
         self.url = url
         self.clock: Clock = clock or SystemClock()
@@ -48,7 +49,7 @@ class Database:
         self.engine: AsyncEngine = create_async_engine(
             url,
             pool_size=pool_size,
-            max_overflow=4,
+            max_overflow=POOL_OVERFLOW,
             pool_timeout=10,
             pool_pre_ping=True,
             pool_recycle=1800,

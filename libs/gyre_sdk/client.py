@@ -10,7 +10,7 @@ from gyre_sdk.config import Config, load
 from gyre_sdk.resources.accounting import Accounting
 from gyre_sdk.resources.batches import InferenceBatches
 from gyre_sdk.resources.capacity import Nodes, Queues, Workloads
-from gyre_sdk.resources.cluster_queues import ClusterQueues, Cohorts
+from gyre_sdk.resources.cluster_queues import ClusterQueues, Cohorts, PriorityClasses
 from gyre_sdk.resources.costs import Costs
 from gyre_sdk.resources.data import Datasets
 from gyre_sdk.resources.downloads import ModelFiles
@@ -58,6 +58,7 @@ class Gyre:
         self.feedback, self.batches = FeedbackItems(*of), Batches(*of)
         self.queues, self.workloads, self.nodes = Queues(*of), Workloads(*of), Nodes(*of)
         self.cluster_queues, self.cohorts = ClusterQueues(*of), Cohorts(*of)
+        self.priority_classes = PriorityClasses(*of)
         self.projects, self.keys = Projects(*of), Keys(*of)
         self.licences = Licences(*of)
         self.costs, self.accounting = Costs(*of), Accounting(*of)

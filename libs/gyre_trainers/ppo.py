@@ -122,7 +122,7 @@ class Learner:
         warmup = math.ceil(steps * wanted.warmup_ratio)
         self.schedule = get_linear_schedule_with_warmup(self.optimizer, warmup, steps)
 
-    @torch.no_grad()
+    @torch.no_grad()  # type: ignore[untyped-decorator]
     def collect(self, prompts: list[list[int]]) -> Rollout:
         """Answers → scores → log-probabilities → KL-shaped rewards → advantages."""
         device, settings = self.models.policy.device, self.settings

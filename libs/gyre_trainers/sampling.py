@@ -26,7 +26,7 @@ def positions_of(attended: Tensor) -> Tensor:
     return (attended.long().cumsum(dim=1) - 1).clamp(min=0)
 
 
-@torch.no_grad()
+@torch.no_grad()  # type: ignore[untyped-decorator]
 def sample(
     model: Any, ids: Tensor, attended: Tensor, *, new_tokens: int, temperature: float, eos: int, pad: int
 ) -> Tensor:

@@ -22,20 +22,9 @@ from gyre_kit.names import project_of
 from gyre_kit.render import enum_name, render
 from gyre_kit.telemetry import current_traceparent
 
-from services.gpu_scheduler import (
-    budgets,
-    cluster_queues,
-    facts,
-    queues,
-    quota,
-    service,
-    store,
-    submission,
-    throughput,
-    waiting,
-)
+from services.gpu_scheduler import budgets, facts, queues, quota, service, store, submission, throughput, waiting
 from services.gpu_scheduler.books import BOOKS, Books
-from services.gpu_scheduler.cluster_queue_api import quota_rows, quotas_of
+from services.gpu_scheduler.cluster_queue_api import quota_rows
 from services.gpu_scheduler.decisions.amounts import CARD, Amount
 from services.gpu_scheduler.decisions.reasons import Reason
 from services.gpu_scheduler.gathering import Gathering
@@ -65,6 +54,7 @@ class WorkloadApi(WorkloadServiceServicer):
             requests=_amount(spec.requests),
             queue=spec.queue,
             priority=spec.priority,
+            priority_class=spec.priority_class,
             max_attempts=spec.max_attempts,
             owner=spec.owner,
             display_name=spec.display_name,
@@ -170,7 +160,7 @@ class QueueApi(QueueServiceServicer):
 
     async def CreateQueue(self, request: queue_service_pb2.CreateQueueRequest, _: Any) -> queue_pb2.Queue:
         if request.quotas:
-            cluster_queues.check_operator()
+            raise queues.QuotasAreShared(field="quotas")
         async with self.db.transaction() as session:
             queue = await queues.create(
                 session,
@@ -179,7 +169,6 @@ class QueueApi(QueueServiceServicer):
                 display_name=request.display_name,
                 cluster_queue=request.cluster_queue,
                 priority=request.priority,
-                quotas=quotas_of(request.quotas),
                 request_id=request.request_id,
             )
         return (await self._rendered([queue]))[0]
@@ -206,8 +195,6 @@ class QueueApi(QueueServiceServicer):
 
     async def UpdateQueue(self, request: queue_service_pb2.UpdateQueueRequest, _: Any) -> queue_pb2.Queue:
         given = request.queue
-        if any(path.partition(".")[0] == "quotas" for path in request.update_mask.paths):
-            cluster_queues.check_operator()
         async with self.db.transaction() as session:
             queue = await queues.update(
                 session,
@@ -219,7 +206,6 @@ class QueueApi(QueueServiceServicer):
                 state=enum_name(given, "state"),
                 budget_microusd=given.budget_microusd,
                 budget_period=enum_name(given, "budget_period"),
-                quotas=quotas_of(given.quotas),
             )
         self.context.wake()
         return (await self._rendered([queue]))[0]

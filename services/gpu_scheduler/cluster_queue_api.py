@@ -11,8 +11,9 @@ from gyre.gpu_scheduler.v1 import cluster_queue_pb2, queue_pb2
 from gyre.gpu_scheduler.v1 import cluster_queue_service_pb2 as rpc
 from gyre.gpu_scheduler.v1.cluster_queue_service_pb2_grpc import ClusterQueueServiceServicer
 from gyre_kit.app import Context
-from gyre_kit.auth import SYSTEM, acting_as
+from gyre_kit.auth import SYSTEM, acting_as, caller
 from gyre_kit.db import Session
+from gyre_kit.names import project_of
 from gyre_kit.render import enum_name, enum_number
 
 from services.gpu_scheduler import cluster_queues, facts, quota, store
@@ -56,18 +57,20 @@ class ClusterQueueApi(ClusterQueueServiceServicer):
     ) -> cluster_queue_pb2.ClusterQueue:
         async with self._change() as session:
             row = await cluster_queues.create(session, request.cluster_queue_id, _queue_wish(request.cluster_queue))
-            return (await self._queues(session, [row]))[0]
+            reply = (await self._queues(session, [row]))[0]
+        return _told(reply)
 
     async def GetClusterQueue(self, request: rpc.GetClusterQueueRequest, _: Any) -> cluster_queue_pb2.ClusterQueue:
         async with self._all_projects() as session:
-            return (await self._queues(session, [await cluster_queues.get(session, request.name)]))[0]
+            reply = (await self._queues(session, [await cluster_queues.get(session, request.name)]))[0]
+        return _told(reply)
 
     async def ListClusterQueues(self, request: rpc.ListClusterQueuesRequest, _: Any) -> rpc.ListClusterQueuesResponse:
         async with self._all_projects() as session:
             found = await store.cluster_queue_page(session, request)
             rows = await self._queues(session, found.rows)
         return rpc.ListClusterQueuesResponse(
-            cluster_queues=rows, next_page_token=found.next_page_token, total_size=found.total
+            cluster_queues=[_told(row) for row in rows], next_page_token=found.next_page_token, total_size=found.total
         )
 
     async def UpdateClusterQueue(
@@ -79,7 +82,7 @@ class ClusterQueueApi(ClusterQueueServiceServicer):
             row = await cluster_queues.update(session, given.name, _queue_wish(given), fields, given.etag)
             reply = (await self._queues(session, [row]))[0]
         self.context.wake()
-        return reply
+        return _told(reply)
 
     async def DeleteClusterQueue(self, request: rpc.DeleteClusterQueueRequest, _: Any) -> Empty:
         async with self._change() as session:
@@ -139,6 +142,8 @@ class ClusterQueueApi(ClusterQueueServiceServicer):
             pending_count=counts[1],
             admitted_count=counts[2],
             share=line.quota.share() if line is not None else 0.0,
+            max_priority=row.max_priority,
+            projects=[f"projects/{project}" for project in row.projects],
         )
 
     async def _cohorts(self, session: Session, rows: Sequence[Cohort]) -> list[cluster_queue_pb2.Cohort]:
@@ -163,6 +168,14 @@ class ClusterQueueApi(ClusterQueueServiceServicer):
         node = books.cluster.tree.cohorts.get(row.name) if books.cluster is not None else None
         usage = node.usage if node is not None else {}
         return {flavor: Amount(*(usage.get((flavor, kind), 0) for kind in range(3))) for flavor, _ in usage}
+
+
+def _told(reply: cluster_queue_pb2.ClusterQueue) -> cluster_queue_pb2.ClusterQueue:
+    """Which projects there are, nobody is told who may not see them."""
+    visible = [name for name in reply.projects if caller().may_see(project_of(name))]
+    del reply.projects[:]
+    reply.projects.extend(visible)
+    return reply
 
 
 def quota_rows(stored: Mapping[str, Mapping[str, Any]], used: Mapping[str, Amount]) -> list[queue_pb2.FlavorQuota]:
@@ -199,7 +212,9 @@ def _queue_wish(given: cluster_queue_pb2.ClusterQueue) -> QueueWish:
     if given.preemption.HasField("borrow_max_priority"):
         asked["threshold"] = given.preemption.borrow_max_priority
     strict = enum_name(given, "strategy") == "STRICT_FIFO"
-    return QueueWish(given.cohort, given.weight, strict, asked, quotas_of(given.quotas))
+    bound = given.max_priority if given.HasField("max_priority") else None
+    projects = [name.removeprefix("projects/") for name in given.projects]
+    return QueueWish(given.cohort, given.weight, strict, asked, quotas_of(given.quotas), bound, projects)
 
 
 def _cohort_wish(given: cluster_queue_pb2.Cohort) -> CohortWish:

@@ -14,11 +14,14 @@ from gyre_kit.resources import EtagMismatch
 
 from services.gpu_scheduler import quota, store
 from services.gpu_scheduler.models import ClusterQueue, Cohort
-from services.gpu_scheduler.queues import ClusterqueueNotFound
 from services.gpu_scheduler.quota import Quotas
 
-QUEUE_FIELDS = ("cohort", "weight", "strategy", "preemption", "quotas")
+QUEUE_FIELDS = ("cohort", "weight", "strategy", "preemption", "quotas", "max_priority", "projects")
 COHORT_FIELDS = ("parent", "weight", "quotas")
+
+
+class ClusterqueueNotFound(NotFound):
+    """There is no cluster queue of that name: `gyre cluster-queues list` has them, and an operator creates more."""
 
 
 class CohortNotFound(NotFound):
@@ -59,13 +62,18 @@ class FieldImmutable(Invalid):
 
 @dataclass(frozen=True)
 class QueueWish:
-    """`preemption`: fields of decisions.quotas.Preemption; what is not named has its default."""
+    """`preemption`: fields of decisions.quotas.Preemption; what is not named has its default.
+
+    `max_priority` None: no bound. `projects` empty: queues of every project may point to it.
+    """
 
     cohort: str = ""
     weight: float = 1.0
     strict: bool = False
     preemption: Mapping[str, Any] = field(default_factory=dict)
     quotas: Quotas = field(default_factory=dict)
+    max_priority: int | None = None
+    projects: Collection[str] = ()
 
 
 @dataclass(frozen=True)
@@ -171,6 +179,10 @@ async def _fill_queue(session: Session, row: ClusterQueue, wish: QueueWish, fiel
         row.strict = wish.strict
     if "preemption" in fields:
         row.preemption = dict(wish.preemption)
+    if "max_priority" in fields:
+        row.max_priority = wish.max_priority
+    if "projects" in fields:
+        row.projects = sorted({slug(project) for project in wish.projects})
     await _fill_both(session, row, wish, fields)
 
 

@@ -22,6 +22,7 @@ from services.gpu_scheduler.launchers.base import Closes
 from services.gpu_scheduler.launchers.ends import Ends
 from services.gpu_scheduler.metrics import ADMISSION, FLEET, FleetGauges, Gauges
 from services.gpu_scheduler.node_api import NodeApi
+from services.gpu_scheduler.priority_class_api import PriorityClassApi
 from services.gpu_scheduler.reconcile import (
     ENDS,
     LAUNCHERS,
@@ -41,7 +42,7 @@ from services.gpu_scheduler.simulation.api import SimulationApi
 
 OPERATE_QUEUES = (
     "CreateQueue", "UpdateQueue", "DeleteQueue", "CreateClusterQueue", "UpdateClusterQueue", "DeleteClusterQueue",
-    "CreateCohort", "UpdateCohort", "DeleteCohort",
+    "CreateCohort", "UpdateCohort", "DeleteCohort", "CreatePriorityClass", "UpdatePriorityClass", "DeletePriorityClass",
 )  # fmt: skip
 OPERATE_NODES = (
     "UpdateNode", "CordonNode", "UncordonNode", "DrainNode", "ForgetNode", "ResetCard", "UpdateFlavor",
@@ -83,7 +84,16 @@ async def own_node(context: Context) -> AsyncIterator[None]:
 app = App(
     component="gpu_scheduler",
     settings=Settings(),
-    servicers=[WorkloadApi, QueueApi, ClusterQueueApi, NodeApi, CostApi, AccountingApi, SimulationApi],
+    servicers=[
+        WorkloadApi,
+        QueueApi,
+        ClusterQueueApi,
+        PriorityClassApi,
+        NodeApi,
+        CostApi,
+        AccountingApi,
+        SimulationApi,
+    ],
     reconcilers=[
         Reconciler(hear_of_node, every=5.0),
         Reconciler(fence, every=IDLE_SECONDS),

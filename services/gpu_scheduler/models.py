@@ -124,7 +124,8 @@ class ClusterQueue(Table, table=True):
     """`quotas`: flavor → {cpu_milli, memory_bytes, gpu, borrowing, lending}; empty gives all that the nodes have.
 
     `borrowing` and `lending` are amounts like the nominal ones, of which what is not named is not limited.
-    `preemption`: fields of decisions.quotas.Preemption; what is not named has its default.
+    `preemption`: fields of decisions.quotas.Preemption; what is not named has its default. `max_priority`: of a queue
+    and its work together; None: no bound. `projects`: whose queues may point to it; empty: those of all.
     """
 
     name: str = Field(primary_key=True)
@@ -133,6 +134,8 @@ class ClusterQueue(Table, table=True):
     weight: float = 1.0
     strict: bool = False
     preemption: dict[str, Any] = Field(default_factory=dict, sa_type=sa.JSON)
+    max_priority: int | None = None
+    projects: list[str] = Field(default_factory=list, sa_type=sa.JSON)
     revision: int = 1
 
 
@@ -144,6 +147,23 @@ class Cohort(Table, table=True):
     quotas: dict[str, dict[str, Any]] = Field(default_factory=dict, sa_type=sa.JSON)
     weight: float = 1.0
     revision: int = 1
+
+
+class PriorityClass(Table, table=True):
+    """A priority that has a name (Kueue: WorkloadPriorityClass). Work keeps the value that it had at submission."""
+
+    name: str = Field(primary_key=True)
+    value: int
+    description: str = ""
+    revision: int = 1
+
+
+class SteadyTime(Table, table=True):
+    """One row: seconds that add up in short steps from look to look, whatever the time of day does (`steady`)."""
+
+    id: int = Field(primary_key=True)
+    look_time: datetime = _time()
+    seconds: float = 0.0
 
 
 class Topology(Table, table=True):
@@ -204,6 +224,7 @@ class Workload(Table, Resource, Numbered, Leased, table=True):
 
     `uid` is the last part of the name. It is unique over all projects, because it names the work folder.
     `gpu_milli`: a share of one card, with `gpu` 0. `ran_seconds`: what its ended attempts ran, by their flavor's speed.
+    `admit_seconds`: the steady time of its admission, from which its longest run counts.
     `preempted_for`, `preemption_rule`: who gained by its last preemption. `promised`: what it gets when they are gone.
     """
 
@@ -238,6 +259,7 @@ class Workload(Table, Resource, Numbered, Leased, table=True):
     gpu: int
     queue: str = Field(index=True)
     priority: int = 0
+    priority_class: str = ""
     max_attempts: int = 0
     owner: str = Field(default="", index=True)
     user: str = ""
@@ -266,6 +288,7 @@ class Workload(Table, Resource, Numbered, Leased, table=True):
     queue_time: datetime = _time()
     not_before: datetime | None = _time(default=None)
     admit_time: datetime | None = _time(default=None)
+    admit_seconds: float = 0.0
     start_time: datetime | None = _time(default=None)
     end_time: datetime | None = _time(default=None)
 

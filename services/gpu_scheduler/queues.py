@@ -6,16 +6,15 @@ from collections.abc import Collection
 
 from gyre_kit import resources
 from gyre_kit.db import Session
-from gyre_kit.errors import AlreadyExists, Invalid, NotFound, Precondition
+from gyre_kit.errors import AlreadyExists, Denied, Invalid, NotFound, Precondition
 from gyre_kit.names import slug
 
-from services.gpu_scheduler import budgets, quota, store
+from services.gpu_scheduler import budgets, cluster_queues, store, store_bounds
 from services.gpu_scheduler.models import ClusterQueue, Queue, QueueState
-from services.gpu_scheduler.quota import Quotas
 
 DEFAULT = "default"
 DEFAULT_CLUSTER_QUEUE = "clusterQueues/default"
-UPDATABLE = ("display_name", "priority", "state", "quotas", "budget_microusd", "budget_period")
+UPDATABLE = ("display_name", "priority", "state", "budget_microusd", "budget_period")
 
 
 class QueueNotFound(NotFound):
@@ -26,16 +25,24 @@ class QueueExists(AlreadyExists):
     """The project has a queue of that name already."""
 
 
-class ClusterqueueNotFound(NotFound):
-    """There is no cluster queue of that name: `gyre cluster-queues list` shows those that there are."""
-
-
 class BadClusterQueue(Invalid):
     """A cluster queue is named clusterQueues/{slug}."""
 
 
 class FieldImmutable(Invalid):
     """That field cannot be changed."""
+
+
+class QuotasAreShared(Invalid):
+    """Quotas are those of the cluster queue, which projects share: an operator sets them (gyre cluster-queues set)."""
+
+
+class ClusterQueueOfOthers(Denied):
+    """That cluster queue is not for this project: an operator adds it (gyre cluster-queues set --project), or use another."""
+
+
+class PriorityAboveBound(Invalid):
+    """Its cluster queue bounds priorities: ask for a lower one, or an operator for a higher bound (max_priority)."""
 
 
 class QueueNotEmpty(Precondition):
@@ -50,16 +57,19 @@ class BadState(Invalid):
     """A queue is made ACTIVE or HELD."""
 
 
-async def named(session: Session, project: str, names: Collection[str]) -> dict[str, str]:
-    """What workloads name → their queue; "" is the project's default, made at first use. Raises: QueueNotFound."""
+async def named(session: Session, project: str, names: Collection[str]) -> dict[str, tuple[Queue, ClusterQueue]]:
+    """What workloads name → their queue and whose quotas it draws from; "" is the project's default, made at first use.
+
+    Raises: QueueNotFound.
+    """
     default = default_name(project)
     if "" in names or default in names:
         await default_queue(session, project)
     asked = {name: name or default for name in names}
     there = await store.queues_named(session, project, set(asked.values()))
-    if missing := set(asked.values()) - there:
+    if missing := set(asked.values()) - there.keys():
         raise QueueNotFound(name=min(missing))
-    return asked
+    return {name: there[queue] for name, queue in asked.items()}
 
 
 def default_name(project: str) -> str:
@@ -82,7 +92,7 @@ async def default_queue(session: Session, project: str) -> Queue:
         state=QueueState.ACTIVE,
         cluster_queue=DEFAULT_CLUSTER_QUEUE,
     )
-    await _ensure_cluster_queue(session, DEFAULT_CLUSTER_QUEUE, {})
+    await _ensure_default_cluster_queue(session)
     session.add(queue)
     await session.flush()
     return queue
@@ -90,25 +100,23 @@ async def default_queue(session: Session, project: str) -> Queue:
 
 async def create(
     session: Session, project: str, queue_id: str, *, display_name: str = "", cluster_queue: str = "", priority: int = 0,
-    quotas: Quotas | None = None, request_id: str = "",
+    request_id: str = "",
 ) -> Queue:  # fmt: skip
-    """Raises: BadName; BadClusterQueue; ClusterqueueNotFound; QueueExists; FlavorNotFound; QuotaOverCapacity."""
+    """Raises: BadName; BadClusterQueue; ClusterqueueNotFound; ClusterQueueOfOthers; PriorityAboveBound; QueueExists."""
     if earlier := await resources.by_request(session, Queue, project, request_id):
         return earlier
     name = f"projects/{project}/queues/{slug(queue_id)}"
-    collection, _, id = (cluster_queue or DEFAULT_CLUSTER_QUEUE).partition("/")
-    if collection != "clusterQueues":
-        raise BadClusterQueue(field="cluster_queue", given=cluster_queue[:80])
+    shared = await _cluster_queue_for(session, project, cluster_queue or DEFAULT_CLUSTER_QUEUE)
+    check_priority(shared, priority)
     await store.serialise(session, f"queues/{project}")
     if await store.find_queue(session, name):
         raise QueueExists(name=name)
-    await _ensure_cluster_queue(session, f"clusterQueues/{slug(id)}", quotas or {})
     queue = Queue(
         name=name,
         project=project,
         display_name=display_name or queue_id,
         state=QueueState.ACTIVE,
-        cluster_queue=f"clusterQueues/{id}",
+        cluster_queue=shared.name,
         priority=priority,
         request_id=request_id or None,
     )
@@ -119,17 +127,20 @@ async def create(
 
 async def update(
     session: Session, name: str, fields: Collection[str], *, etag: str = "", display_name: str = "", priority: int = 0,
-    state: str = "", quotas: Quotas | None = None, budget_microusd: int = 0, budget_period: str = "",
+    state: str = "", budget_microusd: int = 0, budget_period: str = "",
 ) -> Queue:  # fmt: skip
-    """Changes `fields` and nothing else. Raises: NotFound; EtagMismatch; FieldImmutable; BadState; QuotaOverCapacity."""
-    for field in fields:
-        if field not in UPDATABLE:
-            raise FieldImmutable(field=field, changeable="|".join(UPDATABLE))
+    """Changes `fields` and nothing else.
+
+    Raises: NotFound; EtagMismatch; FieldImmutable; QuotasAreShared; BadState; BadBudget; PriorityAboveBound.
+    """
+    _check_fields(fields)
     queue = await resources.get(session, Queue, name, lock=True)
     resources.check_etag(queue, etag)
     if "display_name" in fields:
         queue.display_name = display_name
     if "priority" in fields:
+        shared = await session.get_one(ClusterQueue, queue.cluster_queue)
+        check_priority(shared, priority + max(0, await store_bounds.highest_priority(session, name)))
         queue.priority = priority
     if "state" in fields:
         if state not in list(QueueState):
@@ -140,12 +151,16 @@ async def update(
     if "budget_period" in fields:
         queue.budget_period = budget_period or "MONTH"
     budgets.check(queue.budget_microusd, queue.budget_period)
-    if "quotas" in fields:
-        await quota.check(session, quotas or {})
-        shared = await session.get_one(ClusterQueue, queue.cluster_queue, with_for_update=True)
-        shared.quotas, shared.revision = quota.to_json(quotas or {}), shared.revision + 1
     await session.flush()
     return queue
+
+
+def check_priority(shared: ClusterQueue, priority: int) -> None:
+    """`priority`: that of work and of its queue together. Raises: PriorityAboveBound."""
+    if shared.max_priority is not None and priority > shared.max_priority:
+        raise PriorityAboveBound(
+            field="priority", given=priority, cluster_queue=shared.name, max_priority=shared.max_priority
+        )
 
 
 async def delete(session: Session, name: str, *, etag: str = "") -> None:
@@ -161,16 +176,28 @@ async def delete(session: Session, name: str, *, etag: str = "") -> None:
     await session.flush()
 
 
-async def _ensure_cluster_queue(session: Session, name: str, quotas: Quotas) -> None:
-    """The default is made at first use, another where quotas are given for it; quotas for one that is there change nothing.
+async def _cluster_queue_for(session: Session, project: str, name: str) -> ClusterQueue:
+    """Raises: BadClusterQueue; ClusterqueueNotFound; ClusterQueueOfOthers."""
+    if not name.startswith("clusterQueues/"):
+        raise BadClusterQueue(field="cluster_queue", given=name[:80])
+    if name == DEFAULT_CLUSTER_QUEUE:
+        await _ensure_default_cluster_queue(session)
+    shared = await cluster_queues.get(session, name)
+    if shared.projects and project not in shared.projects:
+        raise ClusterQueueOfOthers(name=name, project=project)
+    return shared
 
-    Raises: ClusterqueueNotFound; FlavorNotFound; BadQuota; QuotaOverCapacity.
-    """
+
+async def _ensure_default_cluster_queue(session: Session) -> None:
     await store.serialise(session, "cluster queues")
-    if await session.get(ClusterQueue, name) is not None:
-        return
-    if name != DEFAULT_CLUSTER_QUEUE and not quotas:
-        raise ClusterqueueNotFound(field="cluster_queue", given=name)
-    await quota.check(session, quotas)
-    session.add(ClusterQueue(name=name, quotas=quota.to_json(quotas)))
-    await session.flush()
+    if await session.get(ClusterQueue, DEFAULT_CLUSTER_QUEUE) is None:
+        session.add(ClusterQueue(name=DEFAULT_CLUSTER_QUEUE))
+        await session.flush()
+
+
+def _check_fields(fields: Collection[str]) -> None:
+    for field in fields:
+        if field.partition(".")[0] == "quotas":
+            raise QuotasAreShared(field=field)
+        if field not in UPDATABLE:
+            raise FieldImmutable(field=field, changeable="|".join(UPDATABLE))

@@ -13,7 +13,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -266,8 +266,7 @@ async def stop(context: Context) -> bool:
 async def _stop(context: Context, claim: Claim[Workload]) -> None:
     work = await _work(context, claim)
     asked = work.attempt.term_time
-    grace = timedelta(seconds=context.settings.stop_grace_seconds)
-    is_over = asked is not None and context.clock.now() - asked >= grace
+    is_over = asked is not None and _is_over(context, asked, context.settings.stop_grace_seconds)
     ended = await asyncio.to_thread(work.launcher.stop, work.ref, ask=asked is None, kill=is_over)
     if ended is not None:
         await _apply_end(context, claim, work, ended)
@@ -385,8 +384,13 @@ async def _when_ready(context: Context, claim: Claim[Workload], work: Work) -> N
 
 async def _give_up_if_late(context: Context, work: Work) -> None:
     launched = work.attempt.launch_time or context.clock.now()
-    if context.clock.now() - launched > timedelta(seconds=context.settings.replica_start_seconds):
+    if _is_over(context, launched, context.settings.replica_start_seconds):
         await asyncio.to_thread(work.launcher.kill, work.ref)
+
+
+def _is_over(context: Context, since: datetime, seconds: float) -> bool:
+    """Nobody waits longer than twice `seconds` for what began at `since`, also where the clock was put back meanwhile."""
+    return abs((context.clock.now() - since).total_seconds()) >= seconds
 
 
 def _sample_is_due(context: Context, work: Work) -> bool:

@@ -1,4 +1,5 @@
-"""Use cases: cancel a workload, hold it, and what its life brings. It is asked for in `submission`, admitted in `admission`."""
+"""Use cases: cancel and hold a workload, and what its life brings. How one is asked for is in `submission`, admission in
+`admission`, queues in `queues`."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ from gyre_kit.db import Session
 from gyre_kit.errors import Precondition
 from gyre_kit.states import transition
 
-from services.gpu_scheduler import facts, outcome, store
+from services.gpu_scheduler import facts, outcome, store, store_bounds
 from services.gpu_scheduler.decisions.reasons import Reason
 from services.gpu_scheduler.launchers.base import Ended, Handle
 from services.gpu_scheduler.models import ENDED, HOLDING, Attempt, StopReason, Workload, WorkloadState
@@ -18,6 +19,7 @@ from services.gpu_scheduler.outcome import Next, Outcome
 from services.gpu_scheduler.settings import Settings
 from services.gpu_scheduler.usage import usage_of
 
+LONGEST_STEP = 15.0  # seconds; looks are 1 s apart
 VANISHED = -9  # who goes without a word was killed hard
 NOT_LAUNCHED = 71  # EX_OSERR
 NODE_LOST = "NODE_LOST"
@@ -65,8 +67,12 @@ async def release(session: Session, name: str, *, etag: str = "") -> Workload:
 
 
 async def end_overdue(session: Session) -> list[str]:
-    """Asks those to stop that ran for as long as they may; returns their names."""
-    overdue = await store.overdue(session)
+    """Asks those to stop that ran for as long as they may; returns their names.
+
+    For how long is told by steady time, which a clock that is set forward moves by one step (as in `silence`): it ends
+    no run early. What passes while no scheduler works counts as one step too, in favour of the run.
+    """
+    overdue = await store_bounds.overdue(session, await store_bounds.add_steady_time(session, LONGEST_STEP))
     for workload in overdue:
         await ask_to_stop(session, workload, StopReason.MAX_RUN)
     return [workload.name for workload in overdue]

@@ -52,6 +52,9 @@ class Settings(KitSettings):
     replica_host: str = Field("", description="Host by which others reach a replica of this node. Empty: `bind`.")
     cpu_hour_microusd: int = Field(40_000, ge=0, description="Price of a core for an hour, millionths of a US dollar.")
     gpu_hour_microusd: int = Field(2_500_000, ge=0, description="Price of a card for an hour, likewise.")
+    max_waiting_per_project: int = Field(
+        100_000, ge=1, description="Workloads of one project that may wait; more are refused (TOO_MANY_WAITING)."
+    )
     default_max_attempts: int = Field(5, ge=1, description="Attempts of a workload that names no number.")
     backoff_seconds: float = Field(1.0, gt=0, description="Wait before the second attempt; doubles with each fault.")
     backoff_max_seconds: float = Field(60.0, gt=0, description="Longest wait between two attempts.")

@@ -177,6 +177,7 @@ async def admit(session: Session, rows: Sequence[dict[str, Any]]) -> dict[str, A
         )
         UPDATE gpu_scheduler.workload AS w
         SET state = 'ADMITTED', attempt = w.attempt + 1, node = g.node, flavor = g.flavor, admit_time = :now,
+            admit_seconds = COALESCE((SELECT seconds FROM gpu_scheduler.steadytime), 0),
             waiting_reason = '', promised = '{}', not_before = NULL, due = NULL, update_time = :now,
             revision = w.revision + 1
         FROM unnest(CAST(:names AS text[]), CAST(:nodes AS text[]), CAST(:flavors AS text[])) AS g (name, node, flavor)
@@ -288,10 +289,11 @@ async def find_queue(session: Session, name: str) -> Queue | None:
     return found
 
 
-async def queues_named(session: Session, project: str, names: Collection[str]) -> set[str]:
-    """Which of them `project` has."""
-    query = sa.select(col(Queue.name)).where(col(Queue.project) == project, _among(Queue.name, names))
-    return set((await session.scalars(query)).all())
+async def queues_named(session: Session, project: str, names: Collection[str]) -> dict[str, tuple[Queue, ClusterQueue]]:
+    """Those of them that `project` has, each with its cluster queue."""
+    joined = sa.select(Queue, ClusterQueue).join(ClusterQueue, col(ClusterQueue.name) == Queue.cluster_queue)
+    rows = await session.execute(joined.where(col(Queue.project) == project, _among(Queue.name, names)))
+    return {queue.name: (queue, shared) for queue, shared in rows}
 
 
 async def cluster_queues(session: Session) -> Sequence[ClusterQueue]:
@@ -363,17 +365,6 @@ async def held_by(session: Session, column: Any) -> dict[tuple[str, str], tuple[
     query = sa.select(column, col(Workload.flavor), *sums).select_from(joined)
     query = query.where(col(Workload.state).in_(HOLDING)).group_by(column, col(Workload.flavor))
     return {(row[0], row[1]): (int(row[2]), int(row[3]), int(row[4])) for row in await session.execute(query)}
-
-
-async def overdue(session: Session) -> Sequence[Workload]:
-    """Those that hold resources for longer than they may, locked; what somebody else works on comes next time."""
-    longest = sa.func.make_interval(0, 0, 0, 0, 0, 0, col(Workload.max_run_seconds))
-    query = sa.select(Workload).where(
-        col(Workload.state).in_(HOLDING - {WorkloadState.STOPPING}),
-        col(Workload.max_run_seconds) > 0,
-        col(Workload.admit_time) + longest <= session.clock.now(),
-    )
-    return (await session.scalars(query.with_for_update(skip_locked=True, key_share=True))).all()
 
 
 async def measured(session: Session, workload: Workload, rate: float, newest: float) -> None:

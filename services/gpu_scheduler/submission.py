@@ -1,34 +1,35 @@
-"""Asking for work: one workload or thousands at once, checked, numbered, queued; told again, it is the same work."""
+"""How work is asked for, one workload or thousands at once; and every refusal of what could not run, before there is a row
+of it."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections import Counter
-from collections.abc import Collection, Mapping
-from collections.abc import Set as AbstractSet
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from gyre_kit import resources
 from gyre_kit.auth import caller
 from gyre_kit.db import Session, insert_rows
-from gyre_kit.errors import AlreadyExists, Invalid, Precondition
+from gyre_kit.errors import AlreadyExists, Exhausted, Invalid, Precondition
 from gyre_kit.names import last, project_of
 from gyre_kit.outbox import emit_all
 
-from services.gpu_scheduler import facts, queues, store
+from services.gpu_scheduler import facts, priority_classes, queues, store, store_bounds
 from services.gpu_scheduler.decisions.amounts import CARD, Amount
 from services.gpu_scheduler.decisions.reasons import Reason
 from services.gpu_scheduler.launchers.base import LOCAL
-from services.gpu_scheduler.models import AWAY, Workload, WorkloadState
-from services.gpu_scheduler.quota import FlavorNotFound
+from services.gpu_scheduler.models import AWAY, ClusterQueue, Queue, Workload, WorkloadState
+from services.gpu_scheduler.quota import FlavorNotFound, Quota, from_json
 from services.gpu_scheduler.settings import Settings
 
 NAME = re.compile(r"projects/[^/]+/workloads/[0-9A-Za-z]{1,63}")
 MAX_SPEC_CHARACTERS = 1_000_000
 LONGEST_RUN = 366 * 86_400.0
 MOST = Amount(1_000_000_000, 1 << 60, 1_000_000 * CARD)  # a million cores, an exbibyte, a million cards: more is a slip
+COUNTED_AGAIN = 100  # what waits is counted once for so many parts of its limit, so that a burst does not count itself
 
 
 class BadWorkloadName(Invalid):
@@ -55,6 +56,14 @@ class FitsNowhere(Precondition):
     """No node is large enough for it, however long it waits: ask for less, or add a node."""
 
 
+class OverQuota(Precondition):
+    """Its queue may never use so much, borrowed or not: ask for less, use another queue, or ask an operator for quota."""
+
+
+class TooManyWaiting(Exhausted):
+    """The project has as much work waiting as it may have: submit more when some of it has started, or cancel some."""
+
+
 @dataclass(frozen=True)
 class Wanted:
     """What a caller wants to be run. `spec_json` is a JSON object; `max_attempts` 0 takes the default of its kind.
@@ -68,6 +77,7 @@ class Wanted:
     requests: Amount
     queue: str = ""
     priority: int = 0
+    priority_class: str = ""
     max_attempts: int = 0
     owner: str = ""
     display_name: str = ""
@@ -81,7 +91,8 @@ class Wanted:
 async def ensure(session: Session, name: str, wanted: Wanted, settings: Settings) -> Workload:
     """The workload of that name, made if it is not there yet. The name is the key of idempotence.
 
-    Raises: BadWorkloadName; BadSpec; ModuleNotAllowed; QueueNotFound; FlavorNotFound; FitsNowhere; SpecDiffers; NameTaken.
+    Raises: BadWorkloadName; BadSpec; ModuleNotAllowed; QueueNotFound; FlavorNotFound; PriorityclassNotFound;
+    PriorityAboveBound; FitsNowhere; OverQuota; TooManyWaiting; SpecDiffers; NameTaken.
     """
     await ensure_all(session, {name: wanted}, settings)
     return await resources.get(session, Workload, name)
@@ -90,7 +101,7 @@ async def ensure(session: Session, name: str, wanted: Wanted, settings: Settings
 async def ensure_all(session: Session, wanted: Mapping[str, Wanted], settings: Settings) -> None:
     """`ensure` for many of one project, or for none: the first that is wrong is named, and nothing is made.
 
-    A fixed number of statements, however many there are. Raises: as `ensure`.
+    A number of statements that does not grow with theirs. Raises: as `ensure`.
     """
     for name in wanted:
         check_name(name)
@@ -102,10 +113,14 @@ async def ensure_all(session: Session, wanted: Mapping[str, Wanted], settings: S
     project = project_of(next(iter(new)))
     number = await resources.next_number(session, Workload, project)  # from here on one Ensure a project at a time
     new = await _not_there_yet(session, new)
-    named = await queues.named(session, project, {each.queue for each in new.values()})
-    await _check_flavors(session, {each.only_flavor for each in new.values()} - {""})
-    await _check_capacity(session, {each.requests for each in new.values()})
-    rows = [_row(session, name, each, named[each.queue], number + at) for at, (name, each) in enumerate(new.items())]
+    await _check_waiting(session, project, range(number, number + len(new)), settings.max_waiting_per_project)
+    doors = await queues.named(session, project, {each.queue for each in new.values()})
+    await _check_capacity(session, {(each.requests, each.only_flavor) for each in new.values()})
+    rows = []
+    for at, (name, each) in enumerate(new.items()):
+        queue, shared = doors[each.queue]
+        _check_quota(shared, each.requests, each.only_flavor)
+        rows.append(_row(session, name, each, queue, await _priority(session, each, queue, shared), number + at))
     made = await insert_rows(session, Workload, rows)
     if taken := new.keys() - made:
         raise NameTaken(name=min(taken))
@@ -120,13 +135,13 @@ def check_name(name: str) -> None:
 
 async def _not_there_yet(session: Session, wanted: Mapping[str, Wanted]) -> dict[str, Wanted]:
     """Raises: SpecDiffers."""
-    for existing in await store.workloads_named(session, wanted):
-        _check_same(existing, wanted[existing.name])
-        wanted = {name: each for name, each in wanted.items() if name != existing.name}
-    return dict(wanted)
+    there = {row.name: row for row in await store.workloads_named(session, wanted)}
+    for name, existing in there.items():
+        _check_same(existing, wanted[name])
+    return {name: each for name, each in wanted.items() if name not in there}
 
 
-def _row(session: Session, name: str, wanted: Wanted, queue: str, number: int) -> Workload:
+def _row(session: Session, name: str, wanted: Wanted, queue: Queue, priority: int, number: int) -> Workload:
     now = session.clock.now()
     return Workload(
         name=name,
@@ -144,8 +159,9 @@ def _row(session: Session, name: str, wanted: Wanted, queue: str, number: int) -
         memory_bytes=wanted.requests.memory_bytes,
         gpu=wanted.requests.cards,
         gpu_milli=wanted.requests.gpu_milli % CARD,
-        queue=queue,
-        priority=wanted.priority,
+        queue=queue.name,
+        priority=priority,
+        priority_class=wanted.priority_class,
         max_attempts=wanted.max_attempts,
         owner=wanted.owner,
         only_flavor=wanted.only_flavor,
@@ -160,8 +176,10 @@ def _row(session: Session, name: str, wanted: Wanted, queue: str, number: int) -
 
 def _check_same(existing: Workload, wanted: Wanted) -> None:
     """Raises: SpecDiffers. What only people see (display_name, user) may differ."""
-    spec = (existing.kind, existing.module, json.loads(existing.spec_json), existing.priority, existing.owner)
-    given = (wanted.kind, wanted.module, _parsed(wanted.spec_json), wanted.priority, wanted.owner)
+    priority = (existing.priority_class, 0 if existing.priority_class else existing.priority)
+    spec = (existing.kind, existing.module, json.loads(existing.spec_json), priority, existing.owner)
+    asked = (wanted.priority_class, wanted.priority)
+    given = (wanted.kind, wanted.module, _parsed(wanted.spec_json), asked, wanted.owner)
     places = existing.only_flavor == wanted.only_flavor and wanted.queue in ("", existing.queue)
     places = places and existing.max_run_seconds == wanted.max_run_seconds
     amounts = amount_of(existing)
@@ -190,6 +208,8 @@ def _check(wanted: Wanted, settings: Settings) -> None:
         raise BadSpec(field="spec.requests", wanted="whole cards in gpu, or a share of one in gpu_milli, not both")
     if not 0 <= wanted.max_run_seconds <= LONGEST_RUN:
         raise BadSpec(field="spec.max_run_seconds", wanted=f"0 to {LONGEST_RUN:.0f} seconds")
+    if wanted.priority_class and wanted.priority:
+        raise BadSpec(field="spec.priority", wanted="0 with a priority_class, which has a value of its own")
     if wanted.max_attempts < 0:
         raise BadSpec(field="spec.max_attempts", wanted="0 or more")
 
@@ -201,34 +221,65 @@ def _parsed(text: str) -> Any:
         return None
 
 
-async def _check_flavors(session: Session, asked: AbstractSet[str]) -> None:
-    """Raises: FlavorNotFound."""
-    if not asked:
-        return
-    known = await store.flavor_prices(session)
-    if unknown := asked - known.keys():
+async def _check_waiting(session: Session, project: str, numbers: range, most: int) -> None:
+    """Raises: TooManyWaiting. Counted at every hundredth part of `most`, so the limit may be passed by one in a hundred."""
+    every = max(1, most // COUNTED_AGAIN)
+    if any(number % every == 0 for number in numbers) and await store_bounds.waiting(session, project) >= most:
+        raise TooManyWaiting(project=project, most=most)
+
+
+async def _priority(session: Session, wanted: Wanted, queue: Queue, shared: ClusterQueue) -> int:
+    """Raises: PriorityclassNotFound; PriorityAboveBound."""
+    priority = wanted.priority
+    if wanted.priority_class:
+        priority = (await priority_classes.get(session, wanted.priority_class)).value
+    if wanted.kind != "REPLICA":  # that one is the platform's
+        queues.check_priority(shared, priority + queue.priority)
+    return priority
+
+
+async def _check_capacity(session: Session, asked: Collection[tuple[Amount, str]]) -> None:
+    """(requests, only flavor). Raises: FlavorNotFound; FitsNowhere. A node that is away may come back; where none was ever
+    seen, it waits."""
+    flavors = {flavor for _, flavor in asked if flavor}
+    if flavors and (unknown := flavors - (known := await store.flavor_prices(session)).keys()):
         raise FlavorNotFound(field="spec.only_flavor", given=min(unknown)[:80], known="|".join(sorted(known)))
+    nodes = [row for row in await store.node_sizes(session) if row.state not in AWAY]
+    for requests, flavor in asked:
+        _check_size(requests, [row for row in nodes if flavor in ("", row.flavor)])
 
 
-async def _check_capacity(session: Session, asked: Collection[Amount]) -> None:
-    """Raises: FitsNowhere. A node that is away may come back; where none was ever seen, it waits. Whole cards may be those
-    of several nodes of one flavor, where a launcher can start a gang there."""
-    sizes: set[Amount] = set()
+def _check_size(requests: Amount, nodes: Sequence[Any]) -> None:
+    """Raises: FitsNowhere. Whole cards may be those of several nodes of one flavor, where a launcher can start a gang."""
+    sizes = [amount_of(row) for row in nodes]
     together: Counter[tuple[str, str]] = Counter()
-    for row in await store.node_sizes(session):
-        if row.state in AWAY:
-            continue
-        sizes.add(amount_of(row))
+    for row in nodes:
         if row.launcher != LOCAL:
             together[row.flavor, row.launcher] += row.gpu * row.nodes
-    most_cards = max(together.values(), default=0)
-    for requests in asked if sizes else ():
-        if not any(requests.fits_in(size) for size in sizes) and not 1 < requests.cards <= most_cards:
-            largest = max(sizes, key=lambda size: (size.gpu_milli, size.cpu_milli, size.memory_bytes))
-            raise FitsNowhere(
-                asked=f"{requests.cpu_milli}m cpu, {requests.memory_bytes} bytes, {requests.gpu_milli / CARD:g} gpu",
-                largest_node=f"{largest.cpu_milli}m cpu, {largest.memory_bytes} bytes, {largest.cards} gpu",
-            )
+    fits = any(requests.fits_in(size) for size in sizes) or 1 < requests.cards <= max(together.values(), default=0)
+    if sizes and not fits:
+        largest = max(sizes, key=lambda size: (size.gpu_milli, size.cpu_milli, size.memory_bytes))
+        raise FitsNowhere(asked=_text(requests), largest_node=_text(largest))
+
+
+def _check_quota(shared: ClusterQueue, requests: Amount, only_flavor: str) -> None:
+    """Raises: OverQuota. Of a cohort without a borrowing limit it is not known here how much there may be one day."""
+    quotas: Mapping[str, Quota] = from_json(shared.quotas)
+    usable = [quota for flavor, quota in quotas.items() if only_flavor in ("", flavor)]
+    if not quotas or any(_may_ever(quota, requests, borrows=bool(shared.cohort)) for quota in usable):
+        return
+    most = "; ".join(f"{flavor}: {_text(quota.nominal)}" for flavor, quota in sorted(quotas.items()))
+    raise OverQuota(asked=_text(requests), cluster_queue=shared.name, quotas=most)
+
+
+def _may_ever(quota: Quota, requests: Amount, *, borrows: bool) -> bool:
+    if not borrows:
+        return requests.fits_in(quota.nominal)
+    return quota.borrowing is None or requests.fits_in(quota.nominal.plus(quota.borrowing))
+
+
+def _text(amount: Amount) -> str:
+    return f"{amount.cpu_milli}m cpu, {amount.memory_bytes} bytes, {amount.gpu_milli / CARD:g} gpu"
 
 
 def amount_of(row: Any) -> Amount:

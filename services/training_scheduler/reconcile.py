@@ -177,6 +177,7 @@ def workload_spec(run: Run) -> workload_pb2.WorkloadSpec:
         requests=node_pb2.Resources(**run.requests),
         queue=run.spec.get("queue", ""),
         priority=int(run.spec.get("priority", 0)),
+        priority_class=run.spec.get("priority_class", ""),
         max_attempts=int(run.spec["max_attempts"]),
         owner=run.name,
         user=run.created_by,

@@ -34,6 +34,7 @@ LISTS = {
     "queues": "queues",
     "cluster-queues": "cluster_queues",
     "cohorts": "cohorts",
+    "priority-classes": "priority_classes",
     "nodes": "nodes",
     "cards": "card_models",
     "flavors": "flavors",

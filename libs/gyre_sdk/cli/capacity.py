@@ -19,6 +19,7 @@ QUEUE_COLUMNS: Columns = [
     ("PRIORITY", lambda o: o.text("priority")),
     ("WAITING", lambda o: o.text("pending_count")),
     ("ADMITTED", lambda o: o.text("admitted_count")),
+    ("BUDGET", lambda o: lambda item: _budget(o, item)),
     ("USED OF QUOTA", lambda o: lambda item: "; ".join(quota_text(o, quota) for quota in item.quotas)),
 ]
 YES = click.option("-y", "--yes", is_flag=True, help="Do not ask.")
@@ -87,16 +88,16 @@ def release(name: str) -> None:
 @click.argument("name", shell_complete=complete("queues"))
 @click.option("--priority", type=int, help="Added to that of each workload.")
 @click.option("--display-name", help="What people call it.")
-@click.option("--budget", type=Dollars(), help="US dollars that its work may cost in a period; 0: no limit.")
-@click.option("--budget-period", type=click.Choice(["DAY", "MONTH"]), help="Of UTC.")
+@click.option("--budget", type=Dollars(), help="US dollars that its work may cost in one period; 0: no limit.")
+@click.option("--budget-per", type=click.Choice(["DAY", "MONTH"], case_sensitive=False), help="Of UTC.")
 def set_queue(
-    name: str, priority: int | None, display_name: str | None, budget: int | None, budget_period: str | None
+    name: str, priority: int | None, display_name: str | None, budget: int | None, budget_per: str | None
 ) -> None:
-    """Change a queue. Work of one whose budget is used up waits for the next period; what runs goes on.
+    """Change a queue. When its budget is used up nothing more is admitted; what runs goes on.
 
     Examples:
     gyre queues set urgent --priority 200
-    gyre queues set nightly --budget 50 --budget-period MONTH
+    gyre queues set cards --budget 500 --budget-per month
     """
     from gyre_sdk.cli import output
 
@@ -104,11 +105,11 @@ def set_queue(
         "priority": priority,
         "display_name": display_name,
         "budget_microusd": budget,
-        "budget_period": budget_period and f"BUDGET_PERIOD_{budget_period}",
+        "budget_period": budget_per and f"BUDGET_PERIOD_{budget_per}",
     }
     changes = {field: value for field, value in given.items() if value is not None}
     if not changes:
-        raise click.UsageError("Say what to change: --priority, --display-name, --budget or --budget-period.")
+        raise click.UsageError("Say what to change: --priority, --display-name or --budget.")
     with connect() as gyre:
         output.show_item(gyre.queues.update(name, **changes))
 
@@ -349,6 +350,13 @@ def _say(item: Any, done: str) -> None:
 
 def _sentence(item: Any) -> str:
     return item.waiting_message or item.failure_message or "It does not wait."
+
+
+def _budget(output: Any, item: Any) -> str:
+    if not item.budget_microusd:
+        return ""
+    period = "day" if output.messages.enum_name(item, "budget_period") == "DAY" else "month"
+    return f"{output.money(item.spent_microusd)} of {output.money(item.budget_microusd)} a {period}"
 
 
 def _set_state(name: str, state: str) -> None:

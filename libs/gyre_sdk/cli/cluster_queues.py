@@ -45,6 +45,20 @@ def queue_options(command: F) -> F:
     """What `create` and `set` of a cluster queue have alike."""
     for option in (
         click.option(
+            "--project",
+            "projects",
+            multiple=True,
+            metavar="PROJECT",
+            help="Whose queues may point to it; repeat it; '' is every project's.",
+        ),
+        click.option(
+            "--max-priority",
+            type=int,
+            metavar="NUMBER",
+            help="Highest of a queue and its work together.",
+        ),
+        click.option("--no-max-priority", is_flag=True, help="Take that bound away."),
+        click.option(
             "--borrow-max-priority", type=int, help="Highest priority of those whom it displaces while it borrows."
         ),
         click.option(
@@ -213,7 +227,8 @@ def delete_cohort(name: str, yes: bool) -> None:
 
 def _queue_fields(
     cohort: str | None, weight: float | None, strict: bool | None, within_queue: str | None, reclaim: str | None,
-    borrow_within_cohort: str | None, borrow_max_priority: int | None,
+    borrow_within_cohort: str | None, borrow_max_priority: int | None, max_priority: int | None, no_max_priority: bool,
+    projects: tuple[str, ...],
 ) -> dict[str, Any]:  # fmt: skip
     """What was said, as fields of a ClusterQueue in JSON."""
     rules: dict[str, Any] = {
@@ -228,8 +243,11 @@ def _queue_fields(
         "weight": weight,
         "strategy": None if strict is None else f"STRATEGY_{'STRICT' if strict else 'BEST_EFFORT'}_FIFO",
         "preemption": rules or None,
+        "max_priority": max_priority,
+        "projects": [_full("projects", each) for each in projects if each] if projects else None,
     }
-    return {field: value for field, value in given.items() if value is not None}
+    changes = {field: value for field, value in given.items() if value is not None}
+    return changes | ({"max_priority": None} if no_max_priority else {})
 
 
 def _cohort_fields(parent: str | None, weight: float | None) -> dict[str, Any]:

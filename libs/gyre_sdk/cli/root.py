@@ -44,6 +44,7 @@ SECTIONS: Final = {
             "Quotas that queues of projects share, and who may displace whom.",
         ),
         "cohorts": ("cluster_queues:cohorts", "Cluster queues that lend to one another."),
+        "priority-classes": ("priority_classes:priority_classes", "Priorities that have a name."),
         "workloads": ("capacity:workloads", "What runs, what waits and why."),
         "simulate": ("simulate:simulate", "Replay a trace of jobs under a policy, or compare policies on it."),
         "what-if": ("what_if:what_if", "What more nodes would have changed, by replaying the last days."),
@@ -66,6 +67,7 @@ LISTED: Final = {
     "clusterQueues": "cluster-queues list",
     "evaluations": "evals list",
     "inferenceBatches": "batches list",
+    "priorityClasses": "priority-classes list",
     "suites": "evals suites",
     "verdicts": "evals verdicts",
 }  # not by their own name

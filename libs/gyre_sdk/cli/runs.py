@@ -54,13 +54,16 @@ runs.add_command(showing("RUN", lambda gyre: gyre.runs, "runs", "Show one run.")
 @click.option("--seed", default=7, show_default=True, type=int)
 @click.option("--queue", default="", help="Queue to wait in.")
 @click.option("--priority", default=0, type=int, help="Higher goes first.")
+@click.option(
+    "--priority-class", default="", help="A priority that has a name.", shell_complete=complete("priority_classes")
+)
 @click.option("--title", default="", help="Free text shown to people.")
 @click.option("--dry-run", is_flag=True, help="Only say what it would need, take and cost on each flavor, and why.")
 @click.option("--watch/--no-watch", default=True, show_default=True)
 @click.pass_context
 def start(
     ctx: click.Context, method: str, base: str, data: tuple[str, ...], reward_model: str, register_as: str,
-    settings: tuple[str, ...], recipe: str, seed: int, queue: str, priority: int, title: str,
+    settings: tuple[str, ...], recipe: str, seed: int, queue: str, priority: int, priority_class: str, title: str,
     dry_run: bool, watch: bool,
 ) -> None:  # fmt: skip
     """Train a model on data.
@@ -86,6 +89,7 @@ def start(
                 seed=seed,
                 queue=queue and gyre.queues.name(queue),
                 priority=priority,
+                priority_class=priority_class and gyre.priority_classes.name(priority_class),
             )
         except ValueError as error:
             raise click.UsageError(str(error)) from error

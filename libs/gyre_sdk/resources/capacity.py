@@ -23,7 +23,7 @@ class Queues(Collection[Queue]):
     kind, plural = Queue, "queues"
 
     def create(self, queue_id: str, **fields: Any) -> Queue:
-        """`fields`: display_name, cluster_queue, priority, quotas."""
+        """`fields`: display_name, cluster_queue, priority."""
         request = CreateQueueRequest(queue_id=queue_id, request_id=request_id(), **fields)
         return self._post(Queue, f"{self.parent}/queues", request)
 

@@ -9,6 +9,7 @@ from gyre.gpu_scheduler.v1.accounting_service_pb2_grpc import AccountingServiceS
 from gyre.gpu_scheduler.v1.cluster_queue_service_pb2_grpc import ClusterQueueServiceStub
 from gyre.gpu_scheduler.v1.cost_service_pb2_grpc import CostServiceStub
 from gyre.gpu_scheduler.v1.node_service_pb2_grpc import NodeServiceStub
+from gyre.gpu_scheduler.v1.priority_class_service_pb2_grpc import PriorityClassServiceStub
 from gyre.gpu_scheduler.v1.queue_service_pb2_grpc import QueueServiceStub
 from gyre.gpu_scheduler.v1.simulation_service_pb2_grpc import SimulationServiceStub
 from gyre.gpu_scheduler.v1.workload_service_pb2_grpc import WorkloadServiceStub
@@ -22,11 +23,13 @@ FLAVOR = {"name": "flavors/{flavor}"}
 WORKLOAD = {"name": "projects/{project}/workloads/{workload}"}
 CLUSTER_QUEUE = {"name": "clusterQueues/{cluster_queue}"}
 COHORT = {"name": "cohorts/{cohort}"}
+PRIORITY_CLASS = {"name": "priorityClasses/{priority_class}"}
 WHAT_IF_SECONDS = 600.0  # the scheduler has its own, shorter bound
 EVERYWHERE = "_everywhere"
 USAGE = {"name": "projects/{project}/capacityUsage"}
 QUEUES, WORKLOADS = "/projects/{project}/queues", "/projects/{project}/workloads"
 CLUSTER_QUEUES, ONE_COHORT = "/cluster-queues", "/cohorts/{cohort}"
+PRIORITY_CLASSES, ONE_CLASS = "/priority-classes", "/priority-classes/{priority_class}"
 
 ROUTES = [
     Route("GET", "/nodes", NodeServiceStub, "ListNodes"),
@@ -67,6 +70,13 @@ ROUTES = [
     Route("GET", ONE_COHORT, ClusterQueueServiceStub, "GetCohort", COHORT),
     Route("PATCH", ONE_COHORT, ClusterQueueServiceStub, "UpdateCohort", COHORT, resource="cohort"),
     Route("DELETE", ONE_COHORT, ClusterQueueServiceStub, "DeleteCohort", COHORT),
+    Route("GET", PRIORITY_CLASSES, PriorityClassServiceStub, "ListPriorityClasses"),
+    Route("POST", PRIORITY_CLASSES, PriorityClassServiceStub, "CreatePriorityClass", required=("priority_class_id",)),
+    Route("GET", ONE_CLASS, PriorityClassServiceStub, "GetPriorityClass", PRIORITY_CLASS),
+    Route(
+        "PATCH", ONE_CLASS, PriorityClassServiceStub, "UpdatePriorityClass", PRIORITY_CLASS, resource="priority_class"
+    ),
+    Route("DELETE", ONE_CLASS, PriorityClassServiceStub, "DeletePriorityClass", PRIORITY_CLASS),
     Route("GET", WORKLOADS, WorkloadServiceStub, "ListWorkloads", IN_PROJECT),
     Route("GET", f"{WORKLOADS}/{{workload}}", WorkloadServiceStub, "GetWorkload", WORKLOAD),
     Route("POST", f"{WORKLOADS}/{{workload}}:cancel", WorkloadServiceStub, "CancelWorkload", WORKLOAD),

@@ -16,7 +16,7 @@ from gyre_kit.app import App
 from gyre_kit.auth import Role, acting_as
 from gyre_kit.names import new_id
 from gyre_kit.rpc import Clients
-from gyre_kit.testing import ENGINEER, STRANGER, Platform, expect_rpc_error
+from gyre_kit.testing import ENGINEER, STRANGER, Platform
 
 from services.gpu_scheduler.tests.calls import KINDS, MODULE
 
@@ -86,22 +86,3 @@ async def test_in_a_burst_only_who_is_wrong_is_refused(workloads: WorkloadServic
         grpc.StatusCode.ALREADY_EXISTS,
     ]
     assert not any(isinstance(each, BaseException) for each in answers[: len(right)])
-
-
-async def test_a_project_cannot_give_itself_more_of_what_all_share(clients: Clients) -> None:
-    queues = clients.stub(QueueServiceStub)
-    with acting_as(ADMIN):
-        create = queue_service_pb2.CreateQueueRequest(parent="projects/acme", queue_id="big")
-        create.quotas.add(flavor="flavors/cpu").nominal.cpu_milli = 2000
-        async with expect_rpc_error(grpc.StatusCode.PERMISSION_DENIED):
-            await queues.CreateQueue(create)
-        default = await queues.GetQueue(queue_service_pb2.GetQueueRequest(name="projects/acme/queues/default"))
-        update = queue_service_pb2.UpdateQueueRequest(queue=default)
-        update.update_mask.paths.append("quotas")
-        async with expect_rpc_error(grpc.StatusCode.PERMISSION_DENIED):
-            await queues.UpdateQueue(update)
-        mistyped = queue_service_pb2.CreateQueueRequest(
-            parent="projects/acme", queue_id="typo", cluster_queue="clusterQueues/defualt"
-        )
-        async with expect_rpc_error(grpc.StatusCode.NOT_FOUND):
-            await queues.CreateQueue(mistyped)

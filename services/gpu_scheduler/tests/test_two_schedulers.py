@@ -20,8 +20,6 @@ from gyre_kit.rpc import Clients, wait_until_serving
 from gyre_kit.testing import Platform, eventually, free_port_offset
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
-from deploy.local.postgres import EmbeddedPostgres
-from deploy.local.settings import RuntimeSettings
 from services.gpu_scheduler.settings import Settings
 from services.gpu_scheduler.tests.calls import MODULE, OVERRIDES, cancel_all, ensure, folder_of, get, until
 
@@ -34,12 +32,7 @@ HELD = "SELECT coalesce(sum(cpu_milli), 0) FROM gpu_scheduler.workload WHERE sta
 
 
 @pytest.fixture(autouse=True)
-async def room_for_two(platform: Platform) -> AsyncIterator[None]:
-    """The role of a service has connections for one of it."""
-    settings = platform.settings(RuntimeSettings)
-    database = await EmbeddedPostgres(settings.postgres_folder, settings.postgres_socket_folder).connect()
-    await database.execute("ALTER ROLE gpu_scheduler CONNECTION LIMIT 40")
-    await database.close()
+async def emptied(platform: Platform) -> AsyncIterator[None]:
     yield
     await platform.empty("gpu_scheduler")
 

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from gyre.gpu_scheduler.v1 import queue_pb2 as gyre_dot_gpu__scheduler_dot_v1_dot_queue__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)gyre/gpu_scheduler/v1/cluster_queue.proto\x12\x15gyre.gpu_scheduler.v1\x1a!gyre/gpu_scheduler/v1/queue.proto\"\xa7\x03\n\x0c\x43lusterQueue\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\x12\x0e\n\x06\x63ohort\x18\x03 \x01(\t\x12\x0e\n\x06weight\x18\x04 \x01(\x01\x12>\n\x08strategy\x18\x05 \x01(\x0e\x32,.gyre.gpu_scheduler.v1.ClusterQueue.Strategy\x12\x35\n\npreemption\x18\x06 \x01(\x0b\x32!.gyre.gpu_scheduler.v1.Preemption\x12\x32\n\x06quotas\x18\x07 \x03(\x0b\x32\".gyre.gpu_scheduler.v1.FlavorQuota\x12\x13\n\x0bqueue_count\x18\x08 \x01(\x05\x12\x15\n\rpending_count\x18\t \x01(\x05\x12\x16\n\x0e\x61\x64mitted_count\x18\n \x01(\x05\x12\r\n\x05share\x18\x0b \x01(\x01\"]\n\x08Strategy\x12\x18\n\x14STRATEGY_UNSPECIFIED\x10\x00\x12\x1d\n\x19STRATEGY_BEST_EFFORT_FIFO\x10\x01\x12\x18\n\x14STRATEGY_STRICT_FIFO\x10\x02\"\xa9\x03\n\nPreemption\x12\x46\n\x14within_cluster_queue\x18\x01 \x01(\x0e\x32(.gyre.gpu_scheduler.v1.Preemption.Policy\x12G\n\x15reclaim_within_cohort\x18\x02 \x01(\x0e\x32(.gyre.gpu_scheduler.v1.Preemption.Policy\x12\x46\n\x14\x62orrow_within_cohort\x18\x03 \x01(\x0e\x32(.gyre.gpu_scheduler.v1.Preemption.Policy\x12 \n\x13\x62orrow_max_priority\x18\x04 \x01(\x05H\x00\x88\x01\x01\"\x87\x01\n\x06Policy\x12\x16\n\x12POLICY_UNSPECIFIED\x10\x00\x12\x10\n\x0cPOLICY_NEVER\x10\x01\x12\x19\n\x15POLICY_LOWER_PRIORITY\x10\x02\x12(\n$POLICY_LOWER_OR_NEWER_EQUAL_PRIORITY\x10\x03\x12\x0e\n\nPOLICY_ANY\x10\x04\x42\x16\n\x14_borrow_max_priority\"\x8e\x01\n\x06\x43ohort\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\x12\x0e\n\x06parent\x18\x03 \x01(\t\x12\x32\n\x06quotas\x18\x04 \x03(\x0b\x32\".gyre.gpu_scheduler.v1.FlavorQuota\x12\x0e\n\x06weight\x18\x05 \x01(\x01\x12\x14\n\x0cmember_count\x18\x06 \x01(\x05\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)gyre/gpu_scheduler/v1/cluster_queue.proto\x12\x15gyre.gpu_scheduler.v1\x1a!gyre/gpu_scheduler/v1/queue.proto\"\xe5\x03\n\x0c\x43lusterQueue\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\x12\x0e\n\x06\x63ohort\x18\x03 \x01(\t\x12\x0e\n\x06weight\x18\x04 \x01(\x01\x12>\n\x08strategy\x18\x05 \x01(\x0e\x32,.gyre.gpu_scheduler.v1.ClusterQueue.Strategy\x12\x35\n\npreemption\x18\x06 \x01(\x0b\x32!.gyre.gpu_scheduler.v1.Preemption\x12\x32\n\x06quotas\x18\x07 \x03(\x0b\x32\".gyre.gpu_scheduler.v1.FlavorQuota\x12\x13\n\x0bqueue_count\x18\x08 \x01(\x05\x12\x15\n\rpending_count\x18\t \x01(\x05\x12\x16\n\x0e\x61\x64mitted_count\x18\n \x01(\x05\x12\r\n\x05share\x18\x0b \x01(\x01\x12\x19\n\x0cmax_priority\x18\x0c \x01(\x05H\x00\x88\x01\x01\x12\x10\n\x08projects\x18\r \x03(\t\"]\n\x08Strategy\x12\x18\n\x14STRATEGY_UNSPECIFIED\x10\x00\x12\x1d\n\x19STRATEGY_BEST_EFFORT_FIFO\x10\x01\x12\x18\n\x14STRATEGY_STRICT_FIFO\x10\x02\x42\x0f\n\r_max_priority\"\xa9\x03\n\nPreemption\x12\x46\n\x14within_cluster_queue\x18\x01 \x01(\x0e\x32(.gyre.gpu_scheduler.v1.Preemption.Policy\x12G\n\x15reclaim_within_cohort\x18\x02 \x01(\x0e\x32(.gyre.gpu_scheduler.v1.Preemption.Policy\x12\x46\n\x14\x62orrow_within_cohort\x18\x03 \x01(\x0e\x32(.gyre.gpu_scheduler.v1.Preemption.Policy\x12 \n\x13\x62orrow_max_priority\x18\x04 \x01(\x05H\x00\x88\x01\x01\"\x87\x01\n\x06Policy\x12\x16\n\x12POLICY_UNSPECIFIED\x10\x00\x12\x10\n\x0cPOLICY_NEVER\x10\x01\x12\x19\n\x15POLICY_LOWER_PRIORITY\x10\x02\x12(\n$POLICY_LOWER_OR_NEWER_EQUAL_PRIORITY\x10\x03\x12\x0e\n\nPOLICY_ANY\x10\x04\x42\x16\n\x14_borrow_max_priority\"\x8e\x01\n\x06\x43ohort\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\x12\x0e\n\x06parent\x18\x03 \x01(\t\x12\x32\n\x06quotas\x18\x04 \x03(\x0b\x32\".gyre.gpu_scheduler.v1.FlavorQuota\x12\x0e\n\x06weight\x18\x05 \x01(\x01\x12\x14\n\x0cmember_count\x18\x06 \x01(\x05\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,13 +33,13 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'gyre.gpu_scheduler.v1.clust
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_CLUSTERQUEUE']._serialized_start=104
-  _globals['_CLUSTERQUEUE']._serialized_end=527
-  _globals['_CLUSTERQUEUE_STRATEGY']._serialized_start=434
-  _globals['_CLUSTERQUEUE_STRATEGY']._serialized_end=527
-  _globals['_PREEMPTION']._serialized_start=530
-  _globals['_PREEMPTION']._serialized_end=955
-  _globals['_PREEMPTION_POLICY']._serialized_start=796
-  _globals['_PREEMPTION_POLICY']._serialized_end=931
-  _globals['_COHORT']._serialized_start=958
-  _globals['_COHORT']._serialized_end=1100
+  _globals['_CLUSTERQUEUE']._serialized_end=589
+  _globals['_CLUSTERQUEUE_STRATEGY']._serialized_start=479
+  _globals['_CLUSTERQUEUE_STRATEGY']._serialized_end=572
+  _globals['_PREEMPTION']._serialized_start=592
+  _globals['_PREEMPTION']._serialized_end=1017
+  _globals['_PREEMPTION_POLICY']._serialized_start=858
+  _globals['_PREEMPTION_POLICY']._serialized_end=993
+  _globals['_COHORT']._serialized_start=1020
+  _globals['_COHORT']._serialized_end=1162
 # @@protoc_insertion_point(module_scope)

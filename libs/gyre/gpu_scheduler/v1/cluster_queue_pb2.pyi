@@ -58,6 +58,8 @@ class ClusterQueue(_message.Message):
     PENDING_COUNT_FIELD_NUMBER: _builtins.int
     ADMITTED_COUNT_FIELD_NUMBER: _builtins.int
     SHARE_FIELD_NUMBER: _builtins.int
+    MAX_PRIORITY_FIELD_NUMBER: _builtins.int
+    PROJECTS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`clusterQueues/{slug}`."""
     etag: _builtins.str
@@ -74,11 +76,21 @@ class ClusterQueue(_message.Message):
     """Workloads that hold resources, of all projects."""
     share: _builtins.float
     """Its dominant share of what its cohort can lend, by its weight; above 0 while it borrows."""
+    max_priority: _builtins.int
+    """Highest priority of a queue and its work together; unset: no bound. It holds for what comes after it is set, and not
+    for a REPLICA, whose priority is the platform's.
+    """
     @_builtins.property
     def preemption(self) -> Global___Preemption: ...
     @_builtins.property
     def quotas(self) -> _containers.RepeatedCompositeFieldContainer[_queue_pb2.FlavorQuota]:
         """What it may use and what is used of that by all projects; empty gives all that the nodes have."""
+
+    @_builtins.property
+    def projects(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """`projects/{project}`: whose queues may point to it; empty: those of every project. Those that point to it already
+        stay. Who asks is told of the projects that it may see.
+        """
 
     def __init__(
         self,
@@ -94,12 +106,16 @@ class ClusterQueue(_message.Message):
         pending_count: _builtins.int = ...,
         admitted_count: _builtins.int = ...,
         share: _builtins.float = ...,
+        max_priority: _builtins.int | None = ...,
+        projects: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["preemption", b"preemption"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_priority", b"_max_priority", "max_priority", b"max_priority", "preemption", b"preemption"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["admitted_count", b"admitted_count", "cohort", b"cohort", "etag", b"etag", "name", b"name", "pending_count", b"pending_count", "preemption", b"preemption", "queue_count", b"queue_count", "quotas", b"quotas", "share", b"share", "strategy", b"strategy", "weight", b"weight"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_priority", b"_max_priority", "admitted_count", b"admitted_count", "cohort", b"cohort", "etag", b"etag", "max_priority", b"max_priority", "name", b"name", "pending_count", b"pending_count", "preemption", b"preemption", "projects", b"projects", "queue_count", b"queue_count", "quotas", b"quotas", "share", b"share", "strategy", b"strategy", "weight", b"weight"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__max_priority: _TypeAlias = _typing.Literal["max_priority"]  # noqa: Y015
+    _WhichOneofArgType__max_priority: _TypeAlias = _typing.Literal["_max_priority", b"_max_priority"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_priority) -> _WhichOneofReturnType__max_priority | None: ...
 
 Global___ClusterQueue: _TypeAlias = ClusterQueue  # noqa: Y015
 

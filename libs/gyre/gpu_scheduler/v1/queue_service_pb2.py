@@ -27,25 +27,27 @@ from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mas
 from gyre.gpu_scheduler.v1 import queue_pb2 as gyre_dot_gpu__scheduler_dot_v1_dot_queue__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)gyre/gpu_scheduler/v1/queue_service.proto\x12\x15gyre.gpu_scheduler.v1\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a!gyre/gpu_scheduler/v1/queue.proto\"\xbd\x01\n\x12\x43reateQueueRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x10\n\x08queue_id\x18\x02 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x03 \x01(\t\x12\x15\n\rcluster_queue\x18\x04 \x01(\t\x12\x10\n\x08priority\x18\x05 \x01(\x05\x12\x32\n\x06quotas\x18\x06 \x03(\x0b\x32\".gyre.gpu_scheduler.v1.FlavorQuota\x12\x12\n\nrequest_id\x18\x07 \x01(\t\"\x1f\n\x0fGetQueueRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"{\n\x11ListQueuesRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x0e\n\x06\x66ilter\x18\x04 \x01(\t\x12\r\n\x05query\x18\x05 \x01(\t\x12\x10\n\x08order_by\x18\x06 \x01(\t\"o\n\x12ListQueuesResponse\x12,\n\x06queues\x18\x01 \x03(\x0b\x32\x1c.gyre.gpu_scheduler.v1.Queue\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x05\"r\n\x12UpdateQueueRequest\x12+\n\x05queue\x18\x01 \x01(\x0b\x32\x1c.gyre.gpu_scheduler.v1.Queue\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"0\n\x12\x44\x65leteQueueRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t2\xc5\x03\n\x0cQueueService\x12V\n\x0b\x43reateQueue\x12).gyre.gpu_scheduler.v1.CreateQueueRequest\x1a\x1c.gyre.gpu_scheduler.v1.Queue\x12P\n\x08GetQueue\x12&.gyre.gpu_scheduler.v1.GetQueueRequest\x1a\x1c.gyre.gpu_scheduler.v1.Queue\x12\x61\n\nListQueues\x12(.gyre.gpu_scheduler.v1.ListQueuesRequest\x1a).gyre.gpu_scheduler.v1.ListQueuesResponse\x12V\n\x0bUpdateQueue\x12).gyre.gpu_scheduler.v1.UpdateQueueRequest\x1a\x1c.gyre.gpu_scheduler.v1.Queue\x12P\n\x0b\x44\x65leteQueue\x12).gyre.gpu_scheduler.v1.DeleteQueueRequest\x1a\x16.google.protobuf.Emptyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)gyre/gpu_scheduler/v1/queue_service.proto\x12\x15gyre.gpu_scheduler.v1\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a!gyre/gpu_scheduler/v1/queue.proto\"\xc1\x01\n\x12\x43reateQueueRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x10\n\x08queue_id\x18\x02 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x03 \x01(\t\x12\x15\n\rcluster_queue\x18\x04 \x01(\t\x12\x10\n\x08priority\x18\x05 \x01(\x05\x12\x36\n\x06quotas\x18\x06 \x03(\x0b\x32\".gyre.gpu_scheduler.v1.FlavorQuotaB\x02\x18\x01\x12\x12\n\nrequest_id\x18\x07 \x01(\t\"\x1f\n\x0fGetQueueRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"{\n\x11ListQueuesRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x0e\n\x06\x66ilter\x18\x04 \x01(\t\x12\r\n\x05query\x18\x05 \x01(\t\x12\x10\n\x08order_by\x18\x06 \x01(\t\"o\n\x12ListQueuesResponse\x12,\n\x06queues\x18\x01 \x03(\x0b\x32\x1c.gyre.gpu_scheduler.v1.Queue\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x05\"r\n\x12UpdateQueueRequest\x12+\n\x05queue\x18\x01 \x01(\x0b\x32\x1c.gyre.gpu_scheduler.v1.Queue\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"0\n\x12\x44\x65leteQueueRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t2\xc5\x03\n\x0cQueueService\x12V\n\x0b\x43reateQueue\x12).gyre.gpu_scheduler.v1.CreateQueueRequest\x1a\x1c.gyre.gpu_scheduler.v1.Queue\x12P\n\x08GetQueue\x12&.gyre.gpu_scheduler.v1.GetQueueRequest\x1a\x1c.gyre.gpu_scheduler.v1.Queue\x12\x61\n\nListQueues\x12(.gyre.gpu_scheduler.v1.ListQueuesRequest\x1a).gyre.gpu_scheduler.v1.ListQueuesResponse\x12V\n\x0bUpdateQueue\x12).gyre.gpu_scheduler.v1.UpdateQueueRequest\x1a\x1c.gyre.gpu_scheduler.v1.Queue\x12P\n\x0b\x44\x65leteQueue\x12).gyre.gpu_scheduler.v1.DeleteQueueRequest\x1a\x16.google.protobuf.Emptyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'gyre.gpu_scheduler.v1.queue_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_CREATEQUEUEREQUEST'].fields_by_name['quotas']._loaded_options = None
+  _globals['_CREATEQUEUEREQUEST'].fields_by_name['quotas']._serialized_options = b'\030\001'
   _globals['_CREATEQUEUEREQUEST']._serialized_start=167
-  _globals['_CREATEQUEUEREQUEST']._serialized_end=356
-  _globals['_GETQUEUEREQUEST']._serialized_start=358
-  _globals['_GETQUEUEREQUEST']._serialized_end=389
-  _globals['_LISTQUEUESREQUEST']._serialized_start=391
-  _globals['_LISTQUEUESREQUEST']._serialized_end=514
-  _globals['_LISTQUEUESRESPONSE']._serialized_start=516
-  _globals['_LISTQUEUESRESPONSE']._serialized_end=627
-  _globals['_UPDATEQUEUEREQUEST']._serialized_start=629
-  _globals['_UPDATEQUEUEREQUEST']._serialized_end=743
-  _globals['_DELETEQUEUEREQUEST']._serialized_start=745
-  _globals['_DELETEQUEUEREQUEST']._serialized_end=793
-  _globals['_QUEUESERVICE']._serialized_start=796
-  _globals['_QUEUESERVICE']._serialized_end=1249
+  _globals['_CREATEQUEUEREQUEST']._serialized_end=360
+  _globals['_GETQUEUEREQUEST']._serialized_start=362
+  _globals['_GETQUEUEREQUEST']._serialized_end=393
+  _globals['_LISTQUEUESREQUEST']._serialized_start=395
+  _globals['_LISTQUEUESREQUEST']._serialized_end=518
+  _globals['_LISTQUEUESRESPONSE']._serialized_start=520
+  _globals['_LISTQUEUESRESPONSE']._serialized_end=631
+  _globals['_UPDATEQUEUEREQUEST']._serialized_start=633
+  _globals['_UPDATEQUEUEREQUEST']._serialized_end=747
+  _globals['_DELETEQUEUEREQUEST']._serialized_start=749
+  _globals['_DELETEQUEUEREQUEST']._serialized_end=797
+  _globals['_QUEUESERVICE']._serialized_start=800
+  _globals['_QUEUESERVICE']._serialized_end=1253
 # @@protoc_insertion_point(module_scope)

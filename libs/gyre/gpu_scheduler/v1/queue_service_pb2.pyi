@@ -18,6 +18,11 @@ if sys.version_info >= (3, 11):
 else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
+if sys.version_info >= (3, 13):
+    from warnings import deprecated as _deprecated
+else:
+    from typing_extensions import deprecated as _deprecated
+
 DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
@@ -42,8 +47,9 @@ class CreateQueueRequest(_message.Message):
     request_id: _builtins.str
     """Makes the call idempotent."""
     @_builtins.property
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
     def quotas(self) -> _containers.RepeatedCompositeFieldContainer[_queue_pb2.FlavorQuota]:
-        """For a cluster queue that is missing; empty gives it all that the nodes have."""
+        """Refused: quotas are those of the cluster queue, which projects share."""
 
     def __init__(
         self,

@@ -69,8 +69,8 @@ class QueueServiceServicer:
     """
 
     def CreateQueue(self, request, context):
-        """Creates a local queue, and its cluster queue if that is missing. ALREADY_EXISTS (QUEUE_EXISTS);
-        INVALID_ARGUMENT (INVALID_SLUG, QUOTA_OVER_CAPACITY); NOT_FOUND (FLAVOR_NOT_FOUND).
+        """Creates a local queue. ALREADY_EXISTS (QUEUE_EXISTS); INVALID_ARGUMENT (INVALID_SLUG, QUOTAS_ARE_SHARED,
+        PRIORITY_ABOVE_BOUND); NOT_FOUND (CLUSTERQUEUE_NOT_FOUND); PERMISSION_DENIED (CLUSTER_QUEUE_OF_OTHERS).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -91,8 +91,9 @@ class QueueServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UpdateQueue(self, request, context):
-        """Changes display_name, priority, state (ACTIVE or HELD), budget_microusd, budget_period or quotas. ABORTED (ETAG_MISMATCH);
-        INVALID_ARGUMENT (FIELD_IMMUTABLE, QUOTA_OVER_CAPACITY).
+        """Changes display_name, priority, state (ACTIVE or HELD), budget_microusd or budget_period; quotas are changed where
+        they are, on the cluster queue. ABORTED (ETAG_MISMATCH); INVALID_ARGUMENT (FIELD_IMMUTABLE, QUOTAS_ARE_SHARED,
+        BAD_STATE, BAD_BUDGET, PRIORITY_ABOVE_BOUND).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -36,16 +36,17 @@ class QueueServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> QueueServiceAsyncStub: ...
     CreateQueue: _grpc.UnaryUnaryMultiCallable[_queue_service_pb2.CreateQueueRequest, _queue_pb2.Queue]
-    """Creates a local queue, and its cluster queue if that is missing. ALREADY_EXISTS (QUEUE_EXISTS);
-    INVALID_ARGUMENT (INVALID_SLUG, QUOTA_OVER_CAPACITY); NOT_FOUND (FLAVOR_NOT_FOUND).
+    """Creates a local queue. ALREADY_EXISTS (QUEUE_EXISTS); INVALID_ARGUMENT (INVALID_SLUG, QUOTAS_ARE_SHARED,
+    PRIORITY_ABOVE_BOUND); NOT_FOUND (CLUSTERQUEUE_NOT_FOUND); PERMISSION_DENIED (CLUSTER_QUEUE_OF_OTHERS).
     """
     GetQueue: _grpc.UnaryUnaryMultiCallable[_queue_service_pb2.GetQueueRequest, _queue_pb2.Queue]
     """NOT_FOUND (QUEUE_NOT_FOUND)."""
     ListQueues: _grpc.UnaryUnaryMultiCallable[_queue_service_pb2.ListQueuesRequest, _queue_service_pb2.ListQueuesResponse]
     """Lists the queues of a project."""
     UpdateQueue: _grpc.UnaryUnaryMultiCallable[_queue_service_pb2.UpdateQueueRequest, _queue_pb2.Queue]
-    """Changes display_name, priority, state (ACTIVE or HELD), budget_microusd, budget_period or quotas. ABORTED (ETAG_MISMATCH);
-    INVALID_ARGUMENT (FIELD_IMMUTABLE, QUOTA_OVER_CAPACITY).
+    """Changes display_name, priority, state (ACTIVE or HELD), budget_microusd or budget_period; quotas are changed where
+    they are, on the cluster queue. ABORTED (ETAG_MISMATCH); INVALID_ARGUMENT (FIELD_IMMUTABLE, QUOTAS_ARE_SHARED,
+    BAD_STATE, BAD_BUDGET, PRIORITY_ABOVE_BOUND).
     """
     DeleteQueue: _grpc.UnaryUnaryMultiCallable[_queue_service_pb2.DeleteQueueRequest, _empty_pb2.Empty]
     """FAILED_PRECONDITION (QUEUE_NOT_EMPTY) while work of it waits or holds something, (DEFAULT_QUEUE_STAYS); ABORTED
@@ -58,16 +59,17 @@ class QueueServiceAsyncStub(QueueServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateQueue: _aio.UnaryUnaryMultiCallable[_queue_service_pb2.CreateQueueRequest, _queue_pb2.Queue]  # type: ignore[assignment]
-    """Creates a local queue, and its cluster queue if that is missing. ALREADY_EXISTS (QUEUE_EXISTS);
-    INVALID_ARGUMENT (INVALID_SLUG, QUOTA_OVER_CAPACITY); NOT_FOUND (FLAVOR_NOT_FOUND).
+    """Creates a local queue. ALREADY_EXISTS (QUEUE_EXISTS); INVALID_ARGUMENT (INVALID_SLUG, QUOTAS_ARE_SHARED,
+    PRIORITY_ABOVE_BOUND); NOT_FOUND (CLUSTERQUEUE_NOT_FOUND); PERMISSION_DENIED (CLUSTER_QUEUE_OF_OTHERS).
     """
     GetQueue: _aio.UnaryUnaryMultiCallable[_queue_service_pb2.GetQueueRequest, _queue_pb2.Queue]  # type: ignore[assignment]
     """NOT_FOUND (QUEUE_NOT_FOUND)."""
     ListQueues: _aio.UnaryUnaryMultiCallable[_queue_service_pb2.ListQueuesRequest, _queue_service_pb2.ListQueuesResponse]  # type: ignore[assignment]
     """Lists the queues of a project."""
     UpdateQueue: _aio.UnaryUnaryMultiCallable[_queue_service_pb2.UpdateQueueRequest, _queue_pb2.Queue]  # type: ignore[assignment]
-    """Changes display_name, priority, state (ACTIVE or HELD), budget_microusd, budget_period or quotas. ABORTED (ETAG_MISMATCH);
-    INVALID_ARGUMENT (FIELD_IMMUTABLE, QUOTA_OVER_CAPACITY).
+    """Changes display_name, priority, state (ACTIVE or HELD), budget_microusd or budget_period; quotas are changed where
+    they are, on the cluster queue. ABORTED (ETAG_MISMATCH); INVALID_ARGUMENT (FIELD_IMMUTABLE, QUOTAS_ARE_SHARED,
+    BAD_STATE, BAD_BUDGET, PRIORITY_ABOVE_BOUND).
     """
     DeleteQueue: _aio.UnaryUnaryMultiCallable[_queue_service_pb2.DeleteQueueRequest, _empty_pb2.Empty]  # type: ignore[assignment]
     """FAILED_PRECONDITION (QUEUE_NOT_EMPTY) while work of it waits or holds something, (DEFAULT_QUEUE_STAYS); ABORTED
@@ -83,8 +85,8 @@ class QueueServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _queue_service_pb2.CreateQueueRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_queue_pb2.Queue, _abc.Awaitable[_queue_pb2.Queue]]:
-        """Creates a local queue, and its cluster queue if that is missing. ALREADY_EXISTS (QUEUE_EXISTS);
-        INVALID_ARGUMENT (INVALID_SLUG, QUOTA_OVER_CAPACITY); NOT_FOUND (FLAVOR_NOT_FOUND).
+        """Creates a local queue. ALREADY_EXISTS (QUEUE_EXISTS); INVALID_ARGUMENT (INVALID_SLUG, QUOTAS_ARE_SHARED,
+        PRIORITY_ABOVE_BOUND); NOT_FOUND (CLUSTERQUEUE_NOT_FOUND); PERMISSION_DENIED (CLUSTER_QUEUE_OF_OTHERS).
         """
 
     @_abc_1.abstractmethod
@@ -109,8 +111,9 @@ class QueueServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _queue_service_pb2.UpdateQueueRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_queue_pb2.Queue, _abc.Awaitable[_queue_pb2.Queue]]:
-        """Changes display_name, priority, state (ACTIVE or HELD), budget_microusd, budget_period or quotas. ABORTED (ETAG_MISMATCH);
-        INVALID_ARGUMENT (FIELD_IMMUTABLE, QUOTA_OVER_CAPACITY).
+        """Changes display_name, priority, state (ACTIVE or HELD), budget_microusd or budget_period; quotas are changed where
+        they are, on the cluster queue. ABORTED (ETAG_MISMATCH); INVALID_ARGUMENT (FIELD_IMMUTABLE, QUOTAS_ARE_SHARED,
+        BAD_STATE, BAD_BUDGET, PRIORITY_ABOVE_BOUND).
         """
 
     @_abc_1.abstractmethod

@@ -232,6 +232,7 @@ class WorkloadSpec(_message.Message):
     ONLY_FLAVOR_FIELD_NUMBER: _builtins.int
     MAX_RUN_SECONDS_FIELD_NUMBER: _builtins.int
     THROUGHPUT_CLASS_FIELD_NUMBER: _builtins.int
+    PRIORITY_CLASS_FIELD_NUMBER: _builtins.int
     USER_FIELD_NUMBER: _builtins.int
     kind: Global___Workload.Kind.ValueType
     module: _builtins.str
@@ -254,6 +255,8 @@ class WorkloadSpec(_message.Message):
     """Seconds after which an attempt is ended (MAX_RUN_EXCEEDED); 0 means never. Who says so may be let pass by backfill."""
     throughput_class: _builtins.str
     """What is alike in speed, for example a model and a method; flavors are chosen by what was measured of it."""
+    priority_class: _builtins.str
+    """`priorityClasses/{slug}`, whose value becomes the priority, for good; priority is 0 then. Empty means none."""
     user: _builtins.str
     """Who caused it, for accounting: the key that made its owner. Empty means the caller."""
     @_builtins.property
@@ -273,11 +276,12 @@ class WorkloadSpec(_message.Message):
         only_flavor: _builtins.str = ...,
         max_run_seconds: _builtins.float = ...,
         throughput_class: _builtins.str = ...,
+        priority_class: _builtins.str = ...,
         user: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["requests", b"requests"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["display_name", b"display_name", "kind", b"kind", "max_attempts", b"max_attempts", "max_run_seconds", b"max_run_seconds", "module", b"module", "only_flavor", b"only_flavor", "owner", b"owner", "priority", b"priority", "queue", b"queue", "requests", b"requests", "spec_json", b"spec_json", "throughput_class", b"throughput_class", "user", b"user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["display_name", b"display_name", "kind", b"kind", "max_attempts", b"max_attempts", "max_run_seconds", b"max_run_seconds", "module", b"module", "only_flavor", b"only_flavor", "owner", b"owner", "priority", b"priority", "priority_class", b"priority_class", "queue", b"queue", "requests", b"requests", "spec_json", b"spec_json", "throughput_class", b"throughput_class", "user", b"user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -84,9 +84,10 @@ class WorkloadServiceServicer:
     """
 
     def EnsureWorkload(self, request, context):
-        """Creates the workload, or returns the one of that name. INVALID_ARGUMENT (MODULE_NOT_ALLOWED, BAD_SPEC);
-        NOT_FOUND (QUEUE_NOT_FOUND); FAILED_PRECONDITION (FITS_NOWHERE); ALREADY_EXISTS (SPEC_DIFFERS) if the name was used
-        with another spec.
+        """Creates the workload, or returns the one of that name. INVALID_ARGUMENT (MODULE_NOT_ALLOWED, BAD_SPEC,
+        PRIORITY_ABOVE_BOUND); NOT_FOUND (QUEUE_NOT_FOUND, FLAVOR_NOT_FOUND, PRIORITYCLASS_NOT_FOUND); FAILED_PRECONDITION
+        (FITS_NOWHERE, OVER_QUOTA); RESOURCE_EXHAUSTED (TOO_MANY_WAITING); ALREADY_EXISTS (SPEC_DIFFERS) if the name was
+        used with another spec.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -36,9 +36,10 @@ class WorkloadServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> WorkloadServiceAsyncStub: ...
     EnsureWorkload: _grpc.UnaryUnaryMultiCallable[_workload_service_pb2.EnsureWorkloadRequest, _workload_pb2.Workload]
-    """Creates the workload, or returns the one of that name. INVALID_ARGUMENT (MODULE_NOT_ALLOWED, BAD_SPEC);
-    NOT_FOUND (QUEUE_NOT_FOUND); FAILED_PRECONDITION (FITS_NOWHERE); ALREADY_EXISTS (SPEC_DIFFERS) if the name was used
-    with another spec.
+    """Creates the workload, or returns the one of that name. INVALID_ARGUMENT (MODULE_NOT_ALLOWED, BAD_SPEC,
+    PRIORITY_ABOVE_BOUND); NOT_FOUND (QUEUE_NOT_FOUND, FLAVOR_NOT_FOUND, PRIORITYCLASS_NOT_FOUND); FAILED_PRECONDITION
+    (FITS_NOWHERE, OVER_QUOTA); RESOURCE_EXHAUSTED (TOO_MANY_WAITING); ALREADY_EXISTS (SPEC_DIFFERS) if the name was
+    used with another spec.
     """
     GetWorkload: _grpc.UnaryUnaryMultiCallable[_workload_service_pb2.GetWorkloadRequest, _workload_pb2.Workload]
     """NOT_FOUND (WORKLOAD_NOT_FOUND), also for a name of another project."""
@@ -65,9 +66,10 @@ class WorkloadServiceAsyncStub(WorkloadServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     EnsureWorkload: _aio.UnaryUnaryMultiCallable[_workload_service_pb2.EnsureWorkloadRequest, _workload_pb2.Workload]  # type: ignore[assignment]
-    """Creates the workload, or returns the one of that name. INVALID_ARGUMENT (MODULE_NOT_ALLOWED, BAD_SPEC);
-    NOT_FOUND (QUEUE_NOT_FOUND); FAILED_PRECONDITION (FITS_NOWHERE); ALREADY_EXISTS (SPEC_DIFFERS) if the name was used
-    with another spec.
+    """Creates the workload, or returns the one of that name. INVALID_ARGUMENT (MODULE_NOT_ALLOWED, BAD_SPEC,
+    PRIORITY_ABOVE_BOUND); NOT_FOUND (QUEUE_NOT_FOUND, FLAVOR_NOT_FOUND, PRIORITYCLASS_NOT_FOUND); FAILED_PRECONDITION
+    (FITS_NOWHERE, OVER_QUOTA); RESOURCE_EXHAUSTED (TOO_MANY_WAITING); ALREADY_EXISTS (SPEC_DIFFERS) if the name was
+    used with another spec.
     """
     GetWorkload: _aio.UnaryUnaryMultiCallable[_workload_service_pb2.GetWorkloadRequest, _workload_pb2.Workload]  # type: ignore[assignment]
     """NOT_FOUND (WORKLOAD_NOT_FOUND), also for a name of another project."""
@@ -97,9 +99,10 @@ class WorkloadServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _workload_service_pb2.EnsureWorkloadRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_workload_pb2.Workload, _abc.Awaitable[_workload_pb2.Workload]]:
-        """Creates the workload, or returns the one of that name. INVALID_ARGUMENT (MODULE_NOT_ALLOWED, BAD_SPEC);
-        NOT_FOUND (QUEUE_NOT_FOUND); FAILED_PRECONDITION (FITS_NOWHERE); ALREADY_EXISTS (SPEC_DIFFERS) if the name was used
-        with another spec.
+        """Creates the workload, or returns the one of that name. INVALID_ARGUMENT (MODULE_NOT_ALLOWED, BAD_SPEC,
+        PRIORITY_ABOVE_BOUND); NOT_FOUND (QUEUE_NOT_FOUND, FLAVOR_NOT_FOUND, PRIORITYCLASS_NOT_FOUND); FAILED_PRECONDITION
+        (FITS_NOWHERE, OVER_QUOTA); RESOURCE_EXHAUSTED (TOO_MANY_WAITING); ALREADY_EXISTS (SPEC_DIFFERS) if the name was
+        used with another spec.
         """
 
     @_abc_1.abstractmethod

@@ -288,6 +288,7 @@ class RunSpec(_message.Message):
     PRIORITY_FIELD_NUMBER: _builtins.int
     MAX_ATTEMPTS_FIELD_NUMBER: _builtins.int
     HEALTH_FIELD_NUMBER: _builtins.int
+    PRIORITY_CLASS_FIELD_NUMBER: _builtins.int
     method: Global___Method.ValueType
     base: _builtins.str
     """Registry version or variant (`projects/{project}/models/…`), in HF format."""
@@ -304,6 +305,8 @@ class RunSpec(_message.Message):
     """Higher goes first within a queue."""
     max_attempts: _builtins.int
     """Attempts after infrastructure faults; 0 means 5."""
+    priority_class: _builtins.str
+    """`priorityClasses/{slug}`, whose value becomes the priority; priority is 0 then. Empty means none."""
     @_builtins.property
     def datasets(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """READY dataset versions of the type that the method needs; their train sides are concatenated."""
@@ -331,10 +334,11 @@ class RunSpec(_message.Message):
         priority: _builtins.int = ...,
         max_attempts: _builtins.int = ...,
         health: Global___Health | None = ...,
+        priority_class: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["health", b"health", "hyperparameters", b"hyperparameters"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["base", b"base", "datasets", b"datasets", "health", b"health", "hyperparameters", b"hyperparameters", "max_attempts", b"max_attempts", "method", b"method", "priority", b"priority", "queue", b"queue", "recipe", b"recipe", "register_as", b"register_as", "reward_model", b"reward_model", "seed", b"seed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base", b"base", "datasets", b"datasets", "health", b"health", "hyperparameters", b"hyperparameters", "max_attempts", b"max_attempts", "method", b"method", "priority", b"priority", "priority_class", b"priority_class", "queue", b"queue", "recipe", b"recipe", "register_as", b"register_as", "reward_model", b"reward_model", "seed", b"seed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

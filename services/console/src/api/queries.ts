@@ -39,6 +39,7 @@ export const OWNER = {
   queues: "gpu_scheduler",
   "cluster-queues": "gpu_scheduler",
   cohorts: "gpu_scheduler",
+  "priority-classes": "gpu_scheduler",
   workloads: "gpu_scheduler",
   nodes: "gpu_scheduler",
   flavors: "gpu_scheduler",

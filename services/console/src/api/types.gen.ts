@@ -916,6 +916,8 @@ export interface ClusterQueue {
   pending_count: number;
   admitted_count: number;
   share: number;
+  max_priority?: number | null;
+  projects: string[];
 }
 
 export interface Preemption {
@@ -1030,6 +1032,13 @@ export interface Resources {
   gpu_milli: number;
 }
 
+export interface PriorityClass {
+  name: string;
+  etag: string;
+  value: number;
+  description: string;
+}
+
 export interface Queue {
   name: string;
   display_name: string;
@@ -1139,6 +1148,7 @@ export interface WorkloadSpec {
   only_flavor: string;
   max_run_seconds: number;
   throughput_class: string;
+  priority_class: string;
   user: string;
 }
 
@@ -1970,6 +1980,7 @@ export interface RunSpec {
   priority: number;
   max_attempts: number;
   health?: Health | null;
+  priority_class: string;
 }
 
 export interface Health {
