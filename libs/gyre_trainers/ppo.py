@@ -122,17 +122,30 @@ class Learner:
         warmup = math.ceil(steps * wanted.warmup_ratio)
         self.schedule = get_linear_schedule_with_warmup(self.optimizer, warmup, steps)
 
-    @torch.no_grad()  # type: ignore[untyped-decorator]
     def collect(self, prompts: list[list[int]]) -> Rollout:
         """Answers → scores → log-probabilities → KL-shaped rewards → advantages."""
-        device, settings = self.models.policy.device, self.settings
+        device = self.models.policy.device
         ids, attended = (tensor.to(device) for tensor in sampling.left_padded(prompts, self.pad))
-        answers = self._sample(ids, attended)
-        width = answers.shape[1]
+        with torch.no_grad():
+            return self._judge(ids, attended, self._answer(ids, attended))
+
+    def _answer(self, ids: Tensor, attended: Tensor) -> Tensor:
+        return sampling.sample(
+            self.models.policy,
+            ids,
+            attended,
+            new_tokens=self.wanted.max_new_tokens,
+            temperature=self.settings.temperature,
+            eos=self.eos,
+            pad=self.pad,
+        )
+
+    def _judge(self, ids: Tensor, attended: Tensor, answers: Tensor) -> Rollout:
+        settings, width = self.settings, answers.shape[1]
         answered = sampling.answered(answers, self.eos)
         ids, attended = torch.cat([ids, answers], dim=1), torch.cat([attended, answered], dim=1)
         lengths = answered.sum(dim=1)
-        valued = torch.arange(width, device=device) <= lengths.unsqueeze(1)
+        valued = torch.arange(width, device=ids.device) <= lengths.unsqueeze(1)
 
         ended = (answers == self.eos).any(dim=1)
         scores = self.models.scores(ids, attended, lengths, width) - settings.missing_eos_penalty * ~ended
@@ -239,17 +252,6 @@ class Learner:
             "val/clipfrac_avg": (values_clipped * value_mask).sum() / valued,
             "val/ratio": (change.exp() * mask).sum() / answered,
         }
-
-    def _sample(self, ids: Tensor, attended: Tensor) -> Tensor:
-        return sampling.sample(
-            self.models.policy,
-            ids,
-            attended,
-            new_tokens=self.wanted.max_new_tokens,
-            temperature=self.settings.temperature,
-            eos=self.eos,
-            pad=self.pad,
-        )
 
     def save(self, folder: Path) -> None:
         """Adapters or weights as safetensors; the rest as an archive that can hold no code."""

@@ -26,11 +26,11 @@ def positions_of(attended: Tensor) -> Tensor:
     return (attended.long().cumsum(dim=1) - 1).clamp(min=0)
 
 
-@torch.no_grad()  # type: ignore[untyped-decorator]
 def sample(
     model: Any, ids: Tensor, attended: Tensor, *, new_tokens: int, temperature: float, eos: int, pad: int
 ) -> Tensor:
-    """Rows × at most `new_tokens` drawn tokens; `pad` follows the first `eos` of a row. Uses torch's random state."""
+    """Rows × at most `new_tokens` drawn tokens; `pad` follows the first `eos` of a row. Uses torch's random state; call it
+    without gradients."""
     from transformers import DynamicCache
 
     cache, positions = DynamicCache(config=model.config), positions_of(attended)

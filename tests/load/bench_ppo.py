@@ -13,7 +13,6 @@ import argparse
 import copy
 import json
 import os
-import platform
 import resource
 import subprocess
 import sys
@@ -25,6 +24,9 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "libs")]
+
+from gyre_trainers import run
+
 FIGURES = ROOT / "docs" / "benchmarks" / "ppo.json"
 QUESTIONS = [f"Question {at}: what about {word}?" for at, word in enumerate(["roads", "water", "parks", "waste"] * 16)]
 LETTER = "e"
@@ -39,6 +41,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--seeds", type=int, default=3)
     options = parser.parse_args()
+    run.bound_threads(1)
     {"speed": speed, "learn": learn, "one-speed": one_speed, "one-learn": one_learn}[options.what](options)
 
 
@@ -57,14 +60,18 @@ def learn(options: argparse.Namespace) -> None:
 
 def keep(name: str, arguments: list[str]) -> None:
     """Measures in a process of its own, unless that row is there."""
-    known: dict[str, Any] = json.loads(FIGURES.read_text()) if FIGURES.exists() else {}
-    if name in known:
+    if name in rows():
         return
     done = subprocess.run([sys.executable, __file__, *arguments], check=True, capture_output=True, text=True)
     row = json.loads(done.stdout.splitlines()[-1])
-    known[name] = {**row, "load_average": round(os.getloadavg()[0], 1), "cpu": platform.machine()}
+    known = {**rows(), name: {**row, "load_average": round(os.getloadavg()[0], 1), "cores": os.cpu_count()}}
     FIGURES.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n")
     print(name, json.dumps(row)[:300], flush=True)
+
+
+def rows() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(FIGURES.read_text()) if FIGURES.exists() else {}
+    return found
 
 
 def hyperparameters(**changes: Any) -> Any:
