@@ -459,7 +459,9 @@ def _is_linear(mine: Quota, theirs: Quota, cell: Cell) -> bool:
     below what they have in common, and the other may borrow without limit."""
     if mine is theirs:
         return True
-    common = next(node for node in mine.path() if node in set(theirs.path()))
+    common = next((node for node in mine.path() if node in set(theirs.path())), None)
+    if common is None:  # of one that a policy stops elsewhere
+        return False
     below = [node for start in (mine, theirs) for node in start.path() if node.depth > common.depth]
     limits = [node.limits[cell] for node in theirs.path() if node.depth > common.depth and cell in node.limits]
     return all(node.guaranteed(cell) == 0 for node in below) and all(limit.borrowing is None for limit in limits)
