@@ -140,11 +140,12 @@ class Cluster:
         return None
 
     def first(self, queue: str) -> Workload | None:
-        """Of all that wait in that queue and could ever start."""
+        """Of all that wait in that queue; where order is not strict, of those that could ever start."""
         line = self.lines[queue]
         heads = [entry for shape in list(line.heaps) if (entry := self.head(line, shape)) is not None]
-        possible = [entry for entry in heads if any(self.could_ever(entry[2], each) for each in self.flavors(entry[2]))]
-        return min(possible)[2] if possible else None
+        if not self.is_strict(line):
+            heads = [each for each in heads if any(self.could_ever(each[2], name) for name in self.flavors(each[2]))]
+        return min(heads)[2] if heads else None
 
     # -- who holds ---------------------------------------------------------------------------------------------------
 
