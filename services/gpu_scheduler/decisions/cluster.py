@@ -151,11 +151,12 @@ class Cluster:
         return None
 
     def first(self, queue: str) -> Workload | None:
-        """Of all that wait in that queue and could ever start."""
+        """Of all that wait in that queue; where order is not strict, of those that could ever start."""
         line = self.lines[queue]
         heads = [entry for shape in list(line.heaps) if (entry := self.head(line, shape)) is not None]
-        possible = [entry for entry in heads if any(self.could_ever(entry[2], each) for each in self.flavors(entry[2]))]
-        return min(possible)[2] if possible else None
+        if not self.is_strict(line):
+            heads = [each for each in heads if any(self.could_ever(each[2], name) for name in self.flavors(each[2]))]
+        return min(heads)[2] if heads else None
 
     # -- who holds ---------------------------------------------------------------------------------------------------
 
@@ -472,7 +473,9 @@ def _is_linear(mine: Quota, theirs: Quota, cell: Cell) -> bool:
     below what they have in common, and the other may borrow without limit."""
     if mine is theirs:
         return True
-    common = next(node for node in mine.path() if node in set(theirs.path()))
+    common = next((node for node in mine.path() if node in set(theirs.path())), None)
+    if common is None:  # of one that a policy stops elsewhere
+        return False
     below = [node for start in (mine, theirs) for node in start.path() if node.depth > common.depth]
     limits = [node.limits[cell] for node in theirs.path() if node.depth > common.depth and cell in node.limits]
     return all(node.guaranteed(cell) == 0 for node in below) and all(limit.borrowing is None for limit in limits)

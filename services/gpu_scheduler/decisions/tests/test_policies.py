@@ -166,3 +166,13 @@ def test_nobody_waits_for_a_better_card_that_its_queue_never_gets(policy: str) -
     quotas = ClusterQueue(QUEUE, limits={("new", 2): Limit(0), ("old", 2): Limit(1000)})
     made = two_flavors(policy, work("conv", cards(1), kind="conv"), queues=[quotas])
     assert [each.flavor for each in run(made)] == ["old"]  # type: ignore[union-attr]
+
+
+def test_who_is_stopped_may_be_of_a_queue_that_shares_no_cohort() -> None:
+    limits = {("a100", 2): Limit(1000)}
+    queues = [ClusterQueue("mine", limits=limits), ClusterQueue("theirs", limits=limits)]
+    made = holds(cluster(nodes=[gpu_node("a", 1)], queues=queues, policy="las"), work("old", cards(1), queue="theirs"))
+    made.submit(work("fresh", cards(1), queue="mine"))
+    assert evicted(run(made, NOW + 2 * HOUR)) == [("old", "fresh", "LEAST_SERVED")]
+    made.submit(made.release("old", NOW + 2 * HOUR))
+    assert admitted(run(made, NOW + 2 * HOUR)) == ["fresh"]
