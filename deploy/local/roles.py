@@ -9,7 +9,9 @@ import asyncpg
 from gyre_kit.addresses import POOL_OVERFLOW, POOL_SIZE
 
 PROCESSES_A_ROLE = 2  # a second one takes over from the first: an upgrade, or a standby that waits for its lock
-CONNECTIONS_A_ROLE = PROCESSES_A_ROLE * (POOL_SIZE + POOL_OVERFLOW + 1) + 4  # each with a migration; and a few to look in
+CONNECTIONS_A_ROLE = (
+    PROCESSES_A_ROLE * (POOL_SIZE + POOL_OVERFLOW + 1) + 4
+)  # each with a migration; and a few to look in
 
 
 async def ensure_roles(connection: Any, passwords: Mapping[str, str]) -> None:
