@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 LEASE = timedelta(seconds=30)
 LONGEST_PAUSE = 3.0  # seconds
+LONGEST_REST = timedelta(seconds=60)  # of a row; one that is due later than that was so by a clock that was put back
 Row = TypeVar("Row", bound="Any")
 
 
@@ -76,7 +77,8 @@ async def lease(
 ) -> AsyncIterator[Claim[Row] | None]:
     """Claims one row of `table` for which `where` holds, that is due and that nobody holds; None if there is none.
 
-    At the end the lease is given back and the row is due again in `again_in` seconds: at once if it changed its state.
+    At the end the lease is given back and the row is due again in `again_in` seconds, at most LONGEST_REST: at once if
+    it changed its state.
     """
     claim = await _claim(db, table, where, seconds, again_in)
     if claim is None:
@@ -91,7 +93,7 @@ async def lease(
 async def _claim(db: Database, table: type[Any], where: Any, seconds: float, again_in: float) -> Claim[Any] | None:
     now = db.clock.now()
     free = sa.or_(table.lease_until.is_(None), table.lease_until < now)
-    is_due = sa.or_(table.due.is_(None), table.due <= now)
+    is_due = sa.or_(table.due.is_(None), table.due <= now, table.due > now + LONGEST_REST)
     query = (
         sa.select(table)
         .where(where, free, is_due)
@@ -113,7 +115,7 @@ async def _claim(db: Database, table: type[Any], where: Any, seconds: float, aga
 
 async def _give_back(db: Database, table: type[Any], claim: Claim[Any]) -> None:
     columns = table.__table__.c
-    later = db.clock.now() + timedelta(seconds=claim.again_in)
+    later = db.clock.now() + min(timedelta(seconds=claim.again_in), LONGEST_REST)
     unchanged = columns.state == claim.row.state if "state" in columns else sa.true()
     async with db.transaction() as session:
         await session.execute(

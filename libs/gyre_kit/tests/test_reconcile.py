@@ -133,6 +133,20 @@ async def test_a_row_is_due_again_in_the_time_that_was_said(work: Database, cloc
         assert too_early is None
 
 
+async def test_a_clock_that_is_put_back_puts_no_row_off(work: Database, clock: ManualClock) -> None:
+    await add(work, "a")
+    async with lease(work, Task, IS_OPEN, again_in=5):
+        pass
+    clock.advance(hours=-5)
+    async with lease(work, Task, IS_OPEN, again_in=3600) as claim:
+        assert claim is not None
+    async with lease(work, Task, IS_OPEN) as too_early:
+        assert too_early is None
+    clock.advance(seconds=60)
+    async with lease(work, Task, IS_OPEN) as claim:
+        assert claim is not None, "nobody rests for longer than that"
+
+
 async def test_a_row_that_changed_its_state_is_due_at_once(work: Database) -> None:
     await add(work, "a")
     async with lease(work, Task, IS_OPEN, again_in=60) as claim:

@@ -7,7 +7,7 @@ Nodes that come back changed and names that are taken are in `test_nodes`, trace
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -26,11 +26,13 @@ from gyre.gpu_scheduler.v1.queue_service_pb2_grpc import QueueServiceStub
 from gyre.gpu_scheduler.v1.workload_service_pb2_grpc import WorkloadServiceStub
 from gyre_kit.app import App, Context
 from gyre_kit.auth import SYSTEM, Role, acting_as
+from gyre_kit.clock import SystemClock
 from gyre_kit.errors import RemoteError, from_rpc
 from gyre_kit.names import new_id
 from gyre_kit.rpc import Clients
 from gyre_kit.testing import ENGINEER, Platform, expect_rpc_error
 
+from services.gpu_scheduler import reconcile
 from services.gpu_scheduler.settings import Settings
 from services.gpu_scheduler.tests.calls import MODULE, OVERRIDES, cancel_all, ensure, get, until, worker_of
 
@@ -42,10 +44,30 @@ INVALID, NOT_FOUND = grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND
 UNFIT, DENIED = grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.PERMISSION_DENIED
 
 
+class MovedClock(SystemClock):
+    """The real time, and what a test adds to it."""
+
+    by = timedelta()
+
+    def now(self) -> datetime:
+        return super().now() + self.by
+
+
 @pytest.fixture(scope="module")
-async def scheduler(platform: Platform, app: App) -> AsyncIterator[Context]:
+def moved() -> MovedClock:
+    return MovedClock()
+
+
+@pytest.fixture
+def clock(moved: MovedClock) -> Iterator[MovedClock]:
+    yield moved
+    moved.by = timedelta()
+
+
+@pytest.fixture(scope="module")
+async def scheduler(platform: Platform, app: App, moved: MovedClock) -> AsyncIterator[Context]:
     settings = platform.settings(Settings, **OVERRIDES, max_waiting_per_project=MOST_WAITING)
-    async with platform.serving(replace(app, settings=settings)) as (context,):
+    async with platform.serving(replace(app, settings=settings), clock=moved) as (context,):
         yield context
     await platform.empty("gpu_scheduler")
 
@@ -312,38 +334,36 @@ async def test_a_burst_of_one_project_is_bounded_and_others_are_served_as_before
 # -- clocks ------------------------------------------------------------------------------------------------------------
 
 
-class Shifted:
-    """The real time, and something."""
-
-    def __init__(self, real: object, by: timedelta) -> None:
-        self.real, self.by = real, by
-
-    def now(self) -> datetime:
-        now: datetime = self.real.now()  # type: ignore[attr-defined]
-        return now + self.by
-
-
 @pytest.mark.parametrize("hours", [5, -5])
-async def test_a_clock_that_jumps_ends_no_run_and_loses_no_node(
-    scheduler: Context, workloads: WorkloadServiceStub, platform: Platform, monkeypatch: pytest.MonkeyPatch, hours: int
+async def test_a_clock_that_jumps_ends_no_run_loses_no_node_and_puts_nothing_off(
+    scheduler: Context, workloads: WorkloadServiceStub, clock: MovedClock, hours: int
 ) -> None:
     made = await workloads.EnsureWorkload(asking(work(max_run_seconds=3600)))
     await until(workloads, made.name, "RUNNING")
-    monkeypatch.setattr(scheduler.db, "clock", Shifted(scheduler.db.clock, timedelta(hours=hours)))
-    monkeypatch.setattr(scheduler, "clock", Shifted(scheduler.clock, timedelta(hours=hours)))
-    await asyncio.sleep(0)
-    after = await ensure(workloads, cpu=100, do="wait")
-    await until(workloads, after, "RUNNING")  # so the node is ready, and cycles go on
+    clock.by = timedelta(hours=hours)
+    await reconcile.hear_of_node(scheduler)
+    await reconcile.end_overdue(scheduler)
+    after = await ensure(workloads, cpu=100, do="exit", code=0)
+    await until(workloads, after, "FINISHED")  # so its node is ready
     found = await get(workloads, made.name)
     assert (found.state, found.attempt) == (workload_pb2.Workload.STATE_RUNNING, 1)
 
 
+async def test_a_run_ends_when_its_time_is_over_though_the_clock_is_put_back(
+    workloads: WorkloadServiceStub, clock: MovedClock
+) -> None:
+    made = await workloads.EnsureWorkload(asking(work(max_run_seconds=3)))
+    await until(workloads, made.name, "RUNNING")
+    clock.by = timedelta(hours=-5)
+    assert (await until(workloads, made.name, "FAILED")).failure_reason == "MAX_RUN_EXCEEDED"
+
+
 async def test_a_stop_is_not_put_off_by_a_clock_that_is_put_back(
-    scheduler: Context, workloads: WorkloadServiceStub, platform: Platform, monkeypatch: pytest.MonkeyPatch
+    workloads: WorkloadServiceStub, platform: Platform, clock: MovedClock
 ) -> None:
     name = await ensure(workloads, cpu=100, do="wait", stubborn=True)
     await worker_of(platform, name)
     await workloads.CancelWorkload(api.CancelWorkloadRequest(name=name))
     await until(workloads, name, "STOPPING")
-    monkeypatch.setattr(scheduler, "clock", Shifted(scheduler.clock, timedelta(hours=-5)))
-    assert (await until(workloads, name, "CANCELLED")).attempt == 1
+    clock.by = timedelta(hours=-5)
+    await until(workloads, name, "CANCELLED")
