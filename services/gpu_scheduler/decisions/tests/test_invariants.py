@@ -33,6 +33,7 @@ from services.gpu_scheduler.decisions.policies.srtf import Oracle
 from services.gpu_scheduler.decisions.reasons import Rule
 from services.gpu_scheduler.decisions.tests.happenings import Happenings
 from services.gpu_scheduler.decisions.tests.worlds import HOLDING, LEAVING, WAITING, Job
+from services.gpu_scheduler.decisions.work import Workload
 
 PHASES = tuple(each for each in Phase if each is not Phase.explain)
 USUAL = 20
@@ -120,9 +121,15 @@ class Scheduler(Happenings):
     @precondition(lambda self: self.is_fresh)
     def nothing_that_fits_waits(self) -> None:
         """A cycle that looks at everything anew finds room for nobody. (It may find somebody to displace among those that
-        the last one admitted after it had looked.)"""
-        left = [each.workload.name for each in cycle.run(self._read_apart(), self.now) if isinstance(each, Admit)]
+        the last one admitted after it had looked; and behind the head of a strict queue the next whose turn it is.)"""
+        again = cycle.run(self._read_apart(), self.now)
+        left = [each.workload.name for each in again if isinstance(each, Admit) and not self._is_behind(each.workload)]
         assert left == [], f"{left} could have been admitted"
+
+    def _is_behind(self, workload: Workload) -> bool:
+        """The head of a strict queue, whom nobody passes but who waited too long."""
+        is_strict = self.cluster.is_strict(self.cluster.lines[workload.queue])
+        return is_strict and self._first_of(workload.queue)[0].name != workload.name
 
     @invariant()
     @precondition(lambda self: self.is_fresh)
