@@ -70,6 +70,7 @@ async def hear_of_node(context: Context) -> None:
     """Writes down how this machine is, which others fell silent, and whose work must leave its place."""
     machine = await asyncio.to_thread(read_machine, context.settings)
     fleet: FleetGauges = context.state[FLEET]
+    gauges: Gauges = context.state[ADMISSION]
     try:
         async with context.db.transaction() as session:
             node = await nodes.heard_of(session, machine, context.settings)
@@ -83,6 +84,7 @@ async def hear_of_node(context: Context) -> None:
     async with context.db.transaction() as session:
         moved = await maintenance.move_work(session)
         fleet.show(await store.node_counts(session), await store.card_counts(session))
+        gauges.show(await store.state_counts(session))
     if silent.lost or silent.gone or moved:
         log.warning("work must move", extra={"lost": silent.lost, "gone": silent.gone, "moved": moved})
         context.wake()
@@ -145,12 +147,9 @@ async def admit(context: Context) -> None:
     try:
         async with context.db.transaction() as session:
             cycle = await admission.run_cycle(session, books, context.settings.cycle_idle_seconds)
-            counts = await store.state_counts(session)
     except BaseException:
         books.throw_away()
         raise
-    gauges: Gauges = context.state[ADMISSION]
-    gauges.show(counts)
     if cycle.admitted or cycle.preempted or cycle.has_more:
         context.wake()
 

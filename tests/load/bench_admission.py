@@ -41,7 +41,7 @@ from gyre_kit.auth import SYSTEM, acting_as
 from gyre_kit.db import Database
 from gyre_kit.testing import Platform, new_platform
 
-from services.gpu_scheduler import admission, store
+from services.gpu_scheduler import admission
 from services.gpu_scheduler.books import Books
 from services.gpu_scheduler.models import Attempt, Workload, WorkloadState
 from services.gpu_scheduler.settings import Settings
@@ -187,7 +187,6 @@ class Loop:
         before = dict(self.books.attempts)
         async with self.db.transaction() as session:
             done = await admission.run_cycle(session, self.books)
-            await store.state_counts(session)
         admitted = [name for name, at in self.books.attempts.items() if before.get(name) != at]
         return admitted, done.preempted, done.has_more
 
@@ -295,7 +294,6 @@ async def _cycle_seconds(db: Database, books: Books) -> float:
     began = time.perf_counter()
     async with db.transaction() as session:
         await admission.run_cycle(session, books)
-        await store.state_counts(session)
     return time.perf_counter() - began
 
 
