@@ -69,7 +69,7 @@ format: setup ## Format the Python code
 gen: $(VENV)/.packages ## Generate code, AsyncAPI, OpenAPI, reference pages, dashboards and the console's types from their sources
 	$(BIN)/python proto/gen.py
 	$(BIN)/python docs/generate.py
-	$(BIN)/python infra/grafana/dashboards.py
+	$(BIN)/python -m infra.grafana.dashboards
 	$(BIN)/python $(CONSOLE)/scripts/gen_types.py
 
 lock: $(VENV)/.packages ## Write requirements/*.lock from what is installed

@@ -40,7 +40,14 @@ LISTS = (
 )
 DETAILS = ("datasets", "runs", "pipelines", "models", "evaluations")
 TAB_OF_LIST = {"evaluations": 1}  # behind the comparison
-SINGLES = {"home": "", "playground": "playground"}
+SINGLES = {
+    "home": "",
+    "playground": "playground",
+    "queues": "queues",
+    "cluster": "cluster",
+    "showback": "showback",
+    "what-if": "what-if",
+}
 # What only the gallery has.
 GALLERY = {
     "costs": "costs",

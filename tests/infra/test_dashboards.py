@@ -79,7 +79,7 @@ async def _nobody(_: Any) -> None:
 def test_the_committed_dashboards_are_what_the_code_makes() -> None:
     made = {f"{board.uid}.json": dashboards.render(board) for board in dashboards.BOARDS}
     assert made == {path.name: path.read_text() for path in (GRAFANA / "dashboards").glob("*.json")}, (
-        "run: python infra/grafana/dashboards.py"
+        "run: python -m infra.grafana.dashboards"
     )
 
 

@@ -23,7 +23,7 @@ QUEUE_COLUMNS: Columns = [
     ("USED OF QUOTA", lambda o: lambda item: "; ".join(quota_text(o, quota) for quota in item.quotas)),
 ]
 YES = click.option("-y", "--yes", is_flag=True, help="Do not ask.")
-FOR_NOBODY = ("NODE_DRAINED", "CARD_FAILED")  # rules by which nobody gained
+FOR_NOBODY = ("NODE_DRAINED", "CARD_FAILED", "BETTER_CARD")  # rules by which nobody gained
 LONGEST_PERIOD = timedelta(days=399)  # the server takes 400
 HOLDING = ("ADMITTED", "STARTING", "RUNNING")
 WORKLOAD_COLUMNS: Columns = [
@@ -252,7 +252,6 @@ def attempts(workload: str) -> None:
         item = gyre.workloads.find(workload)
         begin = max(item.create_time.ToDatetime(UTC), datetime.now(UTC) - LONGEST_PERIOD)
         rows = list(gyre.accounting.attempts(begin, datetime.now(UTC), filter=f"workload={item.name}"))
-    last = max((row.number for row in rows if row.preempted), default=0)
     columns: list[output.Column] = [
         ("#", output.text("number")),
         ("ADMITTED", _time("admit_time")),
@@ -261,7 +260,7 @@ def attempts(workload: str) -> None:
         ("NODE", output.short("node")),
         ("FLAVOR", output.short("flavor")),
         ("HELD", lambda row: resources_text(output, row.resources)),
-        ("HOW IT ENDED", lambda row: _ending(row, item, is_last=row.number == last)),
+        ("HOW IT ENDED", _ending),
         ("COST", lambda row: output.money(row.cost_microusd)),
     ]
     output.show_items("attempts", rows, columns)
@@ -311,22 +310,24 @@ def _prospects(output: Any, item: Any) -> list[tuple[str, str]]:
         pairs.append(("earliest start", f"{item.earliest_start_time.ToDatetime(UTC):%Y-%m-%d %H:%M:%S} UTC"))
     if item.preemptions:
         times = f"{item.preemptions} time{'' if item.preemptions == 1 else 's'}"
-        pairs.append(("gave way", times + (f", the last time {_gave_way(item)}" if item.preemption_rule else "")))
+        last = f", the last time {_gave_way(item.preemption_rule, item.preempted_for)}" if item.preemption_rule else ""
+        pairs.append(("gave way", times + last))
     return pairs
 
 
-def _gave_way(item: Any) -> str:
-    gains = "" if item.preemption_rule in FOR_NOBODY else f"for {item.preempted_for or 'work of another project'}, "
-    return f"{gains}by rule {item.preemption_rule}"
+def _gave_way(rule: str, gainer: str) -> str:
+    gains = "" if rule in FOR_NOBODY else f"for {gainer or 'work of another project'}, "
+    return f"{gains}by rule {rule}"
 
 
-def _ending(attempt: Any, item: Any, is_last: bool) -> str:
+def _ending(attempt: Any) -> str:
     if not attempt.HasField("end_time"):
         return "goes on"
     code = f"exit code {attempt.exit_code}" if attempt.HasField("exit_code") else "no exit code"
-    if not attempt.preempted:
-        return code
-    return f"gave way{f' {_gave_way(item)}' if is_last and item.preemption_rule else ''}; {code}"
+    if attempt.preempted:
+        why = f" {_gave_way(attempt.end_reason, attempt.preempted_for)}" if attempt.end_reason else ""
+        return f"gave way{why}; {code}"
+    return "lost with its node" if attempt.end_reason == "NODE_LOST" else code
 
 
 def _time(field: str) -> Any:

@@ -190,7 +190,7 @@ function Bars({ attempts, from, now, total, rows }: History & { rows: Rows }) {
             symbol: "none",
             animation: false,
             lineStyle: { color: palette.ink2, type: "dashed" },
-            label: { formatter: t("cluster.now"), color: palette.ink2, fontSize: 11 },
+            label: { position: "start", formatter: t("cluster.now"), color: palette.ink2, fontSize: 11 },
             data: [{ xAxis: now }],
           },
         },
