@@ -202,9 +202,7 @@ def _load(trace: Path, nodes: Path | None, quotas: Path | None, speeds: Path | N
     return traces.half(loaded, second=half == "second") if half else loaded
 
 
-def _replay(
-    trace: Trace, policies: Sequence[str], placement: str, resume_cost: float
-) -> list[Replay]:
+def _replay(trace: Trace, policies: Sequence[str], placement: str, resume_cost: float) -> list[Replay]:
     from gyre_sdk.cli import progress
     from services.gpu_scheduler.simulation import engine
     from services.gpu_scheduler.simulation.model import Options
