@@ -18,7 +18,7 @@ from services.gpu_scheduler.decisions.cluster import Cluster
 from services.gpu_scheduler.decisions.cycle import Admit, Evict
 from services.gpu_scheduler.decisions.policies.backfill import BestEffort
 from services.gpu_scheduler.decisions.policies.fair import Fair
-from services.gpu_scheduler.decisions.quotas import ClusterQueue, Cohort, Limit, Preemption
+from services.gpu_scheduler.decisions.quotas import Cell, ClusterQueue, Cohort, Limit, Preemption, Quota
 from services.gpu_scheduler.decisions.work import Workload
 
 SCHEMA = "schedref/quota-scenario/1"
@@ -174,14 +174,10 @@ class _Stage:
                 if limit.borrowing is not None and held > limit.nominal + limit.borrowing:
                     self.result.faults.append(f"{name} holds {held}, over its nominal and borrowing limit")
         for root in {line.quota.root() for line in self.cluster.lines.values()}:
-            for cell, most in root.subtree.items():
-                queues = [line for line in self.cluster.lines.values() if line.quota.root() is root]
-                held = sum(
-                    each.requests[cell[1]]
-                    for line in queues
-                    for each in line.holding.values()
-                    if each.flavor == cell[0]
-                )
+            lines = [line for line in self.cluster.lines.values() if line.quota.root() is root]
+            for cell in {cell for line in lines for cell in line.queue.limits}:
+                holding = [each for line in lines for each in line.holding.values() if each.flavor == cell[0]]
+                held, most = sum(each.requests[cell[1]] for each in holding), _owned(root, cell)
                 if held > most:
                     self.result.faults.append(f"cohort {root.name} holds {held} of {most}")
 
@@ -237,6 +233,12 @@ class _Stage:
 
     def _queue_of(self, name: str) -> str:
         return (self.cluster.holding.get(name) or self.cluster.waiting[name][2]).queue
+
+
+def _owned(quota: Quota, cell: Cell) -> int:
+    """By it and by all below it, what they never lend included."""
+    limit = quota.limits.get(cell)
+    return (limit.nominal if limit else 0) + sum(_owned(child, cell) for child in quota.children)
 
 
 def _agrees(key: str, found: Any, wanted: Any) -> bool:

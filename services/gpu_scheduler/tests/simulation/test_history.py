@@ -12,7 +12,6 @@ from gyre_kit.testing import ManualClock
 from services.gpu_scheduler.models import Attempt, ClusterQueue, Flavor, Workload
 from services.gpu_scheduler.quota import FlavorNotFound
 from services.gpu_scheduler.simulation import service, store
-from services.gpu_scheduler.simulation.engine import DEFAULT_POLICY
 from services.gpu_scheduler.simulation.history import Added, History, history_of, quotas_of, with_more
 from services.gpu_scheduler.simulation.model import Job, Node, Quota
 from services.gpu_scheduler.tests.simulation import rows
@@ -101,9 +100,9 @@ async def test_a_question_has_its_price_and_the_same_payload_for_the_next_minute
     past: Session, clock: ManualClock
 ) -> None:
     asked = [Added(2, "gpu", 4, 0)]
-    first = await service.asked(past, asked, 1, "")
+    first = await service.asked(past, asked, 1, "hetero")
     clock.advance(seconds=100)
-    again = await service.asked(past, asked, 1, DEFAULT_POLICY)
+    again = await service.asked(past, asked, 1, "hetero")
     assert first.payload == again.payload and b"\n" not in first.payload
     assert first.added_hour_microusd == 2 * (4 * 1_000_000 + 8 * 10_000)  # as many cores as the node that is there
     assert (len(first.history.jobs), first.history.left_out) == (1, 1)
@@ -112,15 +111,16 @@ async def test_a_question_has_its_price_and_the_same_payload_for_the_next_minute
 @pytest.mark.parametrize(
     ("additions", "days", "policy", "error"),
     [
-        ([], 1, "", service.BadAddition),
-        ([Added(0, "gpu", 1, 0)], 1, "", service.BadAddition),
-        ([Added(1, "gpu", 65, 0)], 1, "", service.BadAddition),
-        ([Added(1, "gpu", -1, 0)], 1, "", service.BadAddition),
-        ([Added(1, "gpu", 1, -5)], 1, "", service.BadAddition),
-        ([Added(1, "tpu", 1, 0)], 1, "", FlavorNotFound),
-        ([Added(1, "gpu", 1, 0)], 32, "", service.BadDays),
-        ([Added(1, "gpu", 1, 0)], -1, "", service.BadDays),
+        ([], 1, "hetero", service.BadAddition),
+        ([Added(0, "gpu", 1, 0)], 1, "hetero", service.BadAddition),
+        ([Added(1, "gpu", 65, 0)], 1, "hetero", service.BadAddition),
+        ([Added(1, "gpu", -1, 0)], 1, "hetero", service.BadAddition),
+        ([Added(1, "gpu", 1, -5)], 1, "hetero", service.BadAddition),
+        ([Added(1, "tpu", 1, 0)], 1, "hetero", FlavorNotFound),
+        ([Added(1, "gpu", 1, 0)], 32, "hetero", service.BadDays),
+        ([Added(1, "gpu", 1, 0)], -1, "hetero", service.BadDays),
         ([Added(1, "gpu", 1, 0)], 1, "magic", service.UnknownPolicy),
+        ([Added(1, "gpu", 1, 0)], 1, "", service.UnknownPolicy),
     ],
 )
 async def test_a_question_without_sense_is_refused(
@@ -134,17 +134,17 @@ async def test_a_node_without_cards_needs_cores(past: Session) -> None:
     past.add(Flavor(name="flavors/cpu"))
     await past.flush()
     with pytest.raises(service.BadAddition):
-        await service.asked(past, [Added(1, "cpu", 0, 0)], 1, "")
-    await service.asked(past, [Added(1, "cpu", 0, 4000)], 1, "")
+        await service.asked(past, [Added(1, "cpu", 0, 0)], 1, "hetero")
+    await service.asked(past, [Added(1, "cpu", 0, 4000)], 1, "hetero")
 
 
 async def test_where_nothing_ran_there_is_nothing_to_replay(past: Session, clock: ManualClock) -> None:
     clock.advance(days=40)
     with pytest.raises(service.NoHistory):
-        await service.asked(past, [Added(1, "gpu", 1, 0)], 1, "")
+        await service.asked(past, [Added(1, "gpu", 1, 0)], 1, "hetero")
 
 
 async def test_more_history_than_a_replay_takes_is_refused(past: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(service, "MOST_JOBS", 1)
     with pytest.raises(service.WhatIfTooLarge):
-        await service.asked(past, [Added(1, "gpu", 1, 0)], 1, "")
+        await service.asked(past, [Added(1, "gpu", 1, 0)], 1, "hetero")
