@@ -46,9 +46,14 @@ class Backfill(BestEffort):
     def lasts(self, workload: Workload, now: float, speed: float) -> float:
         if workload.max_run:
             return super().lasts(workload, now, speed)
-        if self._durations.seen(workload) < ENOUGH or not speed:
-            return math.inf
-        return self._durations.of(workload, workload.attained(now)).mean / speed
+        return learnt(self._durations, workload, now, speed)
 
     def ended(self, workload: Workload, seconds: float) -> None:
         self._durations.add(workload, seconds)
+
+
+def learnt(durations: Durations, workload: Workload, now: float, speed: float) -> float:
+    """Seconds that such work goes on for, from now, by what ended before; infinite where too little did."""
+    if durations.seen(workload) < ENOUGH or not speed:
+        return math.inf
+    return durations.of(workload, workload.attained(now)).mean / speed
