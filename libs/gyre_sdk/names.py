@@ -12,6 +12,7 @@ ADDRESSES: Final = {
     "modelUploads": "model-uploads",
     "cardModels": "card-models",
     "clusterQueues": "cluster-queues",
+    "priorityClasses": "priority-classes",
 }
 
 

@@ -251,6 +251,7 @@ def to_proto(workload: Workload, usage: workload_pb2.Usage, told: Told) -> workl
         waiting_message=told.message,
         queue_position=told.position,
         earliest_start_time=told.earliest,
+        earliest_start_estimated=told.is_estimate,
         preempted_for=gained if gained and caller().may_see(project_of(gained)) else "",
     )
 

@@ -38,7 +38,7 @@ class QuotasAreShared(Invalid):
 
 
 class ClusterQueueOfOthers(Denied):
-    """That cluster queue is not for this project: an operator adds it (gyre cluster-queues set --project), or use another."""
+    """That cluster queue is not for this project: an operator adds it (gyre cluster-queues set --for), or use another."""
 
 
 class PriorityAboveBound(Invalid):

@@ -19,12 +19,16 @@ from services.gpu_scheduler.models import Workload, WorkloadState
 
 @dataclass(frozen=True)
 class Told:
-    """`position` counts from 1 in its cluster queue; 0: it is not considered. `earliest` None: no end is known."""
+    """`position` counts from 1 in its cluster queue; 0: it is not considered. `earliest` None: no end is known.
+
+    `is_estimate`: not all of those ends are sure; some are how long such work took before.
+    """
 
     reason: str
     message: str = ""
     position: int = 0
     earliest: datetime | None = None
+    is_estimate: bool = False
 
 
 def code(books: Books, row: Workload) -> str:
@@ -51,7 +55,7 @@ async def told(db: Database, books: Books, row: Workload) -> Told:
     names = await _names(db, found)
     message = sentence(found, entry[2], lambda name: names.get(name, ""), _clock)
     earliest = datetime.fromtimestamp(found.earliest, UTC) if found.earliest is not None else None
-    return Told(found.reason, message, found.position, earliest)
+    return Told(found.reason, message, found.position, earliest, found.is_estimate)
 
 
 def _aside(reason: Reason, row: Workload) -> str:

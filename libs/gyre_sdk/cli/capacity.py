@@ -293,6 +293,7 @@ def _why_json(item: Any, reason: str) -> dict[str, Any]:
         found["queue_position"] = item.queue_position
     if item.HasField("earliest_start_time"):
         found["earliest_start_time"] = item.earliest_start_time.ToJsonString()
+        found["earliest_start_estimated"] = item.earliest_start_estimated
     if item.preemptions:
         found["preemptions"] = item.preemptions
         found |= {"preemption_rule": item.preemption_rule, "preempted_for": item.preempted_for}
@@ -307,7 +308,8 @@ def _prospects(output: Any, item: Any) -> list[tuple[str, str]]:
     if item.queue_position:
         pairs.append(("position", str(item.queue_position)))
     if item.HasField("earliest_start_time"):
-        pairs.append(("earliest start", f"{item.earliest_start_time.ToDatetime(UTC):%Y-%m-%d %H:%M:%S} UTC"))
+        estimated = ", by estimate" if item.earliest_start_estimated else ""
+        pairs.append(("earliest start", f"{item.earliest_start_time.ToDatetime(UTC):%Y-%m-%d %H:%M:%S} UTC{estimated}"))
     if item.preemptions:
         times = f"{item.preemptions} time{'' if item.preemptions == 1 else 's'}"
         last = f", the last time {_gave_way(item.preemption_rule, item.preempted_for)}" if item.preemption_rule else ""

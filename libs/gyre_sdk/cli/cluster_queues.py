@@ -45,7 +45,7 @@ def queue_options(command: F) -> F:
     """What `create` and `set` of a cluster queue have alike."""
     for option in (
         click.option(
-            "--project",
+            "--for",
             "projects",
             multiple=True,
             metavar="PROJECT",

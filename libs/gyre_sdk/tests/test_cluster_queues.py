@@ -55,6 +55,37 @@ async def connected(scheduling: Platform, monkeypatch: pytest.MonkeyPatch) -> No
             await asyncio.to_thread(client.projects.create, "acme")
 
 
+async def test_a_priority_class_is_made_used_changed_and_deleted(capsys: Capture) -> None:
+    made = await said(capsys, "priority-classes", "create", "deadline", "--value", "100", "--description", "papers")
+    assert (made["name"], made["value"]) == ("priorityClasses/deadline", 100)
+    changed = await said(capsys, "priority-classes", "set", "deadline", "--value", "-3")
+    assert (changed["value"], changed["description"]) == (-3, "papers")
+    assert await gyre("priority-classes", "list") == Exit.OK
+    assert "deadline" in capsys.readouterr().out
+    assert await gyre("priority-classes", "delete", "deadline") == 130, "it asks, and the answer is no"
+    assert await gyre("priority-classes", "delete", "deadline", "--yes") == Exit.OK
+    assert await gyre("priority-classes", "show", "deadline") == 3
+
+
+async def test_a_cluster_queue_is_for_some_and_bounds_priorities_until_it_does_not(capsys: Capture) -> None:
+    made = await said(
+        capsys, "cluster-queues", "create", "doors", "--for", "acme", "--for", "beta", "--max-priority", "9"
+    )
+    assert (made["projects"], made["max_priority"]) == (["projects/acme", "projects/beta"], 9)
+    free = await said(capsys, "cluster-queues", "set", "doors", "--for", "", "--no-max-priority")
+    assert free["projects"] == [] and "max_priority" not in free
+    assert await gyre("cluster-queues", "delete", "doors", "--yes") == Exit.OK
+
+
+async def test_a_queue_has_a_budget_in_money_for_a_day_or_a_month(capsys: Capture) -> None:
+    await said(capsys, "queues", "create", "cards")
+    queue = await said(capsys, "queues", "set", "cards", "--budget", "12.5", "--budget-per", "day")
+    assert (queue["budget_microusd"], queue["budget_period"]) == ("12500000", "BUDGET_PERIOD_DAY")
+    assert await gyre("queues", "list") == Exit.OK
+    assert "of $12.5 a day" in capsys.readouterr().out
+    assert (await said(capsys, "queues", "set", "cards", "--budget", "0"))["budget_microusd"] == "0"
+
+
 async def test_a_cluster_queue_is_made_changed_shown_and_deleted(capsys: Capture) -> None:
     await said(capsys, "cohorts", "create", "labs")
     own = "simulated=gpu:1,cpu:0.5,memory:1GiB"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -18,16 +19,19 @@ Called = Callable[[str], str]  # what to call a workload; empty where it may not
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Cards that come free at a time, because a workload reaches its longest run."""
+    """Cards that come free at a time: because a workload reaches its longest run, or, `guessed`, because that is how long
+    the policy has seen such work take."""
 
     time: float
     workload: str
     cards: float
+    guessed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """`position` counts from 1 in its cluster queue. `earliest` None: nothing that it needs has a known end.
+    """`position` counts from 1 in its cluster queue. `earliest` None: nothing that it needs has an end that is known or
+    can be guessed.
 
     `free`: whole cards of the flavor that are free, `most`: on one node. `ends`: what has to end first, in order.
     """
@@ -39,6 +43,10 @@ class Explanation:
     most: int = 0
     earliest: float | None = None
     ends: tuple[Step, ...] = ()
+
+    @property
+    def is_estimate(self) -> bool:
+        return any(step.guessed for step in self.ends)
 
 
 def explain(cluster: Cluster, name: str, now: float) -> Explanation:
@@ -63,18 +71,16 @@ FREED_BY_ENDS = frozenset(
 
 
 def _ends_that_help(cluster: Cluster, workload: Workload, flavor: str, pool: Pool, now: float) -> tuple[Step, ...]:
-    """The known ends, in order, up to the one after which it fits; empty where they do not suffice."""
-    known = sorted(
-        (max(now, each.admitted_at + each.max_run), each.serial, each)
-        for each in cluster.holding.values()
-        if each.max_run and each.flavor == flavor and not each.leaving
-    )
+    """The ends that are known or guessed, in order, up to the one after which it fits; empty where they do not suffice."""
+    held = [each for each in cluster.holding.values() if each.flavor == flavor and not each.leaving]
+    ends = [(now + max(0.0, cluster.policy.expects(each, now, each.speed)), each.serial, each) for each in held]
+    known = sorted(end for end in ends if math.isfinite(end[0]))
     steps: list[Step] = []
     given: list[Workload] = []
     for time, _, each in known:
         cluster.take_out(each)
         given.append(each)
-        steps.append(Step(time, each.name, each.requests.gpu_milli / CARD))
+        steps.append(Step(time, each.name, each.requests.gpu_milli / CARD, guessed=not each.max_run))
         if pool.place(workload.requests) is not None:
             break
     fits = bool(given) and pool.place(workload.requests) is not None
@@ -130,6 +136,7 @@ def _first_ends(found: Explanation, called: Called, clock: Callable[[float], str
     for step in found.ends[:3]:
         who = called(step.workload) or "another workload"
         what = f"{step.cards:g} free" if step.cards else "room"
-        steps.append(f"{what} at {clock(step.time)} at the latest, when {who} ends")
+        when = "by estimate" if step.guessed else "at the latest"
+        steps.append(f"{what} at {clock(step.time)} {when}, when {who} ends")
     more = f" and {len(found.ends) - 3} more" if len(found.ends) > 3 else ""
     return ", " + ", ".join(steps) + more

@@ -112,6 +112,7 @@ class Workload(_message.Message):
     PREEMPTED_FOR_FIELD_NUMBER: _builtins.int
     PREEMPTION_RULE_FIELD_NUMBER: _builtins.int
     HELD_FIELD_NUMBER: _builtins.int
+    EARLIEST_START_ESTIMATED_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`projects/{project}/workloads/{ulid}`; the caller of EnsureWorkload chooses the ULID."""
     display_name: _builtins.str
@@ -151,6 +152,8 @@ class Workload(_message.Message):
     """
     held: _builtins.bool
     """It was taken out of its queue by HoldWorkload, until it is released."""
+    earliest_start_estimated: _builtins.bool
+    """The earliest start is an estimate: what it waits for has no longest run, but such work took so long before."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -169,7 +172,9 @@ class Workload(_message.Message):
     def end_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def earliest_start_time(self) -> _timestamp_pb2.Timestamp:
-        """When it may start at the earliest; unset where nothing that it waits for has a known end. Set by GetWorkload."""
+        """When it may start at the earliest; unset where nothing that it waits for has an end that is known or can
+        be estimated. Set by GetWorkload.
+        """
 
     def __init__(
         self,
@@ -203,10 +208,11 @@ class Workload(_message.Message):
         preempted_for: _builtins.str = ...,
         preemption_rule: _builtins.str = ...,
         held: _builtins.bool = ...,
+        earliest_start_estimated: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "admit_time", b"admit_time", "create_time", b"create_time", "earliest_start_time", b"earliest_start_time", "end_time", b"end_time", "exit_code", b"exit_code", "spec", b"spec", "start_time", b"start_time", "update_time", b"update_time", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "address", b"address", "admit_time", b"admit_time", "attempt", b"attempt", "create_time", b"create_time", "created_by", b"created_by", "display_name", b"display_name", "earliest_start_time", b"earliest_start_time", "end_time", b"end_time", "etag", b"etag", "exit_code", b"exit_code", "failure_message", b"failure_message", "failure_reason", b"failure_reason", "flavor", b"flavor", "held", b"held", "name", b"name", "node", b"node", "number", b"number", "preempted_for", b"preempted_for", "preemption_rule", b"preemption_rule", "preemptions", b"preemptions", "queue_position", b"queue_position", "result_json", b"result_json", "spec", b"spec", "start_time", b"start_time", "state", b"state", "update_time", b"update_time", "usage", b"usage", "waiting_message", b"waiting_message", "waiting_reason", b"waiting_reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "address", b"address", "admit_time", b"admit_time", "attempt", b"attempt", "create_time", b"create_time", "created_by", b"created_by", "display_name", b"display_name", "earliest_start_estimated", b"earliest_start_estimated", "earliest_start_time", b"earliest_start_time", "end_time", b"end_time", "etag", b"etag", "exit_code", b"exit_code", "failure_message", b"failure_message", "failure_reason", b"failure_reason", "flavor", b"flavor", "held", b"held", "name", b"name", "node", b"node", "number", b"number", "preempted_for", b"preempted_for", "preemption_rule", b"preemption_rule", "preemptions", b"preemptions", "queue_position", b"queue_position", "result_json", b"result_json", "spec", b"spec", "start_time", b"start_time", "state", b"state", "update_time", b"update_time", "usage", b"usage", "waiting_message", b"waiting_message", "waiting_reason", b"waiting_reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__exit_code: _TypeAlias = _typing.Literal["exit_code"]  # noqa: Y015
     _WhichOneofArgType__exit_code: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code"]  # noqa: Y015

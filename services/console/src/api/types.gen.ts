@@ -1133,6 +1133,7 @@ export interface Workload {
   preempted_for: string;
   preemption_rule: string;
   held: boolean;
+  earliest_start_estimated: boolean;
 }
 
 export interface WorkloadSpec {

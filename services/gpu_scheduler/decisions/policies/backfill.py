@@ -55,9 +55,7 @@ class Backfill(BestEffort):
     def lasts(self, workload: Workload, now: float, speed: float) -> float:
         if workload.max_run:
             return super().lasts(workload, now, speed)
-        if self._durations.seen(workload) < ENOUGH or not speed:
-            return math.inf
-        return self._durations.of(workload, workload.attained(now)).mean / speed
+        return learnt(self._durations, workload, now, speed)
 
     def ended(self, workload: Workload, seconds: float) -> None:
         self._durations.add(workload, seconds)
@@ -70,3 +68,10 @@ def _turn(cluster: Cluster, line: Line) -> tuple[bool, Rank, int, Workload] | No
         return None
     rank, serial, _ = cluster.waiting[head.name]
     return line.quota.borrows(cluster.nominal_cells(head)), rank, serial, head
+
+
+def learnt(durations: Durations, workload: Workload, now: float, speed: float) -> float:
+    """Seconds that such work goes on for, from now, by what ended before; infinite where too little did."""
+    if durations.seen(workload) < ENOUGH or not speed:
+        return math.inf
+    return durations.of(workload, workload.attained(now)).mean / speed

@@ -71,6 +71,9 @@ class Policy(Protocol):
     def lasts(self, workload: Workload, now: float, speed: float) -> float:
         """Seconds in which it will have ended at that speed, from now; infinite where nothing is known about it."""
 
+    def expects(self, workload: Workload, now: float, speed: float) -> float:
+        """The same as people are told: an estimate too, on which nothing is promised."""
+
     def ended(self, workload: Workload, seconds: float) -> None:
         """It is done after so many normalised seconds in all, resumptions not counted: what there is to learn from."""
 

@@ -52,5 +52,8 @@ class Fifo:
             return math.inf
         return workload.max_run - (now - workload.admitted_at if workload.placement else 0.0)
 
+    def expects(self, workload: Workload, now: float, speed: float) -> float:
+        return self.lasts(workload, now, speed)
+
     def ended(self, workload: Workload, seconds: float) -> None:
         return None

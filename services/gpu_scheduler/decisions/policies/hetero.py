@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING
 
+from services.gpu_scheduler.decisions.policies.backfill import learnt
 from services.gpu_scheduler.decisions.policies.base import Rank
 from services.gpu_scheduler.decisions.policies.durations import Durations, Expected
 from services.gpu_scheduler.decisions.policies.fifo import Fifo
@@ -106,6 +107,11 @@ class Hetero(Fifo):
 
     def reserves(self, cluster: Cluster, now: float) -> Iterator[Workload]:
         return self._patience.turn(cluster, now)
+
+    def expects(self, workload: Workload, now: float, speed: float) -> float:
+        if workload.max_run:
+            return self.lasts(workload, now, speed)
+        return learnt(self._durations, workload, now, speed)
 
     def ended(self, workload: Workload, seconds: float) -> None:
         self._durations.add(workload, seconds)

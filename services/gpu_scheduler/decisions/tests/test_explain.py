@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import pytest
+
 from services.gpu_scheduler.decisions.explain import explain, sentence
 from services.gpu_scheduler.decisions.reasons import Reason
 from services.gpu_scheduler.decisions.tests.clusters import NOW, cards, cluster, gpu_node, holds, run, work
@@ -36,3 +38,22 @@ def test_whom_one_may_not_name_is_another_workload_and_without_known_ends_no_tim
     run(made)
     assert explain(made, "one", NOW).earliest is None
     assert len(made.holding) == 1 and made.place(made.waiting["one"][2], "a100") is None, "the books are as before"
+
+
+@pytest.mark.parametrize("policy", ["backfill", "hetero"])
+def test_where_no_longest_run_was_given_the_end_is_what_such_work_took_before_and_is_called_an_estimate(
+    policy: str,
+) -> None:
+    made = cluster(nodes=[gpu_node("a")], policy=policy)
+    for _ in range(200):
+        made.policy.ended(work("past", cards(8), kind="bert"), 600.0)
+    holds(made, work("now", cards(8), kind="bert"))
+    made.submit(work("one", cards(1)))
+    run(made)
+    found = explain(made, "one", NOW)
+    assert found.is_estimate
+    assert found.earliest is not None and NOW + 300 < found.earliest < NOW + 3600
+    assert [step.guessed for step in found.ends] == [True]
+    assert "by estimate, when trainer now ends" in sentence(
+        found, made.waiting["one"][2], lambda _: "trainer now", clock
+    )

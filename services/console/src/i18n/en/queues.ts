@@ -80,6 +80,7 @@ export const queues = {
   "workload.why": "Why it waits",
   "workload.position": "Position in its cluster queue",
   "workload.earliest": "Earliest start",
+  "workload.estimated": "(estimated from how long such work took)",
   "workload.noEarliest": "Nothing that it waits for has a known end",
   "workload.asks": "Asks for",
   "workload.gaveWay": "Gave way",

@@ -78,6 +78,7 @@ export const queues: Translation<typeof source> = {
   "workload.why": "等待原因",
   "workload.position": "在集群队列中的位置",
   "workload.earliest": "最早开始",
+  "workload.estimated": "（按同类任务以往的用时估计）",
   "workload.noEarliest": "所等待的工作没有已知的结束时间",
   "workload.asks": "申请",
   "workload.gaveWay": "让位",

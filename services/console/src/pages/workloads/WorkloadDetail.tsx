@@ -123,7 +123,10 @@ function Why({ workload }: { workload: Workload }) {
             [
               t("workload.earliest"),
               workload.earliest_start_time ? (
-                <Time value={workload.earliest_start_time} />
+                <>
+                  <Time value={workload.earliest_start_time} />
+                  {workload.earliest_start_estimated ? ` ${t("workload.estimated")}` : ""}
+                </>
               ) : (
                 <span className="quiet">{t("workload.noEarliest")}</span>
               ),
