@@ -19,12 +19,12 @@ export function Answer({ report }: { report: WhatIfReport }) {
     n: before.job_count,
     start: formatTime(language, report.start_time ?? ""),
     end: formatTime(language, report.end_time ?? ""),
-    policy: report.policy,
   };
   return (
     <div className="stack">
       <p>
-        <span className="chip wait">{t("whatif.simulated")}</span> {t("whatif.about", asked)}{" "}
+        <span className="chip wait">{t("whatif.simulated")}</span> {t("whatif.about", asked)} {t("whatif.policy")}:{" "}
+        <span translate="no">{report.policy}</span>.{" "}
         {t("whatif.price", { cost: formatCost(language, Number(report.added_hour_microusd)) })}
       </p>
       <Bars before={before} after={after} />

@@ -1,4 +1,4 @@
-import { Button, Form, Select } from "antd";
+import { Button, Form, type FormInstance, Select } from "antd";
 import { lastPart } from "@/api/names";
 import { useList } from "@/api/queries";
 import type { Flavor, Node } from "@/api/types";
@@ -34,9 +34,14 @@ interface FieldsProps {
 function Fields({ flavors, nodes, busy, onAsk }: FieldsProps) {
   const { t } = useI18n();
   const [form] = Form.useForm<Typed>();
-  const cardsOf = (flavor: string) =>
-    Math.max(0, ...nodes.filter((node) => node.flavor === flavor).map((node) => node.cards.length));
-  const first = flavors[0]?.name ?? "";
+  const nodesOf = (flavor: string) => nodes.filter((node) => node.flavor === flavor);
+  const cardsOf = (flavor: string) => Math.max(0, ...nodesOf(flavor).map((node) => node.cards.length));
+  const byCards = [...nodes].sort((one, other) => other.cards.length - one.cards.length);
+  const first = byCards[0]?.flavor ?? flavors[0]?.name ?? "";
+  const needsCores = ({ getFieldsValue }: FormInstance<Typed>) => {
+    const { flavor, cards } = getFieldsValue();
+    return !cards && nodesOf(flavor).length === 0;
+  };
   const required = { required: true, message: t("form.required") };
   return (
     <Form<Typed>
@@ -62,7 +67,12 @@ function Fields({ flavors, nodes, busy, onAsk }: FieldsProps) {
       <Form.Item name="cards" label={t("whatif.cards")} rules={[required]}>
         <NumberInput min={0} max={MOST_CARDS} precision={0} />
       </Form.Item>
-      <Form.Item name="cores" label={t("whatif.cores")}>
+      <Form.Item
+        name="cores"
+        label={t("whatif.cores")}
+        dependencies={["flavor", "cards"]}
+        rules={[(typed) => ({ required: needsCores(typed as FormInstance<Typed>), message: t("whatif.coresNeeded") })]}
+      >
         <NumberInput min={0} max={MOST_CORES} placeholder={t("whatif.likeLargest")} />
       </Form.Item>
       <Form.Item name="days" label={t("whatif.days")}>
