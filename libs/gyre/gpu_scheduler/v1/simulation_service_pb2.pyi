@@ -29,7 +29,7 @@ class WhatIfRequest(_message.Message):
     days: _builtins.int
     """How much of the past to replay, 1 to 31; 0 means 7."""
     policy: _builtins.str
-    """Empty means the default, which `gyre simulate --help` names."""
+    """Empty means the platform's, GYRE_SCHEDULING_POLICY."""
     @_builtins.property
     def additions(self) -> _containers.RepeatedCompositeFieldContainer[_simulation_pb2.AddedNodes]:
         """1 to 20."""
