@@ -88,7 +88,7 @@ function Lines({ steps }: { steps: UtilisationStep[] }) {
         ...look.tooltip,
         valueFormatter: (value: unknown) => (typeof value === "number" ? show(value) : "–"),
       },
-      yAxis: { ...look.yAxis, min: 0, interval: 0.25, max: ({ max }: { max: number }) => Math.max(1, max) },
+      yAxis: { ...look.yAxis, min: 0, minInterval: 0.25, max: ({ max }: { max: number }) => Math.max(1, max) },
       xAxis: {
         type: "time",
         axisLine: { lineStyle: { color: palette.line } },
