@@ -8,7 +8,6 @@ import pytest
 from services.gpu_scheduler.simulation import scenarios
 from services.gpu_scheduler.tests.simulation.quota_ends import ENDS
 
-
 GOES_IN_VAIN = "who borrows gets no more than is lent, and gives it back"  # six are asked to go where four do
 
 
