@@ -10,18 +10,14 @@ from gyre_kit.db import Session, enter_project
 from gyre_kit.errors import NotFound
 from gyre_kit.names import new_id
 from gyre_kit.resources import EtagMismatch
-from gyre_kit.testing import ENGINEER, PROJECT, ManualClock, outbox_of
+from gyre_kit.testing import PROJECT, ManualClock, outbox_of
 
 from services.gpu_scheduler import (
     admission,
-    budgets,
-    cluster_queues,
     nodes,
-    queues,
     service,
     store,
     submission,
-    throughput,
 )
 from services.gpu_scheduler.books import Books
 from services.gpu_scheduler.decisions.amounts import CARD as WHOLE
@@ -29,8 +25,7 @@ from services.gpu_scheduler.decisions.amounts import Amount
 from services.gpu_scheduler.decisions.reasons import Reason
 from services.gpu_scheduler.hardware import CardReading, Machine
 from services.gpu_scheduler.launchers.base import Ended
-from services.gpu_scheduler.models import Attempt, Card, Node, QueueState, Throughput, Workload, WorkloadState
-from services.gpu_scheduler.quota import Quota
+from services.gpu_scheduler.models import Attempt, Card, Node, Workload, WorkloadState
 from services.gpu_scheduler.settings import Settings
 from services.gpu_scheduler.tests.calls import cycle
 from services.gpu_scheduler.usage import usage_of
@@ -74,70 +69,6 @@ async def test_a_workload_waits_and_says_so(session: Session) -> None:
     assert (workload.state, workload.waiting_reason, workload.number) == ("QUEUED", "NOT_CONSIDERED_YET", 1)
     assert workload.queue == f"projects/{PROJECT}/queues/default"
     assert await events_of(session, workload) == ["WorkloadQueued"]
-
-
-async def test_who_caused_it_is_whoever_the_caller_names_else_the_caller(session: Session) -> None:
-    assert (await ensured(session)).user == ENGINEER.subject
-    assert (await ensured(session, replace(TRAINER, user="keys/ada"))).user == "keys/ada"
-
-
-async def test_the_name_makes_ensure_idempotent(session: Session) -> None:
-    first = await ensured(session)
-    again = await submission.ensure(session, first.name, replace(TRAINER, display_name="Another"), SETTINGS)
-    assert again is first
-    assert await events_of(session, first) == ["WorkloadQueued"]
-
-
-@pytest.mark.parametrize(
-    "other",
-    [
-        replace(TRAINER, spec_json='{"seed": 8}'),
-        replace(TRAINER, requests=Amount(1000)),
-        replace(TRAINER, owner="projects/acme/runs/2"),
-        replace(TRAINER, queue="projects/acme/queues/other"),
-    ],
-)
-async def test_a_used_name_with_another_spec_is_refused(session: Session, other: submission.Wanted) -> None:
-    first = await ensured(session)
-    with pytest.raises(submission.SpecDiffers):
-        await submission.ensure(session, first.name, other, SETTINGS)
-
-
-async def test_a_ulid_that_another_project_uses_is_refused(session: Session) -> None:
-    theirs = await ensured(session)
-    await enter_project(session, "other")
-    with pytest.raises(submission.NameTaken):
-        await submission.ensure(session, theirs.name.replace(PROJECT, "other"), TRAINER, SETTINGS)
-
-
-@pytest.mark.parametrize(
-    ("wrong", "error"),
-    [
-        (replace(TRAINER, module="os"), submission.ModuleNotAllowed),
-        (replace(TRAINER, kind=""), submission.BadSpec),
-        (replace(TRAINER, spec_json="[]"), submission.BadSpec),
-        (replace(TRAINER, spec_json="{"), submission.BadSpec),
-        (replace(TRAINER, requests=Amount(0, 1)), submission.BadSpec),
-        (replace(TRAINER, requests=Amount(1, -1)), submission.BadSpec),
-        (replace(TRAINER, max_attempts=-1), submission.BadSpec),
-        (replace(TRAINER, queue="projects/acme/queues/none"), queues.QueueNotFound),
-        (replace(TRAINER, requests=Amount(2001)), submission.FitsNowhere),
-        (replace(TRAINER, requests=Amount(100, 0, WHOLE)), submission.FitsNowhere),
-    ],
-)
-async def test_what_cannot_run_is_refused_and_leaves_no_row(
-    session: Session, wrong: submission.Wanted, error: type[Exception]
-) -> None:
-    name = fresh_name()
-    with pytest.raises(error):
-        await submission.ensure(session, name, wrong, SETTINGS)
-    assert await store.find_workload(session, name) is None
-
-
-@pytest.mark.parametrize("name", ["projects/acme/workloads/../x", "projects/acme/workloads/", "acme/1", ""])
-async def test_a_name_that_could_leave_the_work_folder_is_refused(session: Session, name: str) -> None:
-    with pytest.raises(submission.BadWorkloadName):
-        await submission.ensure(session, name, TRAINER, SETTINGS)
 
 
 async def test_a_trainer_fits_beside_a_replica_and_a_second_trainer_waits_with_its_reason(session: Session) -> None:
@@ -331,37 +262,6 @@ async def test_a_card_belongs_to_one_workload_until_its_end(session: Session, no
     assert second.state == "ADMITTED"
 
 
-async def test_a_held_queue_admits_nothing_until_it_is_active_again(session: Session) -> None:
-    workload = await ensured(session)
-    await queues.update(session, workload.queue, ["state"], state="HELD")
-    await cycle(session)
-    await session.refresh(workload)
-    assert workload.waiting_reason == Reason.QUEUE_HELD
-    await queues.update(session, workload.queue, ["state"], state=QueueState.ACTIVE)
-    await cycle(session)
-    assert workload.state == "ADMITTED"
-
-
-async def test_queues_refuse_what_makes_no_sense(session: Session) -> None:
-    await queues.create(session, PROJECT, "night", priority=-5)
-    with pytest.raises(queues.QueueExists):
-        await queues.create(session, PROJECT, "night")
-    with pytest.raises(queues.FieldImmutable):
-        await queues.update(session, f"projects/{PROJECT}/queues/night", ["cluster_queue"])
-    with pytest.raises(queues.BadState):
-        await queues.update(session, f"projects/{PROJECT}/queues/night", ["state"], state="")
-
-
-async def test_a_quota_limits_its_cluster_queue(session: Session) -> None:
-    quota = {"flavors/cpu": Quota(Amount(300, 24 * GIB))}
-    await cluster_queues.create(session, "small", cluster_queues.QueueWish(quotas=quota))
-    queue = await queues.create(session, PROJECT, "small", cluster_queue="clusterQueues/small")
-    first, second = [await ensured(session, replace(REPLICA, queue=queue.name)) for _ in range(2)]
-    await cycle(session)
-    await session.refresh(second)
-    assert (first.state, second.waiting_reason) == ("ADMITTED", Reason.QUOTA_EXHAUSTED)
-
-
 async def test_an_event_carries_all_its_fields_and_nothing_that_people_wrote(session: Session) -> None:
     from sqlalchemy import text
 
@@ -462,106 +362,3 @@ async def test_a_promise_survives_that_the_books_are_thrown_away(session: Sessio
     assert (attempt.preempted_for, attempt.end_reason) == (urgent.name, "HIGHER_PRIORITY"), "and so does the attempt"
     events = [event for event, subject in await outbox_of(session) if subject == low.name]
     assert events[-1] == "WorkloadPreempted"
-
-
-async def test_half_a_card_leaves_the_other_half(session: Session) -> None:
-    await nodes.heard_of(session, replace(MACHINE, flavor="h100", cards=[CARD]), SETTINGS)
-    half = replace(TRAINER, requests=Amount(500, GIB, WHOLE // 2))
-    first, second, third = [await ensured(session, half) for _ in range(3)]
-    assert (await cycle(session)).admitted == 2
-    assert (first.state, second.state, third.waiting_reason) == ("ADMITTED", "ADMITTED", Reason.NO_FREE_GPU)
-    with pytest.raises(submission.BadSpec):
-        await ensured(session, replace(TRAINER, requests=Amount(500, GIB, WHOLE + 500)))
-
-
-async def test_a_gang_gets_whole_nodes_of_a_cluster_and_a_rest_or_nothing(session: Session) -> None:
-    for name in ("b", "c"):
-        cards = [CardReading(index, f"GPU-{name}{index}", "NVIDIA A100", 80 * GIB) for index in range(4)]
-        member = replace(MACHINE, id=name, hostname=name, flavor="a100", cpu_milli=64_000, cards=cards)
-        (await nodes.heard_of(session, member, SETTINGS)).launcher = "ray"
-    await session.flush()
-    gang = await ensured(session, replace(TRAINER, requests=Amount(12_000, 6 * GIB, 6 * WHOLE)))
-    second = await ensured(session, replace(TRAINER, requests=Amount(8_000, 6 * GIB, 8 * WHOLE)))
-    assert (await cycle(session)).admitted == 1
-    attempt = await store.attempt(session, gang.name, 1)
-    assert [(part["node"], part["gpu"], part["cpu_milli"], len(part["cards"])) for part in attempt.members] == [
-        ("nodes/b", 4, 8000, 4),
-        ("nodes/c", 2, 4000, 2),
-    ]
-    assert second.waiting_reason == Reason.NO_FREE_GPU
-    with pytest.raises(submission.FitsNowhere):
-        await ensured(session, replace(TRAINER, requests=Amount(9_000, 6 * GIB, 9 * WHOLE)))
-    held = [card.workload for card in await store.cards(session, ["nodes/b", "nodes/c"])]
-    assert held.count(gang.name) == 6
-    await service.attempt_ended(session, gang, attempt, Ended(64), SETTINGS)
-    assert (await cycle(session)).admitted == 1 and second.state == "ADMITTED"
-
-
-async def test_measured_speeds_are_learnt_by_class_and_flavor(session: Session) -> None:
-    await nodes.heard_of(session, replace(MACHINE, id="fast", hostname="fast", flavor="h100", cards=[CARD]), SETTINGS)
-    books = Books("best-effort")
-    wanted = replace(TRAINER, requests=Amount(500, GIB, WHOLE), throughput_class="SFT tiny")
-    first = await ensured(session, wanted)
-    await cycle(session, books)
-    for rate in (2.0, 4.0):
-        await throughput.report(session, first.name, 1, rate)
-    (row,) = await store.throughputs(session)
-    await session.refresh(row)
-    assert (row.throughput_class, row.cards, row.flavor, row.samples) == ("SFT tiny", 1, "flavors/h100", 2)
-    assert row.rate == pytest.approx(2.6)
-    session.add(
-        Throughput(throughput_class="SFT tiny", cards=1, flavor="flavors/l4", rate=1.3, update_time=row.update_time)
-    )
-    await session.flush()
-    books.throw_away()
-    await cycle(session, books)
-    speeds = books.cluster.speeds
-    assert speeds.of("SFT tiny", 1, "flavors/h100") == 1
-    assert speeds.of("SFT tiny", 1, "flavors/l4") == pytest.approx(0.5)
-    for wrong in (0.0, -1.0, float("nan"), float("inf")):
-        with pytest.raises(throughput.BadThroughput):
-            await throughput.report(session, first.name, 1, wrong)
-    with pytest.raises(throughput.NotThatAttempt):
-        await throughput.report(session, first.name, 2, 1.0)
-
-
-def test_what_was_never_measured_is_as_fast_as_its_card_is_published_to_be() -> None:
-    def card(node: str, model: str) -> Card:
-        return Card(name=node, node=node, index=0, uuid=node, model=model, memory_bytes=GIB)
-
-    cards = [card("a", "NVIDIA H100 80GB HBM3"), card("b", "Tesla T4"), card("c", "Something new")]
-    found = throughput.speeds([], cards, {"a": "h100", "b": "t4", "c": "new"})
-    assert found.of("any", 1, "h100") == 1.0 and 0.02 < found.of("any", 1, "t4") < 0.2
-    assert found.of("any", 1, "new") == 1.0
-
-
-async def test_a_queue_that_used_up_its_budget_admits_nothing_until_the_next_period(
-    session: Session, clock: ManualClock
-) -> None:
-    books = Books("best-effort")
-    first, second = await ensured(session), await ensured(session)
-    await queues.update(
-        session, first.queue, ["budget_microusd", "budget_period"], budget_microusd=1, budget_period="DAY"
-    )
-    assert (await cycle(session, books)).admitted == 1
-    attempt = await launched(session, first)
-    clock.advance(hours=1)
-    await service.attempt_ended(session, first, attempt, Ended(0), SETTINGS)
-    assert (await cycle(session, books)).admitted == 0
-    assert second.waiting_reason == Reason.BUDGET_EXHAUSTED
-    clock.advance(days=1)
-    assert (await cycle(session, books)).admitted == 1 and second.state == "ADMITTED"
-    with pytest.raises(budgets.BadBudget):
-        await queues.update(session, first.queue, ["budget_microusd"], budget_microusd=-1)
-
-
-@pytest.mark.parametrize("policy", ["backfill", "las", "hetero"])
-async def test_every_policy_runs_in_the_service_and_learns_from_what_ended(session: Session, policy: str) -> None:
-    books = Books(policy)
-    first, second = await ensured(session), await ensured(session)
-    assert (await cycle(session, books)).admitted == 1
-    attempt = await launched(session, first)
-    await service.attempt_ended(session, first, attempt, Ended(0), SETTINGS)
-    assert (await cycle(session, books)).admitted == 1 and second.state == "ADMITTED"
-    books.throw_away()
-    assert (await cycle(session, books)) == admission.Cycle(admitted=0, preempted=0, has_more=False)
