@@ -242,6 +242,7 @@ class Workload(Table, Resource, Numbered, Leased, table=True):
     __table_args__ = (
         sa.UniqueConstraint("project", "number"),
         sa.UniqueConstraint("uid"),
+        sa.Index("workload_waiting", "project", postgresql_where=sa.text("state = 'QUEUED'")),
         sa.CheckConstraint("kind IN ('TRAINER', 'REPLICA', 'JOB')"),
         sa.CheckConstraint("cpu_milli >= 0 AND memory_bytes >= 0 AND gpu >= 0"),
     )

@@ -32,7 +32,8 @@ ASYNCAPI = yaml.safe_load((ROOT / "docs" / "asyncapi.yaml").read_text(encoding="
 # ARCHITECTURE.md's table, and what came since.
 EVENTS = {
     "dataset": "VersionReady VersionFailed VersionDeleted VersionLicenceChanged",
-    "training_scheduler": "RunQueued RunStarted RunCheckpointed RunSucceeded RunFailed RunCancelled PipelineFinished",
+    "training_scheduler": "RunQueued RunStarted RunCheckpointed RunSucceeded RunFailed RunCancelled "
+    "RunPaused RunResumed RunAlarmed PipelineFinished",
     "gpu_scheduler": "WorkloadQueued WorkloadAdmitted WorkloadStarted WorkloadPreempted WorkloadFinished "
     "WorkloadFailed WorkloadCancelled NodeJoined NodeLost NodeGone NodeChanged CardFailed",
     "evaluation": "EvaluationCompleted EvaluationFailed VerdictGiven ComparisonCompleted ComparisonFailed",

@@ -207,7 +207,9 @@ async def test_a_killed_ppo_run_ends_with_the_weights_of_one_that_was_not(
     )
     assert left.keys() == right.keys()
     assert all(left[name].equal(right[name]) for name in left)
-    last = [scheduler.points[run_name(name)][20] for name in names]
+    last = [dict(scheduler.points[run_name(name)][20]) for name in names]
+    for metrics in last:
+        del metrics["memory_bytes"]  # of its process, not of its method
     assert last[0] == last[1]
     assert last[0]["objective/kl_coef"] != 0.05
 
