@@ -33,7 +33,7 @@ FOR_MOVES = 0.015  # of it are kept for moves: those few are worth hours each, w
 TIMES = 3.0  # as much has somebody to need, to be stopped: what is expected is rarely better known than that
 DEAR = 10.0  # times more where the budget is at its end, so that the last stops go where they bring most
 PLENTY = 20.0  # stops, from which on they are not dear at all
-WAITS = 0.5  # of its expected seconds, before anybody is stopped for it: cards may come free by themselves
+WAITS = 0.5  # of its expected seconds, before anybody is stopped for it while stops are scarce: cards come free by themselves
 SETTLED = 300.0  # seconds: what began just now may end any moment, as most does, and a resumption costs as much
 LONG = 7 * DAY  # normalised seconds, after which nobody is stopped: what is longest is not made longer
 OFTEN = 18  # stops, after which it is left alone: what is stopped again and again ends later than under any other order
@@ -85,9 +85,9 @@ class Hetero(Fifo):
         least, rule = 0.0, Rule.STARVING
         if not self._patience.has_turn(workload):
             expected = self._expected(workload)
-            if now - workload.queued_at < WAITS * expected.gittins:
-                return ()
             scarce = max(0.0, 1 - stops / PLENTY)
+            if now - workload.queued_at < WAITS * scarce * expected.gittins:
+                return ()
             least, rule = TIMES * (1 + DEAR * scarce * scarce) * _cost(workload, expected), Rule.SHORTER
         may_go = list(self._longer(cluster, workload, flavor, least, now))
         return [(each, rule) for each in fewest(cluster, workload, flavor, may_go, min(MOST, int(stops)))]
