@@ -16,7 +16,7 @@ from gyre_kit.db import Session
 from gyre_kit.errors import Conflict
 from gyre_kit.outbox import emit_all
 
-from services.gpu_scheduler import facts, placements, store
+from services.gpu_scheduler import facts, placements, store, store_nodes
 from services.gpu_scheduler.books import Books
 from services.gpu_scheduler.decisions import cycle, shortage
 from services.gpu_scheduler.decisions.amounts import CARD
@@ -83,9 +83,9 @@ async def _admit(session: Session, books: Books, admits: Sequence[Admit]) -> int
     if not given:
         return 0
     cards = {card: each.workload.name for each in given for card in _whole_cards(books, each)}
-    if await store.take_cards(session, cards) != len(cards):
+    if await store_nodes.take_cards(session, cards) != len(cards):
         raise BooksAreOff(cards=len(cards))
-    prices = await store.flavor_prices(session)
+    prices = await store_nodes.flavor_prices(session)
     attempts = [_attempt(books, each, rows[each.workload.name], prices[each.flavor], now) for each in given]
     await session.execute(sa.insert(Attempt), attempts)
     for each in given:

@@ -22,7 +22,19 @@ from gyre_kit.names import project_of
 from gyre_kit.render import enum_name, render
 from gyre_kit.telemetry import current_traceparent
 
-from services.gpu_scheduler import budgets, facts, queues, quota, service, store, submission, throughput, waiting
+from services.gpu_scheduler import (
+    budgets,
+    facts,
+    queues,
+    quota,
+    service,
+    store,
+    store_nodes,
+    store_queues,
+    submission,
+    throughput,
+    waiting,
+)
 from services.gpu_scheduler.books import BOOKS, Books
 from services.gpu_scheduler.cluster_queue_api import quota_rows
 from services.gpu_scheduler.decisions.amounts import CARD, Amount
@@ -188,7 +200,7 @@ class QueueApi(QueueServiceServicer):
         async with self.db.transaction() as session:
             project = project_of(request.parent)
             await queues.default_queue(session, project)
-            found = await store.queue_page(session, project, request)
+            found = await store_queues.queue_page(session, project, request)
         return queue_service_pb2.ListQueuesResponse(
             queues=await self._rendered(found.rows), next_page_token=found.next_page_token, total_size=found.total
         )
@@ -218,12 +230,12 @@ class QueueApi(QueueServiceServicer):
     async def _rendered(self, rows: Sequence[Queue]) -> list[queue_pb2.Queue]:
         """Quotas and what is used of them are sums over all projects, so they are read as the system."""
         async with self.db.transaction() as session:
-            counts = await store.queue_counts(session, [row.name for row in rows])
+            counts = await store_queues.queue_counts(session, [row.name for row in rows])
         with acting_as(SYSTEM):
             async with self.db.transaction() as session:
-                shared = {row.name: row.quotas for row in await store.cluster_queues(session)}
-                capacity = quota.total_capacity(await store.nodes(session))
-                used = await store.held_by(session, Queue.cluster_queue)
+                shared = {row.name: row.quotas for row in await store_queues.cluster_queues(session)}
+                capacity = quota.total_capacity(await store_nodes.nodes(session))
+                used = await store_queues.held_by(session, Queue.cluster_queue)
                 spent = await budgets.spent(session, rows)
         return [
             render(

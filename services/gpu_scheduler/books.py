@@ -12,7 +12,7 @@ from typing import Any
 
 from gyre_kit.db import Session
 
-from services.gpu_scheduler import budgets, placements, store, throughput
+from services.gpu_scheduler import budgets, placements, store, store_nodes, store_queues, throughput
 from services.gpu_scheduler.decisions.amounts import CARD, NAMES, Amount
 from services.gpu_scheduler.decisions.cluster import Cluster, Promise
 from services.gpu_scheduler.decisions.places import Node as Place
@@ -83,16 +83,16 @@ class Books:
     # -- everything --------------------------------------------------------------------------------------------------
 
     async def _read_all(self, session: Session, now: float) -> Cluster:
-        nodes, cards = await store.nodes(session), await store.cards(session)
-        self.queues = {row.name: row for row in await store.queues(session)}
+        nodes, cards = await store_nodes.nodes(session), await store_nodes.cards(session)
+        self.queues = {row.name: row for row in await store_queues.queues(session)}
         self._over_budget, self._looked_around_at = await budgets.exhausted(session, self.queues.values()), now
         present = sorted(cards, key=lambda card: card.present)
         self.cards = {(row.node, row.index): (row.name, row.uuid) for row in present}
         self.aside, self.attempts, self.written, self._later, self._resting = {}, {}, {}, [], {}
-        queues = {row.name: _queue(row) for row in await store.cluster_queues(session)}
+        queues = {row.name: _queue(row) for row in await store_queues.cluster_queues(session)}
         cohorts = {
             row.name: Cohort(row.name, row.parent, _limits(row.quotas), row.weight)
-            for row in await store.cohorts(session)
+            for row in await store_queues.cohorts(session)
         }
         self.cluster = Cluster(named(self.policy), queues, cohorts, _places(nodes, cards))
         self.cluster.speeds = throughput.speeds(await store.throughputs(session), cards, self._flavor_of(nodes))
@@ -113,8 +113,8 @@ class Books:
 
     async def _look_around(self, session: Session, now: float) -> None:
         """What no change of a row tells: speeds that were measured, and budgets that are used up or begin anew."""
-        nodes = await store.nodes(session)
-        measured, cards = await store.throughputs(session), await store.cards(session)
+        nodes = await store_nodes.nodes(session)
+        measured, cards = await store.throughputs(session), await store_nodes.cards(session)
         self.known.speeds = throughput.speeds(measured, cards, self._flavor_of(nodes))
         self._looked_around_at = now
         if await budgets.exhausted(session, self.queues.values()) != self._over_budget:

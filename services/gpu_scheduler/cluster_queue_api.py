@@ -16,7 +16,7 @@ from gyre_kit.db import Session
 from gyre_kit.names import project_of
 from gyre_kit.render import enum_name, enum_number
 
-from services.gpu_scheduler import cluster_queues, facts, quota, store
+from services.gpu_scheduler import cluster_queues, facts, quota, store_queues
 from services.gpu_scheduler.books import BOOKS, Books
 from services.gpu_scheduler.cluster_queues import CohortWish, QueueWish
 from services.gpu_scheduler.decisions.amounts import CARD, Amount
@@ -67,7 +67,7 @@ class ClusterQueueApi(ClusterQueueServiceServicer):
 
     async def ListClusterQueues(self, request: rpc.ListClusterQueuesRequest, _: Any) -> rpc.ListClusterQueuesResponse:
         async with self._all_projects() as session:
-            found = await store.cluster_queue_page(session, request)
+            found = await store_queues.cluster_queue_page(session, request)
             rows = await self._queues(session, found.rows)
         return rpc.ListClusterQueuesResponse(
             cluster_queues=[_told(row) for row in rows], next_page_token=found.next_page_token, total_size=found.total
@@ -100,7 +100,7 @@ class ClusterQueueApi(ClusterQueueServiceServicer):
 
     async def ListCohorts(self, request: rpc.ListCohortsRequest, _: Any) -> rpc.ListCohortsResponse:
         async with self._all_projects() as session:
-            found = await store.cohort_page(session, request)
+            found = await store_queues.cohort_page(session, request)
             rows = await self._cohorts(session, found.rows)
         return rpc.ListCohortsResponse(cohorts=rows, next_page_token=found.next_page_token, total_size=found.total)
 
@@ -119,8 +119,8 @@ class ClusterQueueApi(ClusterQueueServiceServicer):
         return Empty()
 
     async def _queues(self, session: Session, rows: Sequence[ClusterQueue]) -> list[cluster_queue_pb2.ClusterQueue]:
-        counts = await store.cluster_queue_counts(session, [row.name for row in rows])
-        used = await store.held_by_cluster_queue(session)
+        counts = await store_queues.cluster_queue_counts(session, [row.name for row in rows])
+        used = await store_queues.held_by_cluster_queue(session)
         return [self._queue(row, counts.get(row.name, (0, 0, 0)), used) for row in rows]
 
     def _queue(
@@ -149,7 +149,7 @@ class ClusterQueueApi(ClusterQueueServiceServicer):
     async def _cohorts(self, session: Session, rows: Sequence[Cohort]) -> list[cluster_queue_pb2.Cohort]:
         replies = []
         for row in rows:
-            members = await store.members_of(session, row.name)
+            members = await store_queues.members_of(session, row.name)
             replies.append(
                 cluster_queue_pb2.Cohort(
                     name=row.name,

@@ -12,7 +12,7 @@ from gyre_kit.errors import AlreadyExists, Denied, Invalid, NotFound, Preconditi
 from gyre_kit.names import slug
 from gyre_kit.resources import EtagMismatch
 
-from services.gpu_scheduler import quota, store
+from services.gpu_scheduler import quota, store, store_queues
 from services.gpu_scheduler.models import ClusterQueue, Cohort
 from services.gpu_scheduler.quota import Quotas
 
@@ -115,7 +115,7 @@ async def update(session: Session, name: str, wish: QueueWish, fields: Collectio
 async def delete(session: Session, name: str, etag: str) -> None:
     """Raises: ClusterqueueNotFound; EtagMismatch; ClusterQueueInUse."""
     row = await get(session, name, etag)
-    if doors := await store.queues_of(session, name):
+    if doors := await store_queues.queues_of(session, name):
         raise ClusterQueueInUse(name=name, queues=len(doors))
     await session.delete(row)
     await session.flush()
@@ -156,7 +156,7 @@ async def update_cohort(session: Session, name: str, wish: CohortWish, fields: C
 async def delete_cohort(session: Session, name: str, etag: str) -> None:
     """Raises: CohortNotFound; EtagMismatch; CohortInUse."""
     row = await get_cohort(session, name, etag)
-    if members := await store.members_of(session, name):
+    if members := await store_queues.members_of(session, name):
         raise CohortInUse(name=name, members="|".join(members))
     await session.delete(row)
     await session.flush()

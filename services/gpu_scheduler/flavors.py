@@ -9,9 +9,9 @@ from gyre_kit.errors import Invalid
 from gyre_kit.resources import EtagMismatch
 
 from services.gpu_scheduler.cards import CardReading, catalogue
+from services.gpu_scheduler.cluster_queues import FieldImmutable
 from services.gpu_scheduler.hardware import CPU_FLAVOR
 from services.gpu_scheduler.models import Flavor
-from services.gpu_scheduler.queues import FieldImmutable
 from services.gpu_scheduler.quota import FlavorNotFound
 from services.gpu_scheduler.settings import Settings
 

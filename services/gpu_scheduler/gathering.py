@@ -39,7 +39,7 @@ class Gathering:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def ensure(self, name: str, wanted: Wanted) -> Workload:
-        """The workload, when it is committed. Raises: as `submission.ensure`."""
+        """The workload, when it is committed. Raises: as `submission.ensure_all`."""
         submission.check_name(name)
         call, identity = _Call(name, wanted), caller()
         if identity in self._waiting:

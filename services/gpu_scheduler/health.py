@@ -9,7 +9,7 @@ from gyre_kit.db import Session
 from gyre_kit.errors import NotFound, Precondition
 from gyre_kit.outbox import emit
 
-from services.gpu_scheduler import facts, service, store
+from services.gpu_scheduler import facts, service, store_nodes
 from services.gpu_scheduler.cards import CardReading, Finding
 from services.gpu_scheduler.models import Card, Node
 
@@ -46,7 +46,7 @@ async def write_cards(session: Session, node: Node, readings: Sequence[CardReadi
     A card is known by its uuid, whatever place it is in. `swapped`: the machine was away or started anew since it was
     last read, so that what is not there was taken out by somebody and is no fault.
     """
-    known = list(await store.cards(session, [node.name]))
+    known = list(await store_nodes.cards(session, [node.name]))
     names = {card.name for card in known}
     absent = {card.uuid: card for card in known}
     present = []
@@ -69,7 +69,7 @@ async def reset(session: Session, node: Node, index: int | None) -> Card:
 
     Raises: CardNotFound; CardNotSick.
     """
-    places = [card for card in await store.cards(session, [node.name]) if card.index == index]
+    places = [card for card in await store_nodes.cards(session, [node.name]) if card.index == index]
     card = next((card for card in places if card.fault_code), next((card for card in places if card.present), None))
     if card is None:
         raise CardNotFound(name=f"{node.name}/cards/{index}")
@@ -125,5 +125,5 @@ async def _hold_against(session: Session, card: Card, finding: Finding) -> None:
     card.fault_code, card.fault_message, card.fault_time = finding.code, finding.message, now
     await session.flush()
     await emit(session, card.name, facts.card_failed(card, now))
-    for workload in await store.died_on(session, card, now - timedelta(seconds=DEATH_SECONDS)):
+    for workload in await store_nodes.died_on(session, card, now - timedelta(seconds=DEATH_SECONDS)):
         service.forgive(workload)

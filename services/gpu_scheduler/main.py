@@ -18,6 +18,7 @@ from services.gpu_scheduler.accounting.reconcile import look_at_capacity, roll_u
 from services.gpu_scheduler.api import QueueApi, WorkloadApi
 from services.gpu_scheduler.books import BOOKS, Books
 from services.gpu_scheduler.cluster_queue_api import ClusterQueueApi
+from services.gpu_scheduler.fleet import fence, hear_of_clusters, hear_of_node
 from services.gpu_scheduler.launchers.base import Closes
 from services.gpu_scheduler.launchers.ends import Ends
 from services.gpu_scheduler.metrics import ADMISSION, FLEET, FleetGauges, Gauges
@@ -28,9 +29,6 @@ from services.gpu_scheduler.reconcile import (
     LAUNCHERS,
     admit,
     end_overdue,
-    fence,
-    hear_of_clusters,
-    hear_of_node,
     launch,
     look_at_once,
     stop,

@@ -11,9 +11,9 @@ from gyre_kit.errors import Invalid, NotFound
 from gyre_kit.outbox import emit
 from gyre_kit.resources import EtagMismatch
 
-from services.gpu_scheduler import facts, service, store
+from services.gpu_scheduler import facts, service, store, store_nodes
+from services.gpu_scheduler.cluster_queues import FieldImmutable
 from services.gpu_scheduler.models import HOLDING, Node, NodeState, StopReason, Workload, WorkloadState
-from services.gpu_scheduler.queues import FieldImmutable
 
 UPDATABLE = ("display_name", "labels")
 MOST_LABELS = 64
@@ -33,7 +33,7 @@ class BadNodeLabel(Invalid):
 
 async def get(session: Session, name: str, etag: str = "") -> Node:
     """The node, locked. Raises: NodeNotFound; EtagMismatch."""
-    node = await store.locked_node(session, name)
+    node = await store_nodes.locked_node(session, name)
     if node is None:
         raise NodeNotFound(name=name)
     if etag and etag != str(node.revision):
@@ -87,7 +87,7 @@ async def move_work(session: Session) -> list[str]:
     Done over and over, so that nothing is forgotten whatever was killed in between. Returns the names.
     """
     moved = []
-    for name, state in await store.workloads_to_move(session):
+    for name, state in await store_nodes.workloads_to_move(session):
         workload = await resources.get(session, Workload, name, lock=True)
         if workload.state in HOLDING - {WorkloadState.STOPPING}:
             is_drained = state == NodeState.DRAINING

@@ -7,7 +7,7 @@ from typing import Any
 
 from gyre_kit.db import Session
 
-from services.gpu_scheduler import store
+from services.gpu_scheduler import store_nodes
 from services.gpu_scheduler.launchers.base import LaunchFailed, Member
 from services.gpu_scheduler.models import Attempt, Node
 
@@ -30,7 +30,7 @@ def of(attempt: Attempt) -> tuple[Member, ...]:
 async def place(session: Session, attempt: Attempt) -> None:
     """Writes down who launches the attempt, and what that calls its nodes. Raises: LaunchFailed."""
     wanted = of(attempt)
-    nodes = {node.name: node for node in await store.nodes(session)}
+    nodes = {node.name: node for node in await store_nodes.nodes(session)}
     absent = [member.node for member in wanted if member.node not in nodes]
     if absent:
         raise LaunchFailed(f"there is no node {absent[0]}")

@@ -15,7 +15,7 @@ from gyre_kit.errors import Denied, NotFound
 from gyre_kit.names import project_of
 from gyre_kit.render import render
 
-from services.gpu_scheduler import facts, flavors, health, maintenance, silence, store
+from services.gpu_scheduler import facts, flavors, health, maintenance, silence, store, store_nodes, store_queues
 from services.gpu_scheduler.cards import MAKERS, catalogue
 from services.gpu_scheduler.decisions.amounts import Amount
 from services.gpu_scheduler.models import Card, Flavor, Node, NodeState, Workload
@@ -32,14 +32,14 @@ class NodeApi(NodeServiceServicer):
 
     async def GetNode(self, request: node_service_pb2.GetNodeRequest, _: Any) -> node_pb2.Node:
         async with self.db.transaction() as session:
-            node = await store.find_node(session, request.name)
+            node = await store_nodes.find_node(session, request.name)
         if node is None:
             raise NotFound(name=request.name)
         return (await self._rendered([node]))[0]
 
     async def ListNodes(self, request: node_service_pb2.ListNodesRequest, _: Any) -> node_service_pb2.ListNodesResponse:
         async with self.db.transaction() as session:
-            found = await store.node_page(session, request)
+            found = await store_nodes.node_page(session, request)
         return node_service_pb2.ListNodesResponse(
             nodes=await self._rendered(found.rows), next_page_token=found.next_page_token, total_size=found.total
         )
@@ -86,7 +86,7 @@ class NodeApi(NodeServiceServicer):
         self, request: node_service_pb2.ListFlavorsRequest, _: Any
     ) -> node_service_pb2.ListFlavorsResponse:
         async with self.db.transaction() as session:
-            found = await store.flavor_page(session, request)
+            found = await store_nodes.flavor_page(session, request)
         return node_service_pb2.ListFlavorsResponse(
             flavors=[_flavor(row) for row in found.rows],
             next_page_token=found.next_page_token,
@@ -112,7 +112,7 @@ class NodeApi(NodeServiceServicer):
         self, request: node_service_pb2.ListCardModelsRequest, _: Any
     ) -> node_service_pb2.ListCardModelsResponse:
         async with self.db.transaction() as session:
-            present = await store.present_models(session)
+            present = await store_nodes.present_models(session)
         start = pages.decode_offset(request.page_token, "card models")
         end = start + min(request.page_size or pages.DEFAULT_SIZE, pages.MAX_SIZE)
         token = pages.encode_offset(end, "card models") if end < len(catalogue.MODELS) else ""
@@ -135,9 +135,9 @@ class NodeApi(NodeServiceServicer):
         asker = caller()
         with acting_as(SYSTEM):
             async with self.db.transaction() as session:
-                held = await store.held_by(session, Workload.node)
-                counts = await store.holding_counts(session)
-                cards = await store.cards(session, [row.name for row in rows])
+                held = await store_queues.held_by(session, Workload.node)
+                counts = await store_nodes.holding_counts(session)
+                cards = await store_nodes.cards(session, [row.name for row in rows])
                 stopping = await store.stopping(session)
         nodes = []
         for row in rows:

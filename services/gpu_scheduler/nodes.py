@@ -5,7 +5,7 @@ from __future__ import annotations
 from gyre_kit.db import Session
 from gyre_kit.errors import Conflict
 
-from services.gpu_scheduler import flavors, silence, store
+from services.gpu_scheduler import flavors, silence, store_nodes
 from services.gpu_scheduler.hardware import CPU_FLAVOR, Machine
 from services.gpu_scheduler.health import write_cards
 from services.gpu_scheduler.models import AWAY, Node, NodeState
@@ -26,7 +26,7 @@ async def heard_of(session: Session, machine: Machine, settings: Settings) -> No
         await flavors.ensure(
             session, slug, machine.cards[0] if machine.cards and slug == machine.flavor else None, settings
         )
-    node = await store.locked_node(session, f"nodes/{machine.id}")
+    node = await store_nodes.locked_node(session, f"nodes/{machine.id}")
     if node is None:
         node = Node(
             name=f"nodes/{machine.id}", display_name=machine.hostname, state=NodeState.GONE, create_time=now,
@@ -77,7 +77,7 @@ async def _configure(session: Session, node: Node, machine: Machine, *, swapped:
 
 
 async def _had_real_cards(session: Session, node: Node) -> bool:
-    cards = await store.cards(session, [node.name])
+    cards = await store_nodes.cards(session, [node.name])
     return any(card.present or card.missing_looks for card in cards if not card.simulated)
 
 

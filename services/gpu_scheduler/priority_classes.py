@@ -11,8 +11,8 @@ from gyre_kit.names import slug
 from gyre_kit.resources import EtagMismatch
 
 from services.gpu_scheduler import store
+from services.gpu_scheduler.cluster_queues import FieldImmutable
 from services.gpu_scheduler.models import PriorityClass
-from services.gpu_scheduler.queues import FieldImmutable
 
 UPDATABLE = ("value", "description")
 MOST = 1_000_000_000  # as in Kubernetes; so a queue's and its work's together are still a 32-bit number

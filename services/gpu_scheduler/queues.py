@@ -9,7 +9,8 @@ from gyre_kit.db import Session
 from gyre_kit.errors import AlreadyExists, Denied, Invalid, NotFound, Precondition
 from gyre_kit.names import slug
 
-from services.gpu_scheduler import budgets, cluster_queues, store, store_bounds
+from services.gpu_scheduler import budgets, cluster_queues, store, store_bounds, store_queues
+from services.gpu_scheduler.cluster_queues import FieldImmutable
 from services.gpu_scheduler.models import ClusterQueue, Queue, QueueState
 
 DEFAULT = "default"
@@ -27,10 +28,6 @@ class QueueExists(AlreadyExists):
 
 class BadClusterQueue(Invalid):
     """A cluster queue is named clusterQueues/{slug}."""
-
-
-class FieldImmutable(Invalid):
-    """That field cannot be changed."""
 
 
 class QuotasAreShared(Invalid):
@@ -66,7 +63,7 @@ async def named(session: Session, project: str, names: Collection[str]) -> dict[
     if "" in names or default in names:
         await default_queue(session, project)
     asked = {name: name or default for name in names}
-    there = await store.queues_named(session, project, set(asked.values()))
+    there = await store_queues.queues_named(session, project, set(asked.values()))
     if missing := set(asked.values()) - there.keys():
         raise QueueNotFound(name=min(missing))
     return {name: there[queue] for name, queue in asked.items()}
@@ -79,10 +76,10 @@ def default_name(project: str) -> str:
 async def default_queue(session: Session, project: str) -> Queue:
     """Every project has one, on the default cluster queue, from the first moment that somebody looks for it."""
     name = default_name(project)
-    if queue := await store.find_queue(session, name):
+    if queue := await store_queues.find_queue(session, name):
         return queue
     await store.serialise(session, f"queues/{project}")
-    if queue := await store.find_queue(session, name):
+    if queue := await store_queues.find_queue(session, name):
         return queue
     queue = Queue(
         name=name,
@@ -109,7 +106,7 @@ async def create(
     shared = await _cluster_queue_for(session, project, cluster_queue or DEFAULT_CLUSTER_QUEUE)
     check_priority(shared, priority)
     await store.serialise(session, f"queues/{project}")
-    if await store.find_queue(session, name):
+    if await store_queues.find_queue(session, name):
         raise QueueExists(name=name)
     queue = Queue(
         name=name,
@@ -169,7 +166,7 @@ async def delete(session: Session, name: str, *, etag: str = "") -> None:
     resources.check_etag(queue, etag)
     if name == default_name(queue.project):
         raise DefaultQueueStays(name=name)
-    pending, admitted = (await store.queue_counts(session, [name])).get(name, (0, 0))
+    pending, admitted = (await store_queues.queue_counts(session, [name])).get(name, (0, 0))
     if pending or admitted:
         raise QueueNotEmpty(name=name, waiting=pending, holding=admitted)
     await session.delete(queue)

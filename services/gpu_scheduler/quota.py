@@ -9,7 +9,7 @@ from typing import Any
 from gyre_kit.db import Session
 from gyre_kit.errors import Invalid, NotFound
 
-from services.gpu_scheduler import store
+from services.gpu_scheduler import store_nodes
 from services.gpu_scheduler.decisions.amounts import CARD, Amount
 from services.gpu_scheduler.models import AWAY, Node
 
@@ -57,7 +57,7 @@ def from_json(stored: Mapping[str, Mapping[str, Any]]) -> dict[str, Quota]:
 
 async def check(session: Session, quotas: Quotas) -> None:
     """Raises: FlavorNotFound; BadQuota; QuotaOverCapacity."""
-    capacity = total_capacity(await store.nodes(session))
+    capacity = total_capacity(await store_nodes.nodes(session))
     for flavor, quota in quotas.items():
         if flavor not in capacity:
             raise FlavorNotFound(field="quotas.flavor", given=flavor, known="|".join(sorted(capacity)))

@@ -1,4 +1,4 @@
-"""What this service does by itself: give, launch, watch, stop; and look at the machine it runs on.
+"""What this service does by itself about work: give, launch, watch, stop. What it does about nodes is in `fleet`.
 
 Each step reads in a short transaction, does the slow part with no session open, and writes only if its lease holds.
 A cancel takes the lease away, so that whatever was under way is void.
@@ -24,14 +24,17 @@ from gyre_kit.auth import Identity, Role
 from gyre_kit.reconcile import Claim, LeaseLost, lease
 from sqlmodel import col
 
-from services.gpu_scheduler import admission, maintenance, members, nodes, remote_nodes, service, silence, store
+from services.gpu_scheduler import (
+    admission,
+    members,
+    service,
+    store,
+)
 from services.gpu_scheduler.books import BOOKS, Books
-from services.gpu_scheduler.hardware import own_id, read_machine
 from services.gpu_scheduler.launchers import remains
 from services.gpu_scheduler.launchers.base import (
     LOCAL,
     Ended,
-    KnowsNodes,
     Launcher,
     LaunchFailed,
     Order,
@@ -42,8 +45,7 @@ from services.gpu_scheduler.launchers.base import (
 from services.gpu_scheduler.launchers.ends import Ends
 from services.gpu_scheduler.launchers.environment import worker_environment
 from services.gpu_scheduler.launchers.local import CLAIM_SECONDS, answers
-from services.gpu_scheduler.metrics import ADMISSION, FLEET, FleetGauges, Gauges
-from services.gpu_scheduler.models import Attempt, NodeState, Workload, WorkloadState
+from services.gpu_scheduler.models import Attempt, Workload, WorkloadState
 
 log = logging.getLogger(__name__)
 LOOK_AGAIN = 0.5  # seconds between two looks at what is not ready yet
@@ -64,81 +66,6 @@ class Work:
     attempt: Attempt
     ref: Ref
     launcher: Launcher
-
-
-async def hear_of_node(context: Context) -> None:
-    """Writes down how this machine is, which others fell silent, and whose work must leave its place."""
-    machine = await asyncio.to_thread(read_machine, context.settings)
-    fleet: FleetGauges = context.state[FLEET]
-    gauges: Gauges = context.state[ADMISSION]
-    try:
-        async with context.db.transaction() as session:
-            node = await nodes.heard_of(session, machine, context.settings)
-        if node.state == NodeState.FENCING:
-            context.wake_event(fence.__name__).set()
-    except nodes.NodeNameTaken as error:
-        fleet.name_conflicts.inc()
-        log.error("this machine is no node", extra={"reason": error.reason, "error": error.message})
-    async with context.db.transaction() as session:
-        silent = await silence.look(session, context.settings)
-    async with context.db.transaction() as session:
-        moved = await maintenance.move_work(session)
-        fleet.show(await store.node_counts(session), await store.card_counts(session))
-        gauges.show(await store.state_counts(session))
-    if silent.lost or silent.gone or moved:
-        log.warning("work must move", extra={"lost": silent.lost, "gone": silent.gone, "moved": moved})
-        context.wake()
-
-
-async def fence(context: Context) -> bool:
-    """Ends what still runs under attempts that ended while their node was gone; then the node joins. Those of this
-    machine, and of the clusters that it launches on."""
-    own = f"nodes/{own_id(context.settings)}"
-    launchers: Mapping[str, Launcher] = context.state[LAUNCHERS]
-    async with context.db.transaction() as session:
-        found = [node for node in await store.nodes(session) if node.state == NodeState.FENCING]
-    for node in found:
-        if node.name == own or (node.launcher != LOCAL and node.launcher in launchers):
-            await _fence(context, node.name)
-    return False
-
-
-async def _fence(context: Context, node: str) -> None:
-    async with context.db.transaction() as session:
-        left = await store.unconfirmed_on(session, node)
-    for row, attempt in left:
-        work = _found(context, row, attempt)
-        try:
-            ended = await asyncio.to_thread(work.launcher.stop, work.ref, ask=False, kill=True)
-        except Unreachable as error:
-            log.warning("a node is not fenced yet", extra={"node": node, "error": str(error)})
-            return
-        if ended is None:
-            return
-        async with context.db.transaction() as session:
-            await store.confirm(session, attempt.name)
-    async with context.db.transaction() as session:
-        await silence.fenced(session, node)
-    context.wake()
-
-
-async def hear_of_clusters(context: Context) -> None:
-    """Nodes of launchers that have a cluster of their own: which there are, and which are gone."""
-    launchers: Mapping[str, Launcher] = context.state[LAUNCHERS]
-    for name, launcher in launchers.items():
-        if isinstance(launcher, KnowsNodes):
-            await _hear_of_cluster(context, name, launcher)
-
-
-async def _hear_of_cluster(context: Context, name: str, launcher: KnowsNodes) -> None:
-    """Nodes of a cluster that does not answer are lost when they were silent for long enough, as any are."""
-    try:
-        alive = await asyncio.to_thread(launcher.nodes)
-    except Unreachable as error:
-        log.warning("a cluster does not answer", extra={"launcher": name, "error": str(error)})
-        return
-    async with context.db.transaction() as session:
-        await remote_nodes.heard_of(session, name, alive, context.settings)
 
 
 async def admit(context: Context) -> None:
@@ -300,10 +227,10 @@ async def _work(context: Context, claim: Claim[Workload]) -> Work:
         attempt = await store.attempt(session, row.name, row.attempt)
     if attempt is None:
         raise LookupError(f"{row.name} is {row.state} without an attempt {row.attempt}")
-    return _found(context, row, attempt)
+    return found(context, row, attempt)
 
 
-def _found(context: Context, row: Workload, attempt: Attempt) -> Work:
+def found(context: Context, row: Workload, attempt: Attempt) -> Work:
     folder = context.settings.work_folder / row.uid / str(attempt.number)
     name = attempt.launcher or LOCAL
     launchers: Mapping[str, Launcher] = context.state[LAUNCHERS]
@@ -330,13 +257,13 @@ async def _prepared(context: Context, claim: Claim[Workload], work: Work) -> Wor
         async with context.db.transaction() as session:
             _, attempt = await _reload(context, session, claim)
             await members.place(session, attempt)
-        work = _found(context, work.workload, attempt)
+        work = found(context, work.workload, attempt)
     if work.workload.kind == "REPLICA" and not work.attempt.port:
         port = await asyncio.to_thread(work.launcher.reserve, work.ref)
         async with context.db.transaction() as session:
             _, attempt = await _reload(context, session, claim)
             attempt.port = port
-        work = _found(context, work.workload, attempt)
+        work = found(context, work.workload, attempt)
     return work
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from gyre_kit.db import Session
 from gyre_kit.outbox import emit
 
-from services.gpu_scheduler import facts, nodes, store
+from services.gpu_scheduler import facts, nodes, store_nodes
 from services.gpu_scheduler.launchers.base import RemoteNode
 from services.gpu_scheduler.models import Node, NodeState
 from services.gpu_scheduler.settings import Settings
@@ -20,7 +20,7 @@ async def heard_of(session: Session, launcher: str, alive: Sequence[RemoteNode],
     """Writes down those that are alive; one with the name of another launcher's node is none of ours. Nodes of `launcher` that are not among them are lost at once."""
     heard = set()
     for remote in sorted(alive, key=lambda each: each.machine.id):
-        known = await store.find_node(session, f"nodes/{remote.machine.id}")
+        known = await store_nodes.find_node(session, f"nodes/{remote.machine.id}")
         if known is not None and known.launcher != launcher:
             log.warning("a node has the name of another launcher's", extra={"node": known.name, "launcher": launcher})
             continue
@@ -28,7 +28,7 @@ async def heard_of(session: Session, launcher: str, alive: Sequence[RemoteNode],
         node.launcher, node.place, node.address = launcher, remote.place, remote.host
         node.labels = {**node.labels, **remote.labels}
         heard.add(node.name)
-    for node in await store.nodes(session):
+    for node in await store_nodes.nodes(session):
         if node.launcher == launcher and node.name not in heard and node.state != NodeState.LOST:
             await _lose(session, node)
 
@@ -38,4 +38,4 @@ async def _lose(session: Session, node: Node) -> None:
     node.state, node.update_time = NodeState.LOST, now
     node.revision += 1
     await session.flush()
-    await emit(session, node.name, facts.node_lost(node, await store.workloads_on(session, node.name), now))
+    await emit(session, node.name, facts.node_lost(node, await store_nodes.workloads_on(session, node.name), now))

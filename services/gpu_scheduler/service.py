@@ -11,7 +11,7 @@ from gyre_kit.db import Session
 from gyre_kit.errors import Precondition
 from gyre_kit.states import transition
 
-from services.gpu_scheduler import facts, outcome, store, store_bounds
+from services.gpu_scheduler import facts, outcome, store, store_bounds, store_nodes
 from services.gpu_scheduler.decisions.reasons import Reason
 from services.gpu_scheduler.launchers.base import Ended, Handle
 from services.gpu_scheduler.models import ENDED, HOLDING, Attempt, StopReason, Workload, WorkloadState
@@ -125,7 +125,7 @@ async def attempt_ended(
     attempt.end_reason = NODE_LOST if ended.lost_node else ""
     sampled(session, attempt, ended.cpu_seconds, ended.peak_memory_bytes)
     workload.address = ""
-    await store.release_cards(session, workload.name)
+    await store_nodes.release_cards(session, workload.name)
     is_done = ended.code == 0 and workload.kind != "REPLICA"
     if workload.state != WorkloadState.STOPPING or (is_done and workload.stop_reason != StopReason.CANCEL):
         await _after_attempt(session, workload, attempt, ended, settings)
@@ -151,7 +151,7 @@ async def node_gone(session: Session, workload: Workload, attempt: Attempt) -> N
     attempt.end_time, attempt.end_reason, attempt.unconfirmed = session.clock.now(), StopReason.NODE_LOST, True
     workload.lease_token, workload.lease_until, workload.due = None, None, None
     workload.address = ""
-    await store.release_cards(session, workload.name)
+    await store_nodes.release_cards(session, workload.name)
     if workload.stop_reason == StopReason.CANCEL:
         await _cancelled(session, workload)
     else:

@@ -22,7 +22,7 @@ from gyre_kit.db import Session
 from gyre_kit.errors import Precondition
 from gyre_kit.outbox import emit
 
-from services.gpu_scheduler import facts, service, store
+from services.gpu_scheduler import facts, service, store, store_nodes
 from services.gpu_scheduler.models import AWAY, Node, NodeState, Workload
 from services.gpu_scheduler.settings import Settings
 
@@ -45,12 +45,12 @@ class Silence:
 async def look(session: Session, settings: Settings) -> Silence:
     """Which nodes are lost now, and which are gone for good."""
     await store.serialise(session, "silence")
-    await store.add_silence(session, LONGEST_STEP)
+    await store_nodes.add_silence(session, LONGEST_STEP)
     found = Silence()
-    for node in await store.silent_nodes(session, HEARD, settings.node_lost_seconds):
+    for node in await store_nodes.silent_nodes(session, HEARD, settings.node_lost_seconds):
         await _lose(session, node)
         found.lost.append(node.name)
-    for node in await store.silent_nodes(session, {NodeState.LOST}, settings.node_gone_seconds):
+    for node in await store_nodes.silent_nodes(session, {NodeState.LOST}, settings.node_gone_seconds):
         await end_work_of(session, node)
         found.gone.append(node.name)
     return found
@@ -65,13 +65,13 @@ async def forget(session: Session, node: Node) -> None:
         raise NodeStillHeard(name=node.name, state=node.state)
     if node.state != NodeState.GONE:
         await end_work_of(session, node)
-    await store.delete_node(session, node)
+    await store_nodes.delete_node(session, node)
 
 
 async def end_work_of(session: Session, node: Node) -> None:
     """The node is gone for good: its attempts end, and their work is queued again."""
     now = session.clock.now()
-    workloads = await store.workloads_on(session, node.name)
+    workloads = await store_nodes.workloads_on(session, node.name)
     for name in workloads:
         workload = await resources.get(session, Workload, name, lock=True)
         attempt = await store.attempt(session, name, workload.attempt)
@@ -84,7 +84,7 @@ async def end_work_of(session: Session, node: Node) -> None:
 
 async def welcome(session: Session, node: Node) -> None:
     """A node that is new, or was away, is heard of: it joins at once, or when it was fenced."""
-    if await store.is_unconfirmed(session, node.name):
+    if await store_nodes.is_unconfirmed(session, node.name):
         _enter(node, NodeState.FENCING, session)
         await session.flush()
         return
@@ -95,7 +95,7 @@ async def welcome(session: Session, node: Node) -> None:
 
 async def fenced(session: Session, name: str) -> None:
     """Nobody of an ended attempt is left on the node: it joins. Does nothing while somebody is, or it is not fencing."""
-    node = await store.locked_node(session, name)
+    node = await store_nodes.locked_node(session, name)
     if node is not None and node.state == NodeState.FENCING:
         await welcome(session, node)
 
@@ -104,7 +104,7 @@ async def _lose(session: Session, node: Node) -> None:
     now = session.clock.now()
     _enter(node, NodeState.LOST, session)
     await session.flush()
-    await emit(session, node.name, facts.node_lost(node, await store.workloads_on(session, node.name), now))
+    await emit(session, node.name, facts.node_lost(node, await store_nodes.workloads_on(session, node.name), now))
 
 
 def _enter(node: Node, state: NodeState, session: Session) -> None:

@@ -1,4 +1,4 @@
-"""Every query of this service.
+"""Queries of workloads and their attempts, and what a cycle reads and writes. Nodes, queues and bounds have files beside it.
 
 Where one statement changes many rows, they are named twice, by `= ANY` too: joined to `unnest` alone, PostgreSQL reads the
 whole table once there are some hundreds. And `= ANY` is one statement for any number of names, where `IN` is another for each.
@@ -16,21 +16,12 @@ import sqlalchemy as sa
 from gyre_kit import pages, resources
 from gyre_kit.db import Session
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import col
 
-from services.gpu_scheduler.decisions.amounts import CARD, Amount
 from services.gpu_scheduler.models import (
     ENDED,
     HOLDING,
     Attempt,
-    Card,
-    ClusterQueue,
-    Cohort,
-    Flavor,
-    Node,
-    NodeState,
-    Queue,
     Throughput,
     Topology,
     Workload,
@@ -56,21 +47,6 @@ async def workload_page(session: Session, project: str, request: Any) -> pages.P
         workloads = workloads.where(col(Workload.project) == project)
     text_in = ("display_name", "owner", "number")
     return await resources.listed(session, workloads, Workload, request, allowed=FILTERS, text_in=text_in)
-
-
-async def queue_page(session: Session, project: str, request: Any) -> pages.Page[Queue]:
-    query = sa.select(Queue).where(col(Queue.project) == project)
-    allowed, text_in = ("state", "cluster_queue"), ("name", "display_name")
-    return await resources.listed(session, query, Queue, request, allowed=allowed, text_in=text_in)
-
-
-async def node_page(session: Session, request: Any) -> pages.Page[Node]:
-    allowed, text_in = ("state", "flavor", "hostname", "simulated"), ("name", "hostname")
-    return await resources.listed(session, sa.select(Node), Node, request, allowed=allowed, text_in=text_in)
-
-
-async def flavor_page(session: Session, request: Any) -> pages.Page[Flavor]:
-    return await resources.listed(session, sa.select(Flavor), Flavor, request, order_by="name")
 
 
 async def serialise(session: Session, what: str) -> None:
@@ -101,16 +77,12 @@ async def say_something(session: Session) -> None:
     await session.execute(sa.text("SELECT"))
 
 
-def _among(column: Any, values: Collection[str]) -> sa.ColumnElement[bool]:
+def among(column: Any, values: Collection[str]) -> sa.ColumnElement[bool]:
     return col(column) == sa.any_(sa.cast(list(values), postgresql.ARRAY(sa.Text)))
 
 
-async def find_workload(session: Session, name: str) -> Workload | None:
-    return next(iter(await workloads_named(session, [name])), None)
-
-
 async def workloads_named(session: Session, names: Collection[str]) -> Sequence[Workload]:
-    query = sa.select(Workload).where(_among(Workload.name, names))
+    query = sa.select(Workload).where(among(Workload.name, names))
     return (await session.scalars(query.execution_options(populate_existing=True))).all()
 
 
@@ -197,7 +169,7 @@ async def admit(session: Session, rows: Sequence[dict[str, Any]]) -> dict[str, A
 async def locked(session: Session, names: Collection[str]) -> dict[str, Any]:
     """name → (state, held), locked in the order of their names, so that two who lock several do not wait for each other."""
     query = sa.select(col(Workload.name), col(Workload.state), col(Workload.held))
-    query = query.where(_among(Workload.name, names)).order_by(col(Workload.name)).with_for_update(key_share=True)
+    query = query.where(among(Workload.name, names)).order_by(col(Workload.name)).with_for_update(key_share=True)
     return {row.name: row for row in await session.execute(query)}
 
 
@@ -242,129 +214,6 @@ async def forget_promises(session: Session, workloads: Collection[str]) -> None:
     values = {"promised": {}, "held": col(Workload.held)}
     update = sa.update(Workload).where(col(Workload.name).in_(workloads)).values(values)
     await session.execute(update.execution_options(synchronize_session=False))
-
-
-async def take_cards(session: Session, cards: Mapping[str, str]) -> int:
-    """Card → who holds it from now on; how many of them were free."""
-    taken = sa.text(
-        """
-        UPDATE gpu_scheduler.card AS c SET workload = g.workload
-        FROM unnest(CAST(:cards AS text[]), CAST(:workloads AS text[])) AS g (name, workload)
-        WHERE c.name = g.name AND c.workload = '' AND c.present AND c.fault_code = ''
-        """
-    )
-    found = await session.execute(taken, {"cards": list(cards), "workloads": list(cards.values())})
-    return int(getattr(found, "rowcount", 0))
-
-
-async def flavor_prices(session: Session) -> dict[str, Flavor]:
-    return {row.name: row for row in await session.scalars(sa.select(Flavor))}
-
-
-async def nodes(session: Session) -> Sequence[Node]:
-    return (await session.scalars(sa.select(Node).order_by(col(Node.name)))).all()
-
-
-async def node_sizes(session: Session) -> Sequence[Any]:
-    """Of each kind of node one row, and how many `nodes` it stands for."""
-    kind = [col(each) for each in (Node.state, Node.flavor, Node.launcher, Node.cpu_milli, Node.memory_bytes, Node.gpu)]
-    return (await session.execute(sa.select(*kind, sa.func.count().label("nodes")).group_by(*kind))).all()
-
-
-async def flavors(session: Session) -> Sequence[Flavor]:
-    return (await session.scalars(sa.select(Flavor))).all()
-
-
-async def find_node(session: Session, name: str) -> Node | None:
-    found: Node | None = await session.get(Node, name)
-    return found
-
-
-async def queues(session: Session) -> Sequence[Queue]:
-    return (await session.scalars(sa.select(Queue))).all()
-
-
-async def find_queue(session: Session, name: str) -> Queue | None:
-    found: Queue | None = await session.scalar(sa.select(Queue).where(col(Queue.name) == name))
-    return found
-
-
-async def queues_named(session: Session, project: str, names: Collection[str]) -> dict[str, tuple[Queue, ClusterQueue]]:
-    """Those of them that `project` has, each with its cluster queue."""
-    joined = sa.select(Queue, ClusterQueue).join(ClusterQueue, col(ClusterQueue.name) == Queue.cluster_queue)
-    rows = await session.execute(joined.where(col(Queue.project) == project, _among(Queue.name, names)))
-    return {queue.name: (queue, shared) for queue, shared in rows}
-
-
-async def cluster_queues(session: Session) -> Sequence[ClusterQueue]:
-    return (await session.scalars(sa.select(ClusterQueue))).all()
-
-
-async def cohorts(session: Session) -> Sequence[Cohort]:
-    return (await session.scalars(sa.select(Cohort))).all()
-
-
-async def cluster_queue_page(session: Session, request: Any) -> pages.Page[ClusterQueue]:
-    query, order = sa.select(ClusterQueue), request.order_by or "name"
-    return await resources.listed(
-        session, query, ClusterQueue, request, allowed=("cohort", "strict"), text_in=("name",), order_by=order
-    )
-
-
-async def cohort_page(session: Session, request: Any) -> pages.Page[Cohort]:
-    query, order = sa.select(Cohort), request.order_by or "name"
-    return await resources.listed(
-        session, query, Cohort, request, allowed=("parent",), text_in=("name",), order_by=order
-    )
-
-
-async def queues_of(session: Session, cluster_queue: str) -> Sequence[str]:
-    """The local queues that point to it, of all projects that the caller may see."""
-    return (await session.scalars(sa.select(col(Queue.name)).where(col(Queue.cluster_queue) == cluster_queue))).all()
-
-
-async def members_of(session: Session, cohort: str) -> Sequence[str]:
-    """Cluster queues and cohorts that are directly in it."""
-    queues = sa.select(col(ClusterQueue.name)).where(col(ClusterQueue.cohort) == cohort)
-    below = sa.select(col(Cohort.name)).where(col(Cohort.parent) == cohort)
-    return (await session.scalars(sa.union_all(queues, below))).all()
-
-
-async def cluster_queue_counts(session: Session, names: Collection[str]) -> dict[str, tuple[int, int, int]]:
-    """Cluster queue → (local queues, workloads that wait, workloads that hold resources)."""
-    waits = sa.func.count(col(Workload.name)).filter(col(Workload.state) == WorkloadState.QUEUED)
-    holds = sa.func.count(col(Workload.name)).filter(col(Workload.state).in_(HOLDING))
-    query = (
-        sa.select(col(Queue.cluster_queue), sa.func.count(sa.distinct(col(Queue.name))), waits, holds)
-        .outerjoin(Workload, col(Workload.queue) == Queue.name)
-        .where(col(Queue.cluster_queue).in_(names))
-        .group_by(col(Queue.cluster_queue))
-    )
-    return {name: (doors, waiting, holding) for name, doors, waiting, holding in await session.execute(query)}
-
-
-async def held_by_cluster_queue(session: Session) -> dict[tuple[str, str], Amount]:
-    """(cluster queue, flavor) → what is held of it."""
-    return {key: Amount(*amounts) for key, amounts in (await held_by(session, Queue.cluster_queue)).items()}
-
-
-async def queue_counts(session: Session, names: Collection[str]) -> dict[str, tuple[int, int]]:
-    """Queue → (workloads that wait, workloads that hold resources)."""
-    waits = sa.func.count().filter(col(Workload.state) == WorkloadState.QUEUED)
-    holds = sa.func.count().filter(col(Workload.state).in_(HOLDING))
-    query = sa.select(col(Workload.queue), waits, holds).where(col(Workload.queue).in_(names))
-    rows = await session.execute(query.group_by(col(Workload.queue)))
-    return {queue: (waiting, holding) for queue, waiting, holding in rows}
-
-
-async def held_by(session: Session, column: Any) -> dict[tuple[str, str], tuple[int, int, int]]:
-    """(value of `column`, flavor) → what is held: thousandths of a core, bytes, thousandths of a card."""
-    cards = col(Workload.gpu) * CARD + col(Workload.gpu_milli)
-    sums = [sa.func.sum(each) for each in (col(Workload.cpu_milli), col(Workload.memory_bytes), cards)]
-    joined = sa.join(Workload, Queue, col(Workload.queue) == Queue.name)
-    query = sa.select(column, col(Workload.flavor), *sums).select_from(joined)
-    query = query.where(col(Workload.state).in_(HOLDING)).group_by(column, col(Workload.flavor))
-    return {(row[0], row[1]): (int(row[2]), int(row[3]), int(row[4])) for row in await session.execute(query)}
 
 
 async def measured(session: Session, workload: Workload, rate: float, newest: float) -> None:
@@ -417,136 +266,16 @@ def attempt_name(workload: str, number: int) -> str:
     return f"{workload}/attempts/{number}"
 
 
-async def cards(session: Session, nodes: Collection[str] | None = None) -> Sequence[Card]:
-    """Of all nodes, or of some."""
-    query = sa.select(Card).order_by(col(Card.node), col(Card.index))
-    if nodes is not None:
-        query = query.where(col(Card.node).in_(nodes))
-    return (await session.scalars(query)).all()
-
-
-async def release_cards(session: Session, workload: str) -> None:
-    await session.execute(sa.update(Card).where(col(Card.workload) == workload).values(workload=""))
-
-
 async def set_waiting_reason(session: Session, names: Collection[str], reason: str) -> None:
     """Of those that still wait and did not say so yet."""
     waits = sa.and_(
-        _among(Workload.name, names),
+        among(Workload.name, names),
         col(Workload.state) == WorkloadState.QUEUED,
         col(Workload.waiting_reason) != reason,
     )
     values = {"waiting_reason": reason, "update_time": session.clock.now(), "revision": col(Workload.revision) + 1}
     update = sa.update(Workload).where(waits).values(values)
     await session.execute(update.execution_options(synchronize_session=False))
-
-
-async def add_silence(session: Session, longest_step: float) -> None:
-    """Adds to the silence of each node the seconds since the last look, at most `longest_step` and at least 0."""
-    now = session.clock.now()
-    since = sa.extract("epoch", sa.literal(now) - sa.func.coalesce(col(Node.look_time), col(Node.last_seen_time)))
-    step = sa.func.least(sa.func.greatest(since, 0.0), longest_step)
-    values = {"silent_seconds": col(Node.silent_seconds) + step, "look_time": now}
-    update = sa.update(Node).where(col(Node.state) != NodeState.GONE).values(values)
-    await session.execute(update.execution_options(synchronize_session=False))
-
-
-async def silent_nodes(session: Session, states: Collection[str], seconds: float) -> Sequence[Node]:
-    """Nodes in one of `states` that have been silent for so long, locked."""
-    query = sa.select(Node).where(col(Node.state).in_(states), col(Node.silent_seconds) >= seconds)
-    query = query.with_for_update(skip_locked=True).execution_options(populate_existing=True)
-    return (await session.scalars(query)).all()
-
-
-async def locked_node(session: Session, name: str) -> Node | None:
-    found: Node | None = await session.get(Node, name, with_for_update=True, populate_existing=True)
-    return found
-
-
-async def delete_node(session: Session, node: Node) -> None:
-    await session.execute(sa.delete(Card).where(col(Card.node) == node.name))
-    await session.delete(node)
-    await session.flush()
-
-
-async def is_unconfirmed(session: Session, node: str) -> bool:
-    """True while an attempt that ended without its node may still run there."""
-    query = sa.select(col(Attempt.name)).where(col(Attempt.node) == node, col(Attempt.unconfirmed)).limit(1)
-    return await session.scalar(query) is not None
-
-
-async def unconfirmed_on(session: Session, node: str) -> Sequence[tuple[Workload, Attempt]]:
-    """Attempts that ended without their node."""
-    query = sa.select(Workload, Attempt).join(Attempt, col(Workload.name) == Attempt.workload)
-    rows = await session.execute(query.where(col(Attempt.node) == node, col(Attempt.unconfirmed)))
-    return [(workload, attempt) for workload, attempt in rows]
-
-
-async def confirm(session: Session, attempt: str) -> None:
-    await session.execute(sa.update(Attempt).where(col(Attempt.name) == attempt).values(unconfirmed=False))
-
-
-async def died_on(session: Session, card: Card, since: datetime) -> Sequence[Workload]:
-    """Workloads that wait after a fault counted against them, whose last attempt had this card and ended since then.
-
-    One that is just being given cards is passed over: it waits for this card's row, and holds what is wanted here.
-    """
-    last = sa.and_(col(Attempt.workload) == Workload.name, col(Attempt.number) == Workload.attempt)
-    had_it = sa.cast(col(Attempt.card_uuids), JSONB).contains([card.uuid])
-    query = (
-        sa.select(Workload)
-        .join(Attempt, last)
-        .where(
-            col(Attempt.node) == card.node,
-            col(Attempt.end_time) >= since,
-            had_it,
-            col(Workload.state) == WorkloadState.QUEUED,
-            col(Workload.faults) > 0,
-            col(Workload.not_before).is_not(None),
-        )
-    )
-    return (await session.scalars(query.with_for_update(of=Workload, key_share=True, skip_locked=True))).all()
-
-
-async def workloads_to_move(session: Session) -> Sequence[tuple[str, str]]:
-    """Work that must leave where it is, and is not on its way: (workload, state of its node)."""
-    card_is_out = sa.or_(col(Card.fault_code) != "", sa.and_(~col(Card.present), col(Card.missing_looks) == 0))
-    holds_it = sa.select(col(Card.workload)).where(card_is_out, col(Card.workload) != "")
-    query = sa.select(col(Workload.name), col(Node.state)).join(Node, col(Node.name) == Workload.node)
-    query = query.where(
-        col(Workload.state).in_(HOLDING - {WorkloadState.STOPPING}),
-        sa.or_(col(Node.state) == NodeState.DRAINING, col(Workload.name).in_(holds_it)),
-    )
-    return [(name, state) for name, state in await session.execute(query.order_by(col(Workload.name)))]
-
-
-async def holding_counts(session: Session) -> dict[str, int]:
-    """Node → workloads that hold something of it."""
-    query = sa.select(col(Workload.node), sa.func.count()).where(col(Workload.state).in_(HOLDING))
-    return dict((await session.execute(query.group_by(col(Workload.node)))).tuples().all())
-
-
-async def node_counts(session: Session) -> dict[str, int]:
-    rows = await session.execute(sa.select(col(Node.state), sa.func.count()).group_by(col(Node.state)))
-    return dict(rows.tuples().all())
-
-
-async def card_counts(session: Session) -> dict[str, int]:
-    """FREE, BUSY, SICK → cards; what was taken out of its machine is not counted."""
-    state = sa.case((col(Card.fault_code) != "", "SICK"), (col(Card.workload) != "", "BUSY"), else_="FREE")
-    query = sa.select(state, sa.func.count()).where(sa.or_(col(Card.present), col(Card.fault_code) != ""))
-    return dict((await session.execute(query.group_by(state))).tuples().all())
-
-
-async def present_models(session: Session) -> dict[str, int]:
-    """What drivers call the cards that are there → how many."""
-    query = sa.select(col(Card.model), sa.func.count()).where(col(Card.present), ~col(Card.simulated))
-    return dict((await session.execute(query.group_by(col(Card.model)))).tuples().all())
-
-
-async def workloads_on(session: Session, node: str) -> Sequence[str]:
-    query = sa.select(col(Workload.name)).where(col(Workload.node) == node, col(Workload.state).in_(HOLDING))
-    return (await session.scalars(query)).all()
 
 
 async def ended_before(session: Session, uids: Collection[str], before: datetime) -> Sequence[str]:

@@ -17,7 +17,7 @@ from gyre_kit.errors import AlreadyExists, Exhausted, Invalid, Precondition
 from gyre_kit.names import last, project_of
 from gyre_kit.outbox import emit_all
 
-from services.gpu_scheduler import facts, priority_classes, queues, store, store_bounds
+from services.gpu_scheduler import facts, priority_classes, queues, store, store_bounds, store_nodes
 from services.gpu_scheduler.decisions.amounts import CARD, Amount
 from services.gpu_scheduler.decisions.reasons import Reason
 from services.gpu_scheduler.launchers.base import LOCAL
@@ -88,20 +88,12 @@ class Wanted:
     traceparent: str = ""
 
 
-async def ensure(session: Session, name: str, wanted: Wanted, settings: Settings) -> Workload:
-    """The workload of that name, made if it is not there yet. The name is the key of idempotence.
+async def ensure_all(session: Session, wanted: Mapping[str, Wanted], settings: Settings) -> None:
+    """Makes those of one project that are not there yet, or none: the first that is wrong is named. The name is the key of
+    idempotence. A number of statements that does not grow with theirs.
 
     Raises: BadWorkloadName; BadSpec; ModuleNotAllowed; QueueNotFound; FlavorNotFound; PriorityclassNotFound;
     PriorityAboveBound; FitsNowhere; OverQuota; TooManyWaiting; SpecDiffers; NameTaken.
-    """
-    await ensure_all(session, {name: wanted}, settings)
-    return await resources.get(session, Workload, name)
-
-
-async def ensure_all(session: Session, wanted: Mapping[str, Wanted], settings: Settings) -> None:
-    """`ensure` for many of one project, or for none: the first that is wrong is named, and nothing is made.
-
-    A number of statements that does not grow with theirs. Raises: as `ensure`.
     """
     for name in wanted:
         check_name(name)
@@ -224,7 +216,8 @@ def _parsed(text: str) -> Any:
 async def _check_waiting(session: Session, project: str, numbers: range, most: int) -> None:
     """Raises: TooManyWaiting. Counted at every hundredth part of `most`, so the limit may be passed by one in a hundred."""
     every = max(1, most // COUNTED_AGAIN)
-    if any(number % every == 0 for number in numbers) and await store_bounds.waiting(session, project) >= most:
+    is_counted = any(number % every == 0 for number in numbers)
+    if is_counted and await store_bounds.waiting(session, project) + len(numbers) > most:
         raise TooManyWaiting(project=project, most=most)
 
 
@@ -242,9 +235,9 @@ async def _check_capacity(session: Session, asked: Collection[tuple[Amount, str]
     """(requests, only flavor). Raises: FlavorNotFound; FitsNowhere. A node that is away may come back; where none was ever
     seen, it waits."""
     flavors = {flavor for _, flavor in asked if flavor}
-    if flavors and (unknown := flavors - (known := await store.flavor_prices(session)).keys()):
+    if flavors and (unknown := flavors - (known := await store_nodes.flavor_prices(session)).keys()):
         raise FlavorNotFound(field="spec.only_flavor", given=min(unknown)[:80], known="|".join(sorted(known)))
-    nodes = [row for row in await store.node_sizes(session) if row.state not in AWAY]
+    nodes = [row for row in await store_nodes.node_sizes(session) if row.state not in AWAY]
     for requests, flavor in asked:
         _check_size(requests, [row for row in nodes if flavor in ("", row.flavor)])
 

@@ -17,6 +17,7 @@ from gyre_kit.errors import Invalid
 from gyre_kit.periods import Period, midnight_before
 
 from services.gpu_scheduler import store as scheduler_store
+from services.gpu_scheduler import store_nodes, store_queues
 from services.gpu_scheduler.accounting import service, store
 from services.gpu_scheduler.accounting.amounts import MICROSECOND, MILLI_US, Held, Sums
 from services.gpu_scheduler.decisions.amounts import CARD, Amount
@@ -79,7 +80,7 @@ async def look(session: Session) -> None:
     """Writes down what the nodes have, where it is not what the last look saw."""
     await scheduler_store.serialise(session, "capacity")
     now = session.clock.now()
-    nodes = await scheduler_store.nodes(session)
+    nodes = await store_nodes.nodes(session)
     cards = await store.card_counts(session)
     open_spans = await store.open_spans(session)
     for node in nodes:
@@ -165,10 +166,10 @@ def seconds(milli_us: int) -> float:
 
 async def fragmentation(session: Session) -> Fragmentation:
     """As it is now, over all projects: for the system's eyes."""
-    nodes = [node for node in await scheduler_store.nodes(session) if node.state == NodeState.READY]
+    nodes = [node for node in await store_nodes.nodes(session) if node.state == NodeState.READY]
     cards = await store.card_counts(session)
     taken: dict[str, Amount] = defaultdict(Amount)
-    for (node_name, _), amount in (await scheduler_store.held_by(session, Workload.node)).items():
+    for (node_name, _), amount in (await store_queues.held_by(session, Workload.node)).items():
         taken[node_name] = taken[node_name].plus(Amount(*amount))
     rooms = []
     for node in nodes:

@@ -10,7 +10,7 @@ from gyre_kit.app import Context
 from gyre_kit.db import Session
 from gyre_kit.periods import Period
 
-from services.gpu_scheduler import store as scheduler_store
+from services.gpu_scheduler import store_nodes, store_queues
 from services.gpu_scheduler.accounting import capacity, service, store
 from services.gpu_scheduler.accounting.metrics import ACCOUNTING, FlavorNow, Gauges
 from services.gpu_scheduler.decisions.amounts import CARD
@@ -46,11 +46,11 @@ async def _flavors_now(session: Session) -> Iterable[FlavorNow]:
     """What is held is summed by the database; its price is the flavor's of now."""
     sums: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
     cards = await store.card_counts(session)
-    for node in await scheduler_store.nodes(session):
+    for node in await store_nodes.nodes(session):
         if node.state not in AWAY:
             sums[node.flavor]["cores"] += node.cpu_milli / 1000
             sums[node.flavor]["cards"] += cards.get(node.name, (0, 0, 0))[0]
-    for (name, _), (cpu_milli, _, card_milli) in (await scheduler_store.held_by(session, Workload.flavor)).items():
+    for (name, _), (cpu_milli, _, card_milli) in (await store_queues.held_by(session, Workload.flavor)).items():
         flavor = await session.get_one(Flavor, name)
         cards_held = card_milli / CARD
         cost = cpu_milli / 1000 * flavor.cpu_hour_microusd + cards_held * flavor.gpu_hour_microusd

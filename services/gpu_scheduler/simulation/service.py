@@ -12,7 +12,7 @@ from gyre_kit.errors import Exhausted, Invalid, Precondition
 from gyre_kit.names import last
 from gyre_kit.periods import Period
 
-from services.gpu_scheduler import store as scheduler_store
+from services.gpu_scheduler import store_nodes, store_queues
 from services.gpu_scheduler.decisions.policies import POLICIES
 from services.gpu_scheduler.models import Flavor
 from services.gpu_scheduler.quota import FlavorNotFound
@@ -64,7 +64,7 @@ async def asked(session: Session, additions: Sequence[Added], days: int, policy:
     """
     period, policy = _period(session.clock.now(), days), _policy(policy)
     history = await _history(session, period)
-    flavors = {last(flavor.name): flavor for flavor in await scheduler_store.flavors(session)}
+    flavors = {last(flavor.name): flavor for flavor in await store_nodes.flavors(session)}
     known = [_known(added, flavors, history) for added in _checked(additions)]
     if not history.jobs or not history.nodes:
         raise NoHistory(days=days or USUAL_DAYS, left_out=history.left_out)
@@ -79,8 +79,8 @@ async def _history(session: Session, period: Period) -> History:
     return history_of(
         workloads,
         await store.attempts_within(session, period),
-        await scheduler_store.nodes(session),
-        await scheduler_store.cluster_queues(session),
+        await store_nodes.nodes(session),
+        await store_queues.cluster_queues(session),
         period,
     )
 

@@ -16,8 +16,10 @@ from gyre_kit.names import last, new_id
 from gyre_kit.render import enum_name
 from gyre_kit.testing import ENGINEER, Platform, eventually
 
-from services.gpu_scheduler import admission
+from services.gpu_scheduler import admission, store, submission
 from services.gpu_scheduler.books import Books
+from services.gpu_scheduler.models import Workload
+from services.gpu_scheduler.settings import Settings
 
 MODULE = "services.gpu_scheduler.tests.sample_work"
 OVERRIDES: dict[str, Any] = {
@@ -105,3 +107,14 @@ async def cycle(session: Session, books: Books | None = None) -> admission.Cycle
     for row in list(session.identity_map.values()):
         await session.refresh(row)
     return done
+
+
+async def asked_for(session: Session, name: str, wanted: submission.Wanted, settings: Settings) -> Workload:
+    """The workload of that name, which there is now."""
+    await submission.ensure_all(session, {name: wanted}, settings)
+    (row,) = await store.workloads_named(session, [name])
+    return row
+
+
+async def find_workload(session: Session, name: str) -> Workload | None:
+    return next(iter(await store.workloads_named(session, [name])), None)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from gyre_kit.db import Session
 
-from services.gpu_scheduler import admission, nodes, service, store, submission, throughput
+from services.gpu_scheduler import admission, nodes, service, store, store_nodes, submission, throughput
 from services.gpu_scheduler.books import Books
 from services.gpu_scheduler.decisions.amounts import CARD as WHOLE
 from services.gpu_scheduler.decisions.amounts import Amount
@@ -48,7 +48,7 @@ async def test_a_gang_gets_whole_nodes_of_a_cluster_and_a_rest_or_nothing(sessio
     assert second.waiting_reason == Reason.NO_FREE_GPU
     with pytest.raises(submission.FitsNowhere):
         await ensured(session, replace(TRAINER, requests=Amount(9_000, 6 * GIB, 9 * WHOLE)))
-    held = [card.workload for card in await store.cards(session, ["nodes/b", "nodes/c"])]
+    held = [card.workload for card in await store_nodes.cards(session, ["nodes/b", "nodes/c"])]
     assert held.count(gang.name) == 6
     await service.attempt_ended(session, gang, attempt, Ended(64), SETTINGS)
     assert (await cycle(session)).admitted == 1 and second.state == "ADMITTED"

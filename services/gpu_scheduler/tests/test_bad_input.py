@@ -32,7 +32,7 @@ from gyre_kit.names import new_id
 from gyre_kit.rpc import Clients
 from gyre_kit.testing import ENGINEER, Platform, expect_rpc_error
 
-from services.gpu_scheduler import reconcile
+from services.gpu_scheduler import fleet, reconcile
 from services.gpu_scheduler.settings import Settings
 from services.gpu_scheduler.tests.calls import MODULE, OVERRIDES, cancel_all, ensure, get, until, worker_of
 
@@ -341,7 +341,7 @@ async def test_a_clock_that_jumps_ends_no_run_loses_no_node_and_puts_nothing_off
     made = await workloads.EnsureWorkload(asking(work(max_run_seconds=3600)))
     await until(workloads, made.name, "RUNNING")
     clock.by = timedelta(hours=hours)
-    await reconcile.hear_of_node(scheduler)
+    await fleet.hear_of_node(scheduler)
     await reconcile.end_overdue(scheduler)
     after = await ensure(workloads, cpu=100, do="exit", code=0)
     await until(workloads, after, "FINISHED")  # so its node is ready

@@ -10,11 +10,11 @@ from gyre_kit.db import Session
 from gyre_kit.resources import EtagMismatch
 from gyre_kit.testing import ManualClock
 
-from services.gpu_scheduler import flavors, health, maintenance, nodes, service, store
+from services.gpu_scheduler import flavors, health, maintenance, nodes, service, store, store_nodes
 from services.gpu_scheduler.cards import Finding
+from services.gpu_scheduler.cluster_queues import FieldImmutable
 from services.gpu_scheduler.launchers.base import Ended
 from services.gpu_scheduler.models import Card, Flavor, Node
-from services.gpu_scheduler.queues import FieldImmutable
 from services.gpu_scheduler.quota import FlavorNotFound
 from services.gpu_scheduler.settings import Settings
 from services.gpu_scheduler.tests.calls import cycle
@@ -133,7 +133,9 @@ async def test_a_node_that_comes_back_with_other_cards_has_new_rows_and_moves_th
     workload = await working(session)
     other = replace(CARDS[0], uuid="GPU-new")
     await heard(session, other, CARDS[1], boot_id="2")
-    rows = {card.name: (card.uuid, card.present, card.fault_code) for card in await store.cards(session, ["nodes/a"])}
+    rows = {
+        card.name: (card.uuid, card.present, card.fault_code) for card in await store_nodes.cards(session, ["nodes/a"])
+    }
     assert rows == {
         "nodes/a/cards/0": ("GPU-0", False, ""),
         "nodes/a/cards/0.2": ("GPU-new", True, ""),
@@ -145,7 +147,7 @@ async def test_a_node_that_comes_back_with_other_cards_has_new_rows_and_moves_th
 
 async def test_a_card_that_moves_to_another_place_is_the_same_card(session: Session, node: Node) -> None:
     await heard(session, replace(CARDS[1], index=0), replace(CARDS[0], index=1), boot_id="2")
-    places = {card.uuid: card.index for card in await store.cards(session, ["nodes/a"])}
+    places = {card.uuid: card.index for card in await store_nodes.cards(session, ["nodes/a"])}
     assert places == {"GPU-0": 1, "GPU-1": 0}
 
 
@@ -154,7 +156,7 @@ async def test_simulated_cards_that_were_turned_off_are_no_fault(session: Sessio
     node = await heard(session, *simulated)
     for _ in range(4):
         await heard(session, simulated[0])
-    assert [card.fault_code for card in await store.cards(session, ["nodes/a"])] == ["", ""]
+    assert [card.fault_code for card in await store_nodes.cards(session, ["nodes/a"])] == ["", ""]
     assert node.gpu == 1
 
 

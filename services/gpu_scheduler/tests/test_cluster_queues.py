@@ -16,6 +16,7 @@ from services.gpu_scheduler.hardware import Machine
 from services.gpu_scheduler.launchers.base import Ended
 from services.gpu_scheduler.quota import Quota
 from services.gpu_scheduler.settings import Settings
+from services.gpu_scheduler.tests.calls import asked_for, find_workload
 
 GIB = 1024**3
 SETTINGS = Settings(home=Path("/nonexistent"), workload_modules=("sample",))
@@ -42,13 +43,13 @@ async def door(session: Session, id: str, wish: QueueWish) -> str:
 async def submitted(session: Session, queue: str, count: int) -> list[str]:
     names = [f"projects/{PROJECT}/workloads/{new_id()}" for _ in range(count)]
     for name in names:
-        await submission.ensure(session, name, replace(JOB, queue=queue), SETTINGS)
+        await asked_for(session, name, replace(JOB, queue=queue), SETTINGS)
     return names
 
 
 async def states(session: Session, names: list[str]) -> list[str]:
     session.expire_all()
-    return [(await store.find_workload(session, name)).state for name in names]
+    return [(await find_workload(session, name)).state for name in names]
 
 
 async def test_what_one_queue_lent_it_takes_back_from_the_other(session: Session) -> None:
@@ -60,7 +61,7 @@ async def test_what_one_queue_lent_it_takes_back_from_the_other(session: Session
     mine = await submitted(session, ours, 1)
     assert await admission.run_cycle(session) == admission.Cycle(admitted=0, preempted=1, has_more=False)
     assert (await states(session, borrowers)).count("STOPPING") == 1
-    last = await store.find_workload(session, borrowers[-1])
+    last = await find_workload(session, borrowers[-1])
     assert (last.state, last.preempted_for, last.preemption_rule) == ("STOPPING", mine[0], "RECLAIM")
     attempt = await store.attempt(session, last.name, 1)
     await service.attempt_ended(session, last, attempt, Ended(143), SETTINGS)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from gyre_kit.db import Session
 
-from services.gpu_scheduler import launchers, members, remote_nodes, store
+from services.gpu_scheduler import launchers, members, remote_nodes, store_nodes
 from services.gpu_scheduler.hardware import CardReading, Machine
 from services.gpu_scheduler.launchers import environment, gang, mirror
 from services.gpu_scheduler.launchers.agent import Agent
@@ -81,18 +81,18 @@ async def test_a_gang_does_not_span_launchers(session: Session) -> None:
 async def test_a_node_that_its_cluster_no_longer_counts_is_lost_and_comes_back(session: Session) -> None:
     await remote_nodes.heard_of(session, "ray", [remote("a"), remote("b")], SETTINGS)
     await remote_nodes.heard_of(session, "ray", [remote("a")], SETTINGS)
-    assert {node.name: node.state for node in await store.nodes(session)} == {
+    assert {node.name: node.state for node in await store_nodes.nodes(session)} == {
         "nodes/a": NodeState.READY,
         "nodes/b": NodeState.LOST,
     }
     await remote_nodes.heard_of(session, "ray", [remote("a"), remote("b")], SETTINGS)
-    assert {node.state for node in await store.nodes(session)} == {NodeState.READY}
+    assert {node.state for node in await store_nodes.nodes(session)} == {NodeState.READY}
 
 
 async def test_a_cluster_cannot_take_the_name_of_anothers_node(session: Session) -> None:
     await remote_nodes.heard_of(session, "ray", [remote("a")], SETTINGS)
     await remote_nodes.heard_of(session, "slurm", [remote("a", "s")], SETTINGS)
-    (node,) = await store.nodes(session)
+    (node,) = await store_nodes.nodes(session)
     assert (node.launcher, node.place) == ("ray", "r-a")
 
 

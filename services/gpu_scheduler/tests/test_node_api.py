@@ -20,11 +20,11 @@ from gyre_kit.render import enum_name
 from gyre_kit.rpc import Clients
 from gyre_kit.testing import ENGINEER, Platform, eventually, expect_rpc_error
 
-from services.gpu_scheduler import hardware, reconcile, silence, store
+from services.gpu_scheduler import fleet, hardware, reconcile, silence, store_nodes
 from services.gpu_scheduler.cards import CardReading, Finding
 from services.gpu_scheduler.hardware import Machine
 from services.gpu_scheduler.settings import Settings
-from services.gpu_scheduler.tests.calls import cancel_all, ensure, runs, until, worker_of
+from services.gpu_scheduler.tests.calls import cancel_all, ensure, find_workload, runs, until, worker_of
 
 ADMIN = replace(ENGINEER, subject="keys/admin", role=Role.ADMIN)
 INSTALLER = replace(ADMIN, project=ALL_PROJECTS)
@@ -50,7 +50,7 @@ async def all_is_as_before(
 ) -> AsyncIterator[None]:
     yield
     await cancel_all(workloads)
-    await reconcile.hear_of_node(scheduler)
+    await fleet.hear_of_node(scheduler)
     with acting_as(INSTALLER):
         await nodes.UncordonNode(api.UncordonNodeRequest(name=NODE))
 
@@ -91,11 +91,11 @@ async def test_what_still_runs_on_a_node_that_was_gone_is_killed_before_its_work
     name = await ensure(workloads, do="wait")
     worker = await worker_of(platform, name)
     async with scheduler.db.transaction() as session:
-        node = await store.locked_node(session, NODE)
+        node = await store_nodes.locked_node(session, NODE)
         assert node is not None
         await silence.end_work_of(session, node)
     assert runs(worker)
-    await reconcile.hear_of_node(scheduler)
+    await fleet.hear_of_node(scheduler)
 
     async def is_back() -> bool:
         return await state_of(nodes) == "READY"
@@ -105,7 +105,7 @@ async def test_what_still_runs_on_a_node_that_was_gone_is_killed_before_its_work
     again = await worker_of(platform, name, attempt=2)
     assert again != worker
     async with scheduler.db.transaction() as session:
-        workload = await store.find_workload(session, name)
+        workload = await find_workload(session, name)
     assert workload is not None
     assert (workload.attempt, workload.faults) == (2, 0)
 
@@ -119,12 +119,12 @@ async def test_work_leaves_a_card_that_fails_and_the_card_is_put_back_by_an_oper
     def reading(settings: Settings) -> Machine:
         return replace(hardware.read_machine(settings), cards=list(cards))
 
-    monkeypatch.setattr(reconcile, "read_machine", reading)
-    await reconcile.hear_of_node(scheduler)
+    monkeypatch.setattr(fleet, "read_machine", reading)
+    await fleet.hear_of_node(scheduler)
     name = await ensure(workloads, cpu=500, gpu=1, do="wait")
     worker = await worker_of(platform, name)
     cards[0] = replace(CARD, findings=(Finding("XID_79", "It has fallen off the bus.", key="XID_79:1"),))
-    await reconcile.hear_of_node(scheduler)
+    await fleet.hear_of_node(scheduler)
     waiting = await until(workloads, name, "QUEUED")
     assert not runs(worker)
     assert waiting.attempt == 1
@@ -146,7 +146,7 @@ async def test_a_machine_whose_name_is_taken_is_no_node_and_the_service_goes_on(
     monkeypatch.setattr(
         reconcile, "read_machine", lambda settings: replace(hardware.read_machine(settings), machine_id="another")
     )
-    await reconcile.hear_of_node(scheduler)
+    await fleet.hear_of_node(scheduler)
     assert scheduler.metrics.registry.get_sample_value("gyre_node_name_conflicts_total") >= 1
 
 

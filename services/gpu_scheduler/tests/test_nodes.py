@@ -9,15 +9,15 @@ from gyre_kit.db import Session
 from gyre_kit.resources import EtagMismatch
 from gyre_kit.testing import ManualClock, outbox_of
 
-from services.gpu_scheduler import maintenance, nodes, service, silence, store, submission
+from services.gpu_scheduler import maintenance, nodes, service, silence, store, store_nodes, submission
 from services.gpu_scheduler.cards import CardReading, Finding
+from services.gpu_scheduler.cluster_queues import FieldImmutable
 from services.gpu_scheduler.decisions.amounts import CARD as WHOLE
 from services.gpu_scheduler.decisions.amounts import Amount
 from services.gpu_scheduler.hardware import Machine
 from services.gpu_scheduler.launchers.base import Ended
 from services.gpu_scheduler.models import Node, NodeState, Workload
 from services.gpu_scheduler.nodes import NodeNameTaken
-from services.gpu_scheduler.queues import FieldImmutable
 from services.gpu_scheduler.tests.calls import cycle
 from services.gpu_scheduler.tests.test_service import SETTINGS, TRAINER, ensured, launched
 
@@ -103,7 +103,7 @@ async def test_the_work_of_a_node_that_is_gone_for_good_is_queued_again_and_no_f
     assert attempt is not None
     assert (workload.state, workload.faults, node.state) == ("QUEUED", 0, NodeState.GONE)
     assert (attempt.end_reason, attempt.unconfirmed) == ("NODE_LOST", True)
-    assert [card.workload for card in await store.cards(session, ["nodes/a"])] == ["", ""]
+    assert [card.workload for card in await store_nodes.cards(session, ["nodes/a"])] == ["", ""]
     assert (await events_about(session, "nodes/a"))[-1] == "NodeGone"
     assert (await events_about(session, workload.name))[-1] == "WorkloadPreempted"
     assert (await stay_silent(session, clock, 60)).gone == []
@@ -119,9 +119,9 @@ async def test_a_node_that_was_gone_is_fenced_before_it_takes_work(
     assert (await cycle(session)).admitted == 0
     await silence.fenced(session, "nodes/a")
     assert node.state == NodeState.FENCING
-    ((row, attempt),) = await store.unconfirmed_on(session, "nodes/a")
+    ((row, attempt),) = await store_nodes.unconfirmed_on(session, "nodes/a")
     assert (row.uid, attempt.number) == (workload.uid, 1)
-    await store.confirm(session, attempt.name)
+    await store_nodes.confirm(session, attempt.name)
     await silence.fenced(session, "nodes/a")
     assert node.state == NodeState.READY
     assert (await events_about(session, "nodes/a"))[-2:] == ["NodeGone", "NodeJoined"]
@@ -147,7 +147,7 @@ async def test_a_forgotten_node_frees_its_name_and_is_fenced_all_the_same(
     await stay_silent(session, clock, 65)
     await silence.forget(session, node)
     assert workload.state == "QUEUED"
-    assert await store.find_node(session, "nodes/a") is None
+    assert await store_nodes.find_node(session, "nodes/a") is None
     again = await heard(session, *CARDS, machine_id="another")
     assert again.state == NodeState.FENCING
 

@@ -31,7 +31,7 @@ from gyre_kit.render import enum_name
 from gyre_kit.rpc import Clients
 from gyre_kit.testing import Platform, eventually
 
-from services.gpu_scheduler import main, reconcile, store
+from services.gpu_scheduler import fleet, main, reconcile, store
 from services.gpu_scheduler.launchers.base import Ended, LaunchFailed, Member, Order, Ref
 from services.gpu_scheduler.launchers.environment import worker_environment
 from services.gpu_scheduler.launchers.ray import Ray
@@ -274,7 +274,7 @@ async def test_a_gang_that_was_admitted_to_two_nodes_runs_on_both(
     platform: Platform, app: App, workloads: WorkloadServiceStub, clients: Clients
 ) -> None:
     """The members are written by hand, as an admission of gangs writes them, between admission and launch."""
-    steps = [Reconciler(reconcile.hear_of_clusters), Reconciler(reconcile.admit, every=0.1)]
+    steps = [Reconciler(fleet.hear_of_clusters), Reconciler(reconcile.admit, every=0.1)]
     async with platform.serving(replace(app, reconcilers=steps)) as (context,):
         await all_nodes(clients)
         name = await ensure(workloads, "JOB", 1000, gpu=1, do="sum")

@@ -27,7 +27,7 @@ from services.gpu_scheduler.hardware import CardReading, Machine
 from services.gpu_scheduler.launchers.base import Ended
 from services.gpu_scheduler.models import Attempt, Card, Node, Workload, WorkloadState
 from services.gpu_scheduler.settings import Settings
-from services.gpu_scheduler.tests.calls import cycle
+from services.gpu_scheduler.tests.calls import asked_for, cycle, find_workload
 from services.gpu_scheduler.usage import usage_of
 
 GIB = 1024**3
@@ -48,7 +48,7 @@ def fresh_name() -> str:
 
 
 async def ensured(session: Session, wanted: submission.Wanted = TRAINER) -> Workload:
-    return await submission.ensure(session, fresh_name(), wanted, SETTINGS)
+    return await asked_for(session, fresh_name(), wanted, SETTINGS)
 
 
 async def launched(session: Session, workload: Workload) -> Attempt:
@@ -287,7 +287,7 @@ async def test_a_workload_of_another_project_does_not_exist(session: Session) ->
     with acting_as(SYSTEM):
         await enter_project(session, "*")
         assert (await cycle(session)).admitted == 1
-        assert await store.find_workload(session, workload.name)
+        assert await find_workload(session, workload.name)
 
 
 async def test_what_is_held_is_not_considered_until_it_is_released(session: Session) -> None:

@@ -8,9 +8,10 @@ import pytest
 from gyre_kit.db import Session, enter_project
 from gyre_kit.testing import ENGINEER, PROJECT
 
-from services.gpu_scheduler import queues, store, submission
+from services.gpu_scheduler import queues, submission
 from services.gpu_scheduler.decisions.amounts import CARD as WHOLE
 from services.gpu_scheduler.decisions.amounts import Amount
+from services.gpu_scheduler.tests.calls import asked_for, find_workload
 from services.gpu_scheduler.tests.test_service import SETTINGS, TRAINER, ensured, events_of, fresh_name, node
 
 __all__ = ["node"]  # a fixture
@@ -23,7 +24,7 @@ async def test_who_caused_it_is_whoever_the_caller_names_else_the_caller(session
 
 async def test_the_name_makes_ensure_idempotent(session: Session) -> None:
     first = await ensured(session)
-    again = await submission.ensure(session, first.name, replace(TRAINER, display_name="Another"), SETTINGS)
+    again = await asked_for(session, first.name, replace(TRAINER, display_name="Another"), SETTINGS)
     assert again is first
     assert await events_of(session, first) == ["WorkloadQueued"]
 
@@ -40,14 +41,14 @@ async def test_the_name_makes_ensure_idempotent(session: Session) -> None:
 async def test_a_used_name_with_another_spec_is_refused(session: Session, other: submission.Wanted) -> None:
     first = await ensured(session)
     with pytest.raises(submission.SpecDiffers):
-        await submission.ensure(session, first.name, other, SETTINGS)
+        await asked_for(session, first.name, other, SETTINGS)
 
 
 async def test_a_ulid_that_another_project_uses_is_refused(session: Session) -> None:
     theirs = await ensured(session)
     await enter_project(session, "other")
     with pytest.raises(submission.NameTaken):
-        await submission.ensure(session, theirs.name.replace(PROJECT, "other"), TRAINER, SETTINGS)
+        await asked_for(session, theirs.name.replace(PROJECT, "other"), TRAINER, SETTINGS)
 
 
 @pytest.mark.parametrize(
@@ -70,11 +71,11 @@ async def test_what_cannot_run_is_refused_and_leaves_no_row(
 ) -> None:
     name = fresh_name()
     with pytest.raises(error):
-        await submission.ensure(session, name, wrong, SETTINGS)
-    assert await store.find_workload(session, name) is None
+        await asked_for(session, name, wrong, SETTINGS)
+    assert await find_workload(session, name) is None
 
 
 @pytest.mark.parametrize("name", ["projects/acme/workloads/../x", "projects/acme/workloads/", "acme/1", ""])
 async def test_a_name_that_could_leave_the_work_folder_is_refused(session: Session, name: str) -> None:
     with pytest.raises(submission.BadWorkloadName):
-        await submission.ensure(session, name, TRAINER, SETTINGS)
+        await asked_for(session, name, TRAINER, SETTINGS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from copy import copy
 from dataclasses import replace
 from typing import Any
@@ -42,10 +43,7 @@ class Happenings(RuleBasedStateMachine):
     """
 
     policy = ""
-
-    def cycle(self) -> None:
-        """One cycle, with what is checked of it."""
-        raise NotImplementedError
+    cycle: Callable[[], None]  # one cycle, with what is checked of it
 
     @initialize(world=worlds(), first=st.lists(JOBS, min_size=2, max_size=8))
     def begin(self, world: World, first: list[int]) -> None:
