@@ -20,7 +20,7 @@ from gyre_kit.render import enum_name
 from gyre_kit.rpc import Clients
 from gyre_kit.testing import ENGINEER, Platform, eventually, expect_rpc_error
 
-from services.gpu_scheduler import fleet, hardware, reconcile, silence, store_nodes
+from services.gpu_scheduler import fleet, hardware, silence, store_nodes
 from services.gpu_scheduler.cards import CardReading, Finding
 from services.gpu_scheduler.hardware import Machine
 from services.gpu_scheduler.settings import Settings
@@ -144,7 +144,7 @@ async def test_a_machine_whose_name_is_taken_is_no_node_and_the_service_goes_on(
     scheduler: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        reconcile, "read_machine", lambda settings: replace(hardware.read_machine(settings), machine_id="another")
+        fleet, "read_machine", lambda settings: replace(hardware.read_machine(settings), machine_id="another")
     )
     await fleet.hear_of_node(scheduler)
     assert scheduler.metrics.registry.get_sample_value("gyre_node_name_conflicts_total") >= 1
