@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -15,12 +16,15 @@ from gyre.gpu_scheduler.v1 import workload_pb2
 from gyre.gpu_scheduler.v1 import workload_service_pb2 as api
 from gyre.gpu_scheduler.v1.workload_service_pb2_grpc import WorkloadServiceStub
 from gyre_kit.auth import Identity, Role, Signer, acting_as
+from gyre_kit.db import Database
 from gyre_kit.names import new_id
 from gyre_kit.rpc import Clients
 from gyre_kit.settings import KitSettings
 from gyre_sdk import messages
 from playwright.sync_api import Browser, Page, expect
 
+from services.gpu_scheduler import store as scheduler_store
+from services.gpu_scheduler.models import Attempt, Workload
 from tests.browser.browsing import LOADING, PATIENCE_MS, chromium, signed_in
 from tests.browser.language import foreign_labels
 from tests.chaos.harness import until
@@ -35,13 +39,15 @@ expect.set_options(timeout=PATIENCE_MS)
 
 @pytest.fixture(scope="module")
 def platform() -> Iterator[Running]:
-    """Four simulated cards, of which one workload holds two; another has failed."""
+    """Four simulated cards, of which one workload holds two; another has failed. And a past to replay."""
     running = start(GYRE_SIMULATED_CARDS="4", GYRE_WORKLOAD_MODULES=json.dumps([MODULE]))
     try:
         with ThreadPoolExecutor(1) as aside:  # the browser has a loop in this thread
             aside.submit(asyncio.run, _ensure(running, {"do": "wait"}, gpu=CARDS)).result()
             aside.submit(asyncio.run, _ensure(running, {"do": "exit", "code": 3}, gpu=0)).result()
         until(lambda: _states(running) == {"RUNNING", "FAILED"}, "one that holds and one that failed", 60)
+        with ThreadPoolExecutor(1) as aside:
+            aside.submit(asyncio.run, _past_jobs(running)).result()
         yield running
     finally:
         stop(running)
@@ -127,12 +133,41 @@ def test_the_history_is_shown_by_queue_and_for_an_hour(page: Page, platform: Run
     _check_language(page)
 
 
-def test_what_if_asks_before_it_replays(page: Page, platform: Running, tmp_path: Path) -> None:
+def test_what_if_tells_what_another_node_would_have_changed(page: Page, platform: Running, tmp_path: Path) -> None:
     page.goto(f"{platform.rest_url}/p/default/what-if")
     expect(page.get_by_text(re.compile("Nothing asked yet|尚未提问"))).to_be_visible()
-    expect(page.locator("button[type=submit]")).to_be_enabled()
+    page.locator("button[type=submit]").click()
+    expect(page.locator("tbody tr.ant-table-row")).to_have_count(12)
+    expect(page.locator("figure svg")).to_have_count(1)
+    expect(page.get_by_text(re.compile("^(Simulated|模拟)$"))).to_be_visible()
     page.screenshot(path=tmp_path / "what-if.png", full_page=True)
     _check_language(page)
+
+
+async def _past_jobs(running: Running) -> None:
+    """Three of an hour ago, one after another: a replay ends at the last whole five minutes."""
+    settings = KitSettings(home=running.home, port_offset=running.port_offset, database_url="")  # no other test's
+    db = Database(settings.database_url_of("gpu_scheduler"), "gpu_scheduler")
+    async with db.transaction() as session:
+        node = (await scheduler_store.nodes(session))[0]
+        for number in range(3):
+            begin = datetime.now(UTC) - timedelta(minutes=60 - 10 * number)
+            name = f"projects/default/workloads/{new_id()}"
+            held = {"project": "default", "cpu_milli": 200, "memory_bytes": 0, "gpu": CARDS}
+            session.add(
+                Workload(
+                    name=name, uid=name, number=900 + number, state="FINISHED", kind="JOB", module=MODULE, user=USER,
+                    spec_json="{}", queue="projects/default/queues/default", queue_time=begin, attempt=1, **held,
+                )
+            )  # fmt: skip
+            session.add(
+                Attempt(
+                    name=f"{name}/attempts/1", workload=name, number=1, node=node.name, flavor=node.flavor,
+                    cpu_hour_microusd=0, gpu_hour_microusd=0, admit_time=begin, end_time=begin + timedelta(minutes=8),
+                    exit_code=0, **held,
+                )
+            )  # fmt: skip
+    await db.close()
 
 
 def _states(running: Running) -> set[str]:
