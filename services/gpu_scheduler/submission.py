@@ -108,11 +108,16 @@ async def ensure_all(session: Session, wanted: Mapping[str, Wanted], settings: S
     await _check_waiting(session, project, range(number, number + len(new)), settings.max_waiting_per_project)
     doors = await queues.named(session, project, {each.queue for each in new.values()})
     await _check_capacity(session, {(each.requests, each.only_flavor) for each in new.values()})
+    classes = {each.priority_class for each in new.values()} - {""}
+    values = {name: (await priority_classes.get(session, name)).value for name in classes}
     rows = []
     for at, (name, each) in enumerate(new.items()):
         queue, shared = doors[each.queue]
         _check_quota(shared, each.requests, each.only_flavor)
-        rows.append(_row(session, name, each, queue, await _priority(session, each, queue, shared), number + at))
+        priority = values.get(each.priority_class, each.priority)
+        if each.kind != "REPLICA":  # that one is the platform's
+            queues.check_priority(shared, priority + queue.priority)
+        rows.append(_row(session, name, each, queue, priority, number + at))
     made = await insert_rows(session, Workload, rows)
     if taken := new.keys() - made:
         raise NameTaken(name=min(taken))
@@ -219,16 +224,6 @@ async def _check_waiting(session: Session, project: str, numbers: range, most: i
     is_counted = any(number % every == 0 for number in numbers)
     if is_counted and await store_bounds.waiting(session, project) + len(numbers) > most:
         raise TooManyWaiting(project=project, most=most)
-
-
-async def _priority(session: Session, wanted: Wanted, queue: Queue, shared: ClusterQueue) -> int:
-    """Raises: PriorityclassNotFound; PriorityAboveBound."""
-    priority = wanted.priority
-    if wanted.priority_class:
-        priority = (await priority_classes.get(session, wanted.priority_class)).value
-    if wanted.kind != "REPLICA":  # that one is the platform's
-        queues.check_priority(shared, priority + queue.priority)
-    return priority
 
 
 async def _check_capacity(session: Session, asked: Collection[tuple[Amount, str]]) -> None:

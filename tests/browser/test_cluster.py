@@ -23,7 +23,7 @@ from gyre_kit.settings import KitSettings
 from gyre_sdk import messages
 from playwright.sync_api import Browser, Page, expect
 
-from services.gpu_scheduler import store as scheduler_store
+from services.gpu_scheduler import store_nodes
 from services.gpu_scheduler.models import Attempt, Workload
 from tests.browser.browsing import LOADING, PATIENCE_MS, chromium, signed_in
 from tests.browser.language import foreign_labels
@@ -149,7 +149,7 @@ async def _past_jobs(running: Running) -> None:
     settings = KitSettings(home=running.home, port_offset=running.port_offset, database_url="")  # no other test's
     db = Database(settings.database_url_of("gpu_scheduler"), "gpu_scheduler")
     async with db.transaction() as session:
-        node = (await scheduler_store.nodes(session))[0]
+        node = (await store_nodes.nodes(session))[0]
         for number in range(3):
             begin = datetime.now(UTC) - timedelta(minutes=60 - 10 * number)
             name = f"projects/default/workloads/{new_id()}"
