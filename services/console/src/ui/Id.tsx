@@ -1,14 +1,15 @@
 import { CopyOutlined } from "@ant-design/icons";
-import { App, Button, Tooltip } from "antd";
+import { Button, Tooltip } from "antd";
 import { Link } from "react-router";
 import { kindOf, lastPart, pagePath, shortName } from "@/api/names";
 import { useI18n } from "@/i18n";
+import { useMessage } from "./useMessage";
 import { Nothing } from "./values";
 
 /** Something to copy: an id, a digest, a name. `shown` may be shorter than what is copied. */
 export function Copyable({ value, shown }: { value: string; shown?: string }) {
   const { t } = useI18n();
-  const { message } = App.useApp();
+  const message = useMessage();
   if (!value) return <Nothing />;
   const copy = () => navigator.clipboard.writeText(value).then(() => message.success(t("copy.done")));
   return (

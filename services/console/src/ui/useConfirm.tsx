@@ -1,7 +1,9 @@
+import { CloseCircleFilled, ExclamationCircleFilled } from "@ant-design/icons";
 import { App } from "antd";
 import type { ReactNode } from "react";
 import { useI18n } from "@/i18n";
 import { useTell } from "./Trouble";
+import { useMessage } from "./useMessage";
 
 interface Asked {
   title: string;
@@ -14,11 +16,13 @@ interface Asked {
 
 /** Asks before it acts, says when it is done, and shows why it was refused. */
 export function useConfirm(): (asked: Asked) => void {
-  const { modal, message } = App.useApp();
+  const { modal } = App.useApp();
+  const message = useMessage();
   const { t } = useI18n();
   const report = useReport();
   return (asked) => {
     modal.confirm({
+      icon: <ExclamationCircleFilled aria-hidden />,
       title: asked.title,
       content: asked.hint,
       okText: asked.confirm,
@@ -43,7 +47,13 @@ export function useReport(): (error: unknown) => void {
   const tell = useTell();
   return (error) => {
     const { title, detail } = tell(error);
-    notification.error({ title, description: detail === title ? undefined : detail, role: "alert", duration: 8 });
+    notification.error({
+      title,
+      description: detail === title ? undefined : detail,
+      icon: <CloseCircleFilled aria-hidden />,
+      role: "alert",
+      duration: 8,
+    });
   };
 }
 

@@ -1,4 +1,4 @@
-import { App, Button, Form, Input, Modal, Select } from "antd";
+import { Button, Form, Input, Modal, Select } from "antd";
 import { useEffect, useState } from "react";
 import { post } from "@/api/client";
 import { bare, lastPart, requestId } from "@/api/names";
@@ -11,6 +11,7 @@ import { Copyable } from "@/ui/Id";
 import { ResourceTable } from "@/ui/ResourceTable";
 import { State } from "@/ui/State";
 import { useConfirm } from "@/ui/useConfirm";
+import { useMessage } from "@/ui/useMessage";
 import { Time } from "@/ui/values";
 import { LimitFields, LimitsDrawer, Spent } from "./Budget";
 import { bodyOf, type LimitValues } from "./limits";
@@ -172,7 +173,7 @@ function CreateKeyDrawer({
 
 function SecretOnce({ secret, onClose }: { secret: string; onClose: () => void }) {
   const { t } = useI18n();
-  const { message } = App.useApp();
+  const message = useMessage();
   const copyAndClose = () =>
     navigator.clipboard.writeText(secret).then(() => {
       message.success(t("copy.done"));

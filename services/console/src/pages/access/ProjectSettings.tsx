@@ -1,5 +1,5 @@
 import { useQueryClient } from "@tanstack/react-query";
-import { App, Button, Form, Input, Skeleton, Switch } from "antd";
+import { Button, Form, Input, Skeleton, Switch } from "antd";
 import { useEffect, useState } from "react";
 import { useNavigate } from "react-router";
 import { patch, post } from "@/api/client";
@@ -14,6 +14,7 @@ import { NumberInput } from "@/ui/NumberInput";
 import { Facts, Panel } from "@/ui/Page";
 import { Trouble } from "@/ui/Trouble";
 import { useReport } from "@/ui/useConfirm";
+import { useMessage } from "@/ui/useMessage";
 import { Time } from "@/ui/values";
 import { LimitsDrawer, Spent } from "./Budget";
 import { Regions } from "./Regions";
@@ -118,7 +119,7 @@ function Consent({ project }: { project: Project }) {
 /** How what is kept is kept: with or without personal data, and for how long. */
 function Keeping({ project }: { project: Project }) {
   const { t } = useI18n();
-  const { message } = App.useApp();
+  const message = useMessage();
   const isAdmin = useMay("ADMIN");
   const report = useReport();
   const change = useChange(
@@ -170,7 +171,7 @@ interface Values {
 
 function CreateProjectDrawer({ open, onClose }: { open: boolean; onClose: () => void }) {
   const { t } = useI18n();
-  const { message } = App.useApp();
+  const message = useMessage();
   const client = useQueryClient();
   const navigate = useNavigate();
   const [request, setRequest] = useState(requestId);

@@ -1,4 +1,4 @@
-import { App, Button, Form, Select } from "antd";
+import { Button, Form, Select } from "antd";
 import { useState } from "react";
 import { patch } from "@/api/client";
 import { useChange, useMay } from "@/api/queries";
@@ -6,6 +6,7 @@ import type { Project, SentOut } from "@/api/types";
 import { useI18n } from "@/i18n";
 import { formatNumber } from "@/i18n/format";
 import { FormDrawer } from "@/ui/FormDrawer";
+import { useMessage } from "@/ui/useMessage";
 import { Time } from "@/ui/values";
 
 /** Where prompts may go, and how many have left own hardware. */
@@ -50,7 +51,7 @@ export function Regions({ project, sentOut }: { project: Project; sentOut?: Sent
 
 function RegionDrawer({ project, onClose }: { project: Project | null; onClose: () => void }) {
   const { t } = useI18n();
-  const { message } = App.useApp();
+  const message = useMessage();
   const change = useChange(["api_gateway", "inference_gateway"], ({ regions }: { regions: string[] }) =>
     patch<Project>(`/${project?.name}`, { regions, etag: project?.etag }),
   );

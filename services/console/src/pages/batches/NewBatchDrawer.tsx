@@ -1,4 +1,4 @@
-import { App, Form, Input } from "antd";
+import { Form, Input } from "antd";
 import { useEffect, useState } from "react";
 import { post } from "@/api/client";
 import { lastPart, partOf, requestId } from "@/api/names";
@@ -9,6 +9,7 @@ import { FormDrawer, More } from "@/ui/FormDrawer";
 import { IdField } from "@/ui/IdField";
 import { NumberInput } from "@/ui/NumberInput";
 import { DatasetVersionPicker, DeploymentPicker } from "@/ui/Pickers";
+import { useMessage } from "@/ui/useMessage";
 
 interface Values {
   source_version: string;
@@ -24,7 +25,7 @@ interface Values {
 /** Every row of a data set version is asked; the answers become a version of another data set. */
 export function NewBatchDrawer({ open, onClose }: { open: boolean; onClose: () => void }) {
   const { t } = useI18n();
-  const { message } = App.useApp();
+  const message = useMessage();
   const project = useProject();
   const [form] = Form.useForm<Values>();
   const [request, setRequest] = useState(requestId);

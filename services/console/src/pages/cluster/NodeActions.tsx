@@ -1,4 +1,4 @@
-import { App, Button } from "antd";
+import { Button } from "antd";
 import { post } from "@/api/client";
 import { bare } from "@/api/names";
 import { useChange } from "@/api/queries";
@@ -6,6 +6,7 @@ import type { Node } from "@/api/types";
 import { useI18n } from "@/i18n";
 import { OperatorButton } from "@/pages/queues/operator";
 import { useConfirm, useReport } from "@/ui/useConfirm";
+import { useMessage } from "@/ui/useMessage";
 
 type Verb = "cordon" | "drain" | "uncordon";
 
@@ -19,7 +20,7 @@ const OFFERS: Record<string, readonly Verb[]> = {
 /** Takes a node out of use and puts it back. What takes away asks first, and offers to undo it. */
 export function NodeActions({ node }: { node: Node }) {
   const { t } = useI18n();
-  const { message } = App.useApp();
+  const message = useMessage();
   const confirm = useConfirm();
   const report = useReport();
   const change = useChange(["gpu_scheduler"], (verb: Verb) => post(`/${node.name}:${verb}`));

@@ -1,4 +1,4 @@
-import { App, Form, Input, Select } from "antd";
+import { Form, Input, Select } from "antd";
 import { useEffect, useState } from "react";
 import { useNavigate } from "react-router";
 import { post } from "@/api/client";
@@ -9,6 +9,7 @@ import { useI18n } from "@/i18n";
 import { FormDrawer, More } from "@/ui/FormDrawer";
 import { IdField } from "@/ui/IdField";
 import { NumberInput } from "@/ui/NumberInput";
+import { useMessage } from "@/ui/useMessage";
 import { FileField } from "./FileField";
 
 interface Values {
@@ -30,7 +31,7 @@ const ACCEPTED = ".jsonl,.json,.csv,.parquet,.txt";
 /** A new data set with its first version, or one more version of `target`. */
 export function UploadDrawer({ target, onClose }: { target: Dataset | "new" | null; onClose: () => void }) {
   const { t } = useI18n();
-  const { message } = App.useApp();
+  const message = useMessage();
   const navigate = useNavigate();
   const project = useProject();
   const [form] = Form.useForm<Values>();

@@ -1,4 +1,4 @@
-import { App, Button, Form, Input, Select, Table } from "antd";
+import { Button, Form, Input, Select, Table } from "antd";
 import { useState } from "react";
 import { post } from "@/api/client";
 import { lastPart, shortName } from "@/api/names";
@@ -9,6 +9,7 @@ import { FormDrawer } from "@/ui/FormDrawer";
 import { Copyable } from "@/ui/Id";
 import { AdapterPicker } from "@/ui/Pickers";
 import { useConfirm } from "@/ui/useConfirm";
+import { useMessage } from "@/ui/useMessage";
 
 const OWNERS = ["inference_gateway", "gpu_scheduler"];
 
@@ -85,7 +86,7 @@ interface Values {
 
 function AddDrawer({ deployment, open, onClose }: { deployment: Deployment; open: boolean; onClose: () => void }) {
   const { t } = useI18n();
-  const { message } = App.useApp();
+  const message = useMessage();
   const keys = useKeys();
   const set = useSetAdapters(deployment);
   const there = adaptersOf(deployment);

@@ -1,5 +1,5 @@
 import { DeleteOutlined, PlusOutlined } from "@ant-design/icons";
-import { App, Button, Form, Input, Segmented, Select } from "antd";
+import { Button, Form, Input, Segmented, Select } from "antd";
 import { useEffect, useState } from "react";
 import { post } from "@/api/client";
 import { bare, lastPart, requestId } from "@/api/names";
@@ -10,6 +10,7 @@ import { FormDrawer } from "@/ui/FormDrawer";
 import { IdField } from "@/ui/IdField";
 import { NumberInput } from "@/ui/NumberInput";
 import { VariantPicker } from "@/ui/Pickers";
+import { useMessage } from "@/ui/useMessage";
 
 interface CreateValues {
   display_name: string;
@@ -27,7 +28,7 @@ interface CreateValues {
 
 export function CreateDeploymentDrawer({ open, onClose }: { open: boolean; onClose: () => void }) {
   const { t } = useI18n();
-  const { message } = App.useApp();
+  const message = useMessage();
   const project = useProject();
   const [form] = Form.useForm<CreateValues>();
   const kind = Form.useWatch("kind", form);
@@ -132,7 +133,7 @@ interface ShiftValues {
 /** The whole split afterwards, at once or in steps; what is left out stands by, so that it can be taken back. */
 export function ShiftDrawer({ deployment, onClose }: { deployment: Deployment | null; onClose: () => void }) {
   const { t } = useI18n();
-  const { message } = App.useApp();
+  const message = useMessage();
   const [form] = Form.useForm<ShiftValues>();
   const shift = useChange(
     ["inference_gateway", "gpu_scheduler"],

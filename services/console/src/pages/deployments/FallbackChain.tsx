@@ -1,4 +1,4 @@
-import { App, Button, Form, Select } from "antd";
+import { Button, Form, Select } from "antd";
 import { useState } from "react";
 import { patch } from "@/api/client";
 import { lastPart } from "@/api/names";
@@ -8,6 +8,7 @@ import { useI18n } from "@/i18n";
 import { durationSeconds, formatDuration } from "@/i18n/format";
 import { FormDrawer } from "@/ui/FormDrawer";
 import { NumberInput } from "@/ui/NumberInput";
+import { useMessage } from "@/ui/useMessage";
 
 const MOST = 5;
 const LONGEST_SECONDS = 600;
@@ -52,7 +53,7 @@ interface Values {
 
 function FallbackDrawer({ deployment, onClose }: { deployment: Deployment | null; onClose: () => void }) {
   const { t } = useI18n();
-  const { message } = App.useApp();
+  const message = useMessage();
   const project = useProject();
   const list = useList<"deployments", Deployment>(`/projects/${project}/deployments`, { page_size: 200 });
   const options = (list.data?.deployments ?? [])

@@ -1,4 +1,4 @@
-import { App, Form } from "antd";
+import { Form } from "antd";
 import { post } from "@/api/client";
 import { lastPart } from "@/api/names";
 import { useChange } from "@/api/queries";
@@ -6,6 +6,7 @@ import type { Deployment } from "@/api/types";
 import { useI18n } from "@/i18n";
 import { FormDrawer } from "@/ui/FormDrawer";
 import { NumberInput } from "@/ui/NumberInput";
+import { useMessage } from "@/ui/useMessage";
 
 const MOST = 64;
 const WEEK = 604_800;
@@ -19,7 +20,7 @@ interface Values {
 /** Between which bounds the number of replicas follows the load; with a minimum of none it may sleep. */
 export function ScaleDrawer({ deployment, onClose }: { deployment: Deployment | null; onClose: () => void }) {
   const { t } = useI18n();
-  const { message } = App.useApp();
+  const message = useMessage();
   const [form] = Form.useForm<Values>();
   const least = Form.useWatch("min_replicas", form);
   const scale = useChange(

@@ -1,4 +1,4 @@
-import { App, Form, Input, Select } from "antd";
+import { Form, Input, Select } from "antd";
 import { useEffect, useState } from "react";
 import { useNavigate } from "react-router";
 import { post } from "@/api/client";
@@ -10,6 +10,7 @@ import { FormDrawer, More } from "@/ui/FormDrawer";
 import { IdField } from "@/ui/IdField";
 import { NumberInput } from "@/ui/NumberInput";
 import { DatasetVersionPicker, SuitePicker, VariantPicker } from "@/ui/Pickers";
+import { useMessage } from "@/ui/useMessage";
 import { GateRules, type RuleValues, toRule, USUAL_RULES } from "./GateRules";
 
 interface Opened {
@@ -28,7 +29,7 @@ function useRequest(open: boolean): string {
 
 export function EvaluateDrawer({ open, onClose }: Opened) {
   const { t } = useI18n();
-  const { message } = App.useApp();
+  const message = useMessage();
   const navigate = useNavigate();
   const project = useProject();
   const request = useRequest(open);
@@ -78,7 +79,7 @@ interface SuiteValues {
 
 export function SuiteDrawer({ open, onClose }: Opened) {
   const { t, word } = useI18n();
-  const { message } = App.useApp();
+  const message = useMessage();
   const project = useProject();
   const request = useRequest(open);
   const [form] = Form.useForm<SuiteValues>();
@@ -157,7 +158,7 @@ interface JudgeValues {
 
 export function JudgeDrawer({ open, onClose }: Opened) {
   const { t } = useI18n();
-  const { message } = App.useApp();
+  const message = useMessage();
   const project = useProject();
   const request = useRequest(open);
   const needed = [{ required: true, message: t("form.required") }];

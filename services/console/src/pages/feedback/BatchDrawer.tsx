@@ -1,4 +1,4 @@
-import { App, Form, Input } from "antd";
+import { Form, Input } from "antd";
 import { useEffect, useState } from "react";
 import { useSearchParams } from "react-router";
 import { post } from "@/api/client";
@@ -8,6 +8,7 @@ import type { Batch } from "@/api/types";
 import { useI18n } from "@/i18n";
 import { FormDrawer } from "@/ui/FormDrawer";
 import { IdField } from "@/ui/IdField";
+import { useMessage } from "@/ui/useMessage";
 
 interface Values {
   dataset_id: string;
@@ -17,7 +18,7 @@ interface Values {
 /** All approved feedback that is free becomes two data set versions. */
 export function BatchDrawer({ open, onClose }: { open: boolean; onClose: () => void }) {
   const { t } = useI18n();
-  const { message } = App.useApp();
+  const message = useMessage();
   const project = useProject();
   const [, setAddress] = useSearchParams();
   const [request, setRequest] = useState(requestId);

@@ -1,10 +1,11 @@
-import { App, Button } from "antd";
+import { Button } from "antd";
 import { useRef } from "react";
 import { post } from "@/api/client";
 import { useChange } from "@/api/queries";
 import type { Feedback } from "@/api/types";
 import { useI18n } from "@/i18n";
 import { useReport } from "@/ui/useConfirm";
+import { useMessage } from "@/ui/useMessage";
 
 export interface Decisions {
   approve: (feedback: Feedback, edit: string, slice: string) => void;
@@ -21,7 +22,7 @@ const MESSAGE = "decision";
 /** Claims and decides in one go, moves on, and can take it back. */
 export function useDecisions(next: () => void): Decisions {
   const { t } = useI18n();
-  const { message } = App.useApp();
+  const message = useMessage();
   const report = useReport();
   const past = useRef<Feedback[]>([]);
   const decide = useChange(

@@ -1,5 +1,5 @@
 import { SwapOutlined } from "@ant-design/icons";
-import { App, Button, Form, Input, Select, Table } from "antd";
+import { Button, Form, Input, Select, Table } from "antd";
 import { useState } from "react";
 import { post } from "@/api/client";
 import { lastPart, partOf, shortName, variantLabel } from "@/api/names";
@@ -12,6 +12,7 @@ import { FormDrawer } from "@/ui/FormDrawer";
 import { Ref } from "@/ui/Id";
 import { Panel } from "@/ui/Page";
 import { Trouble } from "@/ui/Trouble";
+import { useMessage } from "@/ui/useMessage";
 import { Nothing, Time } from "@/ui/values";
 
 export function Aliases({ model, versions }: { model: Model; versions: ModelVersion[] }) {
@@ -109,7 +110,7 @@ function MoveDrawer({
   onClose: () => void;
 }) {
   const { t } = useI18n();
-  const { message } = App.useApp();
+  const message = useMessage();
   const project = useProject();
   const [form] = Form.useForm<Values>();
   const chosen = Form.useWatch("version", form);

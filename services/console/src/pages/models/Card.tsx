@@ -1,5 +1,5 @@
 import { DownloadOutlined, EditOutlined } from "@ant-design/icons";
-import { App, Button, Form, Input, Skeleton } from "antd";
+import { Button, Form, Input, Skeleton } from "antd";
 import { useState } from "react";
 import { post } from "@/api/client";
 import { lastPart } from "@/api/names";
@@ -12,6 +12,7 @@ import { Panel } from "@/ui/Page";
 import { Trouble } from "@/ui/Trouble";
 import { Time } from "@/ui/values";
 import "./card.css";
+import { useMessage } from "@/ui/useMessage";
 
 export function Card({ version }: { version: ModelVersion }) {
   const { t } = useI18n();
@@ -122,7 +123,7 @@ function EditDrawer({
   onClose: () => void;
 }) {
   const { t } = useI18n();
-  const { message } = App.useApp();
+  const message = useMessage();
   const written = card.sections.filter((section) => !section.generated);
   const save = useChange(["model_registry"], (markdown: string) =>
     post<ModelCard>(`/${version.name}/card:edit`, { markdown, etag: card.etag }),

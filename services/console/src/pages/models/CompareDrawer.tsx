@@ -1,4 +1,4 @@
-import { App, Form, Select } from "antd";
+import { Form, Select } from "antd";
 import { useEffect, useState } from "react";
 import { post } from "@/api/client";
 import { requestId } from "@/api/names";
@@ -8,6 +8,7 @@ import { useI18n } from "@/i18n";
 import { FormDrawer, More } from "@/ui/FormDrawer";
 import { NumberInput } from "@/ui/NumberInput";
 import { DatasetVersionPicker, SuitePicker } from "@/ui/Pickers";
+import { useMessage } from "@/ui/useMessage";
 import { FOR_VLLM, GGUF, needsCalibration } from "./quantisations";
 
 interface Values {
@@ -31,7 +32,7 @@ export function CompareDrawer({
   onClose: () => void;
 }) {
   const { t, word } = useI18n();
-  const { message } = App.useApp();
+  const message = useMessage();
   const project = useProject();
   const [form] = Form.useForm<Values>();
   const isNeeded = (Form.useWatch("quantisations", form) ?? []).some(needsCalibration);

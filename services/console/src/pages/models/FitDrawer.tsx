@@ -1,4 +1,4 @@
-import { App, Form, Input, Segmented, Select } from "antd";
+import { Form, Input, Segmented, Select } from "antd";
 import { useEffect, useState } from "react";
 import { ApiError, get, post } from "@/api/client";
 import { bare, lastPart, partOf, requestId } from "@/api/names";
@@ -9,6 +9,7 @@ import { useI18n } from "@/i18n";
 import { FormDrawer, More } from "@/ui/FormDrawer";
 import { NumberInput } from "@/ui/NumberInput";
 import { DatasetVersionPicker, ModelVersionPicker, SuitePicker } from "@/ui/Pickers";
+import { useMessage } from "@/ui/useMessage";
 import { MOST_ROWS, NotRows, toJsonLines } from "./fit";
 import { GGUF } from "./quantisations";
 
@@ -38,7 +39,7 @@ export function FitDrawer({
   onStarted: (comparison: string) => void;
 }) {
   const { t, word } = useI18n();
-  const { message } = App.useApp();
+  const message = useMessage();
   const project = useProject();
   const [form] = Form.useForm<Values>();
   const source = Form.useWatch("source", form);

@@ -1,4 +1,4 @@
-import { App, Form, Input, Select, Switch } from "antd";
+import { Form, Input, Select, Switch } from "antd";
 import { useEffect, useState } from "react";
 import { useNavigate } from "react-router";
 import { post } from "@/api/client";
@@ -10,6 +10,7 @@ import { FileField } from "@/pages/datasets/FileField";
 import { LicenceInput } from "@/pages/datasets/UploadDrawer";
 import { FormDrawer } from "@/ui/FormDrawer";
 import { IdField } from "@/ui/IdField";
+import { useMessage } from "@/ui/useMessage";
 import { AdapterFields } from "./AdapterFields";
 import { PartsField } from "./PartsField";
 
@@ -40,7 +41,7 @@ const BUNDLED = {
 /** Weights from elsewhere: a new model, or one more version of `target`. */
 export function ImportDrawer({ target, onClose }: { target: Model | "new" | null; onClose: () => void }) {
   const { t } = useI18n();
-  const { message } = App.useApp();
+  const message = useMessage();
   const navigate = useNavigate();
   const project = useProject();
   const [form] = Form.useForm<Values>();

@@ -1,5 +1,5 @@
 import { DeleteOutlined, PlusOutlined } from "@ant-design/icons";
-import { App, AutoComplete, Button, Form, Input, Select, Switch } from "antd";
+import { AutoComplete, Button, Form, Input, Select, Switch } from "antd";
 import { type ReactNode, useEffect, useState } from "react";
 import { useNavigate } from "react-router";
 import { post } from "@/api/client";
@@ -13,6 +13,7 @@ import { FormDrawer, More } from "@/ui/FormDrawer";
 import { NumberInput } from "@/ui/NumberInput";
 import { DatasetVersionPicker, ModelVersionPicker, SuitePicker } from "@/ui/Pickers";
 import { ensureModel, ModelNameField } from "@/ui/RegisterAs";
+import { useMessage } from "@/ui/useMessage";
 import { type LapValues, toSpec } from "./spec";
 
 const DEFAULTS: Partial<LapValues> = {
@@ -30,7 +31,7 @@ const DEFAULTS: Partial<LapValues> = {
 /** One lap: from approved feedback to traffic on the better model. */
 export function StartLapDrawer({ open, batch, onClose }: { open: boolean; batch: string; onClose: () => void }) {
   const { t } = useI18n();
-  const { message } = App.useApp();
+  const message = useMessage();
   const navigate = useNavigate();
   const project = useProject();
   const [form] = Form.useForm<LapValues>();

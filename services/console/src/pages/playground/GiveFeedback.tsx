@@ -1,5 +1,5 @@
 import { DislikeFilled, DislikeOutlined, EditOutlined, LikeFilled, LikeOutlined } from "@ant-design/icons";
-import { App, Button, Input, Tooltip } from "antd";
+import { Button, Input, Tooltip } from "antd";
 import { useState } from "react";
 import type { Answer } from "@/api/chat";
 import { post } from "@/api/client";
@@ -8,13 +8,14 @@ import { useChange, useProject } from "@/api/queries";
 import type { Feedback, FeedbackRating } from "@/api/types";
 import { useI18n } from "@/i18n";
 import { useReport } from "@/ui/useConfirm";
+import { useMessage } from "@/ui/useMessage";
 
 type Said = "RATING_THUMBS_UP" | "RATING_THUMBS_DOWN";
 
 /** Thumbs and a correction of one answer. */
 export function GiveFeedback({ answer }: { answer: Answer }) {
   const { t } = useI18n();
-  const { message } = App.useApp();
+  const message = useMessage();
   const project = useProject();
   const report = useReport();
   const [said, setSaid] = useState<Said | null>(null);

@@ -1,5 +1,5 @@
 import { ClearOutlined, SendOutlined, ShareAltOutlined } from "@ant-design/icons";
-import { App, Button, Input } from "antd";
+import { Button, Input } from "antd";
 import type { TextAreaRef } from "antd/es/input/TextArea";
 import { useEffect, useRef, useState } from "react";
 import { Link, useSearchParams } from "react-router";
@@ -19,6 +19,7 @@ import { type Manner, SettingsPanel } from "./SettingsPanel";
 import { type Round, useChat } from "./useChat";
 import { usePick } from "./usePick";
 import "./playground.css";
+import { useMessage } from "@/ui/useMessage";
 
 /** Talk to what is deployed, up to four models at once, and say which answer was better or what it should have been. */
 export function Playground() {
@@ -137,7 +138,7 @@ function hasSettingsApart(lanes: readonly Lane[]): boolean {
 
 function Share({ lanes, prompt }: { lanes: readonly Lane[]; prompt?: PromptChoice }) {
   const { t } = useI18n();
-  const { message } = App.useApp();
+  const message = useMessage();
   const copy = () => {
     const link = `${location.origin}${location.pathname}?${addressOf(lanes, prompt)}`;
     navigator.clipboard.writeText(link).then(() => message.success(t("playground.shared")));

@@ -1,10 +1,10 @@
-import { App } from "antd";
 import { post } from "@/api/client";
 import { requestId } from "@/api/names";
 import { useChange, useProject } from "@/api/queries";
 import type { Feedback, FeedbackRating } from "@/api/types";
 import { useI18n } from "@/i18n";
 import { useReport } from "@/ui/useConfirm";
+import { useMessage } from "@/ui/useMessage";
 import type { Round } from "./useChat";
 
 interface Said {
@@ -32,7 +32,7 @@ export function preferences({ replies }: Round, picked: number): Said[] {
 /** Hands what was picked to review. */
 export function usePick(remember: (round: Round, at: number) => void) {
   const { t } = useI18n();
-  const { message } = App.useApp();
+  const message = useMessage();
   const project = useProject();
   const report = useReport();
   const send = useChange(["feedback"], (said: Said[]) =>

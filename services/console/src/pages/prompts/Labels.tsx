@@ -1,5 +1,5 @@
 import { CloseOutlined, SwapOutlined } from "@ant-design/icons";
-import { App, Button, Form, Input, Select, Tooltip } from "antd";
+import { Button, Form, Input, Select, Tooltip } from "antd";
 import { useState } from "react";
 import { post } from "@/api/client";
 import { lastPart } from "@/api/names";
@@ -10,6 +10,7 @@ import { Actor } from "@/ui/Actor";
 import { FormDrawer } from "@/ui/FormDrawer";
 import { Panel } from "@/ui/Page";
 import { useConfirm } from "@/ui/useConfirm";
+import { useMessage } from "@/ui/useMessage";
 import { Time } from "@/ui/values";
 
 /** Moves that are shown before somebody asks for all. */
@@ -128,7 +129,7 @@ function MoveDrawer(props: {
   onClose: () => void;
 }) {
   const { t } = useI18n();
-  const { message } = App.useApp();
+  const message = useMessage();
   const { prompt, label } = props;
   const numbers = Array.from({ length: prompt.newest_version }, (_, at) => prompt.newest_version - at);
   return (

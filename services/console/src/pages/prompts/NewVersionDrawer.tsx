@@ -1,5 +1,5 @@
 import { DeleteOutlined, PlusOutlined } from "@ant-design/icons";
-import { App, AutoComplete, Button, Form, Input, Select } from "antd";
+import { AutoComplete, Button, Form, Input, Select } from "antd";
 import { post } from "@/api/client";
 import { lastPart } from "@/api/names";
 import { useChange, useProject } from "@/api/queries";
@@ -10,6 +10,7 @@ import { IdField } from "@/ui/IdField";
 import { parametersText } from "./diff";
 import { LABEL } from "./Labels";
 import "./prompts.css";
+import { useMessage } from "@/ui/useMessage";
 
 const ROLES = ["system", "user", "assistant"];
 const FIRST: PromptTurn[] = [
@@ -38,7 +39,7 @@ interface Props {
 
 export function NewVersionDrawer({ open, prompt, from, onClose, onMade }: Props) {
   const { t } = useI18n();
-  const { message } = App.useApp();
+  const message = useMessage();
   const project = useProject();
   const [form] = Form.useForm<Values>();
   const create = useChange(["inference_gateway"], ({ id, parameters, ...values }: Values) =>

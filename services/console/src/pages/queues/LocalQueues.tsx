@@ -1,5 +1,5 @@
 import { DeleteOutlined, PauseOutlined, PlayCircleOutlined, PlusOutlined } from "@ant-design/icons";
-import { App, Button, Form, Input, Select, Tooltip } from "antd";
+import { Button, Form, Input, Select, Tooltip } from "antd";
 import { useState } from "react";
 import { patch, post, remove } from "@/api/client";
 import { bare, lastPart, requestId } from "@/api/names";
@@ -13,6 +13,7 @@ import { NumberInput } from "@/ui/NumberInput";
 import { type Column, ResourceTable } from "@/ui/ResourceTable";
 import { State } from "@/ui/State";
 import { useAskToRemove, useConfirm, useReport } from "@/ui/useConfirm";
+import { useMessage } from "@/ui/useMessage";
 
 /** The queues of this project, which its administrators hold, release, make and delete. */
 export function LocalQueues() {
@@ -84,7 +85,7 @@ function QueueName({ queue }: { queue: Queue }) {
 
 function Actions({ queue }: { queue: Queue }) {
   const { t } = useI18n();
-  const { message } = App.useApp();
+  const message = useMessage();
   const mayChange = useMay("ADMIN");
   const confirm = useConfirm();
   const report = useReport();

@@ -1,4 +1,4 @@
-import { App, Form, Input, Select } from "antd";
+import { Form, Input, Select } from "antd";
 import { useRef } from "react";
 import { useNavigate } from "react-router";
 import { post } from "@/api/client";
@@ -7,6 +7,7 @@ import { useChange, useProject } from "@/api/queries";
 import type { Checkpoint, Hyperparameters, Run } from "@/api/types";
 import { useI18n } from "@/i18n";
 import { FormDrawer, More } from "@/ui/FormDrawer";
+import { useMessage } from "@/ui/useMessage";
 import { HyperparameterFields } from "./Hyperparameters";
 
 interface Values {
@@ -28,7 +29,7 @@ const LATEST = 0;
 /** A new run out of a checkpoint of this one. The rank of its adapters stays: the weights have that shape. */
 export function ForkDrawer({ run, checkpoints, open, onClose }: Props) {
   const { t } = useI18n();
-  const { message } = App.useApp();
+  const message = useMessage();
   const project = useProject();
   const navigate = useNavigate();
   const request = useRef("");

@@ -1,4 +1,4 @@
-import { App, Form, Input, Select } from "antd";
+import { Form, Input, Select } from "antd";
 import { useEffect, useState } from "react";
 import { useNavigate } from "react-router";
 import { post } from "@/api/client";
@@ -10,6 +10,7 @@ import { FormDrawer, More } from "@/ui/FormDrawer";
 import { NumberInput } from "@/ui/NumberInput";
 import { DatasetVersionPicker, ModelVersionPicker } from "@/ui/Pickers";
 import { ensureModel, ModelNameField } from "@/ui/RegisterAs";
+import { useMessage } from "@/ui/useMessage";
 import { EstimateNote, FlavorTable, useEstimate } from "./Estimates";
 import { HyperparameterFields } from "./Hyperparameters";
 
@@ -27,7 +28,7 @@ interface Values {
 
 export function StartRunDrawer({ open, onClose }: { open: boolean; onClose: () => void }) {
   const { t } = useI18n();
-  const { message } = App.useApp();
+  const message = useMessage();
   const navigate = useNavigate();
   const project = useProject();
   const [form] = Form.useForm<Values>();

@@ -1,5 +1,5 @@
 import { PauseOutlined, PlayCircleOutlined, StopOutlined } from "@ant-design/icons";
-import { App, Button } from "antd";
+import { Button } from "antd";
 import { useParams } from "react-router";
 import { post } from "@/api/client";
 import { bare, lastPart } from "@/api/names";
@@ -19,6 +19,7 @@ import { useTitles } from "@/ui/useTitles";
 import { Bytes, Cost, Nothing, Time } from "@/ui/values";
 import { GaveWay, Timeline } from "./Timeline";
 import "./workload.css";
+import { useMessage } from "@/ui/useMessage";
 
 /** Milliseconds; position and prospects change without an event. */
 const REFRESH = 4000;
@@ -63,7 +64,7 @@ export function WorkloadDetail() {
 
 function Actions({ workload }: { workload: Workload }) {
   const { t } = useI18n();
-  const { message } = App.useApp();
+  const message = useMessage();
   const titles = useTitles();
   const mayChange = useMay("ENGINEER");
   const confirm = useConfirm();
