@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from datetime import datetime
 from typing import Any
 
 import asyncpg
-from sqlalchemy import JSON, MetaData, bindparam, event, text
+from sqlalchemy import FromClause, MetaData, event, text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import registry
 from sqlmodel import SQLModel
@@ -73,14 +74,21 @@ class Database:
         await self.engine.dispose()
 
 
-def _json(value: Any) -> str:
+def _json(value: Any, default: Callable[[Any], Any] | None = None) -> str:
     """Letters stay letters, so that a column can be searched for them; half of a surrogate pair cannot."""
-    text = json.dumps(value, ensure_ascii=False)
+    text = json.dumps(value, ensure_ascii=False, default=default)
     try:
         text.encode()
     except UnicodeEncodeError:
-        return json.dumps(value)
+        return json.dumps(value, default=default)
     return text
+
+
+def _time(value: Any) -> str:
+    """Raises: TypeError for what is no time."""
+    if isinstance(value, datetime):
+        return value.isoformat()
+    raise TypeError(f"{type(value).__name__} is not written as JSON")
 
 
 def _connect(dialect: Any, record: Any, arguments: Any, options: Any) -> Any:
@@ -99,18 +107,30 @@ async def enter_project(session: AsyncSession, project: str) -> None:
     await session.execute(text("SELECT set_config('gyre.project', :project, true)"), {"project": project})
 
 
-async def insert_rows(session: AsyncSession, table: type[SQLModel], rows: Sequence[SQLModel]) -> set[str]:
-    """Writes many rows by one statement of one parameter; the names of those that were new. None is in the session.
+async def insert_rows(session: AsyncSession, table: FromClause, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Writes many rows of the same columns by one statement of one parameter."""
+    columns = ", ".join(f'"{column}"' for column in rows[0])
+    written = f"INSERT INTO {_name(table)} ({columns}) SELECT {columns} FROM {_recordset(table)}"
+    await session.execute(text(written), {"rows": _json(rows, _time)})
+
+
+async def insert_new(session: AsyncSession, table: type[SQLModel], rows: Sequence[SQLModel]) -> set[str]:
+    """Writes many rows likewise; the names of those that were new. None is in the session.
 
     A row that a unique constraint refuses is left out.
     """
-    name = table.__table__.fullname  # type: ignore[attr-defined]
-    written = text(
-        f"INSERT INTO {name} SELECT * FROM json_populate_recordset(NULL::{name}, :rows) "
-        "ON CONFLICT DO NOTHING RETURNING name"
-    ).bindparams(bindparam("rows", type_=JSON))
-    given = [row.model_dump(mode="json") for row in rows]
-    return set((await session.scalars(written, {"rows": given})).all())
+    of: FromClause = table.__table__  # type: ignore[attr-defined]
+    written = f"INSERT INTO {_name(of)} SELECT * FROM {_recordset(of)} ON CONFLICT DO NOTHING RETURNING name"
+    given = _json([row.model_dump(mode="json") for row in rows])
+    return set((await session.scalars(text(written), {"rows": given})).all())
+
+
+def _name(table: FromClause) -> str:
+    return str(getattr(table, "fullname"))  # noqa: B009 - of any table, declared or not
+
+
+def _recordset(table: FromClause) -> str:
+    return f"json_populate_recordset(NULL::{_name(table)}, CAST(:rows AS json))"
 
 
 def tables(component: str) -> registry:

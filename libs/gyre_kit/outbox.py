@@ -23,7 +23,7 @@ from google.protobuf.message import Message
 
 from gyre_kit import addresses, events
 from gyre_kit.broker import Broker, Cluster, patiently
-from gyre_kit.db import Database, Session
+from gyre_kit.db import Database, Session, insert_rows
 from gyre_kit.leader import Leadership, leadership
 from gyre_kit.telemetry import Metrics, current_traceparent
 
@@ -61,7 +61,7 @@ async def emit_all(session: Session, events_by_subject: Mapping[str, Message]) -
         for subject, event in events_by_subject.items()
     ]
     if rows:
-        await session.execute(sa.insert(OUTBOX), rows)
+        await insert_rows(session, OUTBOX, rows)
         session.info["outbox"] = True
 
 

@@ -6,13 +6,12 @@ schedulers at once give nothing away twice.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-import sqlalchemy as sa
-from gyre_kit.db import Session
+from gyre_kit.db import Session, insert_rows
 from gyre_kit.errors import Conflict
 from gyre_kit.outbox import emit_all
 
@@ -28,6 +27,7 @@ from services.gpu_scheduler.models import HOLDING, Attempt, WorkloadState
 
 IDLE_SECONDS = 10.0
 MOST_DECISIONS = 1000  # of one cycle, so that its transaction is short; the next follows at once
+BUSY = 20  # decisions; a cycle that made so many leaves the reasons to the next, which follows at once
 WRITTEN_DOWN = 10  # workloads of one shape whose reason is kept in the table; the others are told theirs when asked
 
 
@@ -63,13 +63,14 @@ async def run_cycle(session: Session, books: Books | None = None, idle_seconds: 
     cluster = await books.refresh(session)  # 1 what changed
     if books.broken:
         await store.forget_promises(session, books.broken)
-    looked_at = {name: set(cluster.lines[name].heaps) for name in cluster.dirty}
+    books.to_explain(cluster.dirty)
     decisions = cycle.run(cluster, session.clock.now().timestamp(), MOST_DECISIONS)  # 2 decide
     admits = [each for each in decisions if isinstance(each, Admit)]
     evicts = [each for each in decisions if isinstance(each, Evict)]
     admitted = await _admit(session, books, admits)  # 3 write down
     await _evict(session, books, evicts)
-    await _keep_reasons(session, books, looked_at)
+    if len(decisions) < BUSY or books.is_silent(session.clock.now().timestamp()):
+        await _keep_reasons(session, books)
     return Cycle(admitted, len(evicts), bool(cluster.dirty))
 
 
@@ -83,11 +84,11 @@ async def _admit(session: Session, books: Books, admits: Sequence[Admit]) -> int
     if not given:
         return 0
     cards = {card: each.workload.name for each in given for card in _whole_cards(books, each)}
-    if await store_nodes.take_cards(session, cards) != len(cards):
+    if cards and await store_nodes.take_cards(session, cards) != len(cards):
         raise BooksAreOff(cards=len(cards))
     prices = await store_nodes.flavor_prices(session)
     attempts = [_attempt(books, each, rows[each.workload.name], prices[each.flavor], now) for each in given]
-    await session.execute(sa.insert(Attempt), attempts)
+    await insert_rows(session, Attempt.__table__, attempts)  # type: ignore[attr-defined]
     for each in given:
         books.attempts[each.workload.name] = rows[each.workload.name].attempt
         books.written.pop(each.workload.name, None)
@@ -159,11 +160,11 @@ def _promised(promise: Promise) -> dict[str, Any]:
     return {"flavor": promise.flavor, "rule": promise.rule, "placement": placements.to_json(promise.placement)}
 
 
-async def _keep_reasons(session: Session, books: Books, looked_at: Mapping[str, set[Any]]) -> None:
+async def _keep_reasons(session: Session, books: Books) -> None:
     """Why the first of each shape that was looked at wait; and those that are not considered at all."""
     cluster = books.known
     reasons = {name: str(reason) for name, reason in books.aside.items()}
-    for queue, shapes in looked_at.items():
+    for queue, shapes in books.explained(session.clock.now().timestamp()).items():
         line = cluster.lines[queue]
         for shape in shapes & line.parked.keys():
             heap = line.heaps.get(shape, [])[:WRITTEN_DOWN]

@@ -7,14 +7,14 @@ here is the truth: the tables are. Whoever fails to write down what was decided 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from gyre_kit.db import Session
 
 from services.gpu_scheduler import budgets, placements, store, store_nodes, store_queues, throughput
 from services.gpu_scheduler.decisions.amounts import CARD, NAMES, Amount
-from services.gpu_scheduler.decisions.cluster import Cluster, Promise
+from services.gpu_scheduler.decisions.cluster import Cluster, Promise, Shape
 from services.gpu_scheduler.decisions.places import Node as Place
 from services.gpu_scheduler.decisions.policies import named
 from services.gpu_scheduler.decisions.quotas import Cell, ClusterQueue, Cohort, Limit, Preemption
@@ -25,6 +25,7 @@ from services.gpu_scheduler.models import HOLDING, Card, Node, NodeState, Queue,
 
 LOOK_AROUND_SECONDS = 60.0  # between two looks at what was measured and what was spent
 LONGEST_REST = 60.0
+LONGEST_SILENCE = 1.0  # seconds for which cycles that have much to decide put off saying why others wait
 LEARNT_FROM = 500  # past ends, from which a policy that begins anew learns how long work takes
 READ_AT_ONCE = 5_000  # workloads that wait
 BOOKS = "books"  # where the context keeps those of this process
@@ -49,6 +50,8 @@ class Books:
         self.attempts: dict[str, int] = {}
         self.broken: list[str] = []
         self.written: dict[str, str] = {}
+        self._to_explain: dict[str, set[Shape]] = {}  # queues whose reasons are to be looked at
+        self._explained_at = 0.0
         self._later: list[tuple[float, str]] = []  # ends of back-offs
         self._looked_around_at = self._ranked_at = 0.0
         self._over_budget: frozenset[str] = frozenset()
@@ -80,6 +83,21 @@ class Books:
             self._ranked_at = now
         return self.cluster
 
+    # -- why others wait ---------------------------------------------------------------------------------------------
+
+    def to_explain(self, queues: Iterable[str]) -> None:
+        """Those are looked at now; whoever still waits in them afterwards is to be told why."""
+        for name in queues:
+            self._to_explain.setdefault(name, set()).update(self.known.lines[name].heaps)
+
+    def is_silent(self, now: float) -> bool:
+        return not 0 <= now - self._explained_at < LONGEST_SILENCE
+
+    def explained(self, now: float) -> dict[str, set[Shape]]:
+        """Queue → shapes that are to be told why they wait; they are told by that."""
+        told, self._to_explain, self._explained_at = self._to_explain, {}, now
+        return told
+
     # -- everything --------------------------------------------------------------------------------------------------
 
     async def _read_all(self, session: Session, now: float) -> Cluster:
@@ -89,6 +107,7 @@ class Books:
         present = sorted(cards, key=lambda card: card.present)
         self.cards = {(row.node, row.index): (row.name, row.uuid) for row in present}
         self.aside, self.attempts, self.written, self._later, self._resting = {}, {}, {}, [], {}
+        self._to_explain = {}
         queues = {row.name: _queue(row) for row in await store_queues.cluster_queues(session)}
         cohorts = {
             row.name: Cohort(row.name, row.parent, _limits(row.quotas), row.weight)

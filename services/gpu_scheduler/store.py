@@ -62,14 +62,17 @@ async def begin_cycle(session: Session, idle_seconds: float) -> None:
 
     Statements are planned for their values: a plan for any list of names compares each row with each name of it.
     """
-    values = {"key": "gpu_scheduler/admission", "idle": f"{idle_seconds * 1000:.0f}ms"}
-    bounded = "set_config('idle_in_transaction_session_timeout', :idle, true)"
+    values = {
+        "key": "gpu_scheduler/admission",
+        "idle": f"{idle_seconds * 1000:.0f}ms",
+        "whole": f"{idle_seconds * 6000:.0f}ms",
+    }
+    quiet = "set_config('idle_in_transaction_session_timeout', :idle, true)"
+    whole = "CASE WHEN current_setting('transaction_timeout', true) IS NOT NULL THEN set_config('transaction_timeout', :whole, true) END"
     planned = "set_config('plan_cache_mode', 'force_custom_plan', true)"
     await session.execute(
-        sa.text(f"SELECT {bounded}, {planned}, pg_advisory_xact_lock(hashtextextended(:key, 0))"), values
+        sa.text(f"SELECT {quiet}, {whole}, {planned}, pg_advisory_xact_lock(hashtextextended(:key, 0))"), values
     )
-    whole = "SELECT set_config(name, :whole, true) FROM pg_settings WHERE name = 'transaction_timeout'"
-    await session.execute(sa.text(whole), {"whole": f"{idle_seconds * 6000:.0f}ms"})
 
 
 async def say_something(session: Session) -> None:
@@ -141,10 +144,10 @@ async def stopping(session: Session) -> set[str]:
 
 async def admit(session: Session, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Makes QUEUED workloads ADMITTED, each with its next attempt; name → row of those that were still QUEUED."""
-    given = sa.text(  # those that wait are found by name and first: joined by their state, each would meet each
+    given = sa.text(  # they are found by name: asked for their state too, PostgreSQL may read all that wait
         """
-        WITH waits AS MATERIALIZED (
-            SELECT name FROM gpu_scheduler.workload WHERE name = ANY(CAST(:names AS text[])) AND state = 'QUEUED' AND NOT held
+        WITH named AS MATERIALIZED (
+            SELECT name, state, held FROM gpu_scheduler.workload WHERE name = ANY(CAST(:names AS text[]))
             ORDER BY name FOR NO KEY UPDATE
         )
         UPDATE gpu_scheduler.workload AS w
@@ -153,7 +156,7 @@ async def admit(session: Session, rows: Sequence[dict[str, Any]]) -> dict[str, A
             waiting_reason = '', promised = '{}', not_before = NULL, due = NULL, update_time = :now,
             revision = w.revision + 1
         FROM unnest(CAST(:names AS text[]), CAST(:nodes AS text[]), CAST(:flavors AS text[])) AS g (name, node, flavor)
-        JOIN waits USING (name) WHERE w.name = waits.name
+        JOIN named USING (name) WHERE w.name = named.name AND named.state = 'QUEUED' AND NOT named.held
         RETURNING w.name, w.project, w.kind, w.owner, w.attempt, w.node, w.flavor, w.cpu_milli, w.memory_bytes, w.gpu, w.gpu_milli
         """
     )
@@ -255,7 +258,7 @@ async def attempt(session: Session, workload: str, number: int) -> Attempt | Non
 
 
 async def attempts_of(session: Session, workloads: Collection[str]) -> dict[str, list[Attempt]]:
-    query = sa.select(Attempt).where(col(Attempt.workload).in_(workloads)).order_by(col(Attempt.number))
+    query = sa.select(Attempt).where(among(Attempt.workload, workloads)).order_by(col(Attempt.number))
     found: dict[str, list[Attempt]] = defaultdict(list)
     for row in await session.scalars(query):
         found[row.workload].append(row)
@@ -268,14 +271,17 @@ def attempt_name(workload: str, number: int) -> str:
 
 async def set_waiting_reason(session: Session, names: Collection[str], reason: str) -> None:
     """Of those that still wait and did not say so yet."""
-    waits = sa.and_(
-        among(Workload.name, names),
-        col(Workload.state) == WorkloadState.QUEUED,
-        col(Workload.waiting_reason) != reason,
+    told = sa.text(
+        """
+        WITH named AS MATERIALIZED (
+            SELECT name, state, waiting_reason FROM gpu_scheduler.workload WHERE name = ANY(CAST(:names AS text[]))
+            ORDER BY name FOR NO KEY UPDATE
+        )
+        UPDATE gpu_scheduler.workload AS w SET waiting_reason = :reason, update_time = :now, revision = w.revision + 1
+        FROM named WHERE w.name = named.name AND named.state = 'QUEUED' AND named.waiting_reason <> :reason
+        """
     )
-    values = {"waiting_reason": reason, "update_time": session.clock.now(), "revision": col(Workload.revision) + 1}
-    update = sa.update(Workload).where(waits).values(values)
-    await session.execute(update.execution_options(synchronize_session=False))
+    await session.execute(told, {"names": list(names), "reason": reason, "now": session.clock.now()})
 
 
 async def ended_before(session: Session, uids: Collection[str], before: datetime) -> Sequence[str]:

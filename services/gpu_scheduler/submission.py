@@ -12,7 +12,7 @@ from typing import Any
 
 from gyre_kit import resources
 from gyre_kit.auth import caller
-from gyre_kit.db import Session, insert_rows
+from gyre_kit.db import Session, insert_new
 from gyre_kit.errors import AlreadyExists, Exhausted, Invalid, Precondition
 from gyre_kit.names import last, project_of
 from gyre_kit.outbox import emit_all
@@ -118,7 +118,7 @@ async def ensure_all(session: Session, wanted: Mapping[str, Wanted], settings: S
         if each.kind != "REPLICA":  # that one is the platform's
             queues.check_priority(shared, priority + queue.priority)
         rows.append(_row(session, name, each, queue, priority, number + at))
-    made = await insert_rows(session, Workload, rows)
+    made = await insert_new(session, Workload, rows)
     if taken := new.keys() - made:
         raise NameTaken(name=min(taken))
     await emit_all(session, {row.name: facts.queued(row) for row in rows})

@@ -2,9 +2,9 @@
 
 `outside` is a process of its own. It submits workloads at their times, out of a table filled beforehand, and ends each
 admitted one after its run time; who is preempted stops at once, and runs anew when it is admitted again. There is no
-launcher: what was admitted runs at once. Ends of the same moment share a transaction of at most `TOGETHER`. They are
-written in bulk, row for row what `service.attempt_ended` writes, or, with `one_by_one`, by that function, which the
-reconcile loop calls (about 4 ms of Python each). Stops are always reported by it.
+launcher: what was admitted runs at once. Ends of the same moment share a transaction of at most `TOGETHER`. They and the
+stops are written in bulk, row for row what `service.attempt_ended` writes, or, with `one_by_one`, by that function, which
+the reconcile loop calls (about 4 ms of Python each).
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ import csv
 import gzip
 import heapq
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from io import TextIOWrapper
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -30,7 +31,18 @@ from sqlmodel import col
 
 from services.gpu_scheduler import facts, service, store
 from services.gpu_scheduler.launchers.base import Ended
-from services.gpu_scheduler.models import Card, ClusterQueue, Flavor, Node, NodeState, Queue, Workload, WorkloadState
+from services.gpu_scheduler.models import (
+    HOLDING,
+    Attempt,
+    Card,
+    ClusterQueue,
+    Flavor,
+    Node,
+    NodeState,
+    Queue,
+    Workload,
+    WorkloadState,
+)
 from services.gpu_scheduler.settings import Settings
 from services.gpu_scheduler.usage import usage_of
 
@@ -39,7 +51,8 @@ PROJECT = "bench"
 FLAVOR = "rf"
 ENDLESS = 1 << 40  # thousandths of a core: more than all workloads together ask for
 TOGETHER = 100
-TICK = 0.01  # seconds
+TICK = 0.002  # seconds
+STOPPED = -15  # by SIGTERM
 STAGED = "staged"
 INSERTED_AT_ONCE = 500
 GIB = 1 << 30
@@ -223,21 +236,28 @@ class _Outside:
         self, pipe: Connection, db: Database, settings: Settings, submits: Sequence[float], one_by_one: bool
     ) -> None:
         self.pipe, self.db, self.settings, self.submits = pipe, db, settings, submits
-        self.end = end_one_by_one if one_by_one else end_in_bulk
+        self.writes = OneByOne() if one_by_one else InBulk()
         self.submitted = 0
         self.ends: list[tuple[float, str]] = []
         self.running: dict[str, float] = {}  # each with its end
         self.is_over = self.must_stop = False
 
     async def run(self) -> None:
+        """Who submits, who ends and who confirms stops do not wait for each other, as in the service."""
         began = time.time()
         self.pipe.send(("began", began, 0))
-        while not self.is_over:
-            self._hear()
-            await self._submit(time.time() - began)
-            if not await self._stop() and not await self._end():
+        async with asyncio.TaskGroup() as group:
+            for step in (partial(self._submit, began), self._stop, self._end):
+                group.create_task(self._over_and_over(step))
+            while not self.is_over:
+                self._hear()
                 await asyncio.sleep(TICK)
         await self.db.close()
+
+    async def _over_and_over(self, step: Callable[[], Awaitable[bool]]) -> None:
+        while not self.is_over:
+            if not await step():
+                await asyncio.sleep(TICK)
 
     def _hear(self) -> None:
         while not self.is_over and self.pipe.poll():
@@ -251,12 +271,13 @@ class _Outside:
                     self.running[name] = end
                     heapq.heappush(self.ends, (end, name))
 
-    async def _submit(self, elapsed: float) -> None:
+    async def _submit(self, began: float) -> bool:
+        elapsed = time.time() - began
         upto = self.submitted
         while upto < len(self.submits) and self.submits[upto] <= elapsed:
             upto += 1
         if upto == self.submitted:
-            return
+            return False
         columns = ", ".join(f'"{c.name}"' for c in Workload.__table__.columns if c.name != "queue_time")
         moved = f"""
             INSERT INTO {COMPONENT}.workload ({columns}, queue_time) SELECT {columns}, :now FROM {COMPONENT}.{STAGED}
@@ -267,6 +288,7 @@ class _Outside:
             await session.execute(sa.text(moved), values)
         self.pipe.send(("submitted", time.time(), upto - self.submitted))
         self.submitted = upto
+        return True
 
     async def _stop(self) -> bool:
         """Whoever was asked to go has gone, unless it ended meanwhile."""
@@ -274,71 +296,117 @@ class _Outside:
             return False
         self.must_stop = False
         async with self.db.transaction() as session:
-            names = sorted(await store.stopping(session))
-            rows = await _locked(session, names)
-            attempts = await store.attempts_of(session, names)
-            for row in rows:
-                ended = Ended(code=-15, asked_to_stop=True)
-                await service.attempt_ended(session, row, attempts[row.name][-1], ended, self.settings)
-        for row in rows:
-            self.running.pop(row.name, None)
-        self.pipe.send(("stopped", time.time(), [row.name for row in rows]))
+            stopped = await self.writes.stop(session, await store.stopping(session), self.settings)
+            for name in stopped:
+                self.running.pop(name, None)
+        self.pipe.send(("stopped", time.time(), stopped))
         return True
 
     async def _end(self) -> bool:
+        """Whose time has come ends, unless it was stopped meanwhile."""
         now, names = time.time(), set()
         while self.ends and self.ends[0][0] <= now and len(names) < TOGETHER:
             end, name = heapq.heappop(self.ends)
             if self.running.get(name) == end:
                 names.add(name)
-        if names:
-            async with self.db.transaction() as session:
-                await self.end(session, sorted(names), self.settings)
-            for name in names:
                 del self.running[name]
-            self.pipe.send(("ended", time.time(), sorted(names)))
-        return bool(names)
+        if not names:
+            return False
+        async with self.db.transaction() as session:
+            ended = await self.writes.end(session, names, self.settings)
+        self.pipe.send(("ended", time.time(), ended))
+        return True
 
 
-async def end_one_by_one(session: Session, names: Sequence[str], settings: Settings) -> None:
-    """They were launched, ran, and ended well."""
-    rows = await _locked(session, names)
-    attempts = await store.attempts_of(session, names)
-    for row in rows:
-        if row.state == WorkloadState.ADMITTED:
-            row.state = WorkloadState.RUNNING
-        await service.attempt_ended(session, row, attempts[row.name][-1], Ended(code=0), settings)
+class OneByOne:
+    """As the reconcile loop writes them. Each tells whom it found in the state that it was to be in, once it was locked."""
+
+    async def end(self, session: Session, names: Collection[str], settings: Settings) -> list[str]:
+        """They were launched, ran, and ended well."""
+        rows = await _locked(session, names, HOLDING)
+        for row in rows:
+            if row.state == WorkloadState.ADMITTED:
+                row.state = WorkloadState.RUNNING
+        return await self._ended(session, rows, Ended(code=0), settings)
+
+    async def stop(self, session: Session, names: Collection[str], settings: Settings) -> list[str]:
+        """They went when they were asked to, for somebody else."""
+        rows = await _locked(session, names, {WorkloadState.STOPPING})
+        return await self._ended(session, rows, Ended(code=STOPPED, asked_to_stop=True), settings)
+
+    async def _ended(self, session: Session, rows: Sequence[Workload], ended: Ended, settings: Settings) -> list[str]:
+        attempts = await store.attempts_of(session, [row.name for row in rows])
+        for row in rows:
+            await service.attempt_ended(session, row, attempts[row.name][-1], ended, settings)
+        return [row.name for row in rows]
 
 
-async def end_in_bulk(session: Session, names: Sequence[str], settings: Settings) -> None:
+class InBulk:
     """The same rows in a few statements."""
-    now = session.clock.now()
-    rows = await _locked(session, names)
-    attempts = await store.attempts_of(session, names)
-    for row in rows:
-        attempts[row.name][-1].end_time = now
-        attempts[row.name][-1].exit_code = row.exit_code = 0
-    events = {row.name: facts.finished(row, usage_of(attempts[row.name], now), now) for row in rows}
-    session.expunge_all()  # what the models were given is written by the statements
-    await session.execute(sa.text(ENDED), {"now": now, "names": list(names)})
-    last = [attempts[row.name][-1].name for row in rows]
-    await session.execute(sa.text(ATTEMPT_ENDED), {"now": now, "names": last})
-    await session.execute(sa.text(CARDS_FREE), {"names": list(names)})
-    await emit_all(session, events)
+
+    async def end(self, session: Session, names: Collection[str], settings: Settings) -> list[str]:
+        now = session.clock.now()
+        ended = await self._ended(session, WORKLOAD_ENDED, names, now)
+        attempts: dict[str, list[Any]] = {row.name: [] for row in ended}
+        await self._attempts_ended(session, ATTEMPT_ENDED, ended, now)
+        for each in await session.execute(sa.select(Attempt.__table__).where(store.among(Attempt.workload, attempts))):
+            attempts[each.workload].append(each)
+        usages = {name: usage_of(each, now) for name, each in attempts.items()}
+        await emit_all(session, {row.name: facts.finished(row, usages[row.name], now) for row in ended})
+        return list(attempts)
+
+    async def stop(self, session: Session, names: Collection[str], settings: Settings) -> list[str]:
+        now = session.clock.now()
+        stopped = await self._ended(session, WORKLOAD_STOPPED, names, now)
+        await self._attempts_ended(session, ATTEMPT_STOPPED, stopped, now)
+        await emit_all(session, {row.name: facts.preempted(row, now) for row in stopped})
+        return [row.name for row in stopped]
+
+    async def _ended(
+        self, session: Session, statement: str, names: Collection[str], now: datetime
+    ) -> Sequence[sa.Row[Any]]:
+        return (await session.execute(sa.text(statement), {"now": now, "names": list(names)})).all()
+
+    async def _attempts_ended(
+        self, session: Session, statement: str, ended: Sequence[sa.Row[Any]], now: datetime
+    ) -> None:
+        names = [row.name for row in ended]
+        attempts = [store.attempt_name(row.name, row.attempt) for row in ended]
+        await session.execute(sa.text(statement), {"now": now, "names": attempts})
+        await session.execute(sa.text(CARDS_FREE), {"names": names})
 
 
-async def _locked(session: Session, names: Sequence[str]) -> Sequence[Workload]:
-    query = sa.select(Workload).where(col(Workload.name).in_(names)).order_by(col(Workload.name))
-    return (await session.scalars(query.with_for_update(key_share=True))).all()
+async def _locked(session: Session, names: Collection[str], states: Collection[str]) -> Sequence[Workload]:
+    query = sa.select(Workload).where(store.among(Workload.name, names), col(Workload.state).in_(states))
+    return (await session.scalars(query.order_by(col(Workload.name)).with_for_update(key_share=True))).all()
 
 
-ENDED = f"""
-    UPDATE {COMPONENT}.workload SET state = 'FINISHED', end_time = :now, exit_code = 0, update_time = :now,
-        ran_seconds = ran_seconds + extract(epoch FROM :now - admit_time), revision = revision + 1
-    WHERE name = ANY(CAST(:names AS text[]))
+NAMED = f"""
+    WITH named AS MATERIALIZED (
+        SELECT name, state FROM {COMPONENT}.workload WHERE name = ANY(CAST(:names AS text[]))
+        ORDER BY name FOR NO KEY UPDATE
+    )
+    UPDATE {COMPONENT}.workload AS w SET update_time = :now, revision = revision + 1,
+        ran_seconds = ran_seconds + extract(epoch FROM :now - admit_time)
+"""
+WORKLOAD_ENDED = f"""
+    {NAMED}, state = 'FINISHED', end_time = :now, exit_code = 0
+    FROM named WHERE w.name = named.name AND named.state IN ('ADMITTED', 'STARTING', 'RUNNING', 'STOPPING')
+    RETURNING w.name, w.kind, w.owner, w.attempt
+"""
+WORKLOAD_STOPPED = f"""
+    {NAMED}, state = 'QUEUED', exit_code = {STOPPED}, stop_reason = '', waiting_reason = 'PREEMPTED',
+        preemptions = preemptions + 1
+    FROM named WHERE w.name = named.name AND named.state = 'STOPPING'
+    RETURNING w.name, w.kind, w.owner, w.attempt, w.preemption_rule, w.preempted_for, 'PREEMPTION' AS stop_reason
 """
 ATTEMPT_ENDED = f"""
     UPDATE {COMPONENT}.attempt SET end_time = :now, exit_code = 0, sample_time = :now
     WHERE name = ANY(CAST(:names AS text[]))
+"""
+ATTEMPT_STOPPED = f"""
+    UPDATE {COMPONENT}.attempt AS a SET end_time = :now, exit_code = {STOPPED}, sample_time = :now, preempted = true,
+        end_reason = w.preemption_rule, preempted_for = w.preempted_for
+    FROM {COMPONENT}.workload AS w WHERE w.name = a.workload AND a.name = ANY(CAST(:names AS text[]))
 """
 CARDS_FREE = f"UPDATE {COMPONENT}.card SET workload = '' WHERE workload = ANY(CAST(:names AS text[]))"

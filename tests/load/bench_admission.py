@@ -26,6 +26,7 @@ import json
 import multiprocessing
 import sys
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,7 @@ OUT = Path(__file__).parent / "out"
 TRACES = Path("/work/shared/data/traces")
 TRACE_OF = {"baseline": "kueue_baseline", "large": "kueue_large", "unbounded": "kueue_baseline"}
 SUFFIX_OF = {"baseline": "csv", "large": "csv.gz", "unbounded": "csv"}
-QUIET = 0.005  # seconds between two looks at the pipe
+QUIET = 0.002  # seconds between two looks at the pipe
 
 
 def main() -> None:
@@ -133,24 +134,28 @@ class Loop:
         self.db, self.books, self.jobs, self.cohorts = db, books, jobs, cohorts
         self.began = self.first = self.last = 0.0
         self.submitted = self.admitted = self.ended = self.cycles = self.preempted = 0
-        self.arrived = 0.0
+        self.looked = 0.0  # when the cycle before began: it saw whatever was free by then
         self.freed: dict[str, float] = {}  # cohort → the earliest end that no cycle has seen yet
+        self.since: dict[str, float] = {}  # when each was admitted
+        self.held: Counter[str] = Counter()  # core-seconds held by those that "ended", and by those that were "stopped"
         self.latencies: list[float] = []
         self.cycle_seconds: list[float] = []
 
     async def run(self, pipe: Any) -> None:
-        has_more = False
+        goes_on = False
         while self.ended < len(self.jobs):
-            if not self._hear(pipe) and not has_more:
+            if not self._hear(pipe) and not goes_on:
                 await asyncio.sleep(QUIET)
                 continue
-            started, freed, arrived = time.time(), self.freed, self.arrived
-            self.freed = {}
+            started, freed = time.time(), self.freed
             names, preempted, has_more = await self._cycle()
+            goes_on = bool(names or preempted or has_more)  # as in `reconcile.admit`
             done = time.time()
             self.cycles += 1
             self.cycle_seconds.append(done - started)
             self.preempted += preempted
+            looked, self.looked = self.looked, started
+            self.freed = freed if has_more else {}
             if preempted:
                 pipe.send("stop")
             if not names:
@@ -158,8 +163,9 @@ class Loop:
             self.first, self.last = self.first or done, done
             self.admitted += len(names)
             for name in names:
-                room = freed.get(self.cohorts[self.jobs[name].queue], arrived)
+                room = freed.get(self.cohorts[self.jobs[name].queue], looked)
                 self.latencies.append(done - max(room, self._came(name)))
+            self.since |= dict.fromkeys(names, done)
             pipe.send([(name, done + self.jobs[name].runs) for name in names])
 
     def _hear(self, pipe: Any) -> bool:
@@ -173,12 +179,12 @@ class Loop:
                 continue
             if what == "submitted":
                 self.submitted += given
-                self.arrived = at
                 continue
             if what == "ended":
                 self.ended += len(given)
             for name in given:
                 self.freed.setdefault(self.cohorts[self.jobs[name].queue], at)
+                self.held[what] += self.jobs[name].cpu_milli / 1000 * (at - self.since[name])
         return found
 
     def _came(self, name: str) -> float:
@@ -203,6 +209,8 @@ class Loop:
             "seconds_to_last_admission": round(span, 1),
             "admissions_per_second": round(self.admitted / span),
             "free_to_admitted_ms": _percentiles(self.latencies),
+            "core_seconds_held": {what: round(held) for what, held in self.held.items()},
+            "core_seconds_needed": round(sum(job.cpu_milli / 1000 * job.runs for job in self.jobs.values())),
             "cycles": self.cycles,
             "cycle_ms": _percentiles(self.cycle_seconds),
         }
@@ -283,7 +291,7 @@ async def _cost_of(platform: Platform, nodes: int, backlog: int, looks: int) -> 
         for _ in range(looks):
             gone = next(iter(books.attempts))
             async with db.transaction() as session:
-                await world.end_in_bulk(session, [gone], settings)
+                await world.InBulk().end(session, [gone], settings)
             took.append(await _cycle_seconds(db, books))
         await _is_full(db, nodes)
         return _percentiles(took)
