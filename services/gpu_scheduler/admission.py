@@ -19,9 +19,9 @@ from services.gpu_scheduler import facts, placements, store, store_nodes
 from services.gpu_scheduler.books import Books
 from services.gpu_scheduler.decisions import cycle, shortage
 from services.gpu_scheduler.decisions.amounts import CARD
-from services.gpu_scheduler.decisions.cluster import Promise
 from services.gpu_scheduler.decisions.cycle import Admit, Evict
 from services.gpu_scheduler.decisions.policies import DEFAULT as DEFAULT_POLICY
+from services.gpu_scheduler.decisions.promise import Promise
 from services.gpu_scheduler.decisions.reasons import Reason
 from services.gpu_scheduler.models import HOLDING, Attempt, WorkloadState
 

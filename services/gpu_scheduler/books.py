@@ -14,9 +14,11 @@ from gyre_kit.db import Session
 
 from services.gpu_scheduler import budgets, placements, store, store_nodes, store_queues, throughput
 from services.gpu_scheduler.decisions.amounts import CARD, NAMES, Amount
-from services.gpu_scheduler.decisions.cluster import Cluster, Promise, Shape
+from services.gpu_scheduler.decisions.cluster import Cluster
+from services.gpu_scheduler.decisions.line import Shape
 from services.gpu_scheduler.decisions.places import Node as Place
 from services.gpu_scheduler.decisions.policies import named
+from services.gpu_scheduler.decisions.promise import Promise
 from services.gpu_scheduler.decisions.quotas import Cell, ClusterQueue, Cohort, Limit, Preemption
 from services.gpu_scheduler.decisions.reasons import Reason
 from services.gpu_scheduler.decisions.work import Placement, Share, Workload

@@ -1,71 +1,28 @@
-"""Everything that the decisions look at: who waits, who holds what, what is promised to whom. Changed step by step.
-
-What is **held in the books** (quotas and places) is enough for now and for when all that was decided has happened: for a
-promise that is the larger of what those hold that leave for it, and of what it will take. So nobody else is given what is
-promised, nor what somebody has not left yet.
-"""
+"""Everything that the decisions look at: who waits, who holds what, what is promised to whom. Changed step by step."""
 
 from __future__ import annotations
 
 import heapq
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from services.gpu_scheduler.decisions.amounts import CARD, Amount
-from services.gpu_scheduler.decisions.places import ANYWHERE, Node, Places, larger
+from services.gpu_scheduler.decisions.ledger import Ledger
+from services.gpu_scheduler.decisions.line import Entry, Line, Shape
+from services.gpu_scheduler.decisions.places import Node
 from services.gpu_scheduler.decisions.policies.base import Policy, Speeds
-from services.gpu_scheduler.decisions.quotas import Cell, ClusterQueue, Cohort, Quota, QuotaTree
+from services.gpu_scheduler.decisions.promise import Promise
+from services.gpu_scheduler.decisions.quotas import ClusterQueue, Cohort
 from services.gpu_scheduler.decisions.work import Placement, Workload
 
 if TYPE_CHECKING:
     from services.gpu_scheduler.decisions.reservation import Reservation
 
-Shape = tuple[Amount, tuple[str, ...], str, bool, float]
-Entry = tuple[tuple[float, ...], int, Workload]  # rank, serial
 
+class Cluster(Ledger):
+    """A ledger with those who wait, hold, and were promised something; what each does is written into it.
 
-@dataclass(slots=True, eq=False)
-class Promise:
-    """What `workload` gets as soon as all of `leaving` are gone. `rule`: by which they have to go.
-
-    `booked`: what the books hold for it and for them, on nodes and of the quotas of their queues.
+    `nodes` None: the quotas alone bound what runs. Raises: quotas.BadTree.
     """
-
-    workload: Workload
-    flavor: str
-    placement: Placement
-    cells: Mapping[Cell, int]
-    leaving: dict[str, Workload]
-    rule: str
-    since: float
-    booked: Placement = ()
-    surplus: list[tuple[str, dict[Cell, int]]] = field(default_factory=list)
-
-
-@dataclass(slots=True, eq=False)
-class Line:
-    """Those that wait in one cluster queue, by shape. `parked`: shapes that fitted nowhere, with the rank that tried.
-
-    `given`: the flavors that it gives, best first. `cells`: what requests use of the quotas on a flavor, once found out.
-    `possible`: could they ever be met there.
-    """
-
-    queue: ClusterQueue
-    quota: Quota
-    root: Quota
-    given: tuple[str, ...] = ()
-    cells: dict[tuple[Amount, str], dict[Cell, int]] = field(default_factory=dict)
-    possible: dict[tuple[Amount, str], bool] = field(default_factory=dict)
-    heaps: dict[Shape, list[Entry]] = field(default_factory=dict)
-    parked: dict[Shape, tuple[float, ...]] = field(default_factory=dict)
-    holding: dict[str, Workload] = field(default_factory=dict)
-    priorities: Counter[int] = field(default_factory=Counter)  # of those that hold
-
-
-class Cluster:
-    """`nodes` None: the quotas alone bound what runs. Raises: quotas.BadTree."""
 
     def __init__(
         self,
@@ -75,11 +32,8 @@ class Cluster:
         nodes: Iterable[Node] | None = None,
         speeds: Speeds | None = None,
     ) -> None:
+        super().__init__(queues, cohorts or {}, nodes, speeds or Speeds())
         self.policy = policy
-        self.tree = QuotaTree(queues, cohorts or {})
-        self.places = None if nodes is None else Places(nodes)
-        self.speeds = speeds or Speeds()
-        self.lines = {name: self._line(queue) for name, queue in queues.items()}
         self.waiting: dict[str, Entry] = {}
         self.holding: dict[str, Workload] = {}
         self.promises: dict[str, Promise] = {}
@@ -91,9 +45,6 @@ class Cluster:
         self.parking: set[str] = set()  # queues of which somebody is parked
         self.short_of_room: set[str] = set()  # those of which somebody has quota, and there is no room on nodes
         self._serial = 0
-        self._flavors = self._all_flavors()
-        for line in self.lines.values():
-            line.given = tuple(flavor for flavor in self._flavors if self._is_given(line, flavor))
 
     @property
     def arrived(self) -> int:
@@ -178,7 +129,7 @@ class Cluster:
         line = self.lines[workload.queue]
         line.holding[workload.name] = workload
         line.priorities[workload.priority] += 1
-        self._book(workload)
+        self.put_back(workload)
 
     def leaves(self, name: str) -> None:
         """It was asked to go for another reason than that somebody needs its place: nobody need ask it again."""
@@ -194,10 +145,10 @@ class Cluster:
             del line.priorities[workload.priority]
         promise = self.promise_of.pop(name, None)
         if promise is None:
-            self._unbook(workload)
+            self.take_out(workload)
         else:
             del promise.leaving[name]
-            self._book_promise(promise)
+            self.put_promise(promise)
         workload.ran = workload.attained(now)
         self._open(workload.queue)
         workload.flavor, workload.placement, workload.leaving = "", (), False
@@ -216,7 +167,7 @@ class Cluster:
             self.promise_of[each.name] = promise
         self.promises[workload.name] = promise
         self.tree.add(workload.queue, promise.cells)
-        self._book_promise(promise)
+        self.put_promise(promise)
         return promise
 
     def keep(self, given: Sequence[Promise]) -> list[Promise]:
@@ -266,25 +217,8 @@ class Cluster:
         self._forget(promise)
         for each in promise.leaving.values():
             del self.promise_of[each.name]
-            self._book(each)
+            self.put_back(each)
         self._open(promise.workload.queue)
-
-    def settle(self, promise: Promise) -> None:
-        """As if all that leave for it were gone; `unsettle` undoes it."""
-        self._unbook_promise(promise)
-        if self.places is not None:
-            promise.booked = promise.placement
-            self.places.take(promise.booked)
-
-    def unsettle(self, promise: Promise) -> None:
-        self._book_promise(promise)
-
-    def try_out(self, promise: Promise, sign: int) -> None:
-        """What it will hold, into the books (1) or out of them (-1)."""
-        cells = self.cells(promise.workload, promise.flavor)
-        self.tree.add(promise.workload.queue, {cell: sign * amount for cell, amount in cells.items()})
-        if self.places is not None:
-            (self.places.take if sign > 0 else self.places.give_back)(promise.placement)
 
     def _is_within_quotas(self, promise: Promise) -> bool:
         """With what the books hold for it."""
@@ -304,76 +238,7 @@ class Cluster:
     def _forget(self, promise: Promise) -> None:
         del self.promises[promise.workload.name]
         self.tree.remove(promise.workload.queue, promise.cells)
-        self._unbook_promise(promise)
-
-    # -- what fits ---------------------------------------------------------------------------------------------------
-
-    def flavors(self, workload: Workload) -> tuple[str, ...]:
-        """Those that it accepts, in its order, and that its queue gives."""
-        given = self.lines[workload.queue].given
-        if not workload.flavors:
-            return given
-        return tuple(flavor for flavor in workload.flavors if flavor in given)
-
-    def cells(self, workload: Workload, flavor: str) -> dict[Cell, int]:
-        """What it would use of the quotas that its queue's tree has of `flavor`. Not to be changed: it is shared."""
-        line = self.lines[workload.queue]
-        key = (workload.requests, flavor)
-        found = line.cells.get(key)
-        if found is None:
-            asked = {(flavor, kind): amount for kind, amount in enumerate(workload.requests) if amount}
-            found = line.cells[key] = {cell: amount for cell, amount in asked.items() if cell in line.root.subtree}
-        return found
-
-    def could_ever(self, workload: Workload, flavor: str) -> bool:
-        """Would it fit if nobody held anything? Other nodes or quotas are another cluster."""
-        line = self.lines[workload.queue]
-        key = (workload.requests, flavor)
-        found = line.possible.get(key)
-        if found is None:
-            cells, pools = self.cells(workload, flavor), self.places.pools if self.places is not None else None
-            is_allowed = all(line.quota.available(cell, unused=True) >= amount for cell, amount in cells.items())
-            found = is_allowed and (pools is None or (flavor in pools and pools[flavor].could_ever(workload.requests)))
-            line.possible[key] = found
-        return found
-
-    def nominal_cells(self, workload: Workload) -> dict[Cell, int]:
-        """On the first flavor of which its queue has enough left, else on the first; empty where it is given none."""
-        first: dict[Cell, int] = {}
-        for flavor in self.flavors(workload):
-            cells = self.cells(workload, flavor)
-            if self.tree.fits(workload.queue, cells):
-                return cells
-            first = first or cells
-        return first
-
-    def speed(self, workload: Workload, flavor: str) -> float:
-        return self.speeds.of(workload.kind, workload.requests.cards, flavor)
-
-    def fits(self, workload: Workload, flavor: str) -> Placement | None:
-        """Where it would go now, if quotas and nodes have room."""
-        if not self.tree.fits(workload.queue, self.cells(workload, flavor)):
-            return None
-        return self.place(workload, flavor)
-
-    def place(self, workload: Workload, flavor: str) -> Placement | None:
-        if self.places is None:
-            return ANYWHERE
-        pool = self.places.pools.get(flavor)
-        return pool.place(workload.requests) if pool else None
-
-    def is_anything_free(self) -> bool:
-        """For all that one can tell without a search: a whole card, or whatever something smaller might find room in."""
-        if self.places is None or any(pool.free_cards for pool in self.places.pools.values()):
-            return True
-        return any(shape[0].gpu_milli < CARD for line in self.lines.values() for shape in line.heaps)
-
-    def take_out(self, workload: Workload) -> None:
-        """Out of the books, to see what would fit; `put_back` undoes it."""
-        self._unbook(workload)
-
-    def put_back(self, workload: Workload) -> None:
-        self._book(workload)
+        self.take_out_promise(promise)
 
     def rank_again(self) -> None:
         """Ranks changed with time, or with what was learnt; everything that waits is looked at again."""
@@ -386,7 +251,7 @@ class Cluster:
                 line.heaps[shape] = sorted(entries.values(), key=lambda entry: entry[:2])
         self.open_all()
 
-    # -- below -------------------------------------------------------------------------------------------------------
+    # -- who is looked at again --------------------------------------------------------------------------------------
 
     def open_all(self) -> None:
         """Time or the nodes changed: everything that waits is looked at again."""
@@ -410,72 +275,3 @@ class Cluster:
         if not workload.serial:
             self._serial += 1
             workload.serial = self._serial
-
-    def _book(self, workload: Workload) -> None:
-        self.tree.add(workload.queue, workload.cells)
-        if self.places is not None:
-            self.places.take(workload.placement)
-
-    def _unbook(self, workload: Workload) -> None:
-        self.tree.remove(workload.queue, workload.cells)
-        if self.places is not None:
-            self.places.give_back(workload.placement)
-
-    def _line(self, queue: ClusterQueue) -> Line:
-        quota = self.tree.queues[queue.name]
-        return Line(queue, quota, quota.root())
-
-    def _is_given(self, line: Line, flavor: str) -> bool:
-        """A queue with quotas gives nothing of a flavor that they do not name; one without gives all."""
-        return not line.root.subtree or any(cell[0] == flavor for cell in line.root.subtree)
-
-    def _book_promise(self, promise: Promise) -> None:
-        """Again, whenever one of those that leave is gone."""
-        self._unbook_promise(promise)
-        promise.surplus = self._surplus(promise)
-        for queue, cells in promise.surplus:
-            self.tree.add(queue, cells)
-        if self.places is not None:
-            shares = [share for each in promise.leaving.values() for share in each.placement]
-            promise.booked = larger(shares, promise.placement)
-            self.places.take(promise.booked)
-
-    def _unbook_promise(self, promise: Promise) -> None:
-        for queue, cells in promise.surplus:
-            self.tree.remove(queue, cells)
-        if self.places is not None:
-            self.places.give_back(promise.booked)
-        promise.surplus, promise.booked = [], ()
-
-    def _surplus(self, promise: Promise) -> list[tuple[str, dict[Cell, int]]]:
-        """What those that leave hold of the quotas beyond what is promised, by their queues."""
-        needed, mine = dict(promise.cells), self.tree.queues[promise.workload.queue]
-        surplus = []
-        for each in promise.leaving.values():
-            more: dict[Cell, int] = {}
-            for cell, amount in each.cells.items():
-                covers = _is_linear(mine, self.tree.queues[each.queue], cell)
-                covered = min(amount, needed.get(cell, 0)) if covers else 0
-                needed[cell] = needed.get(cell, 0) - covered
-                more[cell] = amount - covered
-            surplus.append((each.queue, more))
-        return surplus
-
-    def _all_flavors(self) -> tuple[str, ...]:
-        if self.places is not None:
-            return tuple(self.places.pools)
-        roots = [line.root for line in self.lines.values()]
-        return tuple(dict.fromkeys(cell[0] for root in roots for cell in root.subtree))
-
-
-def _is_linear(mine: Quota, theirs: Quota, cell: Cell) -> bool:
-    """What one holds counts for the other wherever it counts: in one queue, or where neither keeps anything to itself
-    below what they have in common, and the other may borrow without limit."""
-    if mine is theirs:
-        return True
-    common = next((node for node in mine.path() if node in set(theirs.path())), None)
-    if common is None:  # of one that a policy stops elsewhere
-        return False
-    below = [node for start in (mine, theirs) for node in start.path() if node.depth > common.depth]
-    limits = [node.limits[cell] for node in theirs.path() if node.depth > common.depth and cell in node.limits]
-    return all(node.guaranteed(cell) == 0 for node in below) and all(limit.borrowing is None for limit in limits)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import heapq
 from typing import Any
 
-from services.gpu_scheduler.decisions.cluster import Cluster, Entry, Line, Shape
+from services.gpu_scheduler.decisions.cluster import Cluster
+from services.gpu_scheduler.decisions.line import Entry, Line, Shape
 from services.gpu_scheduler.decisions.quotas import Quota
 
 Head = tuple[tuple[float, ...], int, Shape, Entry]  # rank and serial decide, both are unlike

@@ -13,7 +13,8 @@ from services.gpu_scheduler.decisions.policies.fifo import Fifo
 from services.gpu_scheduler.decisions.work import Workload
 
 if TYPE_CHECKING:
-    from services.gpu_scheduler.decisions.cluster import Cluster, Line
+    from services.gpu_scheduler.decisions.cluster import Cluster
+    from services.gpu_scheduler.decisions.line import Line
 
 ENOUGH = 5  # ended jobs of a class and size before their mean is used as a bound
 

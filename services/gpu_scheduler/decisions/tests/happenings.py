@@ -12,9 +12,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from services.gpu_scheduler.decisions import cycle
 from services.gpu_scheduler.decisions.amounts import CARD, Amount
-from services.gpu_scheduler.decisions.cluster import Cluster, Promise
+from services.gpu_scheduler.decisions.cluster import Cluster
 from services.gpu_scheduler.decisions.cycle import Admit
 from services.gpu_scheduler.decisions.policies import named
+from services.gpu_scheduler.decisions.promise import Promise
 from services.gpu_scheduler.decisions.quotas import Limit
 from services.gpu_scheduler.decisions.tests.worlds import (
     ENDED,

@@ -4,8 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.gpu_scheduler.decisions.amounts import CARD, Amount
-from services.gpu_scheduler.decisions.cluster import Cluster, Promise
+from services.gpu_scheduler.decisions.cluster import Cluster
 from services.gpu_scheduler.decisions.places import Node
+from services.gpu_scheduler.decisions.promise import Promise
 from services.gpu_scheduler.decisions.quotas import ClusterQueue, Limit
 from services.gpu_scheduler.decisions.reasons import Reason, Rule
 from services.gpu_scheduler.decisions.tests.clusters import (

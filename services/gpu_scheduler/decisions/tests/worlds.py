@@ -10,9 +10,9 @@ from typing import TypeVar
 from hypothesis import strategies as st
 
 from services.gpu_scheduler.decisions.amounts import CARD, Amount
-from services.gpu_scheduler.decisions.cluster import Promise
 from services.gpu_scheduler.decisions.places import Node
 from services.gpu_scheduler.decisions.policies.base import Speeds
+from services.gpu_scheduler.decisions.promise import Promise
 from services.gpu_scheduler.decisions.quotas import Cell, ClusterQueue, Cohort, Limit, Preemption
 from services.gpu_scheduler.decisions.work import Placement, Workload
 

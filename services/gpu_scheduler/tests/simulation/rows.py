@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from itertools import count
 from typing import Any
 
 from gyre_kit.names import new_id
@@ -11,11 +12,13 @@ from services.gpu_scheduler.models import Attempt, Node, Queue, Workload
 
 QUEUE = "projects/acme/queues/default"
 
+NUMBERS = count(1)
+
 
 def workload(queued: datetime, **given: Any) -> Workload:
     uid = new_id()
     fields: dict[str, Any] = {
-        "name": f"projects/acme/workloads/{uid}", "uid": uid, "project": "acme", "number": int(uid[-6:], 36), "state": "FINISHED",
+        "name": f"projects/acme/workloads/{uid}", "uid": uid, "project": "acme", "number": next(NUMBERS), "state": "FINISHED",
         "kind": "JOB", "module": "m", "spec_json": "{}", "cpu_milli": 1000, "memory_bytes": 0, "gpu": 1, "queue": QUEUE,
         "queue_time": queued, "attempt": 1, "created_by": "keys/ann",
     }  # fmt: skip
