@@ -47,7 +47,7 @@ SECTIONS: Final = {
         "priority-classes": ("priority_classes:priority_classes", "Priorities that have a name."),
         "workloads": ("capacity:workloads", "What runs, what waits and why."),
         "simulate": ("simulate:simulate", "Replay a trace of jobs under a policy, or compare policies on it."),
-        "what-if": ("what_if:what_if", "What more nodes would have changed, by replaying the last days."),
+        "what-if": ("what_if:what_if", "What more nodes would have changed, or fewer, by replaying the last days."),
         "nodes": ("nodes:nodes", "Machines and cards: look, label, cordon, drain."),
         "cards": ("nodes:cards", "What is known of each model of card."),
         "flavors": ("nodes:flavors", "Kinds of resources, and what they cost."),
