@@ -131,15 +131,23 @@ def delete_queue(name: str, yes: bool) -> None:
 @click.option("--from", "start", type=When(), help="[default: 30 days before the end]")
 @click.option("--to", "end", type=When(), help="[default: now]")
 @click.option("--everywhere", is_flag=True, help="Every project that the key opens, not one.")
-def queue_statistics(start: datetime | None, end: datetime | None, everywhere: bool) -> None:
+@click.option("--csv", "as_csv", is_flag=True, help="A file for spreadsheets.")
+def queue_statistics(start: datetime | None, end: datetime | None, everywhere: bool, as_csv: bool) -> None:
     """How long workloads waited for their first admission, and how often they had to give way.
 
     Examples:
     gyre queues stats --from 2026-11-01
+    gyre queues stats --everywhere --csv > waits.csv
     """
     from gyre_sdk.cli import output
 
+    if as_csv and OPTIONS.json:
+        raise click.UsageError("--csv and --json are two answers; ask for one.")
     with connect() as gyre:
+        if as_csv:
+            for piece in gyre.accounting.queue_statistics_csv(start, end, everywhere=everywhere):
+                click.echo(piece, nl=False)
+            return
         found = list(gyre.accounting.queue_statistics(start, end, everywhere=everywhere))
     columns: list[output.Column] = [
         ("QUEUE", output.text("queue") if everywhere else output.short("queue")),
@@ -147,6 +155,7 @@ def queue_statistics(start: datetime | None, end: datetime | None, everywhere: b
         ("MEAN WAIT", lambda item: output.duration(item.wait_mean_seconds)),
         ("P50", lambda item: output.duration(item.wait_p50_seconds)),
         ("P95", lambda item: output.duration(item.wait_p95_seconds)),
+        ("P99", lambda item: output.duration(item.wait_p99_seconds)),
         ("PREEMPTED", output.text("preemption_count")),
         ("WAITING NOW", output.text("waiting_count")),
         ("FIRST FOR", lambda item: output.duration(item.head_wait_seconds) if item.waiting_count else ""),

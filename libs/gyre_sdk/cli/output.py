@@ -165,7 +165,11 @@ def count(number: int) -> str:
 
 
 def money(microusd: int) -> str:
-    return f"${microusd / 1e6:.4f}".rstrip("0").rstrip(".") if microusd else "$0"
+    """`$0`, `$12.50`, `$0.0031`: cents at least, and two digits more where they say something."""
+    if not microusd:
+        return "$0"
+    whole, _, digits = f"{microusd / 1e6:.4f}".partition(".")
+    return f"${whole}.{digits[:2]}{digits[2:].rstrip('0')}"
 
 
 def duration(seconds: float) -> str:

@@ -53,6 +53,7 @@ SECTIONS: Final = {
         "flavors": ("nodes:flavors", "Kinds of resources, and what they cost."),
         "top": ("top:top", "Nodes, cards, queues and workloads as they are now."),
         "usage": ("usage:usage", "Who held what of own machines, and what that cost."),
+        "efficiency": ("efficiency:efficiency", "How well own machines were used, by flavor or by node."),
         "costs": ("costs:costs", "Usage, money, own machines, and whether to rent or own."),
         "events": ("events:events", "Follow the platform's facts as they happen."),
         "projects": ("identity:projects", "Projects, and whether they keep completions."),

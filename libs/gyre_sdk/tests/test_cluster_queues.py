@@ -82,7 +82,7 @@ async def test_a_queue_has_a_budget_in_money_for_a_day_or_a_month(capsys: Captur
     queue = await said(capsys, "queues", "set", "cards", "--budget", "12.5", "--budget-per", "day")
     assert (queue["budget_microusd"], queue["budget_period"]) == ("12500000", "BUDGET_PERIOD_DAY")
     assert await gyre("queues", "list") == Exit.OK
-    assert "of $12.5 a day" in capsys.readouterr().out
+    assert "of $12.50 a day" in capsys.readouterr().out
     assert (await said(capsys, "queues", "set", "cards", "--budget", "0"))["budget_microusd"] == "0"
 
 

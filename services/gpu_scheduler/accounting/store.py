@@ -18,6 +18,7 @@ from services.gpu_scheduler.accounting.amounts import Held, Key, Sums, held_of
 from services.gpu_scheduler.accounting.fragmentation import Stretch
 from services.gpu_scheduler.decisions.amounts import CARD
 from services.gpu_scheduler.models import (
+    HOLDING,
     Attempt,
     CapacitySpan,
     Card,
@@ -270,6 +271,17 @@ async def heads(session: Session) -> list[tuple[str, bool, int, datetime]]:
         .where(waiting.c.rank == 1)
     )
     return [(queue, held, count, since) for queue, held, count, since in await session.execute(query)]
+
+
+async def class_counts(session: Session, classes: Collection[str]) -> dict[str, tuple[int, int]]:
+    """Priority class → (workloads that wait, workloads that hold resources)."""
+    waits = sa.func.count().filter(col(Workload.state) == WorkloadState.QUEUED)
+    holds = sa.func.count().filter(col(Workload.state).in_(HOLDING))
+    query = sa.select(col(Workload.priority_class), waits, holds).where(
+        col(Workload.state).in_((WorkloadState.QUEUED, *HOLDING)), col(Workload.priority_class).in_(classes)
+    )
+    rows = await session.execute(query.group_by(col(Workload.priority_class)))
+    return {name: (waiting, holding) for name, waiting, holding in rows}
 
 
 async def card_counts(session: Session) -> dict[str, tuple[int, int, int]]:
