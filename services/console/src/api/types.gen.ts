@@ -1062,6 +1062,8 @@ export interface PriorityClass {
   etag: string;
   value: number;
   description: string;
+  pending_count: number;
+  admitted_count: number;
 }
 
 export interface Queue {

@@ -12,6 +12,7 @@ import { ClusterQueueDrawer } from "./ClusterQueueDrawer";
 import { CohortDrawer } from "./CohortDrawer";
 import { LocalQueues } from "./LocalQueues";
 import { OperatorButton } from "./operator";
+import { PriorityClasses } from "./PriorityClasses";
 import { BranchView } from "./QuotaTree";
 import { treeOf } from "./quotas";
 import "@/pages/queue/queue.css";
@@ -43,6 +44,7 @@ export function QueuesAndQuotas() {
     >
       <Tree cohorts={cohorts} onQueue={setQueue} onCohort={setCohort} />
       <LocalQueues />
+      <PriorityClasses />
       <ClusterQueueDrawer of={queue} cohorts={known} onClose={() => setQueue(null)} />
       <CohortDrawer of={cohort} cohorts={known} onClose={() => setCohort(null)} />
     </Page>
