@@ -68,6 +68,13 @@ export const queues = {
   "quotas.edit": "Change {what}",
   "quotas.belowUsed":
     "Quotas below what is used stop nobody: nothing more is admitted, and others may take back what is theirs.",
+  "quotas.excess": "More is used than that",
+  "quotas.excessBorrowed":
+    "{used} used, {nominal} its own. {over} count as borrowed: others of the cohort take them back as soon as they need what is theirs.",
+  "quotas.excessKept":
+    "{used} used, {nominal} its own. Nothing is stopped, and nothing more is admitted until {over} have come free.",
+  "quotas.overCapacity": "That is more than all nodes have: {n}",
+  "quotas.flavorTwice": "This flavor has a quota already",
   "quotas.local": "Queues of this project",
   "quotas.newLocal": "New queue",
   "quotas.priorityHint": "Added to the priority of each of its workloads.",

@@ -15,7 +15,7 @@ import { useConfirm } from "@/ui/useConfirm";
 import { Nothing, Num } from "@/ui/values";
 import { OperatorButton } from "./operator";
 
-/** As the scheduler bounds them, which a test compares. */
+/** As the scheduler bounds them. */
 const MOST = 1_000_000_000;
 const LONGEST = 500;
 /** Milliseconds: who uses a class changes without an event. */
