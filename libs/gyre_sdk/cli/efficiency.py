@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def efficiency(by: str, start: datetime | None, end: datetime | None, order_by: str, limit: int, as_csv: bool) -> None:
     """How much of own machines was held, and how much of what was free was of no use. Of all projects together.
 
-    What was there counts while a node was heard of. How long work waited is in `gyre queues stats`.
+    CARDS and CORES are what was there on average; it counts while a node was heard of. How long work waited is in `gyre queues stats`.
 
     Examples:
     gyre efficiency
