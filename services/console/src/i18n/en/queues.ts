@@ -37,6 +37,7 @@ export const queues = {
   "quotas.weight": "Weight",
   "quotas.weightHint": "Of its share where it is shared fairly; 0 gets only what nobody else wants.",
   "quotas.doors": "Queues of projects",
+  "quotas.ownDoors": "This project's:",
   "quotas.order": "Order",
   "quotas.orderHint": "Whether others may pass the first one that does not fit.",
   "quotas.strategy.STRICT_FIFO": "Nobody passes the first",

@@ -37,6 +37,7 @@ export const queues: Translation<typeof source> = {
   "quotas.weight": "权重",
   "quotas.weightHint": "公平共享时的权重；为零时只能使用无人需要的资源。",
   "quotas.doors": "项目队列",
+  "quotas.ownDoors": "本项目：",
   "quotas.order": "顺序",
   "quotas.orderHint": "队首放不下时，后面的工作能否先行。",
   "quotas.strategy.STRICT_FIFO": "严格按先后",

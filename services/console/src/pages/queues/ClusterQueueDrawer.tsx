@@ -62,7 +62,7 @@ export function ClusterQueueDrawer({ of, cohorts, onClose }: Props) {
       lead={of?.name ? t("quotas.belowUsed") : undefined}
       submitText={of?.name ? t("action.save") : t("action.create")}
       initialValues={{
-        cohort: of?.cohort || undefined,
+        cohort: of?.cohort ?? "",
         weight: of?.weight ?? 1,
         strategy: of?.strategy ?? STRATEGIES[0],
         ...DEFAULTS,

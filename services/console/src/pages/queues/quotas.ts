@@ -1,4 +1,5 @@
-import type { ClusterQueue, Cohort, FlavorQuota, Node, Resources } from "@/api/types";
+import { lastPart } from "@/api/names";
+import type { ClusterQueue, Cohort, FlavorQuota, Node, Queue, Resources } from "@/api/types";
 
 export const KINDS = ["gpu", "cpu_milli", "memory_bytes"] as const;
 export type Kind = (typeof KINDS)[number];
@@ -36,6 +37,16 @@ export function treeOf(queues: readonly ClusterQueue[], cohorts: readonly Cohort
   const alone = queues.filter((queue) => !known.has(queue.cohort));
   const roots = below("");
   return alone.length ? [...roots, { cohort: null, branches: [], queues: alone }] : roots;
+}
+
+/** Cluster queue → what the project's queues are called that point to it. */
+export function doorsOf(queues: readonly Queue[]): Map<string, string[]> {
+  const doors = new Map<string, string[]>();
+  for (const one of queues) {
+    const name = one.display_name || lastPart(one.name);
+    doors.set(one.cluster_queue, [...(doors.get(one.cluster_queue) ?? []), name]);
+  }
+  return doors;
 }
 
 /**

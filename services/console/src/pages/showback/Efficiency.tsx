@@ -6,11 +6,11 @@ import { lastPart } from "@/api/names";
 import type { CapacityEfficiency, EfficiencyRow, ListReply } from "@/api/types";
 import { useI18n } from "@/i18n";
 import { formatDuration, formatNumber, formatPercent } from "@/i18n/format";
-import { Meter } from "@/pages/queue/Meter";
 import { Empty } from "@/ui/Empty";
 import { type Column, ResourceTable } from "@/ui/ResourceTable";
 import { withParam } from "@/ui/Search";
 import { Nothing } from "@/ui/values";
+import "@/ui/progress.css";
 
 const BY = ["flavor", "node"] as const;
 type By = (typeof BY)[number];
@@ -134,5 +134,21 @@ function Amount({ value }: { value: number }) {
 function Utilisation({ value, label }: { value?: number | null; label: string }) {
   const { language } = useI18n();
   if (value == null) return <Nothing />;
-  return <Meter label={label} used={value} of={1} text={formatPercent(language, value)} />;
+  const text = formatPercent(language, value);
+  return (
+    <div className="progress-line">
+      <div
+        className="progress live"
+        role="meter"
+        aria-label={label}
+        aria-valuemin={0}
+        aria-valuemax={Math.max(1, value)}
+        aria-valuenow={value}
+        aria-valuetext={text}
+      >
+        <i style={{ width: `${100 * Math.min(value, 1)}%` }} />
+      </div>
+      <span className="num nowrap">{text}</span>
+    </div>
+  );
 }

@@ -6,7 +6,7 @@ import { formatCost, formatDuration, formatNumber, formatPercent, formatTime } f
 import { frame } from "@/pages/costs/chart";
 import { useTheme } from "@/theme";
 import { Plot } from "@/ui/chart/Plot";
-import { type Compared, changeOf, FIGURES, figureOf, isBetter, TIMES } from "./figures";
+import { type Compared, changeOf, FIGURES, figureOf, isBetter, stepOf, TIMES } from "./figures";
 
 const HEIGHT = 260;
 const NOTHING: SimulationReport = {
@@ -103,8 +103,10 @@ function Bars({ before, after }: Both) {
       itemStyle: { color },
       data: TIMES.map((one) => figureOf(of, one.field)),
     });
+    const most = Math.max(...[before, after].flatMap((of) => TIMES.map((one) => figureOf(of, one.field) ?? 0)));
     return {
       ...look,
+      yAxis: { ...look.yAxis, interval: stepOf(most) },
       tooltip: {
         ...look.tooltip,
         valueFormatter: (value: unknown) => (typeof value === "number" ? show(value) : "–"),

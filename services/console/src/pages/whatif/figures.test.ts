@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import type { SimulationReport } from "@/api/types";
-import { changeOf, FIGURES, figureOf, isBetter, POLICIES, questionOf } from "./figures";
+import { changeOf, FIGURES, figureOf, isBetter, POLICIES, questionOf, stepOf } from "./figures";
 
 const REPORT: SimulationReport = {
   job_count: 3,
@@ -38,6 +38,11 @@ test("to do without nodes nothing need be added", () => {
   const typed = { nodes: 0, flavor: "flavors/a100", cards: 8, cores: null, removals: ["nodes/a"], days: 7, policy: "" };
   expect(questionOf(typed)).toEqual({ additions: [], removals: ["nodes/a"], days: 7, policy: "" });
   expect(questionOf({ ...typed, nodes: null }).additions).toEqual([]);
+});
+
+test("an axis of times has lines at times that people know", () => {
+  expect([0.4, 50, 3000, 46_000, 200_000].map(stepOf)).toEqual([1, 15, 900, 14_400, 86_400]);
+  expect(stepOf(604_800 * 60)).toBe(604_800 * 10);
 });
 
 test("costs come as text, and are compared as numbers", () => {

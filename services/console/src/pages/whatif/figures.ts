@@ -53,6 +53,13 @@ export function questionOf(typed: Typed) {
   return { additions, removals: typed.removals, days: typed.days, policy: typed.policy };
 }
 
+const STEPS = [1, 5, 15, 30, 60, 300, 900, 1800, 3600, 7200, 14_400, 28_800, 86_400, 172_800, 604_800];
+
+/** Seconds between the lines of an axis of times up to `most`: so many that there are at most six. */
+export function stepOf(most: number): number {
+  return STEPS.find((step) => most / step <= 6) ?? Math.ceil(most / 6 / 604_800) * 604_800;
+}
+
 /** Null where there is nothing to tell; what the wire writes as text because it is long is a number again. */
 export function figureOf(report: SimulationReport, field: Compared["field"]): number | null {
   const value = report[field];
