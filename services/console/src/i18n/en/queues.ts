@@ -71,9 +71,9 @@ export const queues = {
     "Quotas below what is used stop nobody: nothing more is admitted, and others may take back what is theirs.",
   "quotas.excess": "More is used than that",
   "quotas.excessBorrowed":
-    "{used} used, {nominal} its own. {over} count as borrowed: others of the cohort take them back as soon as they need what is theirs.",
+    "{used} used, {nominal} its own. What is beyond that, {over}, counts as borrowed: others of the cohort take it back as soon as they need what is theirs.",
   "quotas.excessKept":
-    "{used} used, {nominal} its own. Nothing is stopped, and nothing more is admitted until {over} have come free.",
+    "{used} used, {nominal} its own. Nothing is stopped, and nothing more is admitted until what is beyond that, {over}, has come free.",
   "quotas.overCapacity": "That is more than all nodes have: {n}",
   "quotas.flavorTwice": "This flavor has a quota already",
   "quotas.local": "Queues of this project",

@@ -18,6 +18,7 @@ export const whatif = {
   "whatif.days": "Period",
   "whatif.lastDays": "The last {n} {n|day|days}",
   "whatif.policy": "Policy",
+  "whatif.byPolicy": "Policy:",
   "whatif.usual": "The platform’s",
   "whatif.ask": "Replay",
   "whatif.replaying": "Replaying twice, on the nodes that there are and on those. This takes up to a minute.",

@@ -20,6 +20,7 @@ export const whatif: Translation<typeof source> = {
   "whatif.days": "回放时段",
   "whatif.lastDays": "最近 {n} 天",
   "whatif.policy": "策略",
+  "whatif.byPolicy": "策略：",
   "whatif.usual": "平台默认",
   "whatif.ask": "回放",
   "whatif.replaying": "正在回放两遍：按现有节点与按假设节点。最多需要一分钟。",

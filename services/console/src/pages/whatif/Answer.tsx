@@ -30,8 +30,8 @@ export function Answer({ report }: { report: WhatIfReport }) {
   return (
     <div className="stack">
       <p>
-        <span className="chip wait">{t("whatif.simulated")}</span> {t("whatif.about", asked)} {t("whatif.policy")}:{" "}
-        <span translate="no">{report.policy}</span>.{" "}
+        <span className="chip wait">{t("whatif.simulated")}</span> {t("whatif.about", asked)} {t("whatif.byPolicy")}{" "}
+        <span translate="no">{report.policy}</span>{" "}
         {Number(report.added_hour_microusd) > 0 &&
           t("whatif.price", { cost: formatCost(language, Number(report.added_hour_microusd)) })}{" "}
         {Number(report.removed_hour_microusd) > 0 &&
@@ -104,9 +104,10 @@ function Bars({ before, after }: Both) {
       data: TIMES.map((one) => figureOf(of, one.field)),
     });
     const most = Math.max(...[before, after].flatMap((of) => TIMES.map((one) => figureOf(of, one.field) ?? 0)));
+    const step = stepOf(most);
     return {
       ...look,
-      yAxis: { ...look.yAxis, interval: stepOf(most) },
+      yAxis: { ...look.yAxis, interval: step, max: step * Math.max(1, Math.ceil(most / step)) },
       tooltip: {
         ...look.tooltip,
         valueFormatter: (value: unknown) => (typeof value === "number" ? show(value) : "–"),
