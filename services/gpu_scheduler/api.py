@@ -93,10 +93,11 @@ class WorkloadApi(WorkloadServiceServicer):
             found = await store.workload_page(session, project_of(request.parent), request)
             attempts = await store.attempts_of(session, [row.name for row in found.rows])
             now = session.clock.now()
+        codes = waiting.codes(self._books, found.rows)
         return workload_service.ListWorkloadsResponse(
             workloads=[
-                to_proto(row, usage_of(attempts[row.name], now), Told(waiting.code(self._books, row)))
-                for row in found.rows
+                to_proto(row, usage_of(attempts[row.name], now), Told(code))
+                for row, code in zip(found.rows, codes, strict=True)
             ],
             next_page_token=found.next_page_token,
             total_size=found.total,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from google.protobuf.empty_pb2 import Empty
@@ -9,9 +10,11 @@ from gyre.gpu_scheduler.v1 import priority_class_pb2
 from gyre.gpu_scheduler.v1 import priority_class_service_pb2 as rpc
 from gyre.gpu_scheduler.v1.priority_class_service_pb2_grpc import PriorityClassServiceServicer
 from gyre_kit.app import Context
+from gyre_kit.auth import SYSTEM, acting_as
 from gyre_kit.render import render
 
 from services.gpu_scheduler import priority_classes, store_bounds
+from services.gpu_scheduler.accounting import store
 from services.gpu_scheduler.cluster_queues import check_operator
 from services.gpu_scheduler.models import PriorityClass
 
@@ -27,11 +30,12 @@ class PriorityClassApi(PriorityClassServiceServicer):
         given = request.priority_class
         async with self.db.transaction() as session:
             row = await priority_classes.create(session, request.priority_class_id, given.value, given.description)
-        return _rendered(row)
+        return await self._one(row)
 
     async def GetPriorityClass(self, request: rpc.GetPriorityClassRequest, _: Any) -> priority_class_pb2.PriorityClass:
         async with self.db.transaction() as session:
-            return _rendered(await priority_classes.get(session, request.name))
+            row = await priority_classes.get(session, request.name)
+        return await self._one(row)
 
     async def ListPriorityClasses(
         self, request: rpc.ListPriorityClassesRequest, _: Any
@@ -39,7 +43,7 @@ class PriorityClassApi(PriorityClassServiceServicer):
         async with self.db.transaction() as session:
             found = await store_bounds.priority_class_page(session, request)
         return rpc.ListPriorityClassesResponse(
-            priority_classes=[_rendered(row) for row in found.rows],
+            priority_classes=await self._rendered(found.rows),
             next_page_token=found.next_page_token,
             total_size=found.total,
         )
@@ -58,7 +62,7 @@ class PriorityClassApi(PriorityClassServiceServicer):
                 value=given.value,
                 description=given.description,
             )
-        return _rendered(row)
+        return await self._one(row)
 
     async def DeletePriorityClass(self, request: rpc.DeletePriorityClassRequest, _: Any) -> Empty:
         check_operator()
@@ -66,6 +70,18 @@ class PriorityClassApi(PriorityClassServiceServicer):
             await priority_classes.delete(session, request.name, request.etag)
         return Empty()
 
+    async def _one(self, row: PriorityClass) -> priority_class_pb2.PriorityClass:
+        return (await self._rendered([row]))[0]
 
-def _rendered(row: PriorityClass) -> priority_class_pb2.PriorityClass:
-    return render(row, priority_class_pb2.PriorityClass, etag=str(row.revision))
+    async def _rendered(self, rows: Sequence[PriorityClass]) -> list[priority_class_pb2.PriorityClass]:
+        """Who uses it is counted over all projects, and so as the system; sums alone are told."""
+        with acting_as(SYSTEM):
+            async with self.db.transaction() as session:
+                counts = await store.class_counts(session, [row.name for row in rows])
+        return [_rendered(row, *counts.get(row.name, (0, 0))) for row in rows]
+
+
+def _rendered(row: PriorityClass, waiting: int, holding: int) -> priority_class_pb2.PriorityClass:
+    return render(
+        row, priority_class_pb2.PriorityClass, etag=str(row.revision), pending_count=waiting, admitted_count=holding
+    )

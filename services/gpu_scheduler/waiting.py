@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -12,7 +13,7 @@ from gyre_kit.names import project_of
 from services.gpu_scheduler import store
 from services.gpu_scheduler.books import Books
 from services.gpu_scheduler.decisions import shortage
-from services.gpu_scheduler.decisions.explain import Explanation, explain, sentence
+from services.gpu_scheduler.decisions.explain import NAMED_ENDS, Explanation, explain, sentence
 from services.gpu_scheduler.decisions.reasons import Reason
 from services.gpu_scheduler.models import Workload, WorkloadState
 
@@ -31,14 +32,27 @@ class Told:
     is_estimate: bool = False
 
 
-def code(books: Books, row: Workload) -> str:
-    """The reason alone: what a list shows of each."""
-    if row.state != WorkloadState.QUEUED or books.cluster is None:
+def codes(books: Books, rows: Sequence[Workload]) -> list[str]:
+    """The reasons alone, what a list shows of each. Found out once for all of a queue that ask for the same: it takes a
+    look at every node."""
+    known: dict[Hashable, str] = {}
+    return [_code(books, row, known) for row in rows]
+
+
+def _code(books: Books, row: Workload, known: dict[Hashable, str]) -> str:
+    cluster = books.cluster
+    if row.state != WorkloadState.QUEUED or cluster is None:
         return row.waiting_reason
     if row.name in books.aside:
         return books.aside[row.name]
-    entry = books.cluster.waiting.get(row.name)
-    return shortage.why(books.cluster, entry[2]).reason if entry else row.waiting_reason
+    entry = cluster.waiting.get(row.name)
+    if entry is None:
+        return row.waiting_reason
+    workload = entry[2]
+    alike = (workload.queue, workload.shape, row.name in cluster.promises)
+    if alike not in known:
+        known[alike] = shortage.why(cluster, workload).reason
+    return known[alike]
 
 
 async def told(db: Database, books: Books, row: Workload) -> Told:
@@ -70,8 +84,9 @@ def _aside(reason: Reason, row: Workload) -> str:
 
 
 async def _names(db: Database, found: Explanation) -> dict[str, str]:
-    """What to call those whose ends it waits for, as far as the asker may see them."""
-    visible = [step.workload for step in found.ends if caller().may_see(project_of(step.workload))]
+    """What to call those whose ends are told, as far as the asker may see them."""
+    told = [step.workload for step in found.ends[:NAMED_ENDS]]
+    visible = [name for name in told if caller().may_see(project_of(name))]
     if not visible:
         return {}
     with acting_as(SYSTEM):

@@ -33,6 +33,7 @@ from tests.conftest import Running, start, stop
 MODULE = "services.gpu_scheduler.tests.sample_work"
 USER = "projects/default/keys/nightly"
 CARDS = 2  # of 4
+FIGURES = 14  # that a what-if compares
 
 expect.set_options(timeout=PATIENCE_MS)
 
@@ -97,6 +98,34 @@ def test_what_was_held_is_told_by_user_and_comes_as_a_file(page: Page, platform:
     assert max(float(each[4]) for each in rows) > 0, "cards were held"
 
 
+def test_how_well_machines_were_used_and_how_long_work_waited_stands_beside(
+    page: Page, platform: Running, tmp_path: Path
+) -> None:
+    page.set_viewport_size({"width": 1440, "height": 1900})
+    page.goto(f"{platform.rest_url}/p/default/showback?days=7")
+    machines, waits = (
+        page.locator("section.panel").filter(has_text=re.compile(title))
+        for title in ("How well machines were used|机器使用情况", "How long work waited|等待时间")
+    )
+    held = machines.get_by_role("meter", name="simulated")
+    expect(held.first).to_have_attribute("aria-valuetext", re.compile(r"\d%$"))
+    expect(machines).to_contain_text(re.compile("Fragmentation: of|碎片："))
+    expect(waits.locator("tbody tr.ant-table-row")).to_have_count(1)
+    expect(waits.locator("tbody tr.ant-table-row td").nth(1)).to_have_text("5")  # of the past, and now
+    expect(page.locator(LOADING)).to_have_count(0)
+    _check_language(page)
+    page.screenshot(path=tmp_path / "showback-machines.png")
+    machines.get_by_text(re.compile("^(Node|节点)$")).first.click()
+    expect(page).to_have_url(re.compile("machines=node"))
+    expect(machines.locator("thead th").first).to_have_text(re.compile("^(Node|节点)"))
+    with page.expect_download() as download:
+        machines.locator("a[download]").click()
+    file = tmp_path / "efficiency.csv"
+    download.value.save_as(file)
+    (row,) = csv.DictReader(file.read_text("utf-8-sig").splitlines())
+    assert row["node"].startswith("nodes/") and float(row["card_held_seconds"]) > 0
+
+
 def test_a_node_is_taken_out_of_use_and_put_back(page: Page, platform: Running, tmp_path: Path) -> None:
     page.goto(f"{platform.rest_url}/p/default/cluster")
     node = page.locator(".map-node")
@@ -137,10 +166,30 @@ def test_what_if_tells_what_another_node_would_have_changed(page: Page, platform
     page.goto(f"{platform.rest_url}/p/default/what-if")
     expect(page.get_by_text(re.compile("Nothing asked yet|尚未提问"))).to_be_visible()
     page.locator("button[type=submit]").click()
-    expect(page.locator("tbody tr.ant-table-row")).to_have_count(12)
+    expect(page.locator("tbody tr.ant-table-row")).to_have_count(FIGURES)
     expect(page.locator("figure svg")).to_have_count(1)
     expect(page.get_by_text(re.compile("^(Simulated|模拟)$"))).to_be_visible()
     page.screenshot(path=tmp_path / "what-if.png", full_page=True)
+    _check_language(page)
+
+
+def test_what_if_takes_nodes_away_and_leaves_one(page: Page, platform: Running, tmp_path: Path) -> None:
+    page.goto(f"{platform.rest_url}/p/default/what-if")
+    page.locator("#nodes").fill("0")
+    page.locator("button[type=submit]").click()
+    expect(page.get_by_text(re.compile("Add a node, or choose one|请增加节点，或选择"))).to_be_visible()
+    page.locator("#removals").click()
+    page.locator(".ant-select-dropdown:visible .ant-select-item-option").first.click()
+    page.keyboard.press("Escape")
+    page.locator("button[type=submit]").click()
+    expect(page.get_by_text(re.compile("Leave a node, or add one|请至少保留或增加一个节点"))).to_be_visible()
+    page.locator("#nodes").fill("2")
+    page.locator("button[type=submit]").click()
+    rows = page.locator("tbody tr.ant-table-row")
+    expect(rows).to_have_count(FIGURES)
+    expect(rows.first.locator("td")).to_have_text([re.compile("Nodes|节点数"), "1", "2", "+100%"])
+    expect(page.get_by_text(re.compile("What is taken away cost|移除部分原为"))).to_be_visible()
+    page.screenshot(path=tmp_path / "what-if-fewer.png", full_page=True)
     _check_language(page)
 
 

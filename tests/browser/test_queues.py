@@ -28,7 +28,7 @@ from tests.conftest import Running, start, stop
 MODULE = "services.gpu_scheduler.tests.sample_work"
 OWN = "simulated=gpu:2,cpu:2,memory:2GiB"
 # What people gave, and what Ant Design calls the icon inside a button that has a name of its own.
-NAMES = ("labs", "vision", "speech", "nightly", "default", "simulated", "close")
+NAMES = ("labs", "vision", "speech", "nightly", "default", "simulated", "deadline", "close")
 BORROWED = re.compile(r"^(3 of 2 · 1 borrowed|3 / 2 · 借用 1)$")
 LENT = re.compile(r"^(0 of 2 · 1 lent|0 / 2 · 借出 1)$")
 CARDS = re.compile(r"^simulated · (Cards|算力卡)$")
@@ -96,7 +96,7 @@ def test_an_operator_makes_changes_and_deletes_a_cluster_queue(page: Page, platf
     _check_language(page)
     page.screenshot(path=tmp_path / "drawer.png")
     drawer.get_by_role("button", name=re.compile("^(Create|创.?建)$")).click()
-    expect(drawer.get_by_role("alert")).to_contain_text(re.compile("more than|超出"))
+    expect(drawer.get_by_text(re.compile("more than all nodes have: 4|超出全部节点所有：4"))).to_be_visible()
     drawer.locator("#quotas_0_nominal_cards").fill("1")
     drawer.get_by_role("button", name=re.compile("^(Create|创.?建)$")).click()
     nightly = page.get_by_role("article", name="nightly")
@@ -111,12 +111,51 @@ def test_an_operator_makes_changes_and_deletes_a_cluster_queue(page: Page, platf
     expect(nightly).to_have_count(0)
 
 
+def test_a_quota_below_what_is_used_says_what_will_be_taken_back(page: Page, platform: Running, tmp_path: Path) -> None:
+    page.goto(f"{platform.rest_url}/p/default/queues")
+    page.get_by_role("article", name="speech").get_by_role("button", name=re.compile("Change|修改")).click()
+    drawer = page.get_by_role("dialog")
+    excess = drawer.get_by_role("status")
+    expect(excess).to_contain_text(re.compile(r"3 used, 2 its own.*beyond that, 1|已用 3，自有 2。超出的 1"))
+    drawer.locator("#quotas_0_nominal_cards").fill("0")
+    expect(excess).to_contain_text(re.compile("beyond that, 3, counts as borrowed|超出的 3 视为借用"))
+    _check_language(page)
+    page.screenshot(path=tmp_path / "excess.png")
+    _choose(page, "#cohort", re.compile("In no cohort|不属于任何队列组"))
+    expect(excess).to_contain_text(re.compile("nothing more is admitted until|在释放 3 之前"))
+    drawer.get_by_role("button", name=re.compile("^(Cancel|取.?消)$")).click()
+
+
+def test_an_operator_makes_changes_and_deletes_a_priority_class(page: Page, platform: Running, tmp_path: Path) -> None:
+    page.goto(f"{platform.rest_url}/p/default/queues")
+    page.get_by_role("button", name=re.compile("New priority class|新建优先级类别")).click()
+    drawer = page.get_by_role("dialog")
+    drawer.locator("#priority_class_id").fill("deadline")
+    drawer.locator("#value").fill("1000")
+    _check_language(page)
+    drawer.get_by_role("button", name=re.compile("^(Create|创.?建)$")).click()
+    row = page.get_by_role("row").filter(has_text="deadline")
+    expect(row).to_contain_text("1,000")
+    page.screenshot(path=tmp_path / "classes.png", full_page=True)
+    row.get_by_role("button", name=re.compile("Change|修改")).click()
+    drawer.locator("#value").fill("50")
+    drawer.get_by_role("button", name=re.compile("^(Save|保.?存)$")).click()
+    expect(row.locator("td").nth(1)).to_have_text("50")
+    row.get_by_role("button", name=re.compile("Delete|删除")).click()
+    question = page.get_by_role("dialog")
+    expect(question).to_contain_text(re.compile("keeps its priority|保留原优先级"))
+    _check_language(page)
+    question.get_by_role("button", name=re.compile("^(Delete|删.?除)$")).click()
+    expect(row).to_have_count(0)
+
+
 def test_whoever_is_no_operator_sees_why_he_may_not(browser: Browser, platform: Running) -> None:
     key = platform.client().keys.create("ADMIN", "lead").secret
     with signed_in(browser, platform.rest_url, key) as page:
         page.goto(f"{platform.rest_url}/p/default/queues")
         expect(page.get_by_role("article", name="speech")).to_be_visible()
         expect(page.get_by_role("button", name="New cluster queue")).to_be_disabled()
+        expect(page.get_by_role("button", name="New priority class")).to_be_disabled()
         page.get_by_role("button", name="New cluster queue").locator("xpath=..").hover()
         expect(page.get_by_role("tooltip")).to_contain_text("takes a key of the whole platform")
 
@@ -163,7 +202,7 @@ def _reclaimed(running: Running) -> str:
     return str(found.name)
 
 
-def _choose(page: Page, field: str, option: str) -> None:
+def _choose(page: Page, field: str, option: str | re.Pattern[str]) -> None:
     page.locator(field).click()
     page.locator(".ant-select-dropdown:visible .ant-select-item-option", has_text=option).click()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -31,7 +32,7 @@ WORKLOAD_COLUMNS: Columns = [
     ("KIND", lambda o: lambda item: o.messages.enum_name(item.spec, "kind")),
     ("STATE", lambda o: o.state()),
     ("WHY", lambda o: lambda item: item.waiting_reason or item.failure_reason),
-    ("FOR", lambda o: lambda item: item.display_name or o.names.short(item.spec.owner or item.name)),
+    ("FOR", lambda o: lambda item: purpose(item)),
     ("ASKS FOR", lambda o: lambda item: resources_text(o, item.spec.requests)),
     ("ATTEMPT", lambda o: o.text("attempt")),
     ("GAVE WAY", lambda o: lambda item: str(item.preemptions or "")),
@@ -131,15 +132,23 @@ def delete_queue(name: str, yes: bool) -> None:
 @click.option("--from", "start", type=When(), help="[default: 30 days before the end]")
 @click.option("--to", "end", type=When(), help="[default: now]")
 @click.option("--everywhere", is_flag=True, help="Every project that the key opens, not one.")
-def queue_statistics(start: datetime | None, end: datetime | None, everywhere: bool) -> None:
+@click.option("--csv", "as_csv", is_flag=True, help="A file for spreadsheets.")
+def queue_statistics(start: datetime | None, end: datetime | None, everywhere: bool, as_csv: bool) -> None:
     """How long workloads waited for their first admission, and how often they had to give way.
 
     Examples:
     gyre queues stats --from 2026-11-01
+    gyre queues stats --everywhere --csv > waits.csv
     """
     from gyre_sdk.cli import output
 
+    if as_csv and OPTIONS.json:
+        raise click.UsageError("--csv and --json are two answers; ask for one.")
     with connect() as gyre:
+        if as_csv:
+            for piece in gyre.accounting.queue_statistics_csv(start, end, everywhere=everywhere):
+                click.echo(piece, nl=False)
+            return
         found = list(gyre.accounting.queue_statistics(start, end, everywhere=everywhere))
     columns: list[output.Column] = [
         ("QUEUE", output.text("queue") if everywhere else output.short("queue")),
@@ -147,6 +156,7 @@ def queue_statistics(start: datetime | None, end: datetime | None, everywhere: b
         ("MEAN WAIT", lambda item: output.duration(item.wait_mean_seconds)),
         ("P50", lambda item: output.duration(item.wait_p50_seconds)),
         ("P95", lambda item: output.duration(item.wait_p95_seconds)),
+        ("P99", lambda item: output.duration(item.wait_p99_seconds)),
         ("PREEMPTED", output.text("preemption_count")),
         ("WAITING NOW", output.text("waiting_count")),
         ("FIRST FOR", lambda item: output.duration(item.head_wait_seconds) if item.waiting_count else ""),
@@ -369,18 +379,29 @@ def _set_state(name: str, state: str) -> None:
         output.show_item(gyre.queues.update(name, state=state))
 
 
+def purpose(item: Any) -> str:
+    """What a workload is called, or else what it was made for; its number is in a column of its own."""
+    from gyre_sdk import names
+
+    return item.display_name or (names.short(item.spec.owner) if item.spec.owner else "")
+
+
 def resources_text(output: Any, resources: Any) -> str:
-    count = resources.gpu + resources.gpu_milli / 1000
-    cards = f", {count:g} card{'' if count == 1 else 's'}" if count else ""
-    return f"{resources.cpu_milli / 1000:g} cores, {output.size(resources.memory_bytes)}{cards}"
+    """`2 cards, 4 cores, 8.6 GB`, of what there is any."""
+    cards, cores = resources.gpu + resources.gpu_milli / 1000, resources.cpu_milli / 1000
+    amounts = [
+        f"{cards:g} card{'' if cards == 1 else 's'}" if cards else "",
+        f"{cores:g} core{'' if cores == 1 else 's'}" if cores else "",
+        output.size(resources.memory_bytes) if resources.memory_bytes else "",
+    ]
+    return ", ".join(each for each in amounts if each) or "nothing"
 
 
 def quota_text(output: Any, quota: Any) -> str:
     """What is used of a flavor and, where there is any, what of that is borrowed, and the limits of both ways."""
     from gyre_sdk import names
 
-    used, nominal = resources_text(output, quota.used), resources_text(output, quota.nominal)
-    text = f"{names.short(quota.flavor)}: {used} of {nominal}"
+    text = f"{names.short(quota.flavor)}: {', '.join(_used(output, quota)) or 'nothing'}"
     if over := max(0, quota.used.gpu - quota.nominal.gpu):
         text += f"; {over} card{'' if over == 1 else 's'} borrowed"
     if quota.HasField("borrowing_limit"):
@@ -388,3 +409,14 @@ def quota_text(output: Any, quota: Any) -> str:
     if quota.HasField("lending_limit"):
         text += f"; lends at most {resources_text(output, quota.lending_limit)}"
     return text
+
+
+def _used(output: Any, quota: Any) -> Iterator[str]:
+    """`1 of 2 cards`, kind by kind."""
+    used, has = quota.used, quota.nominal
+    if used.gpu or used.gpu_milli or has.gpu:
+        yield f"{used.gpu + used.gpu_milli / 1000:g} of {has.gpu} card{'' if has.gpu == 1 else 's'}"
+    if used.cpu_milli or has.cpu_milli:
+        yield f"{used.cpu_milli / 1000:g} of {has.cpu_milli / 1000:g} core{'' if has.cpu_milli == 1000 else 's'}"
+    if used.memory_bytes or has.memory_bytes:
+        yield f"{output.size(used.memory_bytes)} of {output.size(has.memory_bytes)}"

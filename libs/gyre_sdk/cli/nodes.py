@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 import click
@@ -38,7 +40,7 @@ def list_nodes() -> None:
         ("CPU", lambda item: f"{item.cpu_percent:.0f} %"),
         ("MEMORY", output.bytes_of("memory_used_bytes")),
         ("LABELS", lambda item: "\n".join(f"{key}={value}" for key, value in sorted(item.labels.items()))),
-        ("CARDS", lambda item: "\n".join(_card(output, card) for card in item.cards)),
+        ("CARDS", lambda item: "\n".join(_cards(item))),
     ]
     output.show_items("nodes", found, columns)
 
@@ -224,14 +226,17 @@ def _works(node: Any) -> str:
     return f"{node.workload_count} workload{'' if node.workload_count == 1 else 's'}"
 
 
-def _card(output: Any, card: Any) -> str:
+def _cards(node: Any) -> Iterator[str]:
+    """`4 × A100, 1 free`, model by model, and each card about which there is something to say; `show` has the others."""
     from gyre_sdk import messages
 
-    memory = f"{output.size(card.memory_used_bytes)} of {output.size(card.memory_bytes)}"
-    link = f", link group {card.link_group}" if card.link_group else ""
-    text = f"{card.index} {card.model} {messages.enum_name(card, 'state')} {card.utilisation_percent:.0f} %, {memory}{link}"
-    problems = ([f"{card.fault_code}: {card.fault_message}"] if card.fault_code else []) + list(card.warnings)
-    return "\n  ".join([text, *problems])
+    for model, count in Counter(card.model for card in node.cards).items():
+        free = sum(messages.enum_name(card, "state") == "FREE" for card in node.cards if card.model == model)
+        yield f"{count} × {model}, {free} free"
+    for card in node.cards:
+        faults = [f"{card.fault_code}: {card.fault_message}"] if card.fault_code else []
+        if problems := [*faults, *card.warnings]:
+            yield f"{card.index} {messages.enum_name(card, 'state')} " + "; ".join(problems)
 
 
 def _bandwidth(output: Any, model: Any) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 from google.protobuf.message import Message
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -21,6 +22,7 @@ Column = tuple[str, Callable[[Any], str | Text]]
 GOOD = {"READY", "SERVING", "SUCCEEDED", "COMPLETED", "FINISHED", "ACTIVE", "APPROVED", "PASSED", "FREE"}
 BAD = {"FAILED", "DOWN", "NOT_SERVING", "UNREACHABLE", "LOST", "REJECTED", "UNSUPERVISED", "GONE", "SICK"}
 MUTED = {"CANCELLED", "DELETED", "REVOKED", "EXPIRED", "STOPPED", "EXTERNAL", "SKIPPED"}
+PADDING = 2  # right of each column, of the last too
 UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
@@ -48,16 +50,34 @@ def show_items(plural: str, items: Sequence[Message], columns: Sequence[Column],
 
 
 def show_table(titles: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> None:
-    """On a terminal columns wrap to its width; in a pipe each row stays on one line."""
-    out = console()
-    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
-    for title in titles:
-        table.add_column(title, overflow="fold", no_wrap=not out.is_terminal)
+    """On a terminal columns wrap to its width, and one in which nothing stands is left out; in a pipe each row stays on
+    one line."""
+    out, rows = console(), list(rows)
+    if out.is_terminal and rows:
+        told = [at for at in range(len(titles)) if any(row[at] for row in rows)]
+        titles, rows = [titles[at] for at in told], [[row[at] for at in told] for row in rows]
+    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, PADDING, 0, 0))
+    columns = list(zip(titles, *rows, strict=True))
+    widths = _widths(columns, out.width) if out.is_terminal else [None] * len(titles)
+    for title, width in zip(titles, widths, strict=True):
+        table.add_column(title, overflow="fold", no_wrap=not out.is_terminal, width=width)
     for row in rows:
         table.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in row))  # `[email]` is no markup
     if not out.is_terminal:
         out.width = 10_000
     out.print(table)
+
+
+def _widths(columns: Sequence[Sequence[str | Text]], room: int) -> Sequence[int | None]:
+    """As each wants, or else the widest made narrower, down to its longest word; None where some word has to break."""
+    widths = [max(cell_len(line) for cell in column for line in str(cell).splitlines() or [""]) for column in columns]
+    least = [max((cell_len(word) for cell in column for word in str(cell).split()), default=0) for column in columns]
+    for _ in range(sum(widths) + PADDING * len(widths) - room):
+        spare = [at for at, width in enumerate(widths) if width > least[at]]
+        if not spare:
+            return [None] * len(columns)
+        widths[max(spare, key=lambda at: widths[at])] -= 1
+    return widths
 
 
 def show_item(item: Message, note: str = "") -> None:
@@ -165,7 +185,13 @@ def count(number: int) -> str:
 
 
 def money(microusd: int) -> str:
-    return f"${microusd / 1e6:.4f}".rstrip("0").rstrip(".") if microusd else "$0"
+    """`$0`, `$12.50`, `$0.0031`: cents, and of less than a dollar two digits more."""
+    if not microusd:
+        return "$0"
+    if abs(microusd) >= 1_000_000:
+        return f"${microusd / 1e6:,.2f}"
+    cents, more = f"{microusd / 1e6:.4f}"[:-2], f"{microusd / 1e6:.4f}"[-2:]
+    return f"${cents}{more.rstrip('0')}"
 
 
 def duration(seconds: float) -> str:

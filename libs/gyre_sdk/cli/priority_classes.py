@@ -14,6 +14,8 @@ VALUE = click.IntRange(-MOST, MOST)
 COLUMNS: Columns = [
     ("NAME", lambda o: o.short()),
     ("VALUE", lambda o: o.text("value")),
+    ("WAITING", lambda o: o.text("pending_count")),
+    ("HOLDING", lambda o: o.text("admitted_count")),
     ("FOR", lambda o: o.text("description")),
 ]
 

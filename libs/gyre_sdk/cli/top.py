@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gyre_sdk.cli.base import OPTIONS, GyreCommand, connect
+from gyre_sdk.cli.capacity import purpose
 
 if TYPE_CHECKING:
     from gyre.gpu_scheduler.v1.node_pb2 import Node
@@ -132,31 +134,41 @@ def _workloads(now: Now) -> RenderableType:
     from gyre_sdk import messages, names
     from gyre_sdk.cli import output
 
-    table = _table("#", "KIND", "STATE", "FOR", "NODE", "CORES", "CARDS", "SINCE", "COST", "WHY")
+    table = _table(
+        "#", "KIND", "STATE", "FOR", "NODE", "CORES", "CARDS", "SINCE", "COST", "WHY", cut=("FOR", "NODE", "WHY")
+    )
     for item in now.workloads:
+        state = messages.enum_name(item, "state")
         since = item.admit_time if item.node and item.waiting_reason == "" else item.create_time
         table.add_row(
             str(item.number),
             messages.enum_name(item.spec, "kind"),
-            output.coloured(messages.enum_name(item, "state")),
-            item.display_name or names.short(item.spec.owner or item.name),
-            names.short(item.node) if item.node else "",
+            output.coloured(state),
+            _cut(purpose(item)),
+            _cut(names.short(item.node) if state != "QUEUED" and item.node else ""),
             f"{item.spec.requests.cpu_milli / 1000:g}",
             str(item.spec.requests.gpu or ""),
             output.duration(max(0.0, (now.time - since.ToDatetime(UTC)).total_seconds())),
             output.money(item.usage.cost_microusd),
-            item.waiting_reason,
+            _cut(item.waiting_reason),
         )
     return table
 
 
-def _table(*titles: str) -> Any:
-    from rich.table import Table
+def _table(*titles: str, cut: Sequence[str] = ()) -> Any:
+    """Each row on one line: on a narrow terminal the columns of `cut` are shortened, and no other as long as that helps."""
+    from rich.table import Column, Table
 
-    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
-    for title in titles:
-        table.add_column(title, no_wrap=True)
-    return table
+    kept = {title: len(title) if title in cut else None for title in titles}
+    columns = [Column(title, no_wrap=title not in cut, overflow="ellipsis", min_width=kept[title]) for title in titles]
+    return Table(*columns, box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+
+
+def _cut(text: str) -> Any:
+    """As it was written, for `[email]` is no markup; shortened where it has no room."""
+    from rich.text import Text
+
+    return Text(text, no_wrap=True, overflow="ellipsis")
 
 
 def _bar(used: float, of: float) -> Any:
@@ -167,10 +179,10 @@ def _bar(used: float, of: float) -> Any:
 
 
 def _tiles(node: Node) -> Any:
-    """One character a card: ■ held, □ free, ◪ on its way to free, ✕ lost."""
+    """One character a card: ■ held, □ free, ◪ on its way to free, ✕ lost, ! sick."""
     from rich.text import Text
 
-    signs = {1: ("□", "green"), 2: ("■", "yellow"), 3: ("◪", "yellow"), 4: ("✕", "red")}
+    signs = {1: ("□", "green"), 2: ("■", "yellow"), 3: ("◪", "yellow"), 4: ("✕", "red"), 5: ("!", "red")}
     text = Text()
     for card in node.cards:
         sign, style = signs.get(card.state, ("?", "red"))

@@ -1,4 +1,4 @@
-"""`gyre what-if`: the last days again, with more nodes."""
+"""`gyre what-if`: the last days again, with more nodes or fewer."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gyre_sdk.cli.base import OPTIONS, GyreCommand, connect
+from gyre_sdk.cli.base import OPTIONS, GyreCommand, complete, connect
 from services.gpu_scheduler.decisions.policies import POLICIES
 
 if TYPE_CHECKING:
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 ADDITION = re.compile(r"(\d{1,4})x([a-z0-9.-]+)x(\d{1,2})")
 ROWS = (
+    ("nodes", "node_count"),
+    ("cost of an hour", "hour_microusd"),
     ("completion, mean", "mean_completion_seconds"),
     ("completion, p50", "p50_completion_seconds"),
     ("completion, p99", "p99_completion_seconds"),
@@ -47,27 +49,34 @@ class Addition(click.ParamType["AddedNodes"]):
 
 @click.command("what-if", cls=GyreCommand)
 @click.option(
-    "--add", "additions", type=Addition(), multiple=True, required=True, metavar="NODESxFLAVORxCARDS",
+    "--add", "additions", type=Addition(), multiple=True, metavar="NODESxFLAVORxCARDS",
     help="Nodes to add; repeat it for several kinds.",
+)  # fmt: skip
+@click.option(
+    "--remove", "removals", multiple=True, metavar="NODE", shell_complete=complete("nodes"),
+    help="A node to do without; repeat it for several.",
 )  # fmt: skip
 @click.option(
     "--days", default=7, show_default=True, type=click.IntRange(1, 31), help="How much of the past to replay."
 )
 @click.option("--policy", type=click.Choice(list(POLICIES)), help="[default: the platform's]")
-def what_if(additions: tuple[AddedNodes, ...], days: int, policy: str | None) -> None:
-    """What more nodes would have changed, by replaying the last days with and without them. For administrators.
+def what_if(additions: tuple[AddedNodes, ...], removals: tuple[str, ...], days: int, policy: str | None) -> None:
+    """What more nodes would have changed, or fewer, by replaying the last days. For administrators.
 
-    Both columns are simulated, under the platform's own policy unless told another. A job counts as long on every flavor as it was on its
-    own, so that adding a faster kind of card is valued too low.
+    Both columns are simulated, under the platform's own policy unless told another. A job counts as long on every
+    flavor as it was on its own, so that adding a faster kind of card is valued too low.
 
     Examples:
     gyre what-if --add 1xa100x8
-    gyre what-if --add 2xcpux0 --days 14 --json
+    gyre what-if --remove alpha
+    gyre what-if --remove alpha --add 2xcpux0 --days 14 --json
     """
     from gyre_sdk.cli import output
 
+    if not additions and not removals:
+        raise click.UsageError("Say what to change: --add or --remove.")
     with connect() as gyre:
-        report = gyre.nodes.what_if(additions, days, policy or "")
+        report = gyre.nodes.what_if(additions, days, policy or "", removals)
     if OPTIONS.json:
         output.show_item(report)
         return
@@ -83,8 +92,9 @@ def _show(report: WhatIfReport) -> None:
         f"Simulated: {report.before.job_count:,} jobs of {days:g} days, {start} to {end} UTC, {report.policy}.\n"
     )
     rows = [[title, *(_figure(field, each) for each in (report.before, report.after))] for title, field in ROWS]
-    output.show_table(["", "AS IT IS", "WITH THEM"], rows)
-    click.echo(f"\nThe additions cost {output.money(report.added_hour_microusd)} an hour, by their flavors' prices.")
+    output.show_table(["", "AS IT IS", "AS IT WOULD BE"], rows)
+    added, removed = (output.money(each) for each in (report.added_hour_microusd, report.removed_hour_microusd))
+    click.echo(f"\nWhat is added costs {added} an hour by its flavors' prices, what is removed {removed}.")
     if report.truncated_count:
         click.echo(f"{report.truncated_count:,} still ran at the end, and count with what they had held by then.")
     if report.left_out_count:
@@ -94,6 +104,8 @@ def _show(report: WhatIfReport) -> None:
 def _figure(field: str, report: SimulationReport) -> str:
     from gyre_sdk.cli import output
 
+    if field == "hour_microusd":
+        return output.money(report.hour_microusd)
     if not field.endswith("_count") and not report.HasField(field):  # type: ignore[arg-type]
         return "–"
     value = getattr(report, field)

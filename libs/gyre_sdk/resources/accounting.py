@@ -8,9 +8,11 @@ from typing import Any
 
 from gyre.gpu_scheduler.v1.accounting_pb2 import (
     Attempt,
+    CapacityEfficiency,
     CapacityUsage,
     CapacityUsageRow,
     ClusterUtilisation,
+    EfficiencyRow,
     QueueStatistics,
 )
 
@@ -62,6 +64,36 @@ class Accounting:
         reply = self._transport.call("GET", "/utilisation", query=_asked(start, end, step=step))
         return messages.parse(ClusterUtilisation, reply)
 
+    def efficiency(
+        self, by: str = "flavor", start: datetime | None = None, end: datetime | None = None, *, order_by: str = "",
+        limit: int = 50,
+    ) -> CapacityEfficiency:  # fmt: skip
+        """Of all machines together, at most `limit` rows. `by`: flavor or node."""
+        asked = _asked(start, end, by=f"BY_{by.upper()}", order_by=order_by)
+        report = self._efficiency_page(asked | {"page_size": min(limit, PAGE_SIZE)})
+        if report.next_page_token and len(report.rows) < limit:
+            period = {"start_time": report.start_time.ToJsonString(), "end_time": report.end_time.ToJsonString()}
+            asked |= period | {"page_size": PAGE_SIZE}
+            report = self._efficiency_page(asked)
+            rows: list[EfficiencyRow] = list(report.rows)
+            while report.next_page_token and len(rows) < limit:
+                report = self._efficiency_page(asked | {"page_token": report.next_page_token})
+                rows += report.rows
+            del report.rows[:]
+            report.rows.extend(rows[:limit])
+        return report
+
+    def efficiency_csv(
+        self, by: str = "flavor", start: datetime | None = None, end: datetime | None = None, *, order_by: str = ""
+    ) -> Iterator[str]:
+        """The whole report for a spreadsheet, piece by piece."""
+        return self._transport.text("/efficiency.csv", _asked(start, end, by=f"BY_{by.upper()}", order_by=order_by))
+
+    def queue_statistics_csv(
+        self, start: datetime | None = None, end: datetime | None = None, *, everywhere: bool = False
+    ) -> Iterator[str]:
+        return self._transport.text(self._path("queue-statistics.csv", everywhere), _asked(start, end))
+
     def queue_statistics(
         self, start: datetime | None = None, end: datetime | None = None, *, everywhere: bool = False
     ) -> Iterator[QueueStatistics]:
@@ -79,6 +111,9 @@ class Accounting:
 
     def _usage_page(self, path: str, query: dict[str, Any]) -> CapacityUsage:
         return messages.parse(CapacityUsage, self._transport.call("GET", path, query=query))
+
+    def _efficiency_page(self, query: dict[str, Any]) -> CapacityEfficiency:
+        return messages.parse(CapacityEfficiency, self._transport.call("GET", "/efficiency", query=query))
 
     def _pages(self, what: str, plural: str, asked: dict[str, Any], everywhere: bool) -> Iterator[dict[str, Any]]:
         query = asked | {"page_size": PAGE_SIZE}

@@ -63,9 +63,15 @@ class Workloads(Collection[Workload]):
 class Nodes(Shared[Node]):
     kind, plural, collection = Node, "nodes", "nodes"
 
-    def what_if(self, additions: Sequence[AddedNodes], days: int = 0, policy: str = "") -> WhatIfReport:
-        """What more nodes would have changed in the last days. For administrators; takes up to a minute."""
-        body = messages.to_body(WhatIfRequest(additions=additions, days=days, policy=policy))
+    def what_if(
+        self, additions: Sequence[AddedNodes] = (), days: int = 0, policy: str = "", removals: Sequence[str] = ()
+    ) -> WhatIfReport:
+        """What more nodes, or fewer, would have changed in the last days. For administrators; takes up to a minute.
+
+        `removals`: names of nodes to do without, short or full.
+        """
+        gone = [self.name(name) for name in removals]
+        body = messages.to_body(WhatIfRequest(additions=additions, days=days, policy=policy, removals=gone))
         found = self._transport.call("POST", "/nodes:whatIf", body=body, timeout=WHAT_IF_SECONDS)
         return messages.parse(WhatIfReport, found)
 

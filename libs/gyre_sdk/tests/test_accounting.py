@@ -85,6 +85,25 @@ async def test_usage_is_a_table_json_and_a_file(capsys: pytest.CaptureFixture[st
 
 
 @pytest.mark.usefixtures("connected")
+async def test_how_well_machines_were_used_is_a_table_json_and_a_file(capsys: pytest.CaptureFixture[str]) -> None:
+    assert await gyre("efficiency") == Exit.OK
+    titles, row, total, *_ = capsys.readouterr().out.splitlines()
+    assert titles.split()[0] == "FLAVOR" and row.startswith("simulated ") and total.startswith("all ")
+    assert await gyre("efficiency", "--by", "node", "--json", "-n", "1") == Exit.OK
+    report = json.loads(capsys.readouterr().out)
+    assert [row["node"] for row in report["rows"]] == ["nodes/test-node"]
+    assert report["total"]["card_held_seconds"] > 0
+    assert await gyre("efficiency", "--csv") == Exit.OK
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out.removeprefix("\ufeff"))))
+    assert [row["flavor"] for row in rows] == ["flavors/simulated"] and float(rows[0]["card_held_seconds"]) > 0
+    assert await gyre("efficiency", "--csv", "--json") == Exit.USAGE
+    capsys.readouterr()
+    assert await gyre("queues", "stats", "--csv") == Exit.OK
+    (queue,) = csv.DictReader(io.StringIO(capsys.readouterr().out.removeprefix("\ufeff")))
+    assert (queue["queue"], queue["admission_count"]) == ("projects/default/queues/default", "2")
+
+
+@pytest.mark.usefixtures("connected")
 async def test_top_shows_cards_and_who_waits(capsys: pytest.CaptureFixture[str]) -> None:
     assert await gyre("top", "--once") == Exit.OK
     shown = capsys.readouterr().out

@@ -82,7 +82,7 @@ async def test_a_queue_has_a_budget_in_money_for_a_day_or_a_month(capsys: Captur
     queue = await said(capsys, "queues", "set", "cards", "--budget", "12.5", "--budget-per", "day")
     assert (queue["budget_microusd"], queue["budget_period"]) == ("12500000", "BUDGET_PERIOD_DAY")
     assert await gyre("queues", "list") == Exit.OK
-    assert "of $12.5 a day" in capsys.readouterr().out
+    assert "of $12.50 a day" in capsys.readouterr().out
     assert (await said(capsys, "queues", "set", "cards", "--budget", "0"))["budget_microusd"] == "0"
 
 
@@ -103,7 +103,7 @@ async def test_a_cluster_queue_is_made_changed_shown_and_deleted(capsys: Capture
     rules = (await said(capsys, "cluster-queues", "set", "vision", "--within-queue", "never"))["preemption"]
     assert (rules["within_cluster_queue"], rules["reclaim_within_cohort"]) == ("POLICY_NEVER", "POLICY_ANY")
     assert await gyre("cluster-queues", "list") == Exit.OK
-    assert "simulated: 0 cores, 0 B of 0.5 cores, 1.1 GB, 1 card" in capsys.readouterr().out
+    assert "simulated: 0 of 1 card, 0 of 0.5 cores, 0 B of 1.1 GB" in capsys.readouterr().out
     assert await gyre("cohorts", "delete", "labs", "--yes") == Exit.FAILURE
     assert "take those out first" in capsys.readouterr().err
     assert await gyre("cluster-queues", "delete", "vision") == 130, "it asks, and the answer is no"

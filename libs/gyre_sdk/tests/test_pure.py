@@ -146,7 +146,7 @@ def test_parameters_are_counted_in_thousands_and_more() -> None:
 
 
 def test_money_is_in_dollars() -> None:
-    assert [output.money(0), output.money(1_500_000), output.money(1_234)] == ["$0", "$1.5", "$0.0012"]
+    assert [output.money(0), output.money(1_500_000), output.money(1_234)] == ["$0", "$1.50", "$0.0012"]
 
 
 def test_a_runs_line_says_step_loss_and_remaining_time() -> None:

@@ -86,6 +86,27 @@ async def test_people_get_a_table_that_says_that_it_is_simulated(
     assert "1 h 00 min" in out and "an hour" in out
 
 
+async def test_without_the_node_nothing_fits_and_another_may_take_its_place(
+    as_admin: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert await gyre("what-if", "--remove", "card-node", "--policy", "fifo", "--json") == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["before"]["refused_count"], report["after"]["refused_count"]) == (0, 3)
+    assert report["before"]["node_count"] - report["after"]["node_count"] == 1
+    assert int(report["removed_hour_microusd"]) > 0 == int(report["added_hour_microusd"])
+    assert await gyre("what-if", "--remove", "card-node", "--add", "1xa100x3", "--policy", "fifo", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["after"]["mean_wait_seconds"] == pytest.approx(0)
+
+
+async def test_to_change_nothing_is_no_question_and_an_unknown_node_is_refused(
+    as_admin: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert await gyre("what-if") == 2
+    assert "--remove" in capsys.readouterr().err
+    assert await gyre("what-if", "--remove", "nowhere") == 1
+    assert "gyre nodes list" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("addition", "code", "says"),
     [("1xa100", 2, "NODESxFLAVORxCARDS"), ("1xh900x8", 3, "a100"), ("0xa100x8", 1, "node_count 1 to 1000")],

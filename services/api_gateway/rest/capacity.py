@@ -33,7 +33,7 @@ PRIORITY_CLASSES, ONE_CLASS = "/priority-classes", "/priority-classes/{priority_
 
 ROUTES = [
     Route("GET", "/nodes", NodeServiceStub, "ListNodes"),
-    Route("POST", "/nodes:whatIf", SimulationServiceStub, "WhatIf", required=("additions",), timeout=WHAT_IF_SECONDS),
+    Route("POST", "/nodes:whatIf", SimulationServiceStub, "WhatIf", timeout=WHAT_IF_SECONDS),
     Route("GET", "/nodes/{node}", NodeServiceStub, "GetNode", NODE),
     Route("PATCH", "/nodes/{node}", NodeServiceStub, "UpdateNode", NODE, resource="node"),
     Route("POST", "/nodes/{node}:cordon", NodeServiceStub, "CordonNode", NODE),
@@ -52,6 +52,7 @@ ROUTES = [
     Route("GET", "/projects/{project}/queue-statistics", AccountingServiceStub, "ListQueueStatistics", IN_PROJECT),
     Route("GET", "/queue-statistics", AccountingServiceStub, "ListQueueStatistics", suffix=EVERYWHERE),
     Route("GET", "/utilisation", AccountingServiceStub, "GetClusterUtilisation"),
+    Route("GET", "/efficiency", AccountingServiceStub, "GetEfficiency"),
     Route("GET", QUEUES, QueueServiceStub, "ListQueues", IN_PROJECT),
     Route("POST", QUEUES, QueueServiceStub, "CreateQueue", IN_PROJECT, required=("queue_id",)),
     Route("GET", f"{QUEUES}/{{queue}}", QueueServiceStub, "GetQueue", QUEUE),

@@ -141,6 +141,32 @@ async def test_utilisation_and_queues_are_told(http: httpx.AsyncClient) -> None:
     ]
 
 
+async def test_how_well_machines_were_used_is_told_by_node_and_flavor_and_as_a_file(http: httpx.AsyncClient) -> None:
+    asked = {"start_time": (datetime.now(UTC) - 5 * HOUR).isoformat(), "by": "BY_NODE"}
+    told = (await http.get("/efficiency", params=asked)).json()
+    assert [(row["node"], row["flavor"]) for row in told["rows"]] == [("nodes/showback", "")]
+    assert told["total"]["core_held_seconds"] == pytest.approx(7 * 3600)
+    assert told["total_size"] == 1 and told["stranded_card_seconds"] == 0
+    reply = await http.get("/efficiency.csv", params=asked)
+    assert 'filename="efficiency-node-' in reply.headers["content-disposition"]
+    title, *rows = csv.reader(io.StringIO(reply.text.removeprefix("\ufeff")))
+    held = dict(zip(title, rows[0], strict=True))
+    assert (held["node"], float(held["core_held_seconds"])) == ("nodes/showback", pytest.approx(7 * 3600))
+    flavors = (await http.get("/efficiency.csv")).text.splitlines()
+    assert flavors[1].startswith("flavors/cpu,")
+    assert (await http.get("/efficiency", params={"order_by": "planet"})).json()["reason"] == "BAD_ORDER"
+    assert (await http.get("/efficiency.csv", params={"by": "BY_PLANET"})).status_code == 400
+
+
+async def test_waits_come_as_a_file_of_the_own_queues(http: httpx.AsyncClient) -> None:
+    await http.get("/projects/default/queues")  # the default queue is made when somebody looks
+    reply = await http.get("/projects/default/queue-statistics.csv")
+    title, *rows = csv.reader(io.StringIO(reply.text.removeprefix("\ufeff")))
+    (row,) = (dict(zip(title, each, strict=True)) for each in rows)
+    assert (row["queue"], row["admission_count"]) == ("projects/default/queues/default", "2")
+    assert (row["wait_p99_seconds"], row["head_wait_seconds"]) == ("0.000", "")
+
+
 async def test_attempts_come_newest_first_in_pages_and_by_their_user(http: httpx.AsyncClient) -> None:
     first = (await http.get("/attempts", params={"page_size": 2})).json()
     assert [each["user"] for each in first["attempts"]] == [FORMULA, "keys/ada"]

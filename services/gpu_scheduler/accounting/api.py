@@ -16,7 +16,7 @@ from gyre_kit.render import enum_name, render
 from sqlmodel import col
 
 from services.gpu_scheduler import facts
-from services.gpu_scheduler.accounting import capacity, service, store
+from services.gpu_scheduler.accounting import capacity, efficiency, service, store
 from services.gpu_scheduler.accounting.amounts import held_of
 from services.gpu_scheduler.models import Attempt
 from services.gpu_scheduler.store import EVERY_PROJECT
@@ -64,6 +64,31 @@ class AccountingApi(AccountingServiceServicer):
             ),
         )
 
+    async def GetEfficiency(
+        self, request: accounting_service_pb2.GetEfficiencyRequest, _: Any
+    ) -> accounting_pb2.CapacityEfficiency:
+        """Sums over all projects, that name none, so they are read as the system."""
+        by = (enum_name(request, "by") or "FLAVOR").lower()
+        offset, size, asked = service.page_of(request)
+        with acting_as(SYSTEM):
+            async with self.db.transaction() as session:
+                period = period_of(request, session.clock.now())
+                found, total = await efficiency.rows(session, period, by)
+                stranded = await efficiency.stranded(session, period)
+        rows = efficiency.ordered(found, by, request.order_by)
+        reply = accounting_pb2.CapacityEfficiency(
+            rows=[_efficiency(row, by) for row in rows[offset : offset + size]],
+            total=_efficiency(total, ""),
+            next_page_token=service.next_token(offset, size, len(rows), asked),
+            total_size=len(rows),
+        )
+        if stranded is not None:
+            reply.free_card_seconds = stranded.free_card_seconds
+            reply.stranded_card_seconds = stranded.stranded_card_seconds
+            if stranded.ratio is not None:
+                reply.fragmentation = stranded.ratio
+        return _about(period, reply)
+
     async def ListQueueStatistics(
         self, request: accounting_service_pb2.ListQueueStatisticsRequest, _: Any
     ) -> accounting_service_pb2.ListQueueStatisticsResponse:
@@ -78,11 +103,11 @@ class AccountingApi(AccountingServiceServicer):
             heads = {queue: (count, since) for queue, _, count, since in await store.heads(session)}
         found = []
         for name in names:
-            count, mean, median, high = waits.get(name, (0, 0.0, 0.0, 0.0))
+            count, mean, median, high, highest = waits.get(name, (0, 0.0, 0.0, 0.0, 0.0))
             waiting, since = heads.get(name, (0, None))
             row = accounting_pb2.QueueStatistics(
                 queue=name, admission_count=count, wait_mean_seconds=mean, wait_p50_seconds=median,
-                wait_p95_seconds=high, preemption_count=len(preempted.get(name, ())), waiting_count=waiting,
+                wait_p95_seconds=high, wait_p99_seconds=highest, preemption_count=len(preempted.get(name, ())), waiting_count=waiting,
             )  # fmt: skip
             if since is not None:
                 row.head_wait_seconds = max(0.0, (now - since).total_seconds())
@@ -166,6 +191,11 @@ def _row(row: service.Row) -> accounting_pb2.CapacityUsageRow:
     if "project" in group:
         group["project"] = f"projects/{group['project']}"
     return render(row.sums, accounting_pb2.CapacityUsageRow, **group)
+
+
+def _efficiency(row: efficiency.Row, by: str) -> accounting_pb2.EfficiencyRow:
+    figures = {measure: row.value(measure) for measure in efficiency.MEASURES}
+    return render(None, accounting_pb2.EfficiencyRow, **figures, **({by: row.name} if by else {}))
 
 
 def _cost_row(row: service.Row) -> cost_pb2.CostRow:

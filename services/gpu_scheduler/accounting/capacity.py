@@ -152,12 +152,17 @@ def with_capacity(step: Step, spans: Iterable[CapacitySpan], now: datetime) -> S
     """Adds what nodes had to give, up to now."""
     cores = cards = simulated = 0
     for span in spans:
-        end = min(span.end_time or min(now, span.seen_time + LONGEST_GAP), step.period.end)
+        end = min(last_known(span, now), step.period.end)
         present_us = max(0, (end - max(span.start_time, step.period.start)) // MICROSECOND)
         cores += present_us * span.cpu_milli
         cards += present_us * span.cards * 1000
         simulated += present_us * span.simulated_cards * 1000
     return replace(step, core_capacity=cores, card_capacity=cards, simulated_card_capacity=simulated)
+
+
+def last_known(span: CapacitySpan, now: datetime) -> datetime:
+    """Until when the node is known to have had that."""
+    return span.end_time or min(now, span.seen_time + LONGEST_GAP)
 
 
 def seconds(milli_us: int) -> float:

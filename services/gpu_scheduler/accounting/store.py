@@ -11,10 +11,14 @@ import sqlalchemy as sa
 from gyre_kit.db import Session
 from gyre_kit.periods import Period
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import aliased
 from sqlmodel import col
 
 from services.gpu_scheduler.accounting.amounts import Held, Key, Sums, held_of
+from services.gpu_scheduler.accounting.fragmentation import Stretch
+from services.gpu_scheduler.decisions.amounts import CARD
 from services.gpu_scheduler.models import (
+    HOLDING,
     Attempt,
     CapacitySpan,
     Card,
@@ -124,10 +128,79 @@ async def queue_names(session: Session, project: str, offset: int, limit: int) -
     return (await session.scalars(query.order_by(col(Queue.name)).offset(offset).limit(limit))).all(), total
 
 
+async def held_by(session: Session, period: Period, by: str) -> dict[str, tuple[int, int]]:
+    """Flavor or node → what attempts held of it in `period`, up to now: (cores, cards) in thousandths times microseconds."""
+    shares = _shares(period)
+    until = min(period.end, session.clock.now())
+    end = sa.func.least(sa.func.coalesce(shares.c.end_time, until), until)
+    lasted = end - sa.func.greatest(shares.c.admit_time, period.start)
+    held_us = sa.func.greatest(sa.cast(sa.extract("epoch", lasted) * 1_000_000, sa.BigInteger), 0)
+    name = shares.c[by]
+    query = sa.select(
+        name, sa.func.sum(held_us * shares.c.cpu_milli), sa.func.sum(held_us * shares.c.card_milli)
+    ).group_by(name)
+    return {row[0]: (int(row[1]), int(row[2])) for row in await session.execute(query)}
+
+
+async def cards_held(session: Session, period: Period, most: int) -> list[Stretch]:
+    """What attempts held of the cards of each node; `most` of them."""
+    shares = _shares(period)
+    columns = (shares.c.admit_time, shares.c.end_time, shares.c.card_milli, shares.c.node)
+    rows = await session.execute(sa.select(*columns).where(shares.c.card_milli > 0).limit(most))
+    return [Stretch(*row) for row in rows]
+
+
+async def card_waits(session: Session, period: Period, most: int) -> list[Stretch]:
+    """Whenever something that asks for cards waited: before its first attempt, and after each that was not its last."""
+    following = aliased(Attempt)
+    asked = col(Workload.gpu) * CARD + col(Workload.gpu_milli)
+    begins = sa.select(
+        col(Workload.queue_time).label("begin"),
+        sa.func.coalesce(Attempt.admit_time, Workload.end_time).label("end"),
+        asked.label("asked"),
+    ).outerjoin(Attempt, sa.and_(col(Attempt.workload) == Workload.name, col(Attempt.number) == 1))
+    again = (
+        sa.select(
+            col(Attempt.end_time).label("begin"),
+            sa.func.coalesce(following.admit_time, Workload.end_time).label("end"),
+            asked.label("asked"),
+        )
+        .join(Workload, col(Workload.name) == Attempt.workload)
+        .outerjoin(following, sa.and_(following.workload == Attempt.workload, following.number == Attempt.number + 1))
+        .where(col(Attempt.end_time).is_not(None))
+    )
+    waits = sa.union_all(begins, again).subquery()
+    query = sa.select(waits.c.begin, waits.c.end, waits.c.asked).where(
+        waits.c.asked > 0,
+        waits.c.begin < period.end,
+        sa.or_(waits.c.end.is_(None), sa.and_(waits.c.end > period.start, waits.c.end > waits.c.begin)),
+    )
+    return [Stretch(*row) for row in await session.execute(query.limit(most))]
+
+
+def _shares(period: Period) -> Any:
+    """What each attempt that touches `period` holds of each node. One that says nothing of nodes holds all of its own."""
+    cards = col(Attempt.gpu) * CARD + col(Attempt.gpu_milli)
+    whole = sa.func.json_build_array(
+        sa.func.json_build_object("node", Attempt.node, "cpu_milli", Attempt.cpu_milli, "gpu_milli", cards)
+    )
+    placed = sa.case((sa.func.json_array_length(Attempt.placement) == 0, whole), else_=col(Attempt.placement))
+    share = sa.func.json_array_elements(placed).table_valued(sa.column("value", sa.JSON), name="share").render_derived()
+    query = sa.select(
+        col(Attempt.admit_time),
+        col(Attempt.end_time),
+        col(Attempt.flavor),
+        share.c.value["node"].as_string().label("node"),
+        share.c.value["cpu_milli"].as_integer().label("cpu_milli"),
+        share.c.value["gpu_milli"].as_integer().label("card_milli"),
+    ).select_from(sa.join(Attempt, share, sa.true()))
+    return _touching(query, period).subquery()
+
+
 async def waits(
     session: Session, period: Period, queues: Collection[str]
-) -> dict[str, tuple[int, float, float, float]]:
-    """Queue → first admissions in `period`, and their waits in seconds: mean, median, 95th percentile."""
+) -> dict[str, tuple[int, float, float, float, float]]:
+    """Queue → first admissions in `period`, and their waits in seconds: mean, median, 95th and 99th percentile."""
     waited = sa.extract("epoch", Attempt.admit_time) - sa.extract("epoch", Workload.queue_time)
     seconds = sa.func.greatest(waited, 0)
     query = (
@@ -135,14 +208,15 @@ async def waits(
             col(Workload.queue),
             sa.func.count(),
             sa.func.avg(seconds),
-            *(sa.func.percentile_cont(share).within_group(seconds) for share in (0.5, 0.95)),
+            *(sa.func.percentile_cont(share).within_group(seconds) for share in (0.5, 0.95, 0.99)),
         )
         .join(Attempt, col(Attempt.workload) == Workload.name)
         .where(col(Workload.queue).in_(queues), col(Attempt.number) == 1)
         .where(col(Attempt.admit_time) >= period.start, col(Attempt.admit_time) < period.end)
         .group_by(col(Workload.queue))
     )
-    return {row[0]: (row[1], float(row[2]), float(row[3]), float(row[4])) for row in await session.execute(query)}
+    rows = await session.execute(query)
+    return {row[0]: (row[1], float(row[2]), float(row[3]), float(row[4]), float(row[5])) for row in rows}
 
 
 async def first_waits(session: Session, since: datetime) -> list[tuple[str, str, float]]:
@@ -199,6 +273,17 @@ async def heads(session: Session) -> list[tuple[str, bool, int, datetime]]:
     return [(queue, held, count, since) for queue, held, count, since in await session.execute(query)]
 
 
+async def class_counts(session: Session, classes: Collection[str]) -> dict[str, tuple[int, int]]:
+    """Priority class → (workloads that wait, workloads that hold resources)."""
+    waits = sa.func.count().filter(col(Workload.state) == WorkloadState.QUEUED)
+    holds = sa.func.count().filter(col(Workload.state).in_(HOLDING))
+    query = sa.select(col(Workload.priority_class), waits, holds).where(
+        col(Workload.state).in_((WorkloadState.QUEUED, *HOLDING)), col(Workload.priority_class).in_(classes)
+    )
+    rows = await session.execute(query.group_by(col(Workload.priority_class)))
+    return {name: (waiting, holding) for name, waiting, holding in rows}
+
+
 async def card_counts(session: Session) -> dict[str, tuple[int, int, int]]:
     """Node → cards that are present and well, of these made up, of these free."""
     present = sa.and_(col(Card.present), col(Card.fault_code) == "")
@@ -242,14 +327,18 @@ def _attempts(period: Period, terms: Terms) -> Any:
 
 
 def _overlapping(query: Any, period: Period, terms: Terms) -> Any:
-    """Plain comparisons, for under row-level security an index is used by operators alone that leak nothing (no `&&`)."""
-    query = query.where(
-        col(Attempt.admit_time) < period.end,
-        sa.or_(col(Attempt.end_time).is_(None), col(Attempt.end_time) >= period.start),
-    )
+    query = _touching(query, period)
     for field, value in terms.items():
         query = query.where(ATTEMPT_COLUMNS[field] == value)
     return query
+
+
+def _touching(query: Any, period: Period) -> Any:
+    """Plain comparisons, for under row-level security an index is used by operators alone that leak nothing (no `&&`)."""
+    return query.where(
+        col(Attempt.admit_time) < period.end,
+        sa.or_(col(Attempt.end_time).is_(None), col(Attempt.end_time) >= period.start),
+    )
 
 
 async def _held(session: Session, query: Any) -> list[Held]:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import heapq
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from services.gpu_scheduler.decisions import shortage
 from services.gpu_scheduler.decisions.amounts import CARD, Amount
-from services.gpu_scheduler.decisions.cluster import Cluster
-from services.gpu_scheduler.decisions.places import Pool
+from services.gpu_scheduler.decisions.cluster import Cluster, Entry
+from services.gpu_scheduler.decisions.places import Pool, Room
 from services.gpu_scheduler.decisions.reasons import Reason
-from services.gpu_scheduler.decisions.work import Workload
+from services.gpu_scheduler.decisions.work import Placement, Workload
 
 GIB = 1024**3
+NAMED_ENDS = 3  # of those that have to end first; of the others it is told how many there are
 Called = Callable[[str], str]  # what to call a workload; empty where it may not be named
 
 
@@ -51,18 +53,17 @@ class Explanation:
 
 def explain(cluster: Cluster, name: str, now: float) -> Explanation:
     """Raises: KeyError for one that does not wait."""
-    rank, serial, workload = cluster.waiting[name]
+    entry = cluster.waiting[name]
+    workload = entry[2]
     why = shortage.why(cluster, workload)
-    ahead = [
-        entry for entry in cluster.waiting.values() if entry[2].queue == workload.queue and entry[:2] < (rank, serial)
-    ]
+    position = _position(cluster, entry)
     pool = cluster.places.pools.get(why.flavor) if cluster.places is not None else None
     if pool is None or why.reason not in FREED_BY_ENDS:
-        return Explanation(why.reason, why.flavor, len(ahead) + 1)
+        return Explanation(why.reason, why.flavor, position)
     ends = _ends_that_help(cluster, workload, why.flavor, pool, now)
     earliest = ends[-1].time if ends else None
-    most = max((room.whole for room in pool.rooms.values()), default=0)
-    return Explanation(why.reason, why.flavor, len(ahead) + 1, pool.free_cards, most, earliest, ends)
+    most = max((whole for whole, rooms in enumerate(pool.buckets) if rooms), default=0)
+    return Explanation(why.reason, why.flavor, position, pool.free_cards, most, earliest, ends)
 
 
 FREED_BY_ENDS = frozenset(
@@ -70,23 +71,59 @@ FREED_BY_ENDS = frozenset(
 )
 
 
+def _position(cluster: Cluster, mine: Entry) -> int:
+    """From 1. The heaps of its queue still hold some that do not wait any more, and none that was promised its place."""
+    queue, waiting, promises = mine[2].queue, cluster.waiting, cluster.promises
+    ahead = [
+        entry[2].name
+        for heap in cluster.lines[queue].heaps.values()
+        for entry in heap
+        if entry < mine and waiting.get(entry[2].name) is entry
+    ]
+    promised = [name for name, each in promises.items() if each.workload.queue == queue and name in waiting]
+    return 1 + sum(name not in promises for name in ahead) + sum(waiting[name] < mine for name in promised)
+
+
 def _ends_that_help(cluster: Cluster, workload: Workload, flavor: str, pool: Pool, now: float) -> tuple[Step, ...]:
     """The ends that are known or guessed, in order, up to the one after which it fits; empty where they do not suffice."""
-    held = [each for each in cluster.holding.values() if each.flavor == flavor and not each.leaving]
-    ends = [(now + max(0.0, cluster.policy.expects(each, now, each.speed)), each.serial, each) for each in held]
-    known = sorted(end for end in ends if math.isfinite(end[0]))
     steps: list[Step] = []
     given: list[Workload] = []
-    for time, _, each in known:
+    fits = pool.place(workload.requests) is not None
+    for time, each in _ends(cluster, flavor, now):
         cluster.take_out(each)
         given.append(each)
         steps.append(Step(time, each.name, each.requests.gpu_milli / CARD, guessed=not each.max_run))
-        if pool.place(workload.requests) is not None:
+        fits = fits or (_may_fit(pool, workload.requests, each.placement) and pool.place(workload.requests) is not None)
+        if fits:
             break
-    fits = bool(given) and pool.place(workload.requests) is not None
     for each in given:
         cluster.put_back(each)
-    return tuple(steps) if fits else ()
+    return tuple(steps) if fits and steps else ()
+
+
+def _ends(cluster: Cluster, flavor: str, now: float) -> Iterator[tuple[float, Workload]]:
+    """Those of `flavor` whose end is known or guessed, the first to end first; as many are sorted as are asked for."""
+    held = [each for each in cluster.holding.values() if each.flavor == flavor and not each.leaving]
+    ends = [(now + max(0.0, cluster.policy.expects(each, now, each.speed)), each.serial, each) for each in held]
+    known = [end for end in ends if math.isfinite(end[0])]
+    heapq.heapify(known)
+    while known:
+        time, _, each = heapq.heappop(known)
+        yield time, each
+
+
+def _may_fit(pool: Pool, requests: Amount, freed: Placement) -> bool:
+    """Of one that did not fit until `freed` came free. It spares the search of all nodes after each end."""
+    if requests.cards > pool.size:
+        return pool.free_cards >= requests.cards and len(pool.buckets[pool.size]) >= requests.cards // pool.size
+    rooms = [pool.rooms[share.node] for share in freed if share.node in pool.rooms]
+    return any(_has_room(room, requests) for room in rooms)
+
+
+def _has_room(room: Room, requests: Amount) -> bool:
+    if 0 < requests.gpu_milli < CARD and room.card_for(requests.gpu_milli) is None:
+        return False
+    return room.whole >= requests.cards and room.has(requests)
 
 
 def sentence(found: Explanation, workload: Workload, called: Called, clock: Callable[[float], str]) -> str:
@@ -133,10 +170,10 @@ def _first_ends(found: Explanation, called: Called, clock: Callable[[float], str
     if not found.ends:
         return ""
     steps = []
-    for step in found.ends[:3]:
+    for step in found.ends[:NAMED_ENDS]:
         who = called(step.workload) or "another workload"
         what = f"{step.cards:g} free" if step.cards else "room"
         when = "by estimate" if step.guessed else "at the latest"
         steps.append(f"{what} at {clock(step.time)} {when}, when {who} ends")
-    more = f" and {len(found.ends) - 3} more" if len(found.ends) > 3 else ""
+    more = f" and {len(found.ends) - NAMED_ENDS} more" if len(found.ends) > NAMED_ENDS else ""
     return ", " + ", ".join(steps) + more

@@ -43,15 +43,18 @@ class SimulationApi(SimulationServiceServicer):
         additions = [_added(each) for each in request.additions]
         with acting_as(SYSTEM):  # a queue's wait is made by all projects; sums alone are told
             async with self.db.transaction() as session:
-                question = await service.asked(session, additions, request.days, request.policy or self.policy)
+                question = await service.asked(
+                    session, additions, request.removals, request.days, request.policy or self.policy
+                )
         digest, (before, after) = await self.replayer.reports(question.payload)
         reply = simulation_pb2.WhatIfReport(
             policy=question.policy,
-            before=_report(before),
-            after=_report(after),
+            before=_report(before, question.before),
+            after=_report(after, question.after),
             left_out_count=question.history.left_out,
             truncated_count=question.history.truncated,
             added_hour_microusd=question.added_hour_microusd,
+            removed_hour_microusd=question.removed_hour_microusd,
             input_digest=digest,
         )
         reply.start_time.FromDatetime(question.period.start)
@@ -65,6 +68,6 @@ def _added(given: simulation_pb2.AddedNodes) -> Added:
     )
 
 
-def _report(found: dict[str, Any]) -> simulation_pb2.SimulationReport:
+def _report(found: dict[str, Any], fleet: service.Fleet) -> simulation_pb2.SimulationReport:
     figures = {field: found[key] for field, key in FIELDS.items() if found[key] is not None}
-    return simulation_pb2.SimulationReport(**figures)
+    return simulation_pb2.SimulationReport(**figures, node_count=fleet.nodes, hour_microusd=fleet.hour_microusd)

@@ -6,7 +6,7 @@ what waited because its owner was slow, or failed and came back, is one stretch 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -65,6 +65,11 @@ def history_of(
         left_out=left_out,
         truncated=truncated,
     )
+
+
+def without(history: History, gone: Container[str]) -> History:
+    """The same work on the nodes that are not `gone`."""
+    return replace(history, nodes=[node for node in history.nodes if node.id not in gone])
 
 
 def with_more(history: History, additions: Iterable[Added]) -> History:

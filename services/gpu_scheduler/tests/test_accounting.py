@@ -152,7 +152,7 @@ async def test_waits_and_preemptions_are_counted_by_queue(everything: Session, c
     await put(everything, now - 2 * HOUR, now - HOUR, queue="urgent", preempted=True)
     names = ["projects/acme/queues/default", "projects/acme/queues/urgent"]
     waits = await store.waits(everything, Period(now - DAY, now), names)
-    assert waits[names[0]] == (3, 240.0, 120.0, pytest.approx(498.0))
+    assert waits[names[0]] == (3, 240.0, 120.0, pytest.approx(498.0), pytest.approx(531.6))
     preempted = await store.preemptions(everything, Period(now - DAY, now), names)
     assert {queue: len(attempts) for queue, attempts in preempted.items()} == {names[1]: 1}
 

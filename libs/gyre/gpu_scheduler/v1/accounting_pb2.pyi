@@ -177,6 +177,123 @@ class ClusterUtilisation(_message.Message):
 Global___ClusterUtilisation: _TypeAlias = ClusterUtilisation  # noqa: Y015
 
 @_typing.final
+class CapacityEfficiency(_message.Message):
+    """How well the machines were used in a period, by flavor or by node, by all projects together."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    START_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    ROWS_FIELD_NUMBER: _builtins.int
+    TOTAL_FIELD_NUMBER: _builtins.int
+    FREE_CARD_SECONDS_FIELD_NUMBER: _builtins.int
+    STRANDED_CARD_SECONDS_FIELD_NUMBER: _builtins.int
+    FRAGMENTATION_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    TOTAL_SIZE_FIELD_NUMBER: _builtins.int
+    free_card_seconds: _builtins.float
+    """Cards that were free, times seconds, on nodes of which it is known what was held."""
+    stranded_card_seconds: _builtins.float
+    """Of these, on nodes with fewer free cards than the smallest gang that waited then asked for. A gang that is larger
+    than every node asks for a whole one. While nobody waited for cards, none was stranded.
+    """
+    fragmentation: _builtins.float
+    """Stranded by free: fragmentation over time, as a replay reports it. Unset where no card was ever free."""
+    next_page_token: _builtins.str
+    total_size: _builtins.int
+    """Rows on all pages."""
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def rows(self) -> _containers.RepeatedCompositeFieldContainer[Global___EfficiencyRow]:
+        """One for each flavor or node that there was, on this page."""
+
+    @_builtins.property
+    def total(self) -> Global___EfficiencyRow:
+        """All of them together, those of other pages too."""
+
+    def __init__(
+        self,
+        *,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+        rows: _abc.Iterable[Global___EfficiencyRow] | None = ...,
+        total: Global___EfficiencyRow | None = ...,
+        free_card_seconds: _builtins.float = ...,
+        stranded_card_seconds: _builtins.float = ...,
+        fragmentation: _builtins.float | None = ...,
+        next_page_token: _builtins.str = ...,
+        total_size: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_fragmentation", b"_fragmentation", "end_time", b"end_time", "fragmentation", b"fragmentation", "start_time", b"start_time", "total", b"total"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_fragmentation", b"_fragmentation", "end_time", b"end_time", "fragmentation", b"fragmentation", "free_card_seconds", b"free_card_seconds", "next_page_token", b"next_page_token", "rows", b"rows", "start_time", b"start_time", "stranded_card_seconds", b"stranded_card_seconds", "total", b"total", "total_size", b"total_size"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__fragmentation: _TypeAlias = _typing.Literal["fragmentation"]  # noqa: Y015
+    _WhichOneofArgType__fragmentation: _TypeAlias = _typing.Literal["_fragmentation", b"_fragmentation"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__fragmentation) -> _WhichOneofReturnType__fragmentation | None: ...
+
+Global___CapacityEfficiency: _TypeAlias = CapacityEfficiency  # noqa: Y015
+
+@_typing.final
+class EfficiencyRow(_message.Message):
+    """Capacity and what was held of it. What is not grouped by is unset."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FLAVOR_FIELD_NUMBER: _builtins.int
+    NODE_FIELD_NUMBER: _builtins.int
+    CORE_CAPACITY_SECONDS_FIELD_NUMBER: _builtins.int
+    CORE_HELD_SECONDS_FIELD_NUMBER: _builtins.int
+    CARD_CAPACITY_SECONDS_FIELD_NUMBER: _builtins.int
+    CARD_HELD_SECONDS_FIELD_NUMBER: _builtins.int
+    SIMULATED_CARD_CAPACITY_SECONDS_FIELD_NUMBER: _builtins.int
+    CORE_UTILISATION_FIELD_NUMBER: _builtins.int
+    CARD_UTILISATION_FIELD_NUMBER: _builtins.int
+    flavor: _builtins.str
+    """`flavors/{slug}`."""
+    node: _builtins.str
+    """`nodes/{node}`."""
+    core_capacity_seconds: _builtins.float
+    core_held_seconds: _builtins.float
+    card_capacity_seconds: _builtins.float
+    card_held_seconds: _builtins.float
+    simulated_card_capacity_seconds: _builtins.float
+    """Of card_capacity_seconds, what is made up for tests and demonstrations."""
+    core_utilisation: _builtins.float
+    """Held by capacity; unset where there was none. Above 1 where work still holds what a lost node had."""
+    card_utilisation: _builtins.float
+    def __init__(
+        self,
+        *,
+        flavor: _builtins.str = ...,
+        node: _builtins.str = ...,
+        core_capacity_seconds: _builtins.float = ...,
+        core_held_seconds: _builtins.float = ...,
+        card_capacity_seconds: _builtins.float = ...,
+        card_held_seconds: _builtins.float = ...,
+        simulated_card_capacity_seconds: _builtins.float = ...,
+        core_utilisation: _builtins.float | None = ...,
+        card_utilisation: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_card_utilisation", b"_card_utilisation", "_core_utilisation", b"_core_utilisation", "card_utilisation", b"card_utilisation", "core_utilisation", b"core_utilisation"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_card_utilisation", b"_card_utilisation", "_core_utilisation", b"_core_utilisation", "card_capacity_seconds", b"card_capacity_seconds", "card_held_seconds", b"card_held_seconds", "card_utilisation", b"card_utilisation", "core_capacity_seconds", b"core_capacity_seconds", "core_held_seconds", b"core_held_seconds", "core_utilisation", b"core_utilisation", "flavor", b"flavor", "node", b"node", "simulated_card_capacity_seconds", b"simulated_card_capacity_seconds"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__card_utilisation: _TypeAlias = _typing.Literal["card_utilisation"]  # noqa: Y015
+    _WhichOneofArgType__card_utilisation: _TypeAlias = _typing.Literal["_card_utilisation", b"_card_utilisation"]  # noqa: Y015
+    _WhichOneofReturnType__core_utilisation: _TypeAlias = _typing.Literal["core_utilisation"]  # noqa: Y015
+    _WhichOneofArgType__core_utilisation: _TypeAlias = _typing.Literal["_core_utilisation", b"_core_utilisation"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__card_utilisation) -> _WhichOneofReturnType__card_utilisation | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__core_utilisation) -> _WhichOneofReturnType__core_utilisation | None: ...
+
+Global___EfficiencyRow: _TypeAlias = EfficiencyRow  # noqa: Y015
+
+@_typing.final
 class UtilisationStep(_message.Message):
     """Capacity is what nodes had that were heard of: cores, and cards that are present."""
 
@@ -280,6 +397,7 @@ class QueueStatistics(_message.Message):
     PREEMPTION_COUNT_FIELD_NUMBER: _builtins.int
     WAITING_COUNT_FIELD_NUMBER: _builtins.int
     HEAD_WAIT_SECONDS_FIELD_NUMBER: _builtins.int
+    WAIT_P99_SECONDS_FIELD_NUMBER: _builtins.int
     queue: _builtins.str
     """`projects/{project}/queues/{slug}`."""
     admission_count: _builtins.int
@@ -294,6 +412,8 @@ class QueueStatistics(_message.Message):
     """Workloads that wait now."""
     head_wait_seconds: _builtins.float
     """How long the first of them has waited; unset while none waits."""
+    wait_p99_seconds: _builtins.float
+    """Of those that were admitted in the period; interpolated, as the other quantiles."""
     def __init__(
         self,
         *,
@@ -305,10 +425,11 @@ class QueueStatistics(_message.Message):
         preemption_count: _builtins.int = ...,
         waiting_count: _builtins.int = ...,
         head_wait_seconds: _builtins.float | None = ...,
+        wait_p99_seconds: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_head_wait_seconds", b"_head_wait_seconds", "head_wait_seconds", b"head_wait_seconds"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_head_wait_seconds", b"_head_wait_seconds", "admission_count", b"admission_count", "head_wait_seconds", b"head_wait_seconds", "preemption_count", b"preemption_count", "queue", b"queue", "wait_mean_seconds", b"wait_mean_seconds", "wait_p50_seconds", b"wait_p50_seconds", "wait_p95_seconds", b"wait_p95_seconds", "waiting_count", b"waiting_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_head_wait_seconds", b"_head_wait_seconds", "admission_count", b"admission_count", "head_wait_seconds", b"head_wait_seconds", "preemption_count", b"preemption_count", "queue", b"queue", "wait_mean_seconds", b"wait_mean_seconds", "wait_p50_seconds", b"wait_p50_seconds", "wait_p95_seconds", b"wait_p95_seconds", "wait_p99_seconds", b"wait_p99_seconds", "waiting_count", b"waiting_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__head_wait_seconds: _TypeAlias = _typing.Literal["head_wait_seconds"]  # noqa: Y015
     _WhichOneofArgType__head_wait_seconds: _TypeAlias = _typing.Literal["_head_wait_seconds", b"_head_wait_seconds"]  # noqa: Y015

@@ -124,6 +124,65 @@ class GetClusterUtilisationRequest(_message.Message):
 Global___GetClusterUtilisationRequest: _TypeAlias = GetClusterUtilisationRequest  # noqa: Y015
 
 @_typing.final
+class GetEfficiencyRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _By:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _ByEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[GetEfficiencyRequest._By.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        BY_UNSPECIFIED: GetEfficiencyRequest._By.ValueType  # 0
+        """By flavor."""
+        BY_FLAVOR: GetEfficiencyRequest._By.ValueType  # 1
+        BY_NODE: GetEfficiencyRequest._By.ValueType  # 2
+
+    class By(_By, metaclass=_ByEnumTypeWrapper): ...
+    BY_UNSPECIFIED: GetEfficiencyRequest.By.ValueType  # 0
+    """By flavor."""
+    BY_FLAVOR: GetEfficiencyRequest.By.ValueType  # 1
+    BY_NODE: GetEfficiencyRequest.By.ValueType  # 2
+
+    START_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    BY_FIELD_NUMBER: _builtins.int
+    ORDER_BY_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    by: Global___GetEfficiencyRequest.By.ValueType
+    order_by: _builtins.str
+    """flavor, node or a measure, for example `card_utilisation`; empty means by name."""
+    page_size: _builtins.int
+    """At most 500; 0 means 50."""
+    page_token: _builtins.str
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """Unset means 30 days before the end."""
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """Unset means now."""
+
+    def __init__(
+        self,
+        *,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+        by: Global___GetEfficiencyRequest.By.ValueType = ...,
+        order_by: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["by", b"by", "end_time", b"end_time", "order_by", b"order_by", "page_size", b"page_size", "page_token", b"page_token", "start_time", b"start_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetEfficiencyRequest: _TypeAlias = GetEfficiencyRequest  # noqa: Y015
+
+@_typing.final
 class ListQueueStatisticsRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

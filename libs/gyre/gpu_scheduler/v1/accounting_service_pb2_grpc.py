@@ -46,6 +46,11 @@ class AccountingServiceStub:
                 request_serializer=gyre_dot_gpu__scheduler_dot_v1_dot_accounting__service__pb2.GetClusterUtilisationRequest.SerializeToString,
                 response_deserializer=gyre_dot_gpu__scheduler_dot_v1_dot_accounting__pb2.ClusterUtilisation.FromString,
                 _registered_method=True)
+        self.GetEfficiency = channel.unary_unary(
+                '/gyre.gpu_scheduler.v1.AccountingService/GetEfficiency',
+                request_serializer=gyre_dot_gpu__scheduler_dot_v1_dot_accounting__service__pb2.GetEfficiencyRequest.SerializeToString,
+                response_deserializer=gyre_dot_gpu__scheduler_dot_v1_dot_accounting__pb2.CapacityEfficiency.FromString,
+                _registered_method=True)
         self.ListQueueStatistics = channel.unary_unary(
                 '/gyre.gpu_scheduler.v1.AccountingService/ListQueueStatistics',
                 request_serializer=gyre_dot_gpu__scheduler_dot_v1_dot_accounting__service__pb2.ListQueueStatisticsRequest.SerializeToString,
@@ -71,6 +76,14 @@ class AccountingServiceServicer:
 
     def GetClusterUtilisation(self, request, context):
         """How much of the machines was held, over time. INVALID_ARGUMENT (BAD_PERIOD, TOO_MANY_STEPS).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetEfficiency(self, request, context):
+        """How well they were used in a period, by flavor or by node, and how much of what was free was of no use. Sums over
+        all projects. INVALID_ARGUMENT (BAD_PERIOD, BAD_ORDER, BAD_PAGE_TOKEN).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -103,6 +116,11 @@ def add_AccountingServiceServicer_to_server(servicer, server):
                     servicer.GetClusterUtilisation,
                     request_deserializer=gyre_dot_gpu__scheduler_dot_v1_dot_accounting__service__pb2.GetClusterUtilisationRequest.FromString,
                     response_serializer=gyre_dot_gpu__scheduler_dot_v1_dot_accounting__pb2.ClusterUtilisation.SerializeToString,
+            ),
+            'GetEfficiency': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetEfficiency,
+                    request_deserializer=gyre_dot_gpu__scheduler_dot_v1_dot_accounting__service__pb2.GetEfficiencyRequest.FromString,
+                    response_serializer=gyre_dot_gpu__scheduler_dot_v1_dot_accounting__pb2.CapacityEfficiency.SerializeToString,
             ),
             'ListQueueStatistics': grpc.unary_unary_rpc_method_handler(
                     servicer.ListQueueStatistics,
@@ -170,6 +188,33 @@ class AccountingService:
             '/gyre.gpu_scheduler.v1.AccountingService/GetClusterUtilisation',
             gyre_dot_gpu__scheduler_dot_v1_dot_accounting__service__pb2.GetClusterUtilisationRequest.SerializeToString,
             gyre_dot_gpu__scheduler_dot_v1_dot_accounting__pb2.ClusterUtilisation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetEfficiency(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gyre.gpu_scheduler.v1.AccountingService/GetEfficiency',
+            gyre_dot_gpu__scheduler_dot_v1_dot_accounting__service__pb2.GetEfficiencyRequest.SerializeToString,
+            gyre_dot_gpu__scheduler_dot_v1_dot_accounting__pb2.CapacityEfficiency.FromString,
             options,
             channel_credentials,
             insecure,

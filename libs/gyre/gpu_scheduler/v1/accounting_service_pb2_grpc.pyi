@@ -38,6 +38,10 @@ class AccountingServiceStub:
     """Usage and cost in groups. INVALID_ARGUMENT (UNKNOWN_GROUP, BAD_PERIOD, BAD_FILTER, BAD_ORDER, BAD_PAGE_TOKEN)."""
     GetClusterUtilisation: _grpc.UnaryUnaryMultiCallable[_accounting_service_pb2.GetClusterUtilisationRequest, _accounting_pb2.ClusterUtilisation]
     """How much of the machines was held, over time. INVALID_ARGUMENT (BAD_PERIOD, TOO_MANY_STEPS)."""
+    GetEfficiency: _grpc.UnaryUnaryMultiCallable[_accounting_service_pb2.GetEfficiencyRequest, _accounting_pb2.CapacityEfficiency]
+    """How well they were used in a period, by flavor or by node, and how much of what was free was of no use. Sums over
+    all projects. INVALID_ARGUMENT (BAD_PERIOD, BAD_ORDER, BAD_PAGE_TOKEN).
+    """
     ListQueueStatistics: _grpc.UnaryUnaryMultiCallable[_accounting_service_pb2.ListQueueStatisticsRequest, _accounting_service_pb2.ListQueueStatisticsResponse]
     """Waits and preemptions, queue by queue. INVALID_ARGUMENT (BAD_PERIOD, BAD_PAGE_TOKEN)."""
     ListAttempts: _grpc.UnaryUnaryMultiCallable[_accounting_service_pb2.ListAttemptsRequest, _accounting_service_pb2.ListAttemptsResponse]
@@ -54,6 +58,10 @@ class AccountingServiceAsyncStub(AccountingServiceStub):
     """Usage and cost in groups. INVALID_ARGUMENT (UNKNOWN_GROUP, BAD_PERIOD, BAD_FILTER, BAD_ORDER, BAD_PAGE_TOKEN)."""
     GetClusterUtilisation: _aio.UnaryUnaryMultiCallable[_accounting_service_pb2.GetClusterUtilisationRequest, _accounting_pb2.ClusterUtilisation]  # type: ignore[assignment]
     """How much of the machines was held, over time. INVALID_ARGUMENT (BAD_PERIOD, TOO_MANY_STEPS)."""
+    GetEfficiency: _aio.UnaryUnaryMultiCallable[_accounting_service_pb2.GetEfficiencyRequest, _accounting_pb2.CapacityEfficiency]  # type: ignore[assignment]
+    """How well they were used in a period, by flavor or by node, and how much of what was free was of no use. Sums over
+    all projects. INVALID_ARGUMENT (BAD_PERIOD, BAD_ORDER, BAD_PAGE_TOKEN).
+    """
     ListQueueStatistics: _aio.UnaryUnaryMultiCallable[_accounting_service_pb2.ListQueueStatisticsRequest, _accounting_service_pb2.ListQueueStatisticsResponse]  # type: ignore[assignment]
     """Waits and preemptions, queue by queue. INVALID_ARGUMENT (BAD_PERIOD, BAD_PAGE_TOKEN)."""
     ListAttempts: _aio.UnaryUnaryMultiCallable[_accounting_service_pb2.ListAttemptsRequest, _accounting_service_pb2.ListAttemptsResponse]  # type: ignore[assignment]
@@ -79,6 +87,16 @@ class AccountingServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_accounting_pb2.ClusterUtilisation, _abc.Awaitable[_accounting_pb2.ClusterUtilisation]]:
         """How much of the machines was held, over time. INVALID_ARGUMENT (BAD_PERIOD, TOO_MANY_STEPS)."""
+
+    @_abc_1.abstractmethod
+    def GetEfficiency(
+        self,
+        request: _accounting_service_pb2.GetEfficiencyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_accounting_pb2.CapacityEfficiency, _abc.Awaitable[_accounting_pb2.CapacityEfficiency]]:
+        """How well they were used in a period, by flavor or by node, and how much of what was free was of no use. Sums over
+        all projects. INVALID_ARGUMENT (BAD_PERIOD, BAD_ORDER, BAD_PAGE_TOKEN).
+        """
 
     @_abc_1.abstractmethod
     def ListQueueStatistics(

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*gyre/gpu_scheduler/v1/priority_class.proto\x12\x15gyre.gpu_scheduler.v1\"O\n\rPriorityClass\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\x12\r\n\x05value\x18\x03 \x01(\x05\x12\x13\n\x0b\x64\x65scription\x18\x04 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*gyre/gpu_scheduler/v1/priority_class.proto\x12\x15gyre.gpu_scheduler.v1\"~\n\rPriorityClass\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\x12\r\n\x05value\x18\x03 \x01(\x05\x12\x13\n\x0b\x64\x65scription\x18\x04 \x01(\t\x12\x15\n\rpending_count\x18\x05 \x01(\x05\x12\x16\n\x0e\x61\x64mitted_count\x18\x06 \x01(\x05\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,5 +32,5 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'gyre.gpu_scheduler.v1.prior
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_PRIORITYCLASS']._serialized_start=69
-  _globals['_PRIORITYCLASS']._serialized_end=148
+  _globals['_PRIORITYCLASS']._serialized_end=195
 # @@protoc_insertion_point(module_scope)

@@ -26,6 +26,8 @@ class PriorityClass(_message.Message):
     ETAG_FIELD_NUMBER: _builtins.int
     VALUE_FIELD_NUMBER: _builtins.int
     DESCRIPTION_FIELD_NUMBER: _builtins.int
+    PENDING_COUNT_FIELD_NUMBER: _builtins.int
+    ADMITTED_COUNT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`priorityClasses/{slug}`."""
     etag: _builtins.str
@@ -33,6 +35,10 @@ class PriorityClass(_message.Message):
     """Higher goes first. What was submitted with another value keeps that one."""
     description: _builtins.str
     """What it is for, as people are told."""
+    pending_count: _builtins.int
+    """Workloads that were submitted with it and wait, of all projects."""
+    admitted_count: _builtins.int
+    """Workloads that were submitted with it and hold resources, of all projects."""
     def __init__(
         self,
         *,
@@ -40,10 +46,12 @@ class PriorityClass(_message.Message):
         etag: _builtins.str = ...,
         value: _builtins.int = ...,
         description: _builtins.str = ...,
+        pending_count: _builtins.int = ...,
+        admitted_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "etag", b"etag", "name", b"name", "value", b"value"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["admitted_count", b"admitted_count", "description", b"description", "etag", b"etag", "name", b"name", "pending_count", b"pending_count", "value", b"value"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

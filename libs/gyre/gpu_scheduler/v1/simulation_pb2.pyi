@@ -32,6 +32,7 @@ class WhatIfReport(_message.Message):
     TRUNCATED_COUNT_FIELD_NUMBER: _builtins.int
     ADDED_HOUR_MICROUSD_FIELD_NUMBER: _builtins.int
     INPUT_DIGEST_FIELD_NUMBER: _builtins.int
+    REMOVED_HOUR_MICROUSD_FIELD_NUMBER: _builtins.int
     policy: _builtins.str
     """Policy that both replays followed, for example `fair`."""
     left_out_count: _builtins.int
@@ -42,6 +43,8 @@ class WhatIfReport(_message.Message):
     """Price of the additions for an hour, by their flavors' prices: millionths of a US dollar."""
     input_digest: _builtins.str
     """Digest of what was replayed: `sha256:<hex>`. The same input has the same report."""
+    removed_hour_microusd: _builtins.int
+    """Price of the removals for an hour: what they would no longer cost."""
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
         """The history that was replayed begins here."""
@@ -54,7 +57,7 @@ class WhatIfReport(_message.Message):
 
     @_builtins.property
     def after(self) -> Global___SimulationReport:
-        """With the additions."""
+        """With the additions, and without the removals."""
 
     def __init__(
         self,
@@ -68,10 +71,11 @@ class WhatIfReport(_message.Message):
         truncated_count: _builtins.int = ...,
         added_hour_microusd: _builtins.int = ...,
         input_digest: _builtins.str = ...,
+        removed_hour_microusd: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before", "end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["added_hour_microusd", b"added_hour_microusd", "after", b"after", "before", b"before", "end_time", b"end_time", "input_digest", b"input_digest", "left_out_count", b"left_out_count", "policy", b"policy", "start_time", b"start_time", "truncated_count", b"truncated_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["added_hour_microusd", b"added_hour_microusd", "after", b"after", "before", b"before", "end_time", b"end_time", "input_digest", b"input_digest", "left_out_count", b"left_out_count", "policy", b"policy", "removed_hour_microusd", b"removed_hour_microusd", "start_time", b"start_time", "truncated_count", b"truncated_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -133,6 +137,8 @@ class SimulationReport(_message.Message):
     JAIN_INDEX_FIELD_NUMBER: _builtins.int
     P99_FINISH_TIME_FAIRNESS_FIELD_NUMBER: _builtins.int
     PREEMPTION_COUNT_FIELD_NUMBER: _builtins.int
+    NODE_COUNT_FIELD_NUMBER: _builtins.int
+    HOUR_MICROUSD_FIELD_NUMBER: _builtins.int
     job_count: _builtins.int
     ended_count: _builtins.int
     refused_count: _builtins.int
@@ -157,6 +163,10 @@ class SimulationReport(_message.Message):
     p99_finish_time_fairness: _builtins.float
     """Completion over what a fair share of the cluster would have given (Themis); at most 1 is fair."""
     preemption_count: _builtins.int
+    node_count: _builtins.int
+    """Nodes on which it ran."""
+    hour_microusd: _builtins.int
+    """Price of all of them for an hour, held or not, by their flavors' prices of now: millionths of a US dollar."""
     def __init__(
         self,
         *,
@@ -176,10 +186,12 @@ class SimulationReport(_message.Message):
         jain_index: _builtins.float | None = ...,
         p99_finish_time_fairness: _builtins.float | None = ...,
         preemption_count: _builtins.int = ...,
+        node_count: _builtins.int = ...,
+        hour_microusd: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_fragmentation", b"_fragmentation", "_jain_index", b"_jain_index", "_makespan_seconds", b"_makespan_seconds", "_max_completion_seconds", b"_max_completion_seconds", "_mean_completion_seconds", b"_mean_completion_seconds", "_mean_wait_seconds", b"_mean_wait_seconds", "_p50_completion_seconds", b"_p50_completion_seconds", "_p50_wait_seconds", b"_p50_wait_seconds", "_p99_completion_seconds", b"_p99_completion_seconds", "_p99_finish_time_fairness", b"_p99_finish_time_fairness", "_p99_wait_seconds", b"_p99_wait_seconds", "_utilisation", b"_utilisation", "fragmentation", b"fragmentation", "jain_index", b"jain_index", "makespan_seconds", b"makespan_seconds", "max_completion_seconds", b"max_completion_seconds", "mean_completion_seconds", b"mean_completion_seconds", "mean_wait_seconds", b"mean_wait_seconds", "p50_completion_seconds", b"p50_completion_seconds", "p50_wait_seconds", b"p50_wait_seconds", "p99_completion_seconds", b"p99_completion_seconds", "p99_finish_time_fairness", b"p99_finish_time_fairness", "p99_wait_seconds", b"p99_wait_seconds", "utilisation", b"utilisation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_fragmentation", b"_fragmentation", "_jain_index", b"_jain_index", "_makespan_seconds", b"_makespan_seconds", "_max_completion_seconds", b"_max_completion_seconds", "_mean_completion_seconds", b"_mean_completion_seconds", "_mean_wait_seconds", b"_mean_wait_seconds", "_p50_completion_seconds", b"_p50_completion_seconds", "_p50_wait_seconds", b"_p50_wait_seconds", "_p99_completion_seconds", b"_p99_completion_seconds", "_p99_finish_time_fairness", b"_p99_finish_time_fairness", "_p99_wait_seconds", b"_p99_wait_seconds", "_utilisation", b"_utilisation", "ended_count", b"ended_count", "fragmentation", b"fragmentation", "jain_index", b"jain_index", "job_count", b"job_count", "makespan_seconds", b"makespan_seconds", "max_completion_seconds", b"max_completion_seconds", "mean_completion_seconds", b"mean_completion_seconds", "mean_wait_seconds", b"mean_wait_seconds", "p50_completion_seconds", b"p50_completion_seconds", "p50_wait_seconds", b"p50_wait_seconds", "p99_completion_seconds", b"p99_completion_seconds", "p99_finish_time_fairness", b"p99_finish_time_fairness", "p99_wait_seconds", b"p99_wait_seconds", "preemption_count", b"preemption_count", "refused_count", b"refused_count", "utilisation", b"utilisation"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_fragmentation", b"_fragmentation", "_jain_index", b"_jain_index", "_makespan_seconds", b"_makespan_seconds", "_max_completion_seconds", b"_max_completion_seconds", "_mean_completion_seconds", b"_mean_completion_seconds", "_mean_wait_seconds", b"_mean_wait_seconds", "_p50_completion_seconds", b"_p50_completion_seconds", "_p50_wait_seconds", b"_p50_wait_seconds", "_p99_completion_seconds", b"_p99_completion_seconds", "_p99_finish_time_fairness", b"_p99_finish_time_fairness", "_p99_wait_seconds", b"_p99_wait_seconds", "_utilisation", b"_utilisation", "ended_count", b"ended_count", "fragmentation", b"fragmentation", "hour_microusd", b"hour_microusd", "jain_index", b"jain_index", "job_count", b"job_count", "makespan_seconds", b"makespan_seconds", "max_completion_seconds", b"max_completion_seconds", "mean_completion_seconds", b"mean_completion_seconds", "mean_wait_seconds", b"mean_wait_seconds", "node_count", b"node_count", "p50_completion_seconds", b"p50_completion_seconds", "p50_wait_seconds", b"p50_wait_seconds", "p99_completion_seconds", b"p99_completion_seconds", "p99_finish_time_fairness", b"p99_finish_time_fairness", "p99_wait_seconds", b"p99_wait_seconds", "preemption_count", b"preemption_count", "refused_count", b"refused_count", "utilisation", b"utilisation"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__fragmentation: _TypeAlias = _typing.Literal["fragmentation"]  # noqa: Y015
     _WhichOneofArgType__fragmentation: _TypeAlias = _typing.Literal["_fragmentation", b"_fragmentation"]  # noqa: Y015

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from gyre.gpu_scheduler.v1 import simulation_pb2 as gyre_dot_gpu__scheduler_dot_v1_dot_simulation__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n.gyre/gpu_scheduler/v1/simulation_service.proto\x12\x15gyre.gpu_scheduler.v1\x1a&gyre/gpu_scheduler/v1/simulation.proto\"c\n\rWhatIfRequest\x12\x34\n\tadditions\x18\x01 \x03(\x0b\x32!.gyre.gpu_scheduler.v1.AddedNodes\x12\x0c\n\x04\x64\x61ys\x18\x02 \x01(\x05\x12\x0e\n\x06policy\x18\x03 \x01(\t2h\n\x11SimulationService\x12S\n\x06WhatIf\x12$.gyre.gpu_scheduler.v1.WhatIfRequest\x1a#.gyre.gpu_scheduler.v1.WhatIfReportb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n.gyre/gpu_scheduler/v1/simulation_service.proto\x12\x15gyre.gpu_scheduler.v1\x1a&gyre/gpu_scheduler/v1/simulation.proto\"u\n\rWhatIfRequest\x12\x34\n\tadditions\x18\x01 \x03(\x0b\x32!.gyre.gpu_scheduler.v1.AddedNodes\x12\x0c\n\x04\x64\x61ys\x18\x02 \x01(\x05\x12\x0e\n\x06policy\x18\x03 \x01(\t\x12\x10\n\x08removals\x18\x04 \x03(\t2h\n\x11SimulationService\x12S\n\x06WhatIf\x12$.gyre.gpu_scheduler.v1.WhatIfRequest\x1a#.gyre.gpu_scheduler.v1.WhatIfReportb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,7 +33,7 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'gyre.gpu_scheduler.v1.simul
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_WHATIFREQUEST']._serialized_start=113
-  _globals['_WHATIFREQUEST']._serialized_end=212
-  _globals['_SIMULATIONSERVICE']._serialized_start=214
-  _globals['_SIMULATIONSERVICE']._serialized_end=318
+  _globals['_WHATIFREQUEST']._serialized_end=230
+  _globals['_SIMULATIONSERVICE']._serialized_start=232
+  _globals['_SIMULATIONSERVICE']._serialized_end=336
 # @@protoc_insertion_point(module_scope)

@@ -26,13 +26,18 @@ class WhatIfRequest(_message.Message):
     ADDITIONS_FIELD_NUMBER: _builtins.int
     DAYS_FIELD_NUMBER: _builtins.int
     POLICY_FIELD_NUMBER: _builtins.int
+    REMOVALS_FIELD_NUMBER: _builtins.int
     days: _builtins.int
     """How much of the past to replay, 1 to 31; 0 means 7."""
     policy: _builtins.str
     """Empty means the platform's, GYRE_SCHEDULING_POLICY."""
     @_builtins.property
     def additions(self) -> _containers.RepeatedCompositeFieldContainer[_simulation_pb2.AddedNodes]:
-        """1 to 20."""
+        """At most 20; at least one, unless something is removed."""
+
+    @_builtins.property
+    def removals(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """`nodes/{node}` to do without: at most 1000, each once, and one is left."""
 
     def __init__(
         self,
@@ -40,10 +45,11 @@ class WhatIfRequest(_message.Message):
         additions: _abc.Iterable[_simulation_pb2.AddedNodes] | None = ...,
         days: _builtins.int = ...,
         policy: _builtins.str = ...,
+        removals: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["additions", b"additions", "days", b"days", "policy", b"policy"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["additions", b"additions", "days", b"days", "policy", b"policy", "removals", b"removals"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

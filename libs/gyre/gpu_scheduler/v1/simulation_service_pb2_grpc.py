@@ -48,8 +48,8 @@ class SimulationServiceServicer:
     """
 
     def WhatIf(self, request, context):
-        """Replays the last days with more nodes. Sums over all projects, for administrators; takes up to a minute.
-        INVALID_ARGUMENT (BAD_ADDITION, UNKNOWN_POLICY, BAD_DAYS); NOT_FOUND (FLAVOR_NOT_FOUND);
+        """Replays the last days with more nodes, or fewer. Sums over all projects, for administrators; takes up to a minute.
+        INVALID_ARGUMENT (BAD_ADDITION, BAD_REMOVAL, UNKNOWN_POLICY, BAD_DAYS); NOT_FOUND (FLAVOR_NOT_FOUND);
         FAILED_PRECONDITION (NO_HISTORY); RESOURCE_EXHAUSTED (WHAT_IF_BUSY, WHAT_IF_TOO_LONG, WHAT_IF_TOO_LARGE);
         UNAVAILABLE (WHAT_IF_FAILED).
         """

@@ -35,8 +35,8 @@ class SimulationServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> SimulationServiceAsyncStub: ...
     WhatIf: _grpc.UnaryUnaryMultiCallable[_simulation_service_pb2.WhatIfRequest, _simulation_pb2.WhatIfReport]
-    """Replays the last days with more nodes. Sums over all projects, for administrators; takes up to a minute.
-    INVALID_ARGUMENT (BAD_ADDITION, UNKNOWN_POLICY, BAD_DAYS); NOT_FOUND (FLAVOR_NOT_FOUND);
+    """Replays the last days with more nodes, or fewer. Sums over all projects, for administrators; takes up to a minute.
+    INVALID_ARGUMENT (BAD_ADDITION, BAD_REMOVAL, UNKNOWN_POLICY, BAD_DAYS); NOT_FOUND (FLAVOR_NOT_FOUND);
     FAILED_PRECONDITION (NO_HISTORY); RESOURCE_EXHAUSTED (WHAT_IF_BUSY, WHAT_IF_TOO_LONG, WHAT_IF_TOO_LARGE);
     UNAVAILABLE (WHAT_IF_FAILED).
     """
@@ -47,8 +47,8 @@ class SimulationServiceAsyncStub(SimulationServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     WhatIf: _aio.UnaryUnaryMultiCallable[_simulation_service_pb2.WhatIfRequest, _simulation_pb2.WhatIfReport]  # type: ignore[assignment]
-    """Replays the last days with more nodes. Sums over all projects, for administrators; takes up to a minute.
-    INVALID_ARGUMENT (BAD_ADDITION, UNKNOWN_POLICY, BAD_DAYS); NOT_FOUND (FLAVOR_NOT_FOUND);
+    """Replays the last days with more nodes, or fewer. Sums over all projects, for administrators; takes up to a minute.
+    INVALID_ARGUMENT (BAD_ADDITION, BAD_REMOVAL, UNKNOWN_POLICY, BAD_DAYS); NOT_FOUND (FLAVOR_NOT_FOUND);
     FAILED_PRECONDITION (NO_HISTORY); RESOURCE_EXHAUSTED (WHAT_IF_BUSY, WHAT_IF_TOO_LONG, WHAT_IF_TOO_LARGE);
     UNAVAILABLE (WHAT_IF_FAILED).
     """
@@ -62,8 +62,8 @@ class SimulationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _simulation_service_pb2.WhatIfRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_simulation_pb2.WhatIfReport, _abc.Awaitable[_simulation_pb2.WhatIfReport]]:
-        """Replays the last days with more nodes. Sums over all projects, for administrators; takes up to a minute.
-        INVALID_ARGUMENT (BAD_ADDITION, UNKNOWN_POLICY, BAD_DAYS); NOT_FOUND (FLAVOR_NOT_FOUND);
+        """Replays the last days with more nodes, or fewer. Sums over all projects, for administrators; takes up to a minute.
+        INVALID_ARGUMENT (BAD_ADDITION, BAD_REMOVAL, UNKNOWN_POLICY, BAD_DAYS); NOT_FOUND (FLAVOR_NOT_FOUND);
         FAILED_PRECONDITION (NO_HISTORY); RESOURCE_EXHAUSTED (WHAT_IF_BUSY, WHAT_IF_TOO_LONG, WHAT_IF_TOO_LARGE);
         UNAVAILABLE (WHAT_IF_FAILED).
         """

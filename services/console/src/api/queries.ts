@@ -34,6 +34,7 @@ export const OWNER = {
   "queue-statistics": "gpu_scheduler",
   attempts: "gpu_scheduler",
   utilisation: "gpu_scheduler",
+  efficiency: "gpu_scheduler",
   feedback: "feedback",
   "feedback-batches": "feedback",
   queues: "gpu_scheduler",

@@ -851,6 +851,30 @@ export interface ClusterUtilisation {
   fragmentation?: Fragmentation | null;
 }
 
+export interface CapacityEfficiency {
+  start_time?: string | null;
+  end_time?: string | null;
+  rows: EfficiencyRow[];
+  total?: EfficiencyRow | null;
+  free_card_seconds: number;
+  stranded_card_seconds: number;
+  fragmentation?: number | null;
+  next_page_token: string;
+  total_size: number;
+}
+
+export interface EfficiencyRow {
+  flavor: string;
+  node: string;
+  core_capacity_seconds: number;
+  core_held_seconds: number;
+  card_capacity_seconds: number;
+  card_held_seconds: number;
+  simulated_card_capacity_seconds: number;
+  core_utilisation?: number | null;
+  card_utilisation?: number | null;
+}
+
 export interface UtilisationStep {
   start_time?: string | null;
   end_time?: string | null;
@@ -879,6 +903,7 @@ export interface QueueStatistics {
   preemption_count: string;
   waiting_count: number;
   head_wait_seconds?: number | null;
+  wait_p99_seconds: number;
 }
 
 export interface Attempt {
@@ -1037,6 +1062,8 @@ export interface PriorityClass {
   etag: string;
   value: number;
   description: string;
+  pending_count: number;
+  admitted_count: number;
 }
 
 export interface Queue {
@@ -1075,6 +1102,7 @@ export interface WhatIfReport {
   truncated_count: number;
   added_hour_microusd: string;
   input_digest: string;
+  removed_hour_microusd: string;
 }
 
 export interface AddedNodes {
@@ -1101,6 +1129,8 @@ export interface SimulationReport {
   jain_index?: number | null;
   p99_finish_time_fairness?: number | null;
   preemption_count: number;
+  node_count: number;
+  hour_microusd: string;
 }
 
 export interface Workload {

@@ -28,6 +28,7 @@ test("a duration takes the units that suit its length", () => {
     "1 h 04 min",
   ]);
   expect(formatDuration("zh-CN", 125)).toBe("2 分 05 秒");
+  expect(formatDuration("en-US", 0)).toBe("0 s");
 });
 
 test("a small cost is not shown as nothing", () => {

@@ -79,6 +79,7 @@ const UNITS: Record<Language, { h: string; min: string; s: string; ms: string }>
 /** "1 h 04 min", "2 min 05 s", "12 s", "340 ms" from seconds. */
 export function formatDuration(language: Language, seconds: number): string {
   const unit = UNITS[language];
+  if (seconds === 0) return `0 ${unit.s}`;
   if (seconds < 1) return `${Math.round(seconds * 1000)} ${unit.ms}`;
   if (seconds < MINUTE) return `${Number(seconds.toPrecision(2))} ${unit.s}`;
   const whole = Math.round(seconds);

@@ -22,6 +22,8 @@ export interface Column<Row> {
 }
 
 interface Props<Row> {
+  /** Tells its search and order from those of the page's other lists in the address. */
+  id?: string;
   path: string;
   /** The reply's field with the rows. */
   field: string;
@@ -46,8 +48,9 @@ export function ResourceTable<Row extends object>(props: Props<Row>) {
   const { t } = useI18n();
   const { params = {}, pageSize = 20, searchable = true } = props;
   const [address, setAddress] = useSearchParams();
-  const query = searchable ? (address.get("q") ?? "") : "";
-  const order = address.get("order") ?? "";
+  const named = (name: string) => (props.id ? `${props.id}.${name}` : name);
+  const query = searchable ? (address.get(named("q")) ?? "") : "";
+  const order = address.get(named("order")) ?? "";
   const asked = { ...params, query, order_by: order };
   const pages = usePages(JSON.stringify([props.path, asked]));
   const list = useList<string, Row>(
@@ -57,7 +60,7 @@ export function ResourceTable<Row extends object>(props: Props<Row>) {
   );
   const rows = (list.data?.[props.field] as Row[] | undefined) ?? [];
   const change = (name: string, value: string) =>
-    setAddress((before) => withParam(before, name, value), { replace: true });
+    setAddress((before) => withParam(before, named(name), value), { replace: true });
 
   return (
     <section className="panel">

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -100,9 +101,9 @@ async def test_a_question_has_its_price_and_the_same_payload_for_the_next_minute
     past: Session, clock: ManualClock
 ) -> None:
     asked = [Added(2, "gpu", 4, 0)]
-    first = await service.asked(past, asked, 1, "hetero")
+    first = await service.asked(past, asked, [], 1, "hetero")
     clock.advance(seconds=100)
-    again = await service.asked(past, asked, 1, "hetero")
+    again = await service.asked(past, asked, [], 1, "hetero")
     assert first.payload == again.payload and b"\n" not in first.payload
     assert first.added_hour_microusd == 2 * (4 * 1_000_000 + 8 * 10_000)  # as many cores as the node that is there
     assert (len(first.history.jobs), first.history.left_out) == (1, 1)
@@ -127,24 +128,46 @@ async def test_a_question_without_sense_is_refused(
     past: Session, additions: list[Added], days: int, policy: str, error: type[Exception]
 ) -> None:
     with pytest.raises(error):
-        await service.asked(past, additions, days, policy)
+        await service.asked(past, additions, [], days, policy)
+
+
+async def test_a_question_may_be_about_fewer_nodes_and_says_what_they_cost_no_longer(
+    past: Session, clock: ManualClock
+) -> None:
+    past.add(rows.node(clock.now(), "second", gpu=2))
+    await past.flush()
+    found = await service.asked(past, [], ["nodes/second"], 1, "hetero")
+    hour = 8 * 10_000
+    assert found.before == service.Fleet(2, 3_000_000 + 2 * hour)
+    assert found.after == service.Fleet(1, 1_000_000 + hour)
+    assert (found.added_hour_microusd, found.removed_hour_microusd) == (0, 2_000_000 + hour)
+    before, after = json.loads(found.payload)["bounds"]
+    assert [[node[0] for node in each["nodes"]] for each in (before, after)] == [["n", "second"], ["n"]]
+    swapped = await service.asked(past, [Added(1, "gpu", 4, 0)], ["nodes/n", "nodes/second"], 1, "hetero")
+    assert swapped.after == service.Fleet(1, 4_000_000 + hour)
+
+
+@pytest.mark.parametrize("removals", [["nodes/n"], ["nodes/n", "nodes/n"], ["nodes/nowhere"], ["nodes/"]])
+async def test_nodes_that_are_not_there_or_all_of_them_are_not_removed(past: Session, removals: list[str]) -> None:
+    with pytest.raises(service.BadRemoval):
+        await service.asked(past, [], removals, 1, "hetero")
 
 
 async def test_a_node_without_cards_needs_cores(past: Session) -> None:
     past.add(Flavor(name="flavors/cpu"))
     await past.flush()
     with pytest.raises(service.BadAddition):
-        await service.asked(past, [Added(1, "cpu", 0, 0)], 1, "hetero")
-    await service.asked(past, [Added(1, "cpu", 0, 4000)], 1, "hetero")
+        await service.asked(past, [Added(1, "cpu", 0, 0)], [], 1, "hetero")
+    await service.asked(past, [Added(1, "cpu", 0, 4000)], [], 1, "hetero")
 
 
 async def test_where_nothing_ran_there_is_nothing_to_replay(past: Session, clock: ManualClock) -> None:
     clock.advance(days=40)
     with pytest.raises(service.NoHistory):
-        await service.asked(past, [Added(1, "gpu", 1, 0)], 1, "hetero")
+        await service.asked(past, [Added(1, "gpu", 1, 0)], [], 1, "hetero")
 
 
 async def test_more_history_than_a_replay_takes_is_refused(past: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(service, "MOST_JOBS", 1)
     with pytest.raises(service.WhatIfTooLarge):
-        await service.asked(past, [Added(1, "gpu", 1, 0)], 1, "hetero")
+        await service.asked(past, [Added(1, "gpu", 1, 0)], [], 1, "hetero")

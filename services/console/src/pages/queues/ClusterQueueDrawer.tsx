@@ -8,6 +8,7 @@ import { FormDrawer, More } from "@/ui/FormDrawer";
 import { IdField } from "@/ui/IdField";
 import { NumberInput } from "@/ui/NumberInput";
 import { CohortField, WeightField } from "./CohortDrawer";
+import { Excesses } from "./Excesses";
 import { QuotaFields } from "./QuotaFields";
 import { bodyOf, type QuotaValues, valuesOf } from "./quotas";
 
@@ -61,7 +62,7 @@ export function ClusterQueueDrawer({ of, cohorts, onClose }: Props) {
       lead={of?.name ? t("quotas.belowUsed") : undefined}
       submitText={of?.name ? t("action.save") : t("action.create")}
       initialValues={{
-        cohort: of?.cohort || undefined,
+        cohort: of?.cohort ?? "",
         weight: of?.weight ?? 1,
         strategy: of?.strategy ?? STRATEGIES[0],
         ...DEFAULTS,
@@ -73,11 +74,18 @@ export function ClusterQueueDrawer({ of, cohorts, onClose }: Props) {
       {!of?.name && <IdField name="cluster_queue_id" />}
       <CohortField name="cohort" hint={t("quotas.cohortHint")} cohorts={cohorts} />
       <QuotaFields />
+      {of?.name && <QueueExcesses of={of} />}
       <More title={t("form.more")}>
         <RuleFields />
       </More>
     </FormDrawer>
   );
+}
+
+/** By the cohort that the form has, which may be another than it was. */
+function QueueExcesses({ of }: { of: Partial<ClusterQueue> }) {
+  const cohort: string | undefined = Form.useWatch("cohort");
+  return <Excesses before={of.quotas ?? []} inCohort={!!cohort} />;
 }
 
 function RuleFields() {

@@ -43,7 +43,7 @@ export function CohortDrawer({
       lead={of?.name ? t("quotas.belowUsed") : undefined}
       submitText={of?.name ? t("action.save") : t("action.create")}
       initialValues={{
-        parent: of?.parent || undefined,
+        parent: of?.parent ?? "",
         weight: of?.weight ?? 1,
         quotas: valuesOf(of?.quotas ?? []),
       }}
@@ -66,9 +66,10 @@ export function CohortField({ name, hint, cohorts }: { name: string; hint: strin
   return (
     <Form.Item name={name} label={t("quotas.inCohort")} extra={hint}>
       <Select
-        allowClear
-        placeholder={t("quotas.noCohort")}
-        options={cohorts.map((one) => ({ value: one.name, label: lastPart(one.name) }))}
+        options={[
+          { value: "", label: t("quotas.noCohort") },
+          ...cohorts.map((one) => ({ value: one.name, label: <span translate="no">{lastPart(one.name)}</span> })),
+        ]}
       />
     </Form.Item>
   );

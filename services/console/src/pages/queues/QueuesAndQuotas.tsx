@@ -1,8 +1,8 @@
 import { PlusOutlined } from "@ant-design/icons";
 import { Skeleton } from "antd";
 import { useState } from "react";
-import { useList } from "@/api/queries";
-import type { ClusterQueue, Cohort } from "@/api/types";
+import { useList, useProject } from "@/api/queries";
+import type { ClusterQueue, Cohort, Queue } from "@/api/types";
 import { useI18n } from "@/i18n";
 import { Empty } from "@/ui/Empty";
 import { Page, Panel } from "@/ui/Page";
@@ -12,8 +12,9 @@ import { ClusterQueueDrawer } from "./ClusterQueueDrawer";
 import { CohortDrawer } from "./CohortDrawer";
 import { LocalQueues } from "./LocalQueues";
 import { OperatorButton } from "./operator";
+import { PriorityClasses } from "./PriorityClasses";
 import { BranchView } from "./QuotaTree";
-import { treeOf } from "./quotas";
+import { doorsOf, treeOf } from "./quotas";
 import "@/pages/queue/queue.css";
 import "./queues.css";
 
@@ -43,6 +44,7 @@ export function QueuesAndQuotas() {
     >
       <Tree cohorts={cohorts} onQueue={setQueue} onCohort={setCohort} />
       <LocalQueues />
+      <PriorityClasses />
       <ClusterQueueDrawer of={queue} cohorts={known} onClose={() => setQueue(null)} />
       <CohortDrawer of={cohort} cohorts={known} onClose={() => setCohort(null)} />
     </Page>
@@ -57,10 +59,16 @@ interface TreeProps {
 
 function Tree({ cohorts, onQueue, onCohort }: TreeProps) {
   const { t } = useI18n();
+  const project = useProject();
   const pages = usePages("cluster-queues");
   const queues = useList<"cluster_queues", ClusterQueue>(
     "/cluster-queues",
     { page_size: PAGE, page_token: pages.token },
+    { refetchInterval: REFRESH },
+  );
+  const own = useList<"queues", Queue>(
+    `/projects/${project}/queues`,
+    { page_size: PAGE },
     { refetchInterval: REFRESH },
   );
   const failed = [queues, cohorts].find((one) => one.isError);
@@ -78,11 +86,12 @@ function Tree({ cohorts, onQueue, onCohort }: TreeProps) {
       </Panel>
     );
   }
+  const doors = doorsOf(own.data?.queues ?? []);
   const roots = treeOf(queues.data.cluster_queues, cohorts.data.cohorts);
   return (
     <Panel title={t("quotas.tree")} extra={<Legend />} flush>
       {roots.map((root) => (
-        <BranchView key={root.cohort?.name ?? ""} branch={root} onQueue={onQueue} onCohort={onCohort} />
+        <BranchView key={root.cohort?.name ?? ""} branch={root} doors={doors} onQueue={onQueue} onCohort={onCohort} />
       ))}
       {roots.length === 0 && <Empty title={t("quotas.empty")} hint={t("quotas.emptyHint")} />}
       <p className="panel-body quiet">{t("quotas.lentHint")}</p>

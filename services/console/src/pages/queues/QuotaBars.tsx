@@ -55,7 +55,8 @@ function QuotaBar({ bar }: { bar: Bar }) {
   );
 }
 
-function useAmount(kind: Kind): (value: number) => string {
+/** Writes an amount of one kind as people read it. */
+export function useAmount(kind: Kind): (value: number) => string {
   const { language } = useI18n();
   if (kind === "memory_bytes") return formatBytes;
   return (value) => formatNumber(language, kind === "cpu_milli" ? value / 1000 : value, 2);

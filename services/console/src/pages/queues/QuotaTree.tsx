@@ -15,11 +15,13 @@ interface Props {
   branch: Branch;
   /** Of the whole tree; found out at its root. */
   known?: Map<string, Bar[]>;
+  /** Cluster queue → the project's own queues that point to it. */
+  doors: Map<string, string[]>;
   onQueue: (queue: ClusterQueue) => void;
   onCohort: (cohort: Cohort) => void;
 }
 
-export function BranchView({ branch, known = bars(branch), onQueue, onCohort }: Props) {
+export function BranchView({ branch, known = bars(branch), doors, onQueue, onCohort }: Props) {
   const { t } = useI18n();
   const { cohort } = branch;
   return (
@@ -43,10 +45,23 @@ export function BranchView({ branch, known = bars(branch), onQueue, onCohort }: 
       )}
       <div className="branch-body">
         {branch.queues.map((queue) => (
-          <QueueView key={queue.name} queue={queue} bars={known.get(queue.name) ?? []} onEdit={() => onQueue(queue)} />
+          <QueueView
+            key={queue.name}
+            queue={queue}
+            bars={known.get(queue.name) ?? []}
+            own={doors.get(queue.name) ?? []}
+            onEdit={() => onQueue(queue)}
+          />
         ))}
         {branch.branches.map((below) => (
-          <BranchView key={below.cohort?.name} branch={below} known={known} onQueue={onQueue} onCohort={onCohort} />
+          <BranchView
+            key={below.cohort?.name}
+            branch={below}
+            known={known}
+            doors={doors}
+            onQueue={onQueue}
+            onCohort={onCohort}
+          />
         ))}
         {branch.queues.length + branch.branches.length === 0 && <p className="quiet">{t("quotas.emptyCohort")}</p>}
       </div>
@@ -54,7 +69,14 @@ export function BranchView({ branch, known = bars(branch), onQueue, onCohort }: 
   );
 }
 
-function QueueView({ queue, bars, onEdit }: { queue: ClusterQueue; bars: Bar[]; onEdit: () => void }) {
+interface QueueProps {
+  queue: ClusterQueue;
+  bars: Bar[];
+  own: string[];
+  onEdit: () => void;
+}
+
+function QueueView({ queue, bars, own, onEdit }: QueueProps) {
   const { t, word, language } = useI18n();
   const figures: [string, string | number, string?][] = [
     [t("queues.waiting"), queue.pending_count],
@@ -67,9 +89,14 @@ function QueueView({ queue, bars, onEdit }: { queue: ClusterQueue; bars: Bar[]; 
   return (
     <article className="cluster-queue" aria-label={lastPart(queue.name)}>
       <header className="row">
-        <strong className="grow" translate="no">
-          {lastPart(queue.name)}
-        </strong>
+        <strong translate="no">{lastPart(queue.name)}</strong>
+        <span className="grow">
+          {own.length > 0 && (
+            <span className="quiet">
+              {t("quotas.ownDoors")} <span translate="no">{own.join(", ")}</span>
+            </span>
+          )}
+        </span>
         <Actions path={`/cluster-queues/${lastPart(queue.name)}`} of={queue} onEdit={onEdit} />
       </header>
       <dl className="row wrap quota-facts">

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
-import type { ClusterQueue, Cohort, FlavorQuota } from "@/api/types";
-import { bars, bodyOf, treeOf, valuesOf } from "./quotas";
+import type { ClusterQueue, Cohort, FlavorQuota, Node } from "@/api/types";
+import { bars, bodyOf, capacityOf, excessOf, treeOf, valuesOf } from "./quotas";
 
 function cards(nominal: number, used: number, lends?: number): FlavorQuota {
   const of = (gpu: number) => ({ cpu_milli: 0, memory_bytes: "0", gpu, gpu_milli: 0 });
@@ -70,4 +70,27 @@ test("a form sends back what it was given, and no limit that nobody set", () => 
       lending_limit: { cpu_milli: 0, memory_bytes: "0", gpu: 1 },
     },
   ]);
+});
+
+test("what is used beyond the form's quotas is told, also of a flavor that the form takes away", () => {
+  const before = [cards(4, 3)];
+  expect(excessOf(before, valuesOf(before))).toEqual([]);
+  const over = { flavor: "flavors/a", kind: "gpu", used: 3, nominal: 1, borrowing: null };
+  expect(excessOf(before, valuesOf([cards(1, 0)]))).toEqual([over]);
+  const [row] = valuesOf([cards(1, 0)]);
+  const bound = { ...row, limitBorrowing: true, borrowing: { cards: 1 } } as NonNullable<typeof row>;
+  expect(excessOf(before, [bound])).toEqual([{ ...over, borrowing: 1 }]);
+  expect(excessOf(before, valuesOf([{ ...cards(9, 0), flavor: "flavors/b" }]))).toEqual([{ ...over, nominal: 0 }]);
+  expect(excessOf(before, [])).toEqual([]);
+});
+
+test("what nodes have is added up by flavor, those that are away aside", () => {
+  const node = (state: string, gpu: number) =>
+    ({
+      state,
+      flavor: "flavors/a",
+      capacity: { cpu_milli: 1500, memory_bytes: "2000000000", gpu, gpu_milli: 0 },
+    }) as Node;
+  const found = capacityOf([node("STATE_READY", 4), node("STATE_CORDONED", 2), node("STATE_LOST", 8)]);
+  expect(found.get("flavors/a")).toEqual({ cores: 3, gigabytes: 4, cards: 6 });
 });

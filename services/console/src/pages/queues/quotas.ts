@@ -1,4 +1,5 @@
-import type { ClusterQueue, Cohort, FlavorQuota, Resources } from "@/api/types";
+import { lastPart } from "@/api/names";
+import type { ClusterQueue, Cohort, FlavorQuota, Node, Queue, Resources } from "@/api/types";
 
 export const KINDS = ["gpu", "cpu_milli", "memory_bytes"] as const;
 export type Kind = (typeof KINDS)[number];
@@ -36,6 +37,16 @@ export function treeOf(queues: readonly ClusterQueue[], cohorts: readonly Cohort
   const alone = queues.filter((queue) => !known.has(queue.cohort));
   const roots = below("");
   return alone.length ? [...roots, { cohort: null, branches: [], queues: alone }] : roots;
+}
+
+/** Cluster queue → what the project's queues are called that point to it. */
+export function doorsOf(queues: readonly Queue[]): Map<string, string[]> {
+  const doors = new Map<string, string[]>();
+  for (const one of queues) {
+    const name = one.display_name || lastPart(one.name);
+    doors.set(one.cluster_queue, [...(doors.get(one.cluster_queue) ?? []), name]);
+  }
+  return doors;
 }
 
 /**
@@ -143,6 +154,51 @@ export function bodyOf(rows: readonly QuotaValues[] = []): object[] {
     ...(row.limitBorrowing && { borrowing_limit: resourcesOf(row.borrowing ?? {}) }),
     ...(row.limitLending && { lending_limit: resourcesOf(row.lending ?? {}) }),
   }));
+}
+
+/** One amount that is used beyond what a form would leave; in thousandths of a core, bytes or cards. */
+export interface Excess {
+  flavor: string;
+  kind: Kind;
+  used: number;
+  nominal: number;
+  /** Beyond what it could borrow at most, too; null where that is not limited. */
+  borrowing: number | null;
+}
+
+/** What is used beyond the quotas of the form. Without any quota nothing is: then it may use all that there is. */
+export function excessOf(before: readonly FlavorQuota[], rows: readonly QuotaValues[] = []): Excess[] {
+  if (rows.length === 0) return [];
+  return before.flatMap(({ flavor, used }) => {
+    const row = rows.find((one) => one?.flavor === flavor);
+    return KINDS.flatMap((kind) => {
+      const nominal = row ? written(row.nominal, kind) : 0;
+      const borrowing = row?.limitBorrowing ? written(row.borrowing ?? {}, kind) : null;
+      const held = amount(used, kind);
+      return held > nominal ? [{ flavor, kind, used: held, nominal, borrowing }] : [];
+    });
+  });
+}
+
+/** What all nodes of each flavor have together, as the scheduler counts it: those that are away aside. */
+export function capacityOf(nodes: readonly Node[]): Map<string, AmountValues> {
+  const total = new Map<string, AmountValues>();
+  for (const node of nodes) {
+    if (["STATE_LOST", "STATE_GONE"].includes(node.state)) continue;
+    const before = total.get(node.flavor);
+    const has = amountValues(node.capacity);
+    total.set(node.flavor, {
+      cores: (before?.cores ?? 0) + (has.cores ?? 0),
+      gigabytes: (before?.gigabytes ?? 0) + (has.gigabytes ?? 0),
+      cards: (before?.cards ?? 0) + (has.cards ?? 0),
+    });
+  }
+  return total;
+}
+
+function written(values: AmountValues, kind: Kind): number {
+  const { cards, cores, gigabytes } = values;
+  return { gpu: cards ?? 0, cpu_milli: (cores ?? 0) * 1000, memory_bytes: (gigabytes ?? 0) * GB }[kind];
 }
 
 function amountValues(resources?: Resources | null): AmountValues {

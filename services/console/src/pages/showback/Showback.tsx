@@ -14,8 +14,10 @@ import { Empty } from "@/ui/Empty";
 import { Page, Panel } from "@/ui/Page";
 import { type Column, ResourceTable } from "@/ui/ResourceTable";
 import { Cost, Num } from "@/ui/values";
+import { Efficiency } from "./Efficiency";
 import { ShowbackChart } from "./ShowbackChart";
 import { GROUPS, type Group, MEASURES, type Measure } from "./showback";
+import { Waits } from "./Waits";
 
 const PERIODS = [7, 30, 90] as const;
 const DAY_MS = 86_400_000;
@@ -129,6 +131,8 @@ export function Showback() {
         }}
         empty={<Empty title={t("showback.empty")} hint={t("showback.emptyHint")} />}
       />
+      <Efficiency start={period.start} />
+      <Waits start={period.start} within={everywhere ? "" : `/projects/${project}`} everywhere={everywhere} />
     </Page>
   );
 }

@@ -6,10 +6,17 @@ import { formatCost, formatDuration, formatNumber, formatPercent, formatTime } f
 import { frame } from "@/pages/costs/chart";
 import { useTheme } from "@/theme";
 import { Plot } from "@/ui/chart/Plot";
-import { type Compared, changeOf, FIGURES, isBetter, TIMES } from "./figures";
+import { type Compared, changeOf, FIGURES, figureOf, isBetter, stepOf, TIMES } from "./figures";
 
 const HEIGHT = 260;
-const NOTHING: SimulationReport = { job_count: 0, ended_count: 0, refused_count: 0, preemption_count: 0 };
+const NOTHING: SimulationReport = {
+  job_count: 0,
+  ended_count: 0,
+  refused_count: 0,
+  preemption_count: 0,
+  node_count: 0,
+  hour_microusd: "0",
+};
 
 /** Both replays side by side, in figures and as bars. */
 export function Answer({ report }: { report: WhatIfReport }) {
@@ -23,9 +30,12 @@ export function Answer({ report }: { report: WhatIfReport }) {
   return (
     <div className="stack">
       <p>
-        <span className="chip wait">{t("whatif.simulated")}</span> {t("whatif.about", asked)} {t("whatif.policy")}:{" "}
-        <span translate="no">{report.policy}</span>.{" "}
-        {t("whatif.price", { cost: formatCost(language, Number(report.added_hour_microusd)) })}
+        <span className="chip wait">{t("whatif.simulated")}</span> {t("whatif.about", asked)} {t("whatif.byPolicy")}{" "}
+        <span translate="no">{report.policy}</span>{" "}
+        {Number(report.added_hour_microusd) > 0 &&
+          t("whatif.price", { cost: formatCost(language, Number(report.added_hour_microusd)) })}{" "}
+        {Number(report.removed_hour_microusd) > 0 &&
+          t("whatif.saved", { cost: formatCost(language, Number(report.removed_hour_microusd)) })}
       </p>
       <Bars before={before} after={after} />
       <Figures before={before} after={after} />
@@ -67,7 +77,7 @@ function Figures({ before, after }: Both) {
 
 function Change({ row, before, after }: Both & { row: Compared }) {
   const { t, language } = useI18n();
-  const change = changeOf(before[row.field], after[row.field]);
+  const change = changeOf(figureOf(before, row.field), figureOf(after, row.field));
   if (change === null) return <span className="quiet">–</span>;
   const better = isBetter(row, before, after);
   const text = `${change > 0 ? "+" : ""}${formatPercent(language, change)}`;
@@ -91,10 +101,13 @@ function Bars({ before, after }: Both) {
       animation: false,
       barMaxWidth: 32,
       itemStyle: { color },
-      data: TIMES.map((one) => of[one.field] ?? null),
+      data: TIMES.map((one) => figureOf(of, one.field)),
     });
+    const most = Math.max(...[before, after].flatMap((of) => TIMES.map((one) => figureOf(of, one.field) ?? 0)));
+    const step = stepOf(most);
     return {
       ...look,
+      yAxis: { ...look.yAxis, interval: step, max: step * Math.max(1, Math.ceil(most / step)) },
       tooltip: {
         ...look.tooltip,
         valueFormatter: (value: unknown) => (typeof value === "number" ? show(value) : "–"),
@@ -117,8 +130,8 @@ function titleOf(row: Compared): PlainKey {
 }
 
 function shown(language: Language, { field, unit }: Compared, report: SimulationReport) {
-  const value = report[field];
-  if (value == null) return <span className="quiet">–</span>;
-  const write = { time: formatDuration, share: formatPercent, number: formatNumber }[unit];
+  const value = figureOf(report, field);
+  if (value === null) return <span className="quiet">–</span>;
+  const write = { time: formatDuration, share: formatPercent, number: formatNumber, money: formatCost }[unit];
   return <span className="num nowrap">{write(language, value)}</span>;
 }

@@ -39,8 +39,16 @@ function Fields({ flavors, nodes, busy, onAsk }: FieldsProps) {
   const byCards = [...nodes].sort((one, other) => other.cards.length - one.cards.length);
   const first = byCards[0]?.flavor ?? flavors[0]?.name ?? "";
   const needsCores = ({ getFieldsValue }: FormInstance<Typed>) => {
-    const { flavor, cards } = getFieldsValue();
-    return !cards && nodesOf(flavor).length === 0;
+    const { nodes, flavor, cards } = getFieldsValue();
+    return !!nodes && !cards && nodesOf(flavor).length === 0;
+  };
+  const asksNothing = ({ getFieldsValue }: FormInstance<Typed>) => {
+    const { nodes, removals } = getFieldsValue();
+    return !nodes && removals.length === 0;
+  };
+  const leavesNothing = ({ getFieldsValue }: FormInstance<Typed>) => {
+    const typed = getFieldsValue();
+    return !typed.nodes && nodes.length > 0 && typed.removals.length >= nodes.length;
   };
   const required = { required: true, message: t("form.required") };
   return (
@@ -49,11 +57,16 @@ function Fields({ flavors, nodes, busy, onAsk }: FieldsProps) {
       layout="vertical"
       requiredMark={false}
       className="whatif-fields"
-      initialValues={{ nodes: 1, flavor: first, cards: cardsOf(first), cores: null, days: 7, policy: "" }}
+      initialValues={{ nodes: 1, flavor: first, cards: cardsOf(first), cores: null, removals: [], days: 7, policy: "" }}
       onFinish={onAsk}
     >
-      <Form.Item name="nodes" label={t("whatif.nodes")} rules={[required]}>
-        <NumberInput min={1} max={MOST_NODES} precision={0} />
+      <Form.Item
+        name="nodes"
+        label={t("whatif.nodes")}
+        dependencies={["removals"]}
+        rules={[(typed) => isFalse(asksNothing, typed, t("whatif.askSomething"))]}
+      >
+        <NumberInput min={0} max={MOST_NODES} precision={0} />
       </Form.Item>
       <Form.Item name="flavor" label={t("whatif.flavor")} rules={[required]}>
         <Select
@@ -64,7 +77,7 @@ function Fields({ flavors, nodes, busy, onAsk }: FieldsProps) {
           }))}
         />
       </Form.Item>
-      <Form.Item name="cards" label={t("whatif.cards")} rules={[required]}>
+      <Form.Item name="cards" label={t("whatif.cards")}>
         <NumberInput min={0} max={MOST_CARDS} precision={0} />
       </Form.Item>
       <Form.Item
@@ -74,6 +87,24 @@ function Fields({ flavors, nodes, busy, onAsk }: FieldsProps) {
         rules={[(typed) => ({ required: needsCores(typed as FormInstance<Typed>), message: t("whatif.coresNeeded") })]}
       >
         <NumberInput min={0} max={MOST_CORES} placeholder={t("whatif.likeLargest")} />
+      </Form.Item>
+      <Form.Item
+        name="removals"
+        label={t("whatif.removals")}
+        dependencies={["nodes"]}
+        rules={[(typed) => isFalse(leavesNothing, typed, t("whatif.leaveOne"))]}
+        className="whatif-removals"
+      >
+        <Select
+          mode="multiple"
+          allowClear
+          maxCount={MOST_NODES}
+          placeholder={t("whatif.noRemovals")}
+          options={nodes.map((one) => ({
+            value: one.name,
+            label: <span translate="no">{one.display_name || lastPart(one.name)}</span>,
+          }))}
+        />
       </Form.Item>
       <Form.Item name="days" label={t("whatif.days")}>
         <Select options={DAYS.map((value) => ({ value, label: t("whatif.lastDays", { n: value }) }))} />
@@ -91,4 +122,11 @@ function Fields({ flavors, nodes, busy, onAsk }: FieldsProps) {
       </Button>
     </Form>
   );
+}
+
+/** A rule that `wrong` breaks, of more than one field. */
+function isFalse(wrong: (form: FormInstance<Typed>) => boolean, form: unknown, message: string) {
+  return {
+    validator: () => (wrong(form as FormInstance<Typed>) ? Promise.reject(new Error(message)) : Promise.resolve()),
+  };
 }

@@ -12,7 +12,7 @@ import { questionOf, type Typed } from "./figures";
 import { Question } from "./Question";
 import "./whatif.css";
 
-/** What more nodes would have changed: recent work, replayed with and without them. */
+/** What more nodes would have changed, or fewer: recent work, replayed on the nodes that there are and on those. */
 export function WhatIf() {
   const { t } = useI18n();
   const mayAsk = useMay("ADMIN");
