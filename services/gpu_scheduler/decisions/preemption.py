@@ -43,6 +43,9 @@ class _Search:
         self.cells = cluster.cells(workload, flavor)
         self.out: Victims = {}
         self.placement: Placement | None = None
+        self.surplus = [each for promise in cluster.promises.values() for each in promise.surplus if any(each[1].values())]
+        for queue, cells in self.surplus:  # those who leave for others need not be asked again for what nobody is to get
+            cluster.tree.remove(queue, cells)
         cluster.tree.add(workload.queue, self.cells)  # as if it were admitted
 
     def run(self) -> bool:
@@ -62,6 +65,8 @@ class _Search:
         for victim, _ in self.out.values():
             self.cluster.put_back(victim)
         self.cluster.tree.remove(self.workload.queue, self.cells)
+        for queue, cells in self.surplus:
+            self.cluster.tree.add(queue, cells)
 
     # -- whom, by which rule -----------------------------------------------------------------------------------------
 
