@@ -244,6 +244,16 @@ export type InferenceBatchState =
   | "STATE_CANCELLED"
   | "STATE_EXPIRED";
 
+export type WindowDay =
+  | "DAY_UNSPECIFIED"
+  | "DAY_MONDAY"
+  | "DAY_TUESDAY"
+  | "DAY_WEDNESDAY"
+  | "DAY_THURSDAY"
+  | "DAY_FRIDAY"
+  | "DAY_SATURDAY"
+  | "DAY_SUNDAY";
+
 export type ReplicaState =
   | "STATE_UNSPECIFIED"
   | "STATE_PENDING"
@@ -1150,6 +1160,7 @@ export interface WorkloadSpec {
   max_run_seconds: number;
   throughput_class: string;
   priority_class: string;
+  guaranteed: boolean;
   user: string;
 }
 
@@ -1230,6 +1241,7 @@ export interface Deployment {
   scale?: Scale | null;
   fallbacks: string[];
   fallback_after?: string | null;
+  guarantee_warning: string;
 }
 
 export interface Target {
@@ -1393,6 +1405,20 @@ export interface Scale {
   min_replicas: number;
   max_replicas: number;
   idle_time?: string | null;
+  schedule?: Schedule | null;
+}
+
+export interface Schedule {
+  time_zone: string;
+  windows: Window[];
+}
+
+export interface Window {
+  days: WindowDay[];
+  start: string;
+  end: string;
+  min_replicas: number;
+  max_replicas: number;
 }
 
 export interface Replica {

@@ -8,6 +8,7 @@ import pytest
 from services.gpu_scheduler.simulation import scenarios
 from services.gpu_scheduler.tests.simulation.quota_ends import ENDS
 
+
 @pytest.mark.parametrize("name", ENDS)
 def test_a_scenario_ends_as_the_documented_rules_say(name: str, tmp_path: Path) -> None:
     path = tmp_path / "scenario.json"
