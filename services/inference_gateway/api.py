@@ -29,7 +29,7 @@ from services.inference_gateway.rollouts import guard
 from services.inference_gateway.rollouts.plan import AT_ONCE, Plan
 from services.inference_gateway.rollouts.watching import MEASURES
 
-EVERY_DAY = range(1, 8)  # as Window.Day numbers them
+EVERY_DAY = range(1, 8)  # as ScheduleWindow.Day numbers them
 
 
 class DeploymentApi(DeploymentServiceServicer):
@@ -176,7 +176,7 @@ def _scale(deployment: Deployment) -> replica_pb2.Scale:
         scale.schedule.time_zone = plan.time_zone
     for window in plan.windows:
         scale.schedule.windows.add(
-            days=[replica_pb2.Window.Day.Name(day + 1) for day in window.days],
+            days=[replica_pb2.ScheduleWindow.Day.values()[day + 1] for day in window.days],
             start=clock(window.start),
             end=clock(window.end),
             min_replicas=window.least,
@@ -222,7 +222,7 @@ def schedule_of(scale: replica_pb2.Scale) -> Schedule:
     return Schedule(scale.schedule.time_zone or ALWAYS.time_zone, tuple(map(_window, scale.schedule.windows)))
 
 
-def _window(given: replica_pb2.Window) -> Window:
+def _window(given: replica_pb2.ScheduleWindow) -> Window:
     if not set(given.days) <= set(EVERY_DAY):
         raise BadSchedule(field="scale.schedule.windows.days", allowed="DAY_MONDAY to DAY_SUNDAY")
     return Window(

@@ -17,7 +17,7 @@ from gyre.inference_gateway.v1.deployment_service_pb2 import (
     ShiftTrafficRequest,
     TargetSpec,
 )
-from gyre.inference_gateway.v1.replica_pb2 import Replica, Scale, Schedule, Window
+from gyre.inference_gateway.v1.replica_pb2 import Replica, Scale, Schedule, ScheduleWindow
 from gyre.inference_gateway.v1.replica_service_pb2 import ScaleDeploymentRequest
 from gyre.inference_gateway.v1.rollout_pb2 import Guard, Rollout
 
@@ -77,7 +77,7 @@ class Deployments(Collection[Deployment]):
         min_replicas: int,
         max_replicas: int,
         idle_seconds: float = 300.0,
-        windows: Iterable[Window] = (),
+        windows: Iterable[ScheduleWindow] = (),
         time_zone: str = "UTC",
     ) -> Deployment:
         """How many replicas each target has: between the bounds the number follows the load. With a minimum of 0 it
@@ -140,7 +140,7 @@ def scale(
     min_replicas: int,
     max_replicas: int,
     idle_seconds: float = 300.0,
-    windows: Iterable[Window] = (),
+    windows: Iterable[ScheduleWindow] = (),
     time_zone: str = "UTC",
 ) -> Scale:
     bounds = Scale(min_replicas=min_replicas, max_replicas=max_replicas)
@@ -150,7 +150,7 @@ def scale(
     return bounds
 
 
-def window(text: str) -> Window:
+def window(text: str) -> ScheduleWindow:
     """Of `mon-fri 08:00-20:00 2-6`: days (`mon,wed`, `sat-sun`, `every`), from when to when, replicas at least and at most.
 
     Raises: ValueError.
@@ -159,7 +159,7 @@ def window(text: str) -> Window:
     if found is None:
         raise ValueError(f"not a window: {text!r}, want for example 'mon-fri 08:00-20:00 2-6'")
     days, start, end, least, most = found.groups()
-    return Window(
+    return ScheduleWindow(
         days=[] if days == "every" else [day for part in days.split(",") for day in _days(part)],
         start=start,
         end=end,
@@ -168,18 +168,18 @@ def window(text: str) -> Window:
     )
 
 
-def window_text(window: Window) -> str:
+def window_text(window: ScheduleWindow) -> str:
     """As `window` reads it."""
     days = ",".join(DAYS[day - 1] for day in window.days) if len(window.days) < len(DAYS) else ""
     return f"{days or 'every'} {window.start}-{window.end} {window.min_replicas}-{window.max_replicas}"
 
 
-def _days(part: str) -> list[Window.Day.ValueType]:
+def _days(part: str) -> list[ScheduleWindow.Day.ValueType]:
     """`fri-mon` goes over Sunday."""
     first, _, last = part.partition("-")
     start = DAYS.index(first)
     count = (DAYS.index(last or first) - start) % len(DAYS) + 1
-    return [Window.Day.values()[1 + (start + number) % len(DAYS)] for number in range(count)]
+    return [ScheduleWindow.Day.values()[1 + (start + number) % len(DAYS)] for number in range(count)]
 
 
 def target(variant: str = "", weight_percent: int = 100, **fields: Any) -> TargetSpec:

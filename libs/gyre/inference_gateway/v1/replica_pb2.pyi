@@ -74,14 +74,14 @@ class Schedule(_message.Message):
     An hour that a clock skips has no window; one that it repeats has it twice.
     """
     @_builtins.property
-    def windows(self) -> _containers.RepeatedCompositeFieldContainer[Global___Window]:
+    def windows(self) -> _containers.RepeatedCompositeFieldContainer[Global___ScheduleWindow]:
         """At most 50."""
 
     def __init__(
         self,
         *,
         time_zone: _builtins.str = ...,
-        windows: _abc.Iterable[Global___Window] | None = ...,
+        windows: _abc.Iterable[Global___ScheduleWindow] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
@@ -92,7 +92,7 @@ class Schedule(_message.Message):
 Global___Schedule: _TypeAlias = Schedule  # noqa: Y015
 
 @_typing.final
-class Window(_message.Message):
+class ScheduleWindow(_message.Message):
     """The same hours of one or more days. Its replicas are started before it begins, as long as the last start took."""
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -101,26 +101,26 @@ class Window(_message.Message):
         ValueType = _typing.NewType("ValueType", _builtins.int)
         V: _TypeAlias = ValueType  # noqa: Y015
 
-    class _DayEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Window._Day.ValueType], _builtins.type):
+    class _DayEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[ScheduleWindow._Day.ValueType], _builtins.type):
         DESCRIPTOR: _descriptor.EnumDescriptor
-        DAY_UNSPECIFIED: Window._Day.ValueType  # 0
-        DAY_MONDAY: Window._Day.ValueType  # 1
-        DAY_TUESDAY: Window._Day.ValueType  # 2
-        DAY_WEDNESDAY: Window._Day.ValueType  # 3
-        DAY_THURSDAY: Window._Day.ValueType  # 4
-        DAY_FRIDAY: Window._Day.ValueType  # 5
-        DAY_SATURDAY: Window._Day.ValueType  # 6
-        DAY_SUNDAY: Window._Day.ValueType  # 7
+        DAY_UNSPECIFIED: ScheduleWindow._Day.ValueType  # 0
+        DAY_MONDAY: ScheduleWindow._Day.ValueType  # 1
+        DAY_TUESDAY: ScheduleWindow._Day.ValueType  # 2
+        DAY_WEDNESDAY: ScheduleWindow._Day.ValueType  # 3
+        DAY_THURSDAY: ScheduleWindow._Day.ValueType  # 4
+        DAY_FRIDAY: ScheduleWindow._Day.ValueType  # 5
+        DAY_SATURDAY: ScheduleWindow._Day.ValueType  # 6
+        DAY_SUNDAY: ScheduleWindow._Day.ValueType  # 7
 
     class Day(_Day, metaclass=_DayEnumTypeWrapper): ...
-    DAY_UNSPECIFIED: Window.Day.ValueType  # 0
-    DAY_MONDAY: Window.Day.ValueType  # 1
-    DAY_TUESDAY: Window.Day.ValueType  # 2
-    DAY_WEDNESDAY: Window.Day.ValueType  # 3
-    DAY_THURSDAY: Window.Day.ValueType  # 4
-    DAY_FRIDAY: Window.Day.ValueType  # 5
-    DAY_SATURDAY: Window.Day.ValueType  # 6
-    DAY_SUNDAY: Window.Day.ValueType  # 7
+    DAY_UNSPECIFIED: ScheduleWindow.Day.ValueType  # 0
+    DAY_MONDAY: ScheduleWindow.Day.ValueType  # 1
+    DAY_TUESDAY: ScheduleWindow.Day.ValueType  # 2
+    DAY_WEDNESDAY: ScheduleWindow.Day.ValueType  # 3
+    DAY_THURSDAY: ScheduleWindow.Day.ValueType  # 4
+    DAY_FRIDAY: ScheduleWindow.Day.ValueType  # 5
+    DAY_SATURDAY: ScheduleWindow.Day.ValueType  # 6
+    DAY_SUNDAY: ScheduleWindow.Day.ValueType  # 7
 
     DAYS_FIELD_NUMBER: _builtins.int
     START_FIELD_NUMBER: _builtins.int
@@ -135,13 +135,13 @@ class Window(_message.Message):
     """As in Scale."""
     max_replicas: _builtins.int
     @_builtins.property
-    def days(self) -> _containers.RepeatedScalarFieldContainer[Global___Window.Day.ValueType]:
+    def days(self) -> _containers.RepeatedScalarFieldContainer[Global___ScheduleWindow.Day.ValueType]:
         """On which it begins; empty means every day."""
 
     def __init__(
         self,
         *,
-        days: _abc.Iterable[Global___Window.Day.ValueType] | None = ...,
+        days: _abc.Iterable[Global___ScheduleWindow.Day.ValueType] | None = ...,
         start: _builtins.str = ...,
         end: _builtins.str = ...,
         min_replicas: _builtins.int = ...,
@@ -153,7 +153,7 @@ class Window(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___Window: _TypeAlias = Window  # noqa: Y015
+Global___ScheduleWindow: _TypeAlias = ScheduleWindow  # noqa: Y015
 
 @_typing.final
 class Replica(_message.Message):

@@ -244,7 +244,7 @@ export type InferenceBatchState =
   | "STATE_CANCELLED"
   | "STATE_EXPIRED";
 
-export type WindowDay =
+export type ScheduleWindowDay =
   | "DAY_UNSPECIFIED"
   | "DAY_MONDAY"
   | "DAY_TUESDAY"
@@ -1410,11 +1410,11 @@ export interface Scale {
 
 export interface Schedule {
   time_zone: string;
-  windows: Window[];
+  windows: ScheduleWindow[];
 }
 
-export interface Window {
-  days: WindowDay[];
+export interface ScheduleWindow {
+  days: ScheduleWindowDay[];
   start: string;
   end: string;
   min_replicas: number;
