@@ -1,4 +1,5 @@
 import { Form } from "antd";
+import { useEffect } from "react";
 import { post } from "@/api/client";
 import { lastPart } from "@/api/names";
 import { useChange } from "@/api/queries";
@@ -42,7 +43,9 @@ export function ScaleDrawer({ deployment, onClose }: { deployment: Deployment | 
         etag,
       }),
   );
-  const now = deployment?.scale;
+  useEffect(() => {
+    if (deployment) form.setFieldsValue(valuesOf(deployment));
+  }, [deployment, form]);
   return (
     <FormDrawer<Values>
       open={deployment !== null}
@@ -51,13 +54,6 @@ export function ScaleDrawer({ deployment, onClose }: { deployment: Deployment | 
       title={t("deployments.scaleTitle", { what: deployment ? lastPart(deployment.name) : "" })}
       lead={t("deployments.scaleLead")}
       submitText={t("deployments.scale")}
-      initialValues={{
-        min_replicas: now?.min_replicas ?? 1,
-        max_replicas: now?.max_replicas ?? 1,
-        idle_seconds: Number.parseFloat(now?.idle_time ?? "300s"),
-        time_zone: now?.schedule?.time_zone || Intl.DateTimeFormat().resolvedOptions().timeZone,
-        windows: now?.schedule?.windows ?? [],
-      }}
       onSubmit={async (values) => {
         if (!deployment) return;
         const scaled = await scale.mutateAsync({ name: deployment.name, etag: deployment.etag, values });
@@ -91,4 +87,14 @@ export function ScaleDrawer({ deployment, onClose }: { deployment: Deployment | 
       <ScheduleFields />
     </FormDrawer>
   );
+}
+
+function valuesOf({ scale }: Deployment): Values {
+  return {
+    min_replicas: scale?.min_replicas ?? 1,
+    max_replicas: scale?.max_replicas ?? 1,
+    idle_seconds: Number.parseFloat(scale?.idle_time ?? "300s"),
+    time_zone: scale?.schedule?.time_zone || Intl.DateTimeFormat().resolvedOptions().timeZone,
+    windows: scale?.schedule?.windows ?? [],
+  };
 }
