@@ -73,6 +73,7 @@ class WorkloadApi(WorkloadServiceServicer):
             only_flavor=spec.only_flavor,
             max_run_seconds=spec.max_run_seconds,
             throughput_class=spec.throughput_class,
+            guaranteed=spec.guaranteed,
             user=spec.user,
             traceparent=current_traceparent(),
         )

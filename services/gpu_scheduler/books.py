@@ -181,6 +181,9 @@ class Books:
         cluster = self.known
         for row in rows:
             held = cluster.holding.get(row.name)
+            if held is not None and held.guaranteed != row.guaranteed:
+                held.guaranteed = row.guaranteed
+                cluster.open_all()  # who was passed over may go now
             if row.state == WorkloadState.STOPPING and row.stop_reason == StopReason.PREEMPTION:
                 if held is None or not held.leaving:
                     return False
@@ -217,7 +220,11 @@ class Books:
             known = entry[2]
         else:
             return True
-        return row.held or (self._priority(row), row.ran_seconds) != (known.priority, known.ran)
+        return row.held or (self._priority(row), row.ran_seconds, row.guaranteed) != (
+            known.priority,
+            known.ran,
+            known.guaranteed,
+        )
 
     def _leave(self, name: str, now: float) -> None:
         cluster = self.known
@@ -297,6 +304,7 @@ class Books:
             user=row.queue,
             resumes=row.kind == "TRAINER",
             serves=row.kind == "REPLICA",
+            guaranteed=row.guaranteed,
             ran=row.ran_seconds,
             not_before=row.not_before.timestamp() if row.not_before else 0.0,
             max_run=row.max_run_seconds,

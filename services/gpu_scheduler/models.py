@@ -268,6 +268,7 @@ class Workload(Table, Resource, Numbered, Leased, table=True):
     gpu_milli: int = 0
     max_run_seconds: float = 0.0
     throughput_class: str = ""
+    guaranteed: bool = False
     held: bool = False
     ran_seconds: float = 0.0
     preemptions: int = 0

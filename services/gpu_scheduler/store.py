@@ -92,7 +92,7 @@ async def workloads_named(session: Session, names: Collection[str]) -> Sequence[
 LOOKED_AT = (
     "name", "state", "kind", "queue", "priority", "cpu_milli", "memory_bytes", "gpu", "gpu_milli", "only_flavor", "queue_time",
     "not_before", "held", "throughput_class", "ran_seconds", "max_run_seconds", "preemptions", "attempt", "node", "flavor",
-    "admit_time", "stop_reason", "preempted_for", "promised",
+    "admit_time", "stop_reason", "preempted_for", "promised", "guaranteed",
 )  # fmt: skip
 
 

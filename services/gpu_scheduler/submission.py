@@ -84,13 +84,14 @@ class Wanted:
     only_flavor: str = ""
     max_run_seconds: float = 0.0
     throughput_class: str = ""
+    guaranteed: bool = False
     user: str = ""
     traceparent: str = ""
 
 
 async def ensure_all(session: Session, wanted: Mapping[str, Wanted], settings: Settings) -> None:
     """Makes those of one project that are not there yet, or none: the first that is wrong is named. The name is the key of
-    idempotence. A number of statements that does not grow with theirs.
+    idempotence; of one that is there, only whether it is guaranteed may change. A number of statements that does not grow with theirs.
 
     Raises: BadWorkloadName; BadSpec; ModuleNotAllowed; QueueNotFound; FlavorNotFound; PriorityclassNotFound;
     PriorityAboveBound; FitsNowhere; OverQuota; TooManyWaiting; SpecDiffers; NameTaken.
@@ -135,6 +136,9 @@ async def _not_there_yet(session: Session, wanted: Mapping[str, Wanted]) -> dict
     there = {row.name: row for row in await store.workloads_named(session, wanted)}
     for name, existing in there.items():
         _check_same(existing, wanted[name])
+        if existing.guaranteed != wanted[name].guaranteed:
+            row = await resources.get(session, Workload, name, lock=True)
+            row.guaranteed = wanted[name].guaranteed
     return {name: each for name, each in wanted.items() if name not in there}
 
 
@@ -164,6 +168,7 @@ def _row(session: Session, name: str, wanted: Wanted, queue: Queue, priority: in
         only_flavor=wanted.only_flavor,
         max_run_seconds=wanted.max_run_seconds,
         throughput_class=wanted.throughput_class,
+        guaranteed=wanted.guaranteed,
         user=wanted.user or caller().subject,
         traceparent=wanted.traceparent,
         waiting_reason=Reason.NOT_CONSIDERED_YET,
@@ -207,6 +212,8 @@ def _check(wanted: Wanted, settings: Settings) -> None:
         raise BadSpec(field="spec.max_run_seconds", wanted=f"0 to {LONGEST_RUN:.0f} seconds")
     if wanted.priority_class and wanted.priority:
         raise BadSpec(field="spec.priority", wanted="0 with a priority_class, which has a value of its own")
+    if wanted.guaranteed and wanted.kind != "REPLICA":
+        raise BadSpec(field="spec.guaranteed", wanted="false, but for a REPLICA")
     if wanted.max_attempts < 0:
         raise BadSpec(field="spec.max_attempts", wanted="0 or more")
 

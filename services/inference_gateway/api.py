@@ -22,10 +22,14 @@ from gyre_kit.render import render
 from services.inference_gateway import lookups, publishing, routes, service, store
 from services.inference_gateway.models.deployments import Deployment, Replica, ReplicaState, Target
 from services.inference_gateway.models.rollouts import Rollout
+from services.inference_gateway.replicas import guarantee
 from services.inference_gateway.replicas.scaling import ONE, Bounds
+from services.inference_gateway.replicas.schedule import ALWAYS, BadSchedule, Schedule, Window, clock, minute
 from services.inference_gateway.rollouts import guard
 from services.inference_gateway.rollouts.plan import AT_ONCE, Plan
 from services.inference_gateway.rollouts.watching import MEASURES
+
+EVERY_DAY = range(1, 8)  # as ScheduleWindow.Day numbers them
 
 
 class DeploymentApi(DeploymentServiceServicer):
@@ -52,6 +56,7 @@ class DeploymentApi(DeploymentServiceServicer):
                 alias=request.alias,
                 queue=request.queue,
                 scale=bounds_of(request.scale) if request.HasField("scale") else ONE,
+                schedule=schedule_of(request.scale),
                 request_id=request.request_id,
             )
         return await self._reply(deployment)
@@ -142,7 +147,9 @@ async def shown(context: Context, deployment: Deployment) -> deployment_pb2.Depl
         targets = await store.targets_of(session, deployment.name)
         rows = await store.replicas_of(session, [target.id for target in targets])
         rollouts = await store.newest_rollouts(session, [deployment.name])
-    return to_proto(deployment, targets, rows, rollouts.get(deployment.name), routes.own_of(context.settings))
+    reply = to_proto(deployment, targets, rows, rollouts.get(deployment.name), routes.own_of(context.settings))
+    reply.guarantee_warning = await guarantee.warning(context, deployment, targets)
+    return reply
 
 
 def to_proto(
@@ -155,12 +162,27 @@ def to_proto(
     """`replicas` by target id."""
     rows = [_target(target, replicas.get(target.id, ()), own) for target in targets]
     change = rollout_to_proto(rollout) if rollout else None
-    scale = replica_pb2.Scale(min_replicas=deployment.min_replicas, max_replicas=deployment.max_replicas)
-    scale.idle_time.FromTimedelta(timedelta(seconds=deployment.idle_seconds))
-    reply = render(deployment, deployment_pb2.Deployment, targets=rows, rollout=change, scale=scale)
+    reply = render(deployment, deployment_pb2.Deployment, targets=rows, rollout=change, scale=_scale(deployment))
     if deployment.fallback_seconds:
         reply.fallback_after.FromTimedelta(timedelta(seconds=deployment.fallback_seconds))
     return reply
+
+
+def _scale(deployment: Deployment) -> replica_pb2.Scale:
+    scale = replica_pb2.Scale(min_replicas=deployment.min_replicas, max_replicas=deployment.max_replicas)
+    scale.idle_time.FromTimedelta(timedelta(seconds=deployment.idle_seconds))
+    plan = Schedule.from_json(deployment.schedule)
+    if plan.windows:
+        scale.schedule.time_zone = plan.time_zone
+    for window in plan.windows:
+        scale.schedule.windows.add(
+            days=[replica_pb2.ScheduleWindow.Day.values()[day + 1] for day in window.days],
+            start=clock(window.start),
+            end=clock(window.end),
+            min_replicas=window.least,
+            max_replicas=window.most,
+        )
+    return scale
 
 
 def _target(target: Target, replicas: Sequence[Replica], own: routes.Own) -> deployment_pb2.Target:
@@ -193,6 +215,23 @@ def bounds_of(scale: replica_pb2.Scale) -> Bounds:
     """What is left out is as the proto says. Raises: BadScale."""
     idle = scale.idle_time.ToTimedelta().total_seconds() if scale.HasField("idle_time") else ONE.idle_seconds
     return Bounds(scale.min_replicas, scale.max_replicas or max(1, scale.min_replicas), idle)
+
+
+def schedule_of(scale: replica_pb2.Scale) -> Schedule:
+    """What is left out is as the proto says. Raises: BadSchedule."""
+    return Schedule(scale.schedule.time_zone or ALWAYS.time_zone, tuple(map(_window, scale.schedule.windows)))
+
+
+def _window(given: replica_pb2.ScheduleWindow) -> Window:
+    if not set(given.days) <= set(EVERY_DAY):
+        raise BadSchedule(field="scale.schedule.windows.days", allowed="DAY_MONDAY to DAY_SUNDAY")
+    return Window(
+        days=tuple(day - 1 for day in given.days or EVERY_DAY),
+        start=minute(given.start, "scale.schedule.windows.start"),
+        end=minute(given.end, "scale.schedule.windows.end"),
+        least=given.min_replicas,
+        most=given.max_replicas or max(1, given.min_replicas),
+    )
 
 
 def _plan(request: deployment_service_pb2.ShiftTrafficRequest) -> Plan:

@@ -22,6 +22,7 @@ from services.inference_gateway.models.rollouts import Rollout
 from services.inference_gateway.policies import regions
 from services.inference_gateway.replicas import service as replicas
 from services.inference_gateway.replicas.scaling import ONE, Bounds, check_scale
+from services.inference_gateway.replicas.schedule import ALWAYS, Schedule, check_schedule
 from services.inference_gateway.rollouts import service as rollouts
 from services.inference_gateway.rollouts import splits
 from services.inference_gateway.rollouts.plan import AT_ONCE, Plan
@@ -68,15 +69,17 @@ async def create(
     alias: str = "",
     queue: str = "",
     scale: Bounds = ONE,
+    schedule: Schedule = ALWAYS,
     request_id: str = "",
 ) -> Deployment:
-    """Raises: BadName; DeploymentExists; TargetsRequired; BadWeights; BadScale; RegionRefused."""
+    """Raises: BadName; DeploymentExists; TargetsRequired; BadWeights; BadScale; BadSchedule; RegionRefused."""
     if earlier := await resources.by_request(session, Deployment, project, request_id):
         return earlier
     if not wanted:
         raise TargetsRequired(field="targets")
     check_weights(wanted)
     check_scale(scale)
+    check_schedule(schedule)
     await check_regions(session, project, wanted)
     name = f"projects/{project}/deployments/{slug(deployment_id)}"
     existing: Deployment | None = await session.get(Deployment, name, with_for_update=True)
@@ -96,6 +99,7 @@ async def create(
         min_replicas=scale.least,
         max_replicas=scale.most,
         idle_seconds=scale.idle_seconds,
+        schedule=schedule.to_json(),
         request_id=request_id or None,
     )
     session.add(deployment)
@@ -179,21 +183,26 @@ async def refuse_alias(session: Session, name: str, variant: str, refusal: Preco
         await rollouts.refuse_alias(session, deployment, refusal)
 
 
-async def scale(session: Session, name: str, wanted: Bounds, *, etag: str = "") -> Deployment:
+async def scale(
+    session: Session, name: str, wanted: Bounds, schedule: Schedule = ALWAYS, *, etag: str = ""
+) -> Deployment:
     """Sets how many replicas each target may have; one that sleeps wakes if it may do so no more.
 
-    Raises: NotFound; BadScale; EtagMismatch.
+    Raises: NotFound; BadScale; BadSchedule; EtagMismatch.
     """
     check_scale(wanted)
+    check_schedule(schedule)
     deployment = await existing(session, name)
     resources.check_etag(deployment, etag)
     deployment.min_replicas, deployment.max_replicas = wanted.least, wanted.most
     deployment.idle_seconds, deployment.due = wanted.idle_seconds, None
+    deployment.schedule = schedule.to_json()
     for target in await store.targets_of(session, name, lock=True):
-        if target.state == TargetState.ASLEEP and wanted.least:
+        limits = bounds(deployment, session.clock.now(), target.cold_start_seconds)
+        if target.state == TargetState.ASLEEP and limits.least:
             await replicas.wake(session, target.id)
         if target.replicas:
-            target.replicas = wanted.clip(target.replicas)
+            target.replicas = limits.clip(target.replicas)
     await session.flush()
     return deployment
 
@@ -255,7 +264,8 @@ async def apply(
     for target in targets:
         sighting = seen.get(target.id)
         if target.variant:
-            of_replicas = await replicas.keep(session, target, rows[target.id], look, bounds(deployment))
+            limits = bounds(deployment, session.clock.now(), target.cold_start_seconds)
+            of_replicas = await replicas.keep(session, target, rows[target.id], look, limits)
             sighting = sighting or of_replicas
         if sighting:
             await see(session, target, sighting)

@@ -14,6 +14,7 @@ from gyre_kit.states import transition
 
 from services.inference_gateway.models.deployments import Deployment, Target, TargetState
 from services.inference_gateway.replicas.scaling import Bounds
+from services.inference_gateway.replicas.schedule import Schedule, lead, wanted_bounds
 
 NEVER = datetime.min.replace(tzinfo=UTC)
 LEAVING = (TargetState.DRAINING, TargetState.STOPPED)
@@ -130,7 +131,14 @@ def adapters_of(target: Target) -> tuple[Adapter, ...]:
     return tuple(Adapter(**(each | {"keys": tuple(each["keys"])})) for each in target.adapters)
 
 
-def bounds(deployment: Deployment) -> Bounds:
+def bounds(deployment: Deployment, now: datetime, cold_start_seconds: float = 0.0) -> Bounds:
+    """Of each of its targets; those of a window that begins soon, so that a target that took so long to start is there."""
+    plan = Schedule.from_json(deployment.schedule)
+    return wanted_bounds(always(deployment), plan, now, lead(cold_start_seconds))
+
+
+def always(deployment: Deployment) -> Bounds:
+    """Outside of the windows of its schedule."""
     return Bounds(deployment.min_replicas, deployment.max_replicas, deployment.idle_seconds)
 
 

@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from gyre.gpu_scheduler.v1 import workload_pb2
-from gyre.gpu_scheduler.v1 import workload_service_pb2 as api
-from gyre.gpu_scheduler.v1.workload_service_pb2_grpc import WorkloadServiceStub
-from gyre_kit.auth import Identity, Role, Signer, acting_as
-from gyre_kit.names import new_id
-from gyre_kit.rpc import Clients
-from gyre_kit.settings import KitSettings
 from gyre_sdk import messages
 from playwright.sync_api import Browser, Page, expect
 
@@ -24,8 +15,8 @@ from tests.browser.browsing import LOADING, PATIENCE_MS, chromium, signed_in
 from tests.browser.language import foreign_labels
 from tests.chaos.harness import until
 from tests.conftest import Running, start, stop
+from tests.work import MODULE, trainer
 
-MODULE = "services.gpu_scheduler.tests.sample_work"
 OWN = "simulated=gpu:2,cpu:2,memory:2GiB"
 # What people gave, and what Ant Design calls the icon inside a button that has a name of its own.
 NAMES = ("labs", "vision", "speech", "nightly", "default", "simulated", "deadline", "close")
@@ -52,7 +43,7 @@ def platform() -> Iterator[Running]:
             _command(running, "cluster-queues", "create", team, "--cohort", "labs", "--quota", OWN)
             _command(running, "queues", "create", team, "--cluster-queue", team)
         for _ in range(3):
-            _ask(running, "speech")
+            trainer(running, "speech", cpu_milli=200, gpu=1)
         until(lambda: _states(running) == ["RUNNING"] * 3, "three that run, one on a borrowed card", 60)
         yield running
     finally:
@@ -195,7 +186,7 @@ def _reclaimed(running: Running) -> str:
     client = running.client()
     if len(list(client.workloads.list())) == 3:
         for _ in range(2):
-            _ask(running, "vision")
+            trainer(running, "vision", cpu_milli=200, gpu=1)
         until(lambda: sorted(_states(running)) == ["QUEUED", *["RUNNING"] * 4], "one that gave way", 60)
     (found,) = [item for item in client.workloads.list() if item.preemptions]
     assert found.preemption_rule == "RECLAIM"
@@ -219,24 +210,3 @@ def _states(running: Running) -> list[str]:
 def _check_language(page: Page) -> None:
     if page.locator("html").get_attribute("lang") == "zh-CN":
         assert foreign_labels(page, NAMES) == []
-
-
-def _ask(running: Running, queue: str) -> None:
-    with ThreadPoolExecutor(1) as aside:  # the browser has a loop in this thread
-        aside.submit(asyncio.run, _ensure(running, queue)).result()
-
-
-async def _ensure(running: Running, queue: str) -> None:
-    settings = KitSettings(home=running.home, port_offset=running.port_offset)
-    clients = Clients(settings, Signer("api_gateway", settings.keys_folder))
-    wanted = workload_pb2.WorkloadSpec(
-        kind=workload_pb2.Workload.KIND_TRAINER,
-        module=MODULE,
-        spec_json=json.dumps({"do": "wait"}),
-        requests={"cpu_milli": 200, "gpu": 1},
-        queue=f"projects/default/queues/{queue}",
-    )
-    request = api.EnsureWorkloadRequest(name=f"projects/default/workloads/{new_id()}", spec=wanted)
-    with acting_as(Identity("keys/test", "default", Role.ENGINEER)):
-        await clients.stub(WorkloadServiceStub).EnsureWorkload(request)
-    await clients.close()

@@ -74,10 +74,12 @@ for command in (replicas.scale, replicas.replicas, replicas.logs):
     "--min", "least", default=1, show_default=True, type=click.IntRange(0, 64), help="Replicas; 0: it may sleep."
 )
 @click.option("--max", "most", type=click.IntRange(1, 64), help="Replicas at most; the same as --min, if left out.")
+@click.option("--queue", default="", help="Queue of its replicas.")
 @click.option("--wait/--no-wait", default=True, show_default=True)
 def create(
     name: str, variant: str | None, upstream: str | None, upstream_model: str, upstream_key_ref: str,
-    input_usd: int, output_usd: int, places: int, region: str, alias: str, least: int, most: int | None, wait: bool,
+    input_usd: int, output_usd: int, places: int, region: str, alias: str, least: int, most: int | None, queue: str,
+    wait: bool,
 ) -> None:  # fmt: skip
     """Serve a variant, an alias, or an engine that already runs.
 
@@ -99,7 +101,9 @@ def create(
             fields["region"] = region
             targets = [target(upstream_url=upstream, **fields)]
         followed = f"{gyre.models.name(alias.partition('/')[0])}/aliases/{alias.partition('/')[2]}" if alias else ""
-        deployment = gyre.deployments.create(name, targets, alias=followed, scale=scale(least, most or max(1, least)))
+        bounds = scale(least, most or max(1, least))
+        queue = queue and gyre.queues.name(queue)
+        deployment = gyre.deployments.create(name, targets, alias=followed, queue=queue, scale=bounds)
         _show(gyre, deployment, wait)
 
 

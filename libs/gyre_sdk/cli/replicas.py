@@ -32,24 +32,46 @@ COLUMNS: Columns = [
 @click.option(
     "--idle-seconds", default=300.0, show_default=True, help="With --min 0: it sleeps when nobody asks so long."
 )
-def scale(name: str, least: int, most: int | None, idle_seconds: float) -> None:
+@click.option(
+    "--window",
+    "windows",
+    multiple=True,
+    metavar="DAYS FROM-TO MIN-MAX",
+    help="Other bounds at these hours, for example 'mon-fri 08:00-20:00 2-6'; may be repeated.",
+)
+@click.option("--time-zone", default="UTC", show_default=True, help="By whose clocks, for example Europe/Berlin.")
+def scale(
+    name: str, least: int, most: int | None, idle_seconds: float, windows: tuple[str, ...], time_zone: str
+) -> None:
     """Set how many replicas each target of a deployment has; between the bounds the number follows the load.
 
-    With --min 0 a deployment that nobody asks sleeps, and the next request waits until it is awake.
+    With --min 0 a deployment that nobody asks sleeps, and the next request waits until it is awake. In a --window of the
+    week its own bounds hold; --min and --max are for all other times, and what they do not need others may use.
 
     Examples:
     gyre deployments scale hotline --min 1 --max 3
     gyre deployments scale hotline --min 0 --max 2 --idle-seconds 900
+    gyre deployments scale hotline --min 0 --max 1 --window "mon-fri 08:00-20:00 2-6" --time-zone Europe/Berlin
     """
     from gyre_sdk import names
     from gyre_sdk.cli import output
+    from gyre_sdk.resources import serving
 
+    try:
+        given = [serving.window(each) for each in windows]
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
     with connect() as gyre:
-        deployment = gyre.deployments.scale(name, least, most or max(1, least), idle_seconds)
+        deployment = gyre.deployments.scale(name, least, most or max(1, least), idle_seconds, given, time_zone)
     if OPTIONS.json:
         output.show_item(deployment)
         return
-    click.secho(f"{names.short(deployment.name)} has {bounds(deployment)} a target from now on.", fg="green")
+    otherwise = "outside of its windows" if given else "from now on"
+    click.secho(f"{names.short(deployment.name)} has {bounds(deployment)} a target {otherwise}.", fg="green")
+    for window in deployment.scale.schedule.windows:
+        click.echo(f"  {serving.window_text(window)} ({deployment.scale.schedule.time_zone})")
+    if deployment.guarantee_warning:
+        click.secho(deployment.guarantee_warning, fg="yellow", err=True)
     click.echo(f"How they do: gyre deployments replicas {name}")
 
 

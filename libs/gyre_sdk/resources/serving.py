@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
 from typing import Any
@@ -16,12 +17,17 @@ from gyre.inference_gateway.v1.deployment_service_pb2 import (
     ShiftTrafficRequest,
     TargetSpec,
 )
-from gyre.inference_gateway.v1.replica_pb2 import Replica, Scale
+from gyre.inference_gateway.v1.replica_pb2 import Replica, Scale, Schedule, ScheduleWindow
 from gyre.inference_gateway.v1.replica_service_pb2 import ScaleDeploymentRequest
 from gyre.inference_gateway.v1.rollout_pb2 import Guard, Rollout
 
 from gyre_sdk import names
 from gyre_sdk.collection import Collection, Page, request_id
+
+DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+_DAY = f"(?:{'|'.join(DAYS)})"
+_PART = f"{_DAY}(?:-{_DAY})?"
+WINDOW = re.compile(rf"(every|{_PART}(?:,{_PART})*)\s+(\d\d:\d\d)-(\d\d:\d\d)\s+(\d+)(?:-(\d+))?")
 
 
 class Deployments(Collection[Deployment]):
@@ -65,11 +71,21 @@ class Deployments(Collection[Deployment]):
         request = RollBackRequest(message=message, etag=etag, request_id=request_id())
         return self._post(Deployment, self.name(name), request, "rollBack")
 
-    def scale(self, name: str, min_replicas: int, max_replicas: int, idle_seconds: float = 300.0) -> Deployment:
+    def scale(
+        self,
+        name: str,
+        min_replicas: int,
+        max_replicas: int,
+        idle_seconds: float = 300.0,
+        windows: Iterable[ScheduleWindow] = (),
+        time_zone: str = "UTC",
+    ) -> Deployment:
         """How many replicas each target has: between the bounds the number follows the load. With a minimum of 0 it
-        sleeps when nobody asks for `idle_seconds`. Raises: GyreError for bounds that make no sense.
+        sleeps when nobody asks for `idle_seconds`. In `windows` of the week, by the clocks of `time_zone` (IANA), their
+        bounds hold instead. `guarantee_warning` of the answer says where its queue's quota does not hold the minimum.
+        Raises: GyreError for bounds or windows that make no sense.
         """
-        request = ScaleDeploymentRequest(scale=scale(min_replicas, max_replicas, idle_seconds))
+        request = ScaleDeploymentRequest(scale=scale(min_replicas, max_replicas, idle_seconds, windows, time_zone))
         return self._post(Deployment, self.name(name), request, "scale")
 
     def adapters(self, deployment: Deployment) -> list[Adapter]:
@@ -120,10 +136,50 @@ class Completions(Collection[Completion]):
         self._delete(self.name(name))
 
 
-def scale(min_replicas: int, max_replicas: int, idle_seconds: float = 300.0) -> Scale:
+def scale(
+    min_replicas: int,
+    max_replicas: int,
+    idle_seconds: float = 300.0,
+    windows: Iterable[ScheduleWindow] = (),
+    time_zone: str = "UTC",
+) -> Scale:
     bounds = Scale(min_replicas=min_replicas, max_replicas=max_replicas)
     bounds.idle_time.FromTimedelta(timedelta(seconds=idle_seconds))
+    if windows := list(windows):
+        bounds.schedule.CopyFrom(Schedule(time_zone=time_zone, windows=windows))
     return bounds
+
+
+def window(text: str) -> ScheduleWindow:
+    """Of `mon-fri 08:00-20:00 2-6`: days (`mon,wed`, `sat-sun`, `every`), from when to when, replicas at least and at most.
+
+    Raises: ValueError.
+    """
+    found = WINDOW.fullmatch(text.strip().lower())
+    if found is None:
+        raise ValueError(f"not a window: {text!r}, want for example 'mon-fri 08:00-20:00 2-6'")
+    days, start, end, least, most = found.groups()
+    return ScheduleWindow(
+        days=[] if days == "every" else [day for part in days.split(",") for day in _days(part)],
+        start=start,
+        end=end,
+        min_replicas=int(least),
+        max_replicas=int(most or least) or 1,
+    )
+
+
+def window_text(window: ScheduleWindow) -> str:
+    """As `window` reads it."""
+    days = ",".join(DAYS[day - 1] for day in window.days) if len(window.days) < len(DAYS) else ""
+    return f"{days or 'every'} {window.start}-{window.end} {window.min_replicas}-{window.max_replicas}"
+
+
+def _days(part: str) -> list[ScheduleWindow.Day.ValueType]:
+    """`fri-mon` goes over Sunday."""
+    first, _, last = part.partition("-")
+    start = DAYS.index(first)
+    count = (DAYS.index(last or first) - start) % len(DAYS) + 1
+    return [ScheduleWindow.Day.values()[1 + (start + number) % len(DAYS)] for number in range(count)]
 
 
 def target(variant: str = "", weight_percent: int = 100, **fields: Any) -> TargetSpec:

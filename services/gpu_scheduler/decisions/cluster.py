@@ -200,10 +200,11 @@ class Cluster(Ledger):
         return [promise for promise in given if promise not in kept]
 
     def fulfilled(self) -> Iterator[Promise]:
-        """Those for whom everybody has left, in the order of the promises; each is out of the books again.
+        """Those for whom everybody has left, in the order of the promises; each is out of the books again, and is to be
+        admitted before the next.
 
-        Who was to go on elsewhere and ended instead does not wait: its promise is broken. Where a quota was lowered
-        meanwhile, a promise waits until the others that leave are gone too.
+        Who was to go on elsewhere and ended instead does not wait: its promise is broken. Where a quota has no room for
+        it beside the others that leave, a promise waits until they are gone too.
         """
         for promise in [each for each in self.promises.values() if not each.leaving]:
             if promise.workload.name not in self.waiting:
@@ -221,9 +222,17 @@ class Cluster(Ledger):
         self._open(promise.workload.queue)
 
     def _is_within_quotas(self, promise: Promise) -> bool:
-        """With what the books hold for it."""
+        """With all that the books hold; or else as it is now, when others still hold what was promised."""
         quota = self.lines[promise.workload.queue].quota
-        return all(quota.available(cell) >= 0 for cell in promise.cells)
+        if all(quota.available(cell) >= 0 for cell in promise.cells):
+            return True
+        others = [each for each in self.promises.values() if each is not promise]
+        for other in others:
+            self.put_as_it_is(other, 1)
+        is_within = all(quota.available(cell) >= 0 for cell in promise.cells)
+        for other in others:
+            self.put_as_it_is(other, -1)
+        return is_within
 
     def _holds_still(self, promise: Promise) -> bool:
         """Takes what was promised, if it is there."""

@@ -42,7 +42,7 @@ def run(cluster: Cluster, now: float, most: float = math.inf) -> list[Decision]:
     decisions: list[Decision] = []
     if cluster.policy.epoch != cluster.epoch:
         cluster.rank_again()
-    for promise in list(cluster.fulfilled()):  # 1 who left, left for somebody
+    for promise in cluster.fulfilled():  # 1 who left, left for somebody
         cluster.admit(promise.workload, promise.flavor, promise.placement, now)
         decisions.append(Admit(promise.workload, promise.flavor, promise.placement))
     kept = Reservations(cluster)

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from services.gpu_scheduler.decisions import shortage
+from services.gpu_scheduler.decisions import preemption, shortage
 from services.gpu_scheduler.decisions.amounts import CARD, Amount
 from services.gpu_scheduler.decisions.cluster import Cluster, Entry
 from services.gpu_scheduler.decisions.places import Pool, Room
@@ -36,6 +36,7 @@ class Explanation:
     can be guessed.
 
     `free`: whole cards of the flavor that are free, `most`: on one node. `ends`: what has to end first, in order.
+    `guaranteed`: how many would be asked to go for it, were they not guaranteed.
     """
 
     reason: Reason
@@ -45,6 +46,7 @@ class Explanation:
     most: int = 0
     earliest: float | None = None
     ends: tuple[Step, ...] = ()
+    guaranteed: int = 0
 
     @property
     def is_estimate(self) -> bool:
@@ -58,12 +60,14 @@ def explain(cluster: Cluster, name: str, now: float) -> Explanation:
     why = shortage.why(cluster, workload)
     position = _position(cluster, entry)
     pool = cluster.places.pools.get(why.flavor) if cluster.places is not None else None
+    is_short = why.reason in FREED_BY_ENDS or why.reason is Reason.QUOTA_EXHAUSTED
+    guaranteed = len(preemption.passed_over(cluster, workload, why.flavor, now)) if is_short else 0
     if pool is None or why.reason not in FREED_BY_ENDS:
-        return Explanation(why.reason, why.flavor, position)
+        return Explanation(why.reason, why.flavor, position, guaranteed=guaranteed)
     ends = _ends_that_help(cluster, workload, why.flavor, pool, now)
     earliest = ends[-1].time if ends else None
     most = max((whole for whole, rooms in enumerate(pool.buckets) if rooms), default=0)
-    return Explanation(why.reason, why.flavor, position, pool.free_cards, most, earliest, ends)
+    return Explanation(why.reason, why.flavor, position, pool.free_cards, most, earliest, ends, guaranteed)
 
 
 FREED_BY_ENDS = frozenset(
@@ -128,6 +132,10 @@ def _has_room(room: Room, requests: Amount) -> bool:
 
 def sentence(found: Explanation, workload: Workload, called: Called, clock: Callable[[float], str]) -> str:
     """For people; programs read the reason."""
+    return f"{_why(found, workload, called, clock)}{_passed_over(found.guaranteed)}"
+
+
+def _why(found: Explanation, workload: Workload, called: Called, clock: Callable[[float], str]) -> str:
     flavor = found.flavor.rpartition("/")[2] or "any flavor"
     wanted = needs(workload.requests, flavor)
     position = f"position {found.position} in {workload.queue.rpartition('/')[2]}"
@@ -146,6 +154,13 @@ def sentence(found: Explanation, workload: Workload, called: Called, clock: Call
             return f"{wanted}; what is free is promised to another. {position.capitalize()}."
         case _:
             return f"{wanted}; {_free(found, workload)}{_first_ends(found, called, clock)}; {position}."
+
+
+def _passed_over(guaranteed: int) -> str:
+    if not guaranteed:
+        return ""
+    are = "1 replica is" if guaranteed == 1 else f"{guaranteed} replicas are"
+    return f" {are} guaranteed to a deployment and not asked to make room."
 
 
 def needs(requests: Amount, flavor: str) -> str:

@@ -67,6 +67,13 @@ class Ledger:
             self.places.give_back(promise.booked)
         promise.surplus, promise.booked = [], ()
 
+    def put_as_it_is(self, promise: Promise, sign: int) -> None:
+        """Of the quotas, what those hold that leave for it instead of what is booked for it (1), or back again (-1)."""
+        held = [(each.queue, each.cells, sign) for each in promise.leaving.values()]
+        booked = [(queue, cells, -sign) for queue, cells in [(promise.workload.queue, promise.cells), *promise.surplus]]
+        for queue, cells, times in [*held, *booked]:
+            self.tree.add(queue, {cell: times * amount for cell, amount in cells.items()})
+
     def settle(self, promise: Promise) -> None:
         """As if all that leave for it were gone; `unsettle` undoes it."""
         self.take_out_promise(promise)

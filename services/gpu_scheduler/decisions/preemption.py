@@ -2,7 +2,8 @@
 
 By priority within a queue; across a cohort a queue takes back what it lent (reclaim), or, where queues share fairly, what
 brings their shares closer (Kueue: LessThanOrEqualToFinalShare, then LessThanInitialShare); and by the policy's own rule.
-Nothing is decided here: everything that was taken out of the books to see what would fit is put back.
+What is guaranteed stays: it goes for higher priority in its own queue alone, and, beyond what is that queue's own, for
+whoever takes back what is theirs. Nothing is decided here: everything that was taken out of the books to see what would fit is put back.
 """
 
 from __future__ import annotations
@@ -35,6 +36,15 @@ def find(cluster: Cluster, workload: Workload, flavor: str, now: float) -> Found
         search.undo()
 
 
+def passed_over(cluster: Cluster, workload: Workload, flavor: str, now: float) -> list[Workload]:
+    """Those that would be asked to go for it, were they not guaranteed. The books are as before when it returns."""
+    search = _Search(cluster, workload, flavor, now)
+    try:
+        return [] if search.by_quotas() else list(search.passed_over.values())
+    finally:
+        search.undo()
+
+
 class _Search:
     def __init__(self, cluster: Cluster, workload: Workload, flavor: str, now: float) -> None:
         self.cluster, self.workload, self.flavor, self.now = cluster, workload, flavor, now
@@ -42,13 +52,29 @@ class _Search:
         self.mine = self.line.quota
         self.cells = cluster.cells(workload, flavor)
         self.out: Victims = {}
+        self.passed_over: dict[str, Workload] = {}
         self.placement: Placement | None = None
+        self.surplus = [
+            each for promise in cluster.promises.values() for each in promise.surplus if any(each[1].values())
+        ]
+        for (
+            queue,
+            cells,
+        ) in self.surplus:  # those who leave for others need not be asked again for what nobody is to get
+            cluster.tree.remove(queue, cells)
         cluster.tree.add(workload.queue, self.cells)  # as if it were admitted
 
     def run(self) -> bool:
         """Takes out one after the other until it fits, then puts back whom it did not need after all."""
-        cross = self._by_share if self.cluster.policy.fair else self._by_reclaim
-        for take in (self._within_queue_first, cross, self._by_policy):
+        return self.by_quotas() or self._first_of(self._by_policy)
+
+    def by_quotas(self) -> bool:
+        return self._first_of(
+            self._within_queue_first, self._by_share if self.cluster.policy.fair else self._by_reclaim
+        )
+
+    def _first_of(self, *ways: Callable[[], bool]) -> bool:
+        for take in ways:
             if take():
                 self._give_back_needless()
                 return True
@@ -62,6 +88,8 @@ class _Search:
         for victim, _ in self.out.values():
             self.cluster.put_back(victim)
         self.cluster.tree.remove(self.workload.queue, self.cells)
+        for queue, cells in self.surplus:
+            self.cluster.tree.add(queue, cells)
 
     # -- whom, by which rule -----------------------------------------------------------------------------------------
 
@@ -205,9 +233,24 @@ class _Search:
         return any(self._may_go(victim) and self._take(victim, rule) for victim, rule in victims)
 
     def _take(self, victim: Workload, rule: Rule) -> bool:
+        if victim.guaranteed and self._is_kept(victim, rule):
+            self.passed_over[victim.name] = victim
+            return False
         self.cluster.take_out(victim)
         self.out[victim.name] = (victim, rule)
         return self._fits()
+
+    def _is_kept(self, victim: Workload, rule: Rule) -> bool:
+        if rule is Rule.HIGHER_PRIORITY:
+            return victim.priority >= self.workload.priority
+        return rule is not Rule.RECLAIM or self._is_own(victim)
+
+    def _is_own(self, victim: Workload) -> bool:
+        """All that is guaranteed in its queue is within what the queue has."""
+        line = self.cluster.lines[victim.queue]
+        kept = [each for each in line.holding.values() if each.guaranteed and self._may_go(each)]
+        used = {cell: sum(each.cells.get(cell, 0) for each in kept) for cell in self.cells}
+        return all(amount <= line.quota.subtree.get(cell, 0) for cell, amount in used.items())
 
     def _fits(self) -> bool:
         """Its own share of the quotas is in the books already."""
@@ -244,8 +287,8 @@ def _over(quota: Quota, cells: dict[Cell, int]) -> bool:
     return any(quota.usage.get(cell, 0) > quota.subtree.get(cell, 0) for cell in cells)
 
 
-def _order(victim: Workload) -> tuple[int, float, int]:
-    return victim.priority, -victim.admitted_at, -victim.serial
+def _order(victim: Workload) -> tuple[bool, int, float, int]:
+    return victim.guaranteed, victim.priority, -victim.admitted_at, -victim.serial
 
 
 def _reclaims(rule: Rule, preemption: Preemption, workload: Workload, other: Workload) -> bool:

@@ -27,6 +27,7 @@ class Workload:
     class (a model type, a recipe). `ran`: seconds for which its earlier attempts held their resources, normalised by
     the speed of their flavor. `serial` breaks ties in order of arrival. `not_before`: the end of a back-off.
     `resumes`: it goes on where it was after a stop; only such work is stopped for the sake of order alone.
+    `guaranteed`: others do not take its place, as far as its queue's own quota holds it; that may change while it holds.
     `serves`: it has no end, as a deployment's replica; how long such work takes says nothing of others.
     `max_run`: seconds after which an attempt is ended; 0: not bounded.
     """
@@ -43,6 +44,7 @@ class Workload:
     preemptible: bool = True
     resumes: bool = True
     serves: bool = False
+    guaranteed: bool = False
     ran: float = 0.0
     max_run: float = 0.0
     not_before: float = 0.0

@@ -49,6 +49,7 @@ class Deployment(Table, Resource, Leased, table=True):
     min_replicas: int = 1
     max_replicas: int = 1
     idle_seconds: float = 300.0
+    schedule: dict[str, Any] = Field(default_factory=dict, sa_type=sa.JSON)  # as `schedule.Schedule` has it
     failure_reason: str = ""
     failure_message: str = ""
     fallbacks: list[str] = Field(default_factory=list, sa_type=sa.JSON)

@@ -15,7 +15,7 @@ from gyre_kit.app import Context
 from gyre_kit.render import render
 
 from services.inference_gateway import service, store
-from services.inference_gateway.api import bounds_of, shown
+from services.inference_gateway.api import bounds_of, schedule_of, shown
 from services.inference_gateway.models.deployments import Replica
 
 
@@ -28,7 +28,9 @@ class ReplicaApi(ReplicaServiceServicer):
         self, request: replica_service_pb2.ScaleDeploymentRequest, _: Any
     ) -> deployment_pb2.Deployment:
         async with self.db.transaction() as session:
-            deployment = await service.scale(session, request.name, bounds_of(request.scale), etag=request.etag)
+            deployment = await service.scale(
+                session, request.name, bounds_of(request.scale), schedule_of(request.scale), etag=request.etag
+            )
         self.context.wake()
         return await shown(self.context, deployment)
 

@@ -19,15 +19,18 @@ MODULES = {
 QUICK_FAILURES = 5  # of a replica, before the scheduler gives up its workload
 
 
-def workload(settings: Settings, deployment: Deployment, target: Target) -> workload_pb2.WorkloadSpec:
+def workload(
+    settings: Settings, deployment: Deployment, target: Target, *, guaranteed: bool = False
+) -> workload_pb2.WorkloadSpec:
     """One of a target's replicas."""
     return workload_pb2.WorkloadSpec(
         kind=workload_pb2.Workload.KIND_REPLICA,
         module=MODULES[target.engine],
         spec_json=json.dumps(_spec(settings, deployment, target)),
-        requests=_requests(settings, target),
+        requests=requests(settings, target),
         queue=deployment.queue,
         priority=100,
+        guaranteed=guaranteed,
         max_attempts=QUICK_FAILURES,
         owner=deployment.name,
         user=deployment.created_by,
@@ -49,7 +52,7 @@ def _spec(settings: Settings, deployment: Deployment, target: Target) -> dict[st
     return common | {"threads": settings.replica_threads} | ({"adapters": adapters} if adapters else {})
 
 
-def _requests(settings: Settings, target: Target) -> node_pb2.Resources:
+def requests(settings: Settings, target: Target) -> node_pb2.Resources:
     if target.engine == "VLLM":
         memory, cards = settings.vllm_memory_bytes, settings.vllm_cards
         return node_pb2.Resources(cpu_milli=settings.replica_cpu_milli, memory_bytes=memory, gpu=cards)

@@ -21,15 +21,15 @@ def sizes(
 ) -> dict[str, int]:
     """Replicas that each target should have, by its id. `rows` by target id. One that stands by keeps one at least."""
     scaler: Scaler = context.state["scaler"]
-    wanted, now = {}, context.clock.now().timestamp()
+    wanted, now = {}, context.clock.now()
     for target in targets:
         if not target.replicas or target.state in NOT_SCALED:
             continue
-        limits = bounds(deployment)
+        limits = bounds(deployment, now, target.cold_start_seconds)
         if target.state == TargetState.STANDBY:
             limits = replace(limits, least=max(limits.least, 1))
         load = _load(context, target, rows.get(target.id, ()))
-        wanted[target.id] = scaler.wanted(target.id, target.replicas, load, limits, now)
+        wanted[target.id] = scaler.wanted(target.id, target.replicas, load, limits, now.timestamp())
     return wanted
 
 

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 import aiohttp
 import grpc
-from gyre.gpu_scheduler.v1 import workload_service_pb2
+from gyre.gpu_scheduler.v1 import workload_pb2, workload_service_pb2
 from gyre.gpu_scheduler.v1.workload_service_pb2_grpc import WorkloadServiceStub
 from gyre_kit.app import Context
 from gyre_kit.names import last
@@ -25,7 +25,7 @@ from services.inference_gateway.proxy.sessions import SessionLedger
 from services.inference_gateway.proxy.upstream_keys import upstream_key
 from services.inference_gateway.replicas import launching
 from services.inference_gateway.replicas import service as replicas
-from services.inference_gateway.targets import Sighting
+from services.inference_gateway.targets import Sighting, bounds
 
 SETTLED = (TargetState.READY, TargetState.STANDBY)
 
@@ -71,22 +71,26 @@ async def look_at_replicas(
     context: Context, deployment: Deployment, targets: Sequence[Target], rows: Mapping[str, Sequence[Replica]]
 ) -> dict[str, replicas.Seen]:
     """All at once, for one may let us wait. Those that failed are left alone until they are started anew."""
-    looks = {}
+    looks, now = {}, context.clock.now()
     for target in targets:
+        limits = bounds(deployment, now, target.cold_start_seconds)
+        guaranteed = replicas.guaranteed(target, rows.get(target.id, ()), limits)
         for replica in rows.get(target.id, ()):
             if replica.state == ReplicaState.DRAINING:
                 looks[replica.id] = _drain_replica(context, replica)
             elif replica.state != ReplicaState.FAILED and target.state != TargetState.DRAINING:
-                looks[replica.id] = _look_at_replica(context, deployment, target, replica)
+                wanted = launching.workload(context.settings, deployment, target, guaranteed=replica.id in guaranteed)
+                looks[replica.id] = _look_at_replica(context, target, replica, wanted)
     return dict(zip(looks, await asyncio.gather(*looks.values()), strict=True))
 
 
-async def _look_at_replica(context: Context, deployment: Deployment, target: Target, replica: Replica) -> replicas.Seen:
+async def _look_at_replica(
+    context: Context, target: Target, replica: Replica, wanted: workload_pb2.WorkloadSpec
+) -> replicas.Seen:
     """Ready means: its workload runs, and it gave a real answer."""
     if replica.state == ReplicaState.PENDING:
         for version in store.versions_of(target):
-            await lookups.pin(context.clients, version, deployment.name)
-    wanted = launching.workload(context.settings, deployment, target)
+            await lookups.pin(context.clients, version, target.deployment)
     stub = context.clients.stub(WorkloadServiceStub)
     ensure = workload_service_pb2.EnsureWorkloadRequest(name=replica.workload, spec=wanted)
     workload = await stub.EnsureWorkload(ensure)
@@ -102,7 +106,7 @@ async def _look_at_replica(context: Context, deployment: Deployment, target: Tar
     is_known = replica.state == ReplicaState.READY and replica.address == workload.address
     if is_known and replica.id not in context.state["returning"]:
         return replicas.Seen(ReplicaState.READY)
-    health = await _health(context, target, Endpoint(f"http://{workload.address}/v1", last(deployment.name)))
+    health = await _health(context, target, Endpoint(f"http://{workload.address}/v1", last(target.deployment)))
     if health.ready:
         return replicas.Seen(ReplicaState.READY, workload.address)
     return replicas.Seen(ReplicaState.STARTING, workload.address, failure_message=health.detail)

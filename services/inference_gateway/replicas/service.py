@@ -22,6 +22,7 @@ HEALTHY = timedelta(seconds=60)  # a replica that served so long is forgiven its
 GONE = (ReplicaState.DRAINING, ReplicaState.STOPPED)
 BEST_FIRST = (ReplicaState.READY, ReplicaState.STARTING, ReplicaState.PENDING, ReplicaState.FAILED)
 LOADING_FIRST = (ReplicaState.STARTING, ReplicaState.READY, ReplicaState.PENDING, ReplicaState.FAILED)
+NOT_GUARANTEED = (TargetState.STANDBY, TargetState.FAILED, *LEAVING)
 OWN_FAULT = ("BAD_SPEC", "SUPERSEDED", "ATTEMPTS_EXHAUSTED")
 
 
@@ -49,7 +50,8 @@ NOT_LOOKED = Look()
 async def keep(
     session: Session, target: Target, rows: Sequence[Replica], look: Look, bounds: Bounds
 ) -> Sighting | None:
-    """1 what was seen of each, 2 how many there should be, 3 as many as that, 4 what this makes of the target.
+    """1 what was seen of each, 2 how many there should be, 3 as many as that, 4 what this makes of the target. One that
+    sleeps wakes when it may do so no more.
 
     None where nothing new is known of it.
     """
@@ -58,6 +60,8 @@ async def keep(
             await see(session, target, replica, look.seen[replica.id])
     if target.id in look.sizes:
         _resize(session, target, look.sizes[target.id], bounds)
+    if target.state == TargetState.ASLEEP and bounds.least and (target.weight_percent or target.shadow_percent):
+        await _wake(session, target, bounds.least)
     rows = await fit(session, target, rows)
     if target.state in LEAVING or (target.state == TargetState.ASLEEP and not target.replicas):
         return None
@@ -122,10 +126,22 @@ async def wake(session: Session, target_id: str) -> bool:
     target = await store.lock_target(session, target_id)
     if target is None or target.state != TargetState.ASLEEP:
         return False
-    target.replicas, target.wake_time = 1, session.clock.now()
-    await transition(session, target, TargetState.PENDING)
+    await _wake(session, target, 1)
     await fit(session, target, (await store.replicas_of(session, [target.id]))[target.id])
     return True
+
+
+async def _wake(session: Session, target: Target, replicas: int) -> None:
+    target.replicas, target.wake_time = replicas, session.clock.now()
+    await transition(session, target, TargetState.PENDING)
+
+
+def guaranteed(target: Target, rows: Sequence[Replica], bounds: Bounds) -> set[str]:
+    """Ids of those that are to be there at least: the last that would be drained. What only stands by has none."""
+    if target.state in NOT_GUARANTEED:
+        return set()
+    alive = sorted((replica for replica in rows if replica.state not in GONE), key=_use)
+    return {replica.id for replica in alive[max(len(alive) - bounds.least, 0) :]}
 
 
 def _use(replica: Replica) -> tuple[bool, float]:

@@ -78,7 +78,8 @@ async def begin(
     before = [share(target, target.weight_percent) for target in known if target.weight_percent]
     usable = {identity(target): target for target in known if target.state not in LEAVING}
     after = []
-    as_many = bounds(deployment).clip(max((target.replicas for target in known if target.weight_percent), default=1))
+    most = max((target.replicas for target in known if target.weight_percent), default=1)
+    as_many = bounds(deployment, session.clock.now()).clip(most)
     for each in wanted:
         target = usable.pop(each.identity, None) or new_target(deployment, each, as_many)
         if target.standby_time:

@@ -239,6 +239,7 @@ class WorkloadSpec(_message.Message):
     MAX_RUN_SECONDS_FIELD_NUMBER: _builtins.int
     THROUGHPUT_CLASS_FIELD_NUMBER: _builtins.int
     PRIORITY_CLASS_FIELD_NUMBER: _builtins.int
+    GUARANTEED_FIELD_NUMBER: _builtins.int
     USER_FIELD_NUMBER: _builtins.int
     kind: Global___Workload.Kind.ValueType
     module: _builtins.str
@@ -263,6 +264,10 @@ class WorkloadSpec(_message.Message):
     """What is alike in speed, for example a model and a method; flavors are chosen by what was measured of it."""
     priority_class: _builtins.str
     """`priorityClasses/{slug}`, whose value becomes the priority, for good; priority is 0 then. Empty means none."""
+    guaranteed: _builtins.bool
+    """Of a REPLICA: as far as its cluster queue's own quota holds it, it makes room for nobody but higher priority in that
+    queue. The one thing that a later EnsureWorkload may change.
+    """
     user: _builtins.str
     """Who caused it, for accounting: the key that made its owner. Empty means the caller."""
     @_builtins.property
@@ -283,11 +288,12 @@ class WorkloadSpec(_message.Message):
         max_run_seconds: _builtins.float = ...,
         throughput_class: _builtins.str = ...,
         priority_class: _builtins.str = ...,
+        guaranteed: _builtins.bool = ...,
         user: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["requests", b"requests"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["display_name", b"display_name", "kind", b"kind", "max_attempts", b"max_attempts", "max_run_seconds", b"max_run_seconds", "module", b"module", "only_flavor", b"only_flavor", "owner", b"owner", "priority", b"priority", "priority_class", b"priority_class", "queue", b"queue", "requests", b"requests", "spec_json", b"spec_json", "throughput_class", b"throughput_class", "user", b"user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["display_name", b"display_name", "guaranteed", b"guaranteed", "kind", b"kind", "max_attempts", b"max_attempts", "max_run_seconds", b"max_run_seconds", "module", b"module", "only_flavor", b"only_flavor", "owner", b"owner", "priority", b"priority", "priority_class", b"priority_class", "queue", b"queue", "requests", b"requests", "spec_json", b"spec_json", "throughput_class", b"throughput_class", "user", b"user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

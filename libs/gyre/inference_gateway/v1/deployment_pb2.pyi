@@ -105,6 +105,7 @@ class Deployment(_message.Message):
     SCALE_FIELD_NUMBER: _builtins.int
     FALLBACKS_FIELD_NUMBER: _builtins.int
     FALLBACK_AFTER_FIELD_NUMBER: _builtins.int
+    GUARANTEE_WARNING_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`projects/{project}/deployments/{slug}`."""
     display_name: _builtins.str
@@ -117,6 +118,10 @@ class Deployment(_message.Message):
     """Registry alias whose moves it follows; empty follows none."""
     queue: _builtins.str
     """Local queue of its replicas; empty means the project's default."""
+    guarantee_warning: _builtins.str
+    """For people: that its queue's own quota does not hold as many replicas as are guaranteed at some time; empty where it
+    does. Not set by ListDeployments.
+    """
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -160,10 +165,11 @@ class Deployment(_message.Message):
         scale: _replica_pb2.Scale | None = ...,
         fallbacks: _abc.Iterable[_builtins.str] | None = ...,
         fallback_after: _duration_pb2.Duration | None = ...,
+        guarantee_warning: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "fallback_after", b"fallback_after", "rollout", b"rollout", "scale", b"scale", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["alias", b"alias", "create_time", b"create_time", "created_by", b"created_by", "display_name", b"display_name", "etag", b"etag", "failure_message", b"failure_message", "failure_reason", b"failure_reason", "fallback_after", b"fallback_after", "fallbacks", b"fallbacks", "name", b"name", "queue", b"queue", "rollout", b"rollout", "scale", b"scale", "state", b"state", "targets", b"targets", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alias", b"alias", "create_time", b"create_time", "created_by", b"created_by", "display_name", b"display_name", "etag", b"etag", "failure_message", b"failure_message", "failure_reason", b"failure_reason", "fallback_after", b"fallback_after", "fallbacks", b"fallbacks", "guarantee_warning", b"guarantee_warning", "name", b"name", "queue", b"queue", "rollout", b"rollout", "scale", b"scale", "state", b"state", "targets", b"targets", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

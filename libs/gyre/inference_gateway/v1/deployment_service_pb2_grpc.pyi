@@ -37,7 +37,7 @@ class DeploymentServiceStub:
     def __new__(cls, channel: _aio.Channel) -> DeploymentServiceAsyncStub: ...
     CreateDeployment: _grpc.UnaryUnaryMultiCallable[_deployment_service_pb2.CreateDeploymentRequest, _deployment_pb2.Deployment]
     """Returns it PENDING; replicas come up by workloads. ALREADY_EXISTS (DEPLOYMENT_EXISTS); INVALID_ARGUMENT
-    (INVALID_SLUG, TARGETS_REQUIRED, BAD_WEIGHTS, BAD_SCALE, UPSTREAM_REFUSED); NOT_FOUND (VARIANT_NOT_FOUND,
+    (INVALID_SLUG, TARGETS_REQUIRED, BAD_WEIGHTS, BAD_SCALE, BAD_SCHEDULE, UPSTREAM_REFUSED); NOT_FOUND (VARIANT_NOT_FOUND,
     ALIAS_NOT_FOUND); FAILED_PRECONDITION (VARIANT_NOT_READY, FORMAT_UNSUPPORTED, ENGINE_NOT_LAUNCHED,
     LICENCE_REFUSED, REGION_REFUSED, TOO_LARGE_FOR_FLAVORS).
     """
@@ -74,7 +74,7 @@ class DeploymentServiceAsyncStub(DeploymentServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateDeployment: _aio.UnaryUnaryMultiCallable[_deployment_service_pb2.CreateDeploymentRequest, _deployment_pb2.Deployment]  # type: ignore[assignment]
     """Returns it PENDING; replicas come up by workloads. ALREADY_EXISTS (DEPLOYMENT_EXISTS); INVALID_ARGUMENT
-    (INVALID_SLUG, TARGETS_REQUIRED, BAD_WEIGHTS, BAD_SCALE, UPSTREAM_REFUSED); NOT_FOUND (VARIANT_NOT_FOUND,
+    (INVALID_SLUG, TARGETS_REQUIRED, BAD_WEIGHTS, BAD_SCALE, BAD_SCHEDULE, UPSTREAM_REFUSED); NOT_FOUND (VARIANT_NOT_FOUND,
     ALIAS_NOT_FOUND); FAILED_PRECONDITION (VARIANT_NOT_READY, FORMAT_UNSUPPORTED, ENGINE_NOT_LAUNCHED,
     LICENCE_REFUSED, REGION_REFUSED, TOO_LARGE_FOR_FLAVORS).
     """
@@ -114,7 +114,7 @@ class DeploymentServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_deployment_pb2.Deployment, _abc.Awaitable[_deployment_pb2.Deployment]]:
         """Returns it PENDING; replicas come up by workloads. ALREADY_EXISTS (DEPLOYMENT_EXISTS); INVALID_ARGUMENT
-        (INVALID_SLUG, TARGETS_REQUIRED, BAD_WEIGHTS, BAD_SCALE, UPSTREAM_REFUSED); NOT_FOUND (VARIANT_NOT_FOUND,
+        (INVALID_SLUG, TARGETS_REQUIRED, BAD_WEIGHTS, BAD_SCALE, BAD_SCHEDULE, UPSTREAM_REFUSED); NOT_FOUND (VARIANT_NOT_FOUND,
         ALIAS_NOT_FOUND); FAILED_PRECONDITION (VARIANT_NOT_READY, FORMAT_UNSUPPORTED, ENGINE_NOT_LAUNCHED,
         LICENCE_REFUSED, REGION_REFUSED, TOO_LARGE_FOR_FLAVORS).
         """

@@ -26,17 +26,23 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'gyre/inference_gateway/v1/replica.proto\x12\x19gyre.inference_gateway.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"a\n\x05Scale\x12\x14\n\x0cmin_replicas\x18\x01 \x01(\x05\x12\x14\n\x0cmax_replicas\x18\x02 \x01(\x05\x12,\n\tidle_time\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xdc\x04\n\x07Replica\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x37\n\x05state\x18\x02 \x01(\x0e\x32(.gyre.inference_gateway.v1.Replica.State\x12/\n\x0b\x63reate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06target\x18\x05 \x01(\t\x12\x10\n\x08workload\x18\x06 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x07 \x01(\t\x12\x16\n\x0e\x66\x61ilure_reason\x18\x08 \x01(\t\x12\x17\n\x0f\x66\x61ilure_message\x18\t \x01(\t\x12\x10\n\x08\x66\x61ilures\x18\n \x01(\x05\x12.\n\nready_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nretry_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\ndrain_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08requests\x18\x0e \x01(\x05\"\x8f\x01\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x11\n\rSTATE_PENDING\x10\x01\x12\x12\n\x0eSTATE_STARTING\x10\x02\x12\x0f\n\x0bSTATE_READY\x10\x03\x12\x10\n\x0cSTATE_FAILED\x10\x04\x12\x12\n\x0eSTATE_DRAINING\x10\x05\x12\x11\n\rSTATE_STOPPED\x10\x06\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'gyre/inference_gateway/v1/replica.proto\x12\x19gyre.inference_gateway.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x98\x01\n\x05Scale\x12\x14\n\x0cmin_replicas\x18\x01 \x01(\x05\x12\x14\n\x0cmax_replicas\x18\x02 \x01(\x05\x12,\n\tidle_time\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x35\n\x08schedule\x18\x04 \x01(\x0b\x32#.gyre.inference_gateway.v1.Schedule\"Y\n\x08Schedule\x12\x11\n\ttime_zone\x18\x01 \x01(\t\x12:\n\x07windows\x18\x02 \x03(\x0b\x32).gyre.inference_gateway.v1.ScheduleWindow\"\xaa\x02\n\x0eScheduleWindow\x12;\n\x04\x64\x61ys\x18\x01 \x03(\x0e\x32-.gyre.inference_gateway.v1.ScheduleWindow.Day\x12\r\n\x05start\x18\x02 \x01(\t\x12\x0b\n\x03\x65nd\x18\x03 \x01(\t\x12\x14\n\x0cmin_replicas\x18\x04 \x01(\x05\x12\x14\n\x0cmax_replicas\x18\x05 \x01(\x05\"\x92\x01\n\x03\x44\x61y\x12\x13\n\x0f\x44\x41Y_UNSPECIFIED\x10\x00\x12\x0e\n\nDAY_MONDAY\x10\x01\x12\x0f\n\x0b\x44\x41Y_TUESDAY\x10\x02\x12\x11\n\rDAY_WEDNESDAY\x10\x03\x12\x10\n\x0c\x44\x41Y_THURSDAY\x10\x04\x12\x0e\n\nDAY_FRIDAY\x10\x05\x12\x10\n\x0c\x44\x41Y_SATURDAY\x10\x06\x12\x0e\n\nDAY_SUNDAY\x10\x07\"\xdc\x04\n\x07Replica\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x37\n\x05state\x18\x02 \x01(\x0e\x32(.gyre.inference_gateway.v1.Replica.State\x12/\n\x0b\x63reate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06target\x18\x05 \x01(\t\x12\x10\n\x08workload\x18\x06 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x07 \x01(\t\x12\x16\n\x0e\x66\x61ilure_reason\x18\x08 \x01(\t\x12\x17\n\x0f\x66\x61ilure_message\x18\t \x01(\t\x12\x10\n\x08\x66\x61ilures\x18\n \x01(\x05\x12.\n\nready_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nretry_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\ndrain_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08requests\x18\x0e \x01(\x05\"\x8f\x01\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x11\n\rSTATE_PENDING\x10\x01\x12\x12\n\x0eSTATE_STARTING\x10\x02\x12\x0f\n\x0bSTATE_READY\x10\x03\x12\x10\n\x0cSTATE_FAILED\x10\x04\x12\x12\n\x0eSTATE_DRAINING\x10\x05\x12\x11\n\rSTATE_STOPPED\x10\x06\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'gyre.inference_gateway.v1.replica_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_SCALE']._serialized_start=135
-  _globals['_SCALE']._serialized_end=232
-  _globals['_REPLICA']._serialized_start=235
-  _globals['_REPLICA']._serialized_end=839
-  _globals['_REPLICA_STATE']._serialized_start=696
-  _globals['_REPLICA_STATE']._serialized_end=839
+  _globals['_SCALE']._serialized_start=136
+  _globals['_SCALE']._serialized_end=288
+  _globals['_SCHEDULE']._serialized_start=290
+  _globals['_SCHEDULE']._serialized_end=379
+  _globals['_SCHEDULEWINDOW']._serialized_start=382
+  _globals['_SCHEDULEWINDOW']._serialized_end=680
+  _globals['_SCHEDULEWINDOW_DAY']._serialized_start=534
+  _globals['_SCHEDULEWINDOW_DAY']._serialized_end=680
+  _globals['_REPLICA']._serialized_start=683
+  _globals['_REPLICA']._serialized_end=1287
+  _globals['_REPLICA_STATE']._serialized_start=1144
+  _globals['_REPLICA_STATE']._serialized_end=1287
 # @@protoc_insertion_point(module_scope)

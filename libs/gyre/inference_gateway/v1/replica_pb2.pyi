@@ -3,10 +3,12 @@
 isort:skip_file
 """
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
@@ -28,13 +30,20 @@ class Scale(_message.Message):
     MIN_REPLICAS_FIELD_NUMBER: _builtins.int
     MAX_REPLICAS_FIELD_NUMBER: _builtins.int
     IDLE_TIME_FIELD_NUMBER: _builtins.int
+    SCHEDULE_FIELD_NUMBER: _builtins.int
     min_replicas: _builtins.int
-    """0 lets a target that nobody asks sleep; the first request wakes it."""
+    """0 lets a target that nobody asks sleep; the first request wakes it. So many are guaranteed: as far as their queue's
+    own quota holds them, they make room for nobody but higher priority in that queue.
+    """
     max_replicas: _builtins.int
     """At most 64; 0 means the larger of 1 and min_replicas."""
     @_builtins.property
     def idle_time(self) -> _duration_pb2.Duration:
         """How long nobody asks before it sleeps, where min_replicas is 0: a second to a week; unset means 5 minutes."""
+
+    @_builtins.property
+    def schedule(self) -> Global___Schedule:
+        """Other bounds at certain times of the week; unset: the same at all times."""
 
     def __init__(
         self,
@@ -42,14 +51,109 @@ class Scale(_message.Message):
         min_replicas: _builtins.int = ...,
         max_replicas: _builtins.int = ...,
         idle_time: _duration_pb2.Duration | None = ...,
+        schedule: Global___Schedule | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["idle_time", b"idle_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["idle_time", b"idle_time", "schedule", b"schedule"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["idle_time", b"idle_time", "max_replicas", b"max_replicas", "min_replicas", b"min_replicas"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["idle_time", b"idle_time", "max_replicas", b"max_replicas", "min_replicas", b"min_replicas", "schedule", b"schedule"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Scale: _TypeAlias = Scale  # noqa: Y015
+
+@_typing.final
+class Schedule(_message.Message):
+    """Windows of the week in which other bounds hold than those of the scale itself. No two of them overlap."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TIME_ZONE_FIELD_NUMBER: _builtins.int
+    WINDOWS_FIELD_NUMBER: _builtins.int
+    time_zone: _builtins.str
+    """IANA name of the time zone by whose clocks the windows begin and end, for example `Europe/Berlin`; empty means UTC.
+    An hour that a clock skips has no window; one that it repeats has it twice.
+    """
+    @_builtins.property
+    def windows(self) -> _containers.RepeatedCompositeFieldContainer[Global___ScheduleWindow]:
+        """At most 50."""
+
+    def __init__(
+        self,
+        *,
+        time_zone: _builtins.str = ...,
+        windows: _abc.Iterable[Global___ScheduleWindow] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["time_zone", b"time_zone", "windows", b"windows"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Schedule: _TypeAlias = Schedule  # noqa: Y015
+
+@_typing.final
+class ScheduleWindow(_message.Message):
+    """The same hours of one or more days. Its replicas are started before it begins, as long as the last start took."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Day:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _DayEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[ScheduleWindow._Day.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        DAY_UNSPECIFIED: ScheduleWindow._Day.ValueType  # 0
+        DAY_MONDAY: ScheduleWindow._Day.ValueType  # 1
+        DAY_TUESDAY: ScheduleWindow._Day.ValueType  # 2
+        DAY_WEDNESDAY: ScheduleWindow._Day.ValueType  # 3
+        DAY_THURSDAY: ScheduleWindow._Day.ValueType  # 4
+        DAY_FRIDAY: ScheduleWindow._Day.ValueType  # 5
+        DAY_SATURDAY: ScheduleWindow._Day.ValueType  # 6
+        DAY_SUNDAY: ScheduleWindow._Day.ValueType  # 7
+
+    class Day(_Day, metaclass=_DayEnumTypeWrapper): ...
+    DAY_UNSPECIFIED: ScheduleWindow.Day.ValueType  # 0
+    DAY_MONDAY: ScheduleWindow.Day.ValueType  # 1
+    DAY_TUESDAY: ScheduleWindow.Day.ValueType  # 2
+    DAY_WEDNESDAY: ScheduleWindow.Day.ValueType  # 3
+    DAY_THURSDAY: ScheduleWindow.Day.ValueType  # 4
+    DAY_FRIDAY: ScheduleWindow.Day.ValueType  # 5
+    DAY_SATURDAY: ScheduleWindow.Day.ValueType  # 6
+    DAY_SUNDAY: ScheduleWindow.Day.ValueType  # 7
+
+    DAYS_FIELD_NUMBER: _builtins.int
+    START_FIELD_NUMBER: _builtins.int
+    END_FIELD_NUMBER: _builtins.int
+    MIN_REPLICAS_FIELD_NUMBER: _builtins.int
+    MAX_REPLICAS_FIELD_NUMBER: _builtins.int
+    start: _builtins.str
+    """`HH:MM`, from 00:00 to 23:59."""
+    end: _builtins.str
+    """`HH:MM`, to 24:00; before `start` it ends on the next day."""
+    min_replicas: _builtins.int
+    """As in Scale."""
+    max_replicas: _builtins.int
+    @_builtins.property
+    def days(self) -> _containers.RepeatedScalarFieldContainer[Global___ScheduleWindow.Day.ValueType]:
+        """On which it begins; empty means every day."""
+
+    def __init__(
+        self,
+        *,
+        days: _abc.Iterable[Global___ScheduleWindow.Day.ValueType] | None = ...,
+        start: _builtins.str = ...,
+        end: _builtins.str = ...,
+        min_replicas: _builtins.int = ...,
+        max_replicas: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["days", b"days", "end", b"end", "max_replicas", b"max_replicas", "min_replicas", b"min_replicas", "start", b"start"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ScheduleWindow: _TypeAlias = ScheduleWindow  # noqa: Y015
 
 @_typing.final
 class Replica(_message.Message):

@@ -60,7 +60,7 @@ class ReplicaServiceServicer:
 
     def ScaleDeployment(self, request, context):
         """Sets the bounds for all targets of a deployment, those that come later too. Between them the number follows the
-        load. INVALID_ARGUMENT (BAD_SCALE); NOT_FOUND (DEPLOYMENT_NOT_FOUND); ABORTED (ETAG_MISMATCH).
+        load. INVALID_ARGUMENT (BAD_SCALE, BAD_SCHEDULE); NOT_FOUND (DEPLOYMENT_NOT_FOUND); ABORTED (ETAG_MISMATCH).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

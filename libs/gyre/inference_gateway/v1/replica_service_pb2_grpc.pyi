@@ -37,7 +37,7 @@ class ReplicaServiceStub:
     def __new__(cls, channel: _aio.Channel) -> ReplicaServiceAsyncStub: ...
     ScaleDeployment: _grpc.UnaryUnaryMultiCallable[_replica_service_pb2.ScaleDeploymentRequest, _deployment_pb2.Deployment]
     """Sets the bounds for all targets of a deployment, those that come later too. Between them the number follows the
-    load. INVALID_ARGUMENT (BAD_SCALE); NOT_FOUND (DEPLOYMENT_NOT_FOUND); ABORTED (ETAG_MISMATCH).
+    load. INVALID_ARGUMENT (BAD_SCALE, BAD_SCHEDULE); NOT_FOUND (DEPLOYMENT_NOT_FOUND); ABORTED (ETAG_MISMATCH).
     """
     GetReplica: _grpc.UnaryUnaryMultiCallable[_replica_service_pb2.GetReplicaRequest, _replica_pb2.Replica]
     """NOT_FOUND (REPLICA_NOT_FOUND)."""
@@ -51,7 +51,7 @@ class ReplicaServiceAsyncStub(ReplicaServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     ScaleDeployment: _aio.UnaryUnaryMultiCallable[_replica_service_pb2.ScaleDeploymentRequest, _deployment_pb2.Deployment]  # type: ignore[assignment]
     """Sets the bounds for all targets of a deployment, those that come later too. Between them the number follows the
-    load. INVALID_ARGUMENT (BAD_SCALE); NOT_FOUND (DEPLOYMENT_NOT_FOUND); ABORTED (ETAG_MISMATCH).
+    load. INVALID_ARGUMENT (BAD_SCALE, BAD_SCHEDULE); NOT_FOUND (DEPLOYMENT_NOT_FOUND); ABORTED (ETAG_MISMATCH).
     """
     GetReplica: _aio.UnaryUnaryMultiCallable[_replica_service_pb2.GetReplicaRequest, _replica_pb2.Replica]  # type: ignore[assignment]
     """NOT_FOUND (REPLICA_NOT_FOUND)."""
@@ -68,7 +68,7 @@ class ReplicaServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_deployment_pb2.Deployment, _abc.Awaitable[_deployment_pb2.Deployment]]:
         """Sets the bounds for all targets of a deployment, those that come later too. Between them the number follows the
-        load. INVALID_ARGUMENT (BAD_SCALE); NOT_FOUND (DEPLOYMENT_NOT_FOUND); ABORTED (ETAG_MISMATCH).
+        load. INVALID_ARGUMENT (BAD_SCALE, BAD_SCHEDULE); NOT_FOUND (DEPLOYMENT_NOT_FOUND); ABORTED (ETAG_MISMATCH).
         """
 
     @_abc_1.abstractmethod

@@ -244,6 +244,16 @@ export type InferenceBatchState =
   | "STATE_CANCELLED"
   | "STATE_EXPIRED";
 
+export type ScheduleWindowDay =
+  | "DAY_UNSPECIFIED"
+  | "DAY_MONDAY"
+  | "DAY_TUESDAY"
+  | "DAY_WEDNESDAY"
+  | "DAY_THURSDAY"
+  | "DAY_FRIDAY"
+  | "DAY_SATURDAY"
+  | "DAY_SUNDAY";
+
 export type ReplicaState =
   | "STATE_UNSPECIFIED"
   | "STATE_PENDING"
@@ -1180,6 +1190,7 @@ export interface WorkloadSpec {
   max_run_seconds: number;
   throughput_class: string;
   priority_class: string;
+  guaranteed: boolean;
   user: string;
 }
 
@@ -1260,6 +1271,7 @@ export interface Deployment {
   scale?: Scale | null;
   fallbacks: string[];
   fallback_after?: string | null;
+  guarantee_warning: string;
 }
 
 export interface Target {
@@ -1423,6 +1435,20 @@ export interface Scale {
   min_replicas: number;
   max_replicas: number;
   idle_time?: string | null;
+  schedule?: Schedule | null;
+}
+
+export interface Schedule {
+  time_zone: string;
+  windows: ScheduleWindow[];
+}
+
+export interface ScheduleWindow {
+  days: ScheduleWindowDay[];
+  start: string;
+  end: string;
+  min_replicas: number;
+  max_replicas: number;
 }
 
 export interface Replica {

@@ -1,8 +1,12 @@
+import { QuestionCircleOutlined } from "@ant-design/icons";
 import { Button, Drawer, Form, type FormInstance } from "antd";
 import { type ReactNode, useState } from "react";
 import { useI18n } from "@/i18n";
 import { Trouble } from "./Trouble";
 import "./form.css";
+
+/** Ant Design's own icon is read aloud by its English name. */
+const HINT = { icon: <QuestionCircleOutlined aria-hidden /> };
 
 interface Props<Values> {
   open: boolean;
@@ -65,6 +69,7 @@ export function FormDrawer<Values extends object>(props: Props<Values>) {
         layout="vertical"
         preserve={false}
         requiredMark={(label, { required }) => <Label text={label} required={required} />}
+        tooltip={HINT}
         initialValues={props.initialValues}
         onFinish={submit}
         scrollToFirstError={{ focus: true }}

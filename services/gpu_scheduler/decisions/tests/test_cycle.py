@@ -240,6 +240,23 @@ def test_what_was_promised_waits_where_a_quota_was_lowered_until_all_who_leave_a
     assert admitted(run(made)) == ["urgent"]
 
 
+def test_what_a_queue_never_lends_is_no_reason_to_ask_another_to_go_for_each_that_takes_back_the_rest() -> None:
+    """Its own beyond that comes back one by one, as those leave who have it, and no more of them are asked."""
+    queues = [
+        ClusterQueue("mine", "all", {("a100", 2): Limit(10_000, lending=4000)}),
+        ClusterQueue("theirs", "all", {("a100", 2): Limit(5000)}),
+    ]
+    made = cluster(nodes=None, queues=queues)
+    holds(made, *(work(f"lent{n}", cards(1), queue="theirs") for n in range(9)))
+    for number in range(10):
+        made.submit(work(f"own{number}", cards(1), queue="mine"))
+    leaving = [victim for victim, _, _ in evicted(run(made))]
+    assert len(leaving) == 4
+    for number, victim in enumerate(leaving):
+        made.release(victim, NOW)
+        assert admitted(run(made)) == [f"own{6 + number}"]
+
+
 def test_a_queue_takes_back_its_own_of_one_flavor_though_it_borrows_much_of_another() -> None:
     queues = [
         ClusterQueue("mine", "all", {("a100", 2): Limit(1000)}),

@@ -4,6 +4,7 @@
   what is held, what was admitted before may stay.
 - What is a queue's own it gets in the cycle in which it asks, or others are asked to go for it: it is taken back within
   two cycles of their going. Not what the policy would not stop anybody for (a flavor on which the work would crawl).
+- What is guaranteed is asked to go for nobody but a higher priority in its queue, as far as the queue's own holds it.
 - Who is asked to go for somebody is not asked again for the same, and what it left is given to the one that it left for,
   unless that one was held or cancelled, or the cluster lost what was promised: a node, a card, a quota.
 - Nobody is lost. Nothing that fits waits, but for what is kept for a head. Everybody who could ever start does, once
@@ -83,6 +84,8 @@ class Scheduler(Happenings):
         victim, gains = self.world.jobs[evict.workload.name], self.world.jobs[evict.gains.name]
         assert victim.state == HOLDING and victim.preemptible, f"{victim.name} is {victim.state}"
         assert gains.state == WAITING or (gains is victim and evict.rule == Rule.BETTER_CARD)
+        is_own = self.world.keeps_guaranteed(victim.queue) and evict.rule != Rule.HIGHER_PRIORITY
+        assert not (victim.guaranteed and is_own and victim is not gains), f"{victim.name} is guaranteed"
         contest = (victim.name, gains.name, gains.spell)
         assert contest not in self.contests, f"{victim.name} has to go for {gains.name} once more"
         self.contests.add(contest)

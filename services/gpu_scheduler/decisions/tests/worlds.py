@@ -34,6 +34,7 @@ class Job:
     flavors: tuple[str, ...]
     preemptible: bool
     resumes: bool
+    guaranteed: bool
     max_run: float
     queued_at: float
     state: str = WAITING
@@ -55,7 +56,7 @@ class Job:
     def workload(self) -> Workload:
         return Workload(
             self.name, self.queue, self.requests, self.queued_at, self.serial, self.priority, self.flavors,
-            preemptible=self.preemptible, resumes=self.resumes, ran=self.ran, max_run=self.max_run,
+            preemptible=self.preemptible, resumes=self.resumes, guaranteed=self.guaranteed, ran=self.ran, max_run=self.max_run,
             preemptions=self.preemptions,
         )  # fmt: skip
 
@@ -126,6 +127,13 @@ class World:
             return sum(job.requests[cell[1]] for job in held)
         return sum(max(0, self.used(child, cell) - self.kept(child, cell)) for child in self._children(name))
 
+    def keeps_guaranteed(self, queue: str) -> bool:
+        """All that is guaranteed there, and was not asked to go, is within what the queue has."""
+        held = [job for job in self.jobs.values() if job.queue == queue and job.state == HOLDING and job.guaranteed]
+        cells = {(job.flavor, kind) for job in held for kind in range(3)} & self.cells(queue)
+        used = {cell: sum(job.requests[cell[1]] for job in held if job.flavor == cell[0]) for cell in cells}
+        return all(amount <= self.own(queue, cell) for cell, amount in used.items())
+
     def most(self, name: str, cell: Cell) -> float:
         """What may be used at most: of a root all that it has, else what it has and may borrow."""
         limit = self.limit(name, cell)
@@ -192,7 +200,7 @@ class World:
 CPU, CARDS = (1, 500, 1000, 3000), (CARD, 2 * CARD, CARD, 500, 3 * CARD, 0, 600, 250, 6 * CARD)
 ACCEPTED: tuple[tuple[str, ...], ...] = ((), ("a100",), (), ("h100", "a100"))
 LONGEST = (0.0, 3600.0, 0.0, 60.0)
-JOBS = st.integers(0, 4 * len(CPU) * len(CARDS) * 3 * len(ACCEPTED) * 4 * 4 * 4 * len(LONGEST) - 1)
+JOBS = st.integers(0, 4 * len(CPU) * len(CARDS) * 3 * len(ACCEPTED) * 4 * 4 * 4 * len(LONGEST) * 2 - 1)
 
 
 def jobs_of(number: int, world: World, name: str, now: float) -> list[Job]:
@@ -206,9 +214,9 @@ def jobs_of(number: int, world: World, name: str, now: float) -> list[Job]:
     queue, cards, cpu, priority = one_of(sorted(world.queues)), one_of(CARDS), one_of(CPU), one_of((0, 1, 2))
     flavors, preemptible, count = one_of(ACCEPTED), one_of((True, True, True, False)), one_of((1, 2, 3, 4))
     resumes, max_run = one_of((True, True, True, False)), one_of(LONGEST)
-    requests = Amount(cpu, 1, cards)
+    requests, guaranteed = Amount(cpu, 1, cards), not resumes and one_of((False, True))
     return [
-        Job(f"{name}.{each}", queue, requests, priority, flavors, preemptible, resumes, max_run, now)
+        Job(f"{name}.{each}", queue, requests, priority, flavors, preemptible, resumes, guaranteed, max_run, now)
         for each in range(count)
     ]
 

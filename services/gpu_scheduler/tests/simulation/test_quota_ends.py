@@ -8,16 +8,8 @@ import pytest
 from services.gpu_scheduler.simulation import scenarios
 from services.gpu_scheduler.tests.simulation.quota_ends import ENDS
 
-GOES_IN_VAIN = "who borrows gets no more than is lent, and gives it back"  # six are asked to go where four do
 
-
-def _known(name: str) -> object:
-    return (
-        pytest.param(name, marks=pytest.mark.xfail(strict=True, reason="too many go")) if name == GOES_IN_VAIN else name
-    )
-
-
-@pytest.mark.parametrize("name", [_known(name) for name in ENDS])
+@pytest.mark.parametrize("name", ENDS)
 def test_a_scenario_ends_as_the_documented_rules_say(name: str, tmp_path: Path) -> None:
     path = tmp_path / "scenario.json"
     path.write_text(json.dumps({"name": name, **ENDS[name]}))

@@ -104,6 +104,9 @@ export const queues = {
   "workload.gaveWay": "Gave way",
   "workload.times": "{n} {n|time|times}",
   "workload.maxRun": "Longest run",
+  "workload.guaranteed": "Guaranteed",
+  "workload.guaranteedHint":
+    "makes room only for higher priority in its queue, as far as that queue's own quota holds it",
   "workload.flavor": "Flavor",
   "workload.queue": "Queue",
   "workload.hold": "Hold",

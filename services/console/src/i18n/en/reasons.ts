@@ -115,6 +115,8 @@ export const reasons = {
   "reason.METHOD_REQUIRED": "Choose a method",
   "reason.BAD_TRAFFIC_STEPS": "The traffic steps must rise to 100",
   "reason.BAD_SCALE": "The replicas do not fit: 0 to 64, not fewer at most than at least",
+  "reason.BAD_SCHEDULE":
+    "The hours or the time zone cannot be used: each begins and ends at another time, and no two overlap",
   "reason.REPLICA_NOT_FOUND": "There is no such replica",
   "reason.BAD_WEIGHTS": "The shares must sum to 100",
   "reason.WORSE_ERRORS": "More answers failed than before",

@@ -100,6 +100,8 @@ export const queues: Translation<typeof source> = {
   "workload.gaveWay": "让位",
   "workload.times": "{n} 次",
   "workload.maxRun": "最长运行",
+  "workload.guaranteed": "有保障",
+  "workload.guaranteedHint": "在队列自身配额之内，只为本队列中优先级更高的工作让位",
   "workload.flavor": "资源类型",
   "workload.queue": "队列",
   "workload.hold": "暂停",

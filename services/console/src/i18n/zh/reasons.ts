@@ -118,6 +118,7 @@ export const reasons: Translation<typeof source> = {
   "reason.METHOD_REQUIRED": "请选择训练方法",
   "reason.BAD_TRAFFIC_STEPS": "流量步骤须递增至 100",
   "reason.BAD_SCALE": "副本数须为 0 至 64，且最多不少于最少",
+  "reason.BAD_SCHEDULE": "时段或时区无效：开始与结束不得相同，时段不得重叠",
   "reason.REPLICA_NOT_FOUND": "没有该副本",
   "reason.BAD_WEIGHTS": "流量占比之和须为 100",
   "reason.WORSE_ERRORS": "失败的应答多于先前版本",

@@ -25,6 +25,9 @@ export function ReplicaCount({ deployment }: { deployment: Deployment }) {
     <span className="nowrap">
       <span className="num">{wanted ? t("deployments.readyOf", { ready, wanted }) : t("deployments.asleep")}</span>
       {min !== max && <span className="quiet num"> {t("deployments.bounds", { min, max })}</span>}
+      {(deployment.scale?.schedule?.windows.length ?? 0) > 0 && (
+        <span className="quiet"> {t("deployments.bySchedule")}</span>
+      )}
     </span>
   );
 }

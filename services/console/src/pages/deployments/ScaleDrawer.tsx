@@ -1,28 +1,35 @@
 import { Form } from "antd";
+import { useEffect } from "react";
 import { post } from "@/api/client";
 import { lastPart } from "@/api/names";
 import { useChange } from "@/api/queries";
-import type { Deployment } from "@/api/types";
+import type { Deployment, ScheduleWindow } from "@/api/types";
 import { useI18n } from "@/i18n";
 import { FormDrawer } from "@/ui/FormDrawer";
 import { NumberInput } from "@/ui/NumberInput";
 import { useMessage } from "@/ui/useMessage";
+import { MOST_REPLICAS, useMostRule } from "./bounds";
+import { ScheduleFields } from "./ScheduleFields";
 
-const MOST = 64;
 const WEEK = 604_800;
 
 interface Values {
   min_replicas: number;
   max_replicas: number;
   idle_seconds: number;
+  time_zone?: string;
+  windows: ScheduleWindow[];
 }
 
-/** Between which bounds the number of replicas follows the load; with a minimum of none it may sleep. */
+/** Between which bounds the number of replicas follows the load, at which hours; with a minimum of none it may sleep. */
 export function ScaleDrawer({ deployment, onClose }: { deployment: Deployment | null; onClose: () => void }) {
   const { t } = useI18n();
   const message = useMessage();
   const [form] = Form.useForm<Values>();
   const least = Form.useWatch("min_replicas", form);
+  const windows: ScheduleWindow[] | undefined = Form.useWatch("windows", form);
+  const maySleep = least === 0 || windows?.some((window) => window?.min_replicas === 0);
+  const mostRule = useMostRule();
   const scale = useChange(
     ["inference_gateway", "gpu_scheduler"],
     ({ name, etag, values }: { name: string; etag?: string; values: Values }) =>
@@ -31,11 +38,14 @@ export function ScaleDrawer({ deployment, onClose }: { deployment: Deployment | 
           min_replicas: values.min_replicas,
           max_replicas: values.max_replicas,
           idle_time: `${values.idle_seconds}s`,
+          schedule: values.windows?.length ? { time_zone: values.time_zone, windows: values.windows } : undefined,
         },
         etag,
       }),
   );
-  const now = deployment?.scale;
+  useEffect(() => {
+    if (deployment) form.setFieldsValue(valuesOf(deployment));
+  }, [deployment, form]);
   return (
     <FormDrawer<Values>
       open={deployment !== null}
@@ -44,46 +54,47 @@ export function ScaleDrawer({ deployment, onClose }: { deployment: Deployment | 
       title={t("deployments.scaleTitle", { what: deployment ? lastPart(deployment.name) : "" })}
       lead={t("deployments.scaleLead")}
       submitText={t("deployments.scale")}
-      initialValues={{
-        min_replicas: now?.min_replicas ?? 1,
-        max_replicas: now?.max_replicas ?? 1,
-        idle_seconds: Number.parseFloat(now?.idle_time ?? "300s"),
-      }}
       onSubmit={async (values) => {
         if (!deployment) return;
-        await scale.mutateAsync({ name: deployment.name, etag: deployment.etag, values });
-        message.success(t("deployments.scaled"));
+        const scaled = await scale.mutateAsync({ name: deployment.name, etag: deployment.etag, values });
+        if (scaled.guarantee_warning) message.warning({ content: t("deployments.scaledBeyondQuota"), duration: 10 });
+        else message.success(t("deployments.scaled"));
       }}
     >
       <div className="form-grid">
         <Form.Item name="min_replicas" required label={t("deployments.minReplicas")}>
-          <NumberInput min={0} max={MOST} precision={0} />
+          <NumberInput min={0} max={MOST_REPLICAS} precision={0} />
         </Form.Item>
         <Form.Item
           name="max_replicas"
           required
           label={t("deployments.maxReplicas")}
           dependencies={["min_replicas"]}
-          rules={[
-            ({ getFieldValue }) => ({
-              validator: async (_, most) => {
-                if (most < getFieldValue("min_replicas")) throw new Error(t("deployments.maxRule"));
-              },
-            }),
-          ]}
+          rules={[mostRule("min_replicas")]}
         >
-          <NumberInput min={1} max={MOST} precision={0} />
+          <NumberInput min={1} max={MOST_REPLICAS} precision={0} />
         </Form.Item>
       </div>
       <Form.Item
         name="idle_seconds"
         required
-        hidden={least !== 0}
+        hidden={!maySleep}
         label={t("deployments.idleSeconds")}
         tooltip={t("deployments.idleHint")}
       >
         <NumberInput min={1} max={WEEK} precision={0} />
       </Form.Item>
+      <ScheduleFields />
     </FormDrawer>
   );
+}
+
+function valuesOf({ scale }: Deployment): Values {
+  return {
+    min_replicas: scale?.min_replicas ?? 1,
+    max_replicas: scale?.max_replicas ?? 1,
+    idle_seconds: Number.parseFloat(scale?.idle_time ?? "300s"),
+    time_zone: scale?.schedule?.time_zone || Intl.DateTimeFormat().resolvedOptions().timeZone,
+    windows: scale?.schedule?.windows ?? [],
+  };
 }

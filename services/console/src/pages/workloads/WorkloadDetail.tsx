@@ -155,6 +155,7 @@ function About({ workload }: { workload: Workload }) {
           [t("workload.queue"), <span translate="no">{lastPart(spec?.queue ?? "")}</span>],
           [t("run.priority"), String(spec?.priority ?? 0)],
           [t("workload.asks"), spec?.requests ? requestText(language, t, spec.requests) : <Nothing />],
+          spec?.guaranteed === true && [t("workload.guaranteed"), t("workload.guaranteedHint")],
           longest > 0 && [t("workload.maxRun"), formatDuration(language, longest)],
           [t("run.attempt"), String(workload.attempt || "–")],
           [t("workloads.node"), lastPart(workload.node) || <Nothing />],
