@@ -7,6 +7,7 @@ from typing import Final
 from trl import GRPOConfig, GRPOTrainer
 
 from gyre_trainers import base, data, fit, lora
+from gyre_trainers.methods import GRPOSettings
 
 LEARNING_RATE: Final = 1e-5
 BETA: Final = 0.0  # as in TRL: no reference model
@@ -28,6 +29,7 @@ def train(job: fit.Job) -> fit.Fitted:
         beta=BETA if wanted.beta is None else wanted.beta,
         num_generations=wanted.num_generations,
         max_completion_length=wanted.max_new_tokens,
+        **wanted.own_of(GRPOSettings).model_dump(),
         per_device_train_batch_size=-(-wanted.batch_size // wanted.num_generations) * wanted.num_generations,
     )
     trainer = GRPOTrainer(

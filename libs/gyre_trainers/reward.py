@@ -7,6 +7,7 @@ from typing import Final
 from trl import RewardConfig, RewardTrainer
 
 from gyre_trainers import base, data, fit, lora
+from gyre_trainers.methods import RewardSettings
 
 LEARNING_RATE: Final = 1e-3
 
@@ -22,7 +23,13 @@ def train(job: fit.Job) -> fit.Fitted:
     model.config.pad_token_id = tokenizer.pad_token_id
     trainer = RewardTrainer(
         model=model,
-        args=fit.arguments(job, RewardConfig, learning_rate=LEARNING_RATE, max_length=wanted.max_length),
+        args=fit.arguments(
+            job,
+            RewardConfig,
+            learning_rate=LEARNING_RATE,
+            max_length=wanted.max_length,
+            **wanted.own_of(RewardSettings).model_dump(),
+        ),
         train_dataset=data.preferences(rows),
         processing_class=tokenizer,
         peft_config=lora.adapter_config(wanted, scorer=True),

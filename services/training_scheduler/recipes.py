@@ -6,6 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from google.protobuf import json_format
+from gyre.training_scheduler.v1 import run_pb2
+from gyre_trainers.methods import METHODS, Method, settings_of
+
 LORA: Final[dict[str, float | bool]] = {
     "epochs": 3.0,
     "max_steps": 0,
@@ -20,25 +24,7 @@ LORA: Final[dict[str, float | bool]] = {
     "warmup_ratio": 0.03,
     "weight_decay": 0.0,
 }
-
-# Field: lowest and highest value that the trainers take (gyre_trainers/spec.py).
-BOUNDS: Final[Mapping[str, tuple[float, float]]] = {
-    "epochs": (1e-3, 1000),
-    "max_steps": (0, 10_000_000),
-    "learning_rate": (1e-9, 1),
-    "batch_size": (1, 4096),
-    "gradient_accumulation_steps": (1, 4096),
-    "lora_rank": (0, 1024),
-    "lora_alpha": (1, 4096),
-    "lora_dropout": (0, 1),
-    "max_length": (8, 131_072),
-    "checkpoint_every": (1, 10_000_000),
-    "warmup_ratio": (0, 1),
-    "weight_decay": (0, 1),
-    "beta": (0, 100),
-    "max_new_tokens": (1, 8192),
-    "num_generations": (2, 64),
-}
+WITHOUT_DROPOUT: Final = {name: value for name, value in LORA.items() if name != "lora_dropout"}
 
 
 @dataclass(frozen=True)
@@ -48,8 +34,14 @@ class Recipe:
     description: str
     method: str
     hyperparameters: Mapping[str, Any]
-    dataset_type: str
-    needs_reward_model: bool = False
+
+    @property
+    def dataset_type(self) -> str:
+        return METHODS[Method(self.method)].rows
+
+    @property
+    def needs_reward_model(self) -> bool:
+        return METHODS[Method(self.method)].needs_reward_model
 
 
 RECIPES: Final = (
@@ -59,7 +51,6 @@ RECIPES: Final = (
         "Teaches a model to answer as the rows do; the place to start.",
         "SFT",
         LORA | {"assistant_only_loss": True},
-        "SFT",
     ),
     Recipe(
         "recipes/dpo-lora",
@@ -67,7 +58,6 @@ RECIPES: Final = (
         "Moves a tuned model towards chosen answers and away from rejected ones.",
         "DPO",
         LORA | {"epochs": 1.0, "learning_rate": 1e-4, "beta": 0.1},
-        "PREFERENCE",
     ),
     Recipe(
         "recipes/sft-full",
@@ -75,7 +65,6 @@ RECIPES: Final = (
         "Trains every weight: more memory, and for data that LoRA cannot hold.",
         "SFT",
         LORA | {"lora_rank": 0, "learning_rate": 2e-5, "assistant_only_loss": True},
-        "SFT",
     ),
     Recipe(
         "recipes/orpo-lora",
@@ -83,7 +72,6 @@ RECIPES: Final = (
         "Learns the chosen answers and avoids the rejected ones in one pass, without a reference model.",
         "ORPO",
         LORA | {"epochs": 1.0, "learning_rate": 2e-4, "beta": 0.1},
-        "PREFERENCE",
     ),
     Recipe(
         "recipes/kto-lora",
@@ -91,7 +79,6 @@ RECIPES: Final = (
         "Learns from single answers marked good or bad; pairs are taken apart.",
         "KTO",
         LORA | {"epochs": 1.0, "learning_rate": 1e-4, "beta": 0.1},
-        "PREFERENCE",
     ),
     Recipe(
         "recipes/reward",
@@ -99,16 +86,13 @@ RECIPES: Final = (
         "Learns to score answers from pairs; PPO and GRPO train against its result.",
         "REWARD",
         LORA | {"epochs": 1.0, "learning_rate": 1e-4},
-        "PREFERENCE",
     ),
     Recipe(
         "recipes/ppo",
         "Reinforcement from a reward model (PPO)",
         "Generates answers and moves towards those that the reward model scores high.",
         "PPO",
-        LORA | {"epochs": 1.0, "learning_rate": 1e-5, "beta": 0.05, "max_new_tokens": 32},
-        "SFT",
-        needs_reward_model=True,
+        WITHOUT_DROPOUT | {"epochs": 1.0, "learning_rate": 1e-5, "beta": 0.05, "max_new_tokens": 32},
     ),
     Recipe(
         "recipes/grpo",
@@ -116,8 +100,6 @@ RECIPES: Final = (
         "Compares several answers to each prompt by the reward model's score.",
         "GRPO",
         LORA | {"epochs": 1.0, "learning_rate": 1e-5, "beta": 0.04, "max_new_tokens": 32, "num_generations": 4},
-        "SFT",
-        needs_reward_model=True,
     ),
 )
 
@@ -131,9 +113,10 @@ def default_of(method: str) -> Recipe:
     return next(recipe for recipe in RECIPES if recipe.method == method)
 
 
-def fault(field: str, value: float) -> str:
-    """What is wrong with a value, or nothing."""
-    if field not in BOUNDS:
-        return ""
-    lowest, highest = BOUNDS[field]
-    return "" if lowest <= value <= highest else f"must be from {lowest:g} to {highest:g}"
+def hyperparameters(recipe: Recipe) -> run_pb2.Hyperparameters:
+    """Every setting that the method reads, its own ones too."""
+    _, own = settings_of(Method(recipe.method), recipe.hyperparameters)
+    found: run_pb2.Hyperparameters = json_format.ParseDict(dict(recipe.hyperparameters), run_pb2.Hyperparameters())
+    if known := own.model_dump(exclude_none=True):
+        found.own.update(known)
+    return found

@@ -1859,6 +1859,16 @@ export interface ModelPin {
   expire_time?: string | null;
 }
 
+export interface TrainingMethod {
+  name: string;
+  method: Method;
+  display_name: string;
+  display_name_zh: string;
+  dataset_type: string;
+  needs_reward_model: boolean;
+  schema?: Record<string, unknown> | null;
+}
+
 export interface Pipeline {
   name: string;
   display_name: string;
@@ -2016,6 +2026,7 @@ export interface Hyperparameters {
   num_generations?: number | null;
   assistant_only_loss?: boolean | null;
   activation_checkpointing?: boolean | null;
+  own?: Record<string, unknown> | null;
 }
 
 export interface Estimate {

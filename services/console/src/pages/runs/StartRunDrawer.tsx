@@ -86,13 +86,20 @@ export function StartRunDrawer({ open, onClose }: { open: boolean; onClose: () =
         </Form.Item>
       )}
       <ModelNameField name="register_as" />
-      {recipe?.hyperparameters && <HyperparameterFields of={recipe.hyperparameters} main under={["hyperparameters"]} />}
+      {recipe?.hyperparameters && (
+        <HyperparameterFields method={recipe.method} of={recipe.hyperparameters} main under={["hyperparameters"]} />
+      )}
       <More title={t("form.more")}>
         <Form.Item name="display_name" label={t("form.name")}>
           <Input maxLength={120} />
         </Form.Item>
         {recipe?.hyperparameters && (
-          <HyperparameterFields of={recipe.hyperparameters} main={false} under={["hyperparameters"]} />
+          <HyperparameterFields
+            method={recipe.method}
+            of={recipe.hyperparameters}
+            main={false}
+            under={["hyperparameters"]}
+          />
         )}
         <div className="form-grid">
           <Form.Item name="seed" required label={t("run.seed")}>

@@ -1,0 +1,145 @@
+"""What can be set of a run. The scheduler, the API, the command line and the console take names, defaults, bounds and
+help from here: `methods.py` says which method reads what, and has the settings that one method alone knows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from typing import Annotated, Any, Final, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+
+MOST_STEPS: Final = 10_000_000
+
+
+class Closed(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+def setting(default: Any, title: str, zh: str, help: str = "", zh_help: str = "", **bounds: Any) -> Any:
+    """A field with its name and its help for people, in English and Chinese."""
+    words: dict[str, JsonValue] = {"title": zh}
+    if zh_help:
+        words["description"] = zh_help
+    return Field(default=default, title=title, description=help or None, json_schema_extra={"x-zh": words}, **bounds)
+
+
+class Own(Closed):
+    """Settings of one method. `fault` finds what is wrong with them beside the common ones."""
+
+    def fault(self, common: Hyperparameters) -> tuple[str, str] | None:
+        """Field below `hyperparameters`, and what is wrong with it."""
+        return None
+
+
+OwnSettings = TypeVar("OwnSettings", bound=Own)
+
+
+class Hyperparameters(Closed):
+    """One set for all methods, as in `training_scheduler.v1.Hyperparameters`; a method reads those it knows.
+
+    What is left out takes the method's own value (`LEARNING_RATE` and its like in its file). The values here suit all.
+    """
+
+    epochs: float = setting(1.0, "Passes over the data", "训练轮数", gt=0, le=1000)
+    max_steps: int = setting(
+        0, "Steps at most", "最大步数", "0 lets the passes decide.", "0 表示由训练轮数决定。", ge=0, le=MOST_STEPS
+    )
+    learning_rate: float | None = setting(
+        None, "Learning rate", "学习率", "The peak; falls to 0.", "峰值，随后降至 0。", gt=0, le=1
+    )
+    batch_size: int = setting(4, "Batch size", "批大小", "Rows in one pass.", "一次计算的行数。", ge=1, le=4096)
+    gradient_accumulation_steps: int = setting(
+        1, "Gradient accumulation", "梯度累积步数", "Passes that make a step.", "每步包含的计算次数。", ge=1, le=4096
+    )
+    lora_rank: int = setting(8, "LoRA rank", "LoRA 秩", "0 trains all weights.", "0 表示训练全部权重。", ge=0, le=1024)
+    lora_alpha: int = setting(16, "LoRA alpha", "LoRA 缩放系数", ge=1, le=4096)
+    lora_dropout: Share = setting(0.0, "LoRA dropout", "LoRA 丢弃率")
+    max_length: int = setting(
+        512, "Tokens in a row", "每行最大词元数", "Longer rows are cut.", "更长的行会被截断。", ge=8, le=131_072
+    )
+    checkpoint_every: int = setting(50, "Steps between checkpoints", "检查点间隔步数", ge=1, le=MOST_STEPS)
+    warmup_ratio: Share = setting(
+        0.03, "Warm-up share", "预热比例", "Steps in which the learning rate rises.", "学习率上升阶段所占步数。"
+    )
+    weight_decay: float = setting(0.0, "Weight decay", "权重衰减", ge=0, le=1)
+    beta: float | None = setting(
+        None,
+        "Pull to the reference",
+        "参考模型约束强度",
+        "How hard the model is held near where it began; the KL coefficient of PPO.",
+        "模型被约束在初始状态附近的强度；对 PPO 即 KL 系数。",
+        ge=0,
+        le=100,
+    )
+    max_new_tokens: int = setting(32, "Tokens in an answer", "回答最大词元数", ge=1, le=8192)
+    num_generations: int = setting(4, "Answers to a prompt", "每个提示的回答数", ge=2, le=64)
+    assistant_only_loss: bool = setting(True, "Learn from answers alone", "仅学习助手回答")
+    activation_checkpointing: bool | None = setting(
+        None, "Compute activations again", "重算激活值", "Slower, but less memory.", "更慢，但更省内存。"
+    )
+    own: dict[str, Any] = {}  # what the method alone knows
+
+    def own_of(self, kind: type[OwnSettings]) -> OwnSettings:
+        """The method's own settings, defaults filled in. A spec that was read has been checked."""
+        return kind.model_validate(self.own)
+
+    @property
+    def step_rows(self) -> int:
+        """Rows of one optimizer step."""
+        return self.batch_size * self.gradient_accumulation_steps
+
+
+class BadSetting(ValueError):
+    """A setting is unknown or out of its range; set it as the method's schema says. `field` is below
+    `hyperparameters`."""
+
+    def __init__(self, field: str, problem: str, value: Any = None) -> None:
+        super().__init__(f"{field}: {problem}")
+        self.field, self.problem, self.value = field, problem, value
+
+
+def checked(own: type[Own], given: Mapping[str, Any]) -> tuple[Hyperparameters, Own]:
+    """The settings of a method whose own ones are `own`. Raises: BadSetting for the first that is wrong."""
+    try:
+        common = Hyperparameters.model_validate(given)
+    except ValidationError as error:
+        raise bad_setting(error, Hyperparameters) from error
+    try:
+        theirs = own.model_validate(common.own)
+    except ValidationError as error:
+        raise bad_setting(error, own, "own") from error
+    if fault := theirs.fault(common):
+        raise BadSetting(*fault)
+    return common, theirs
+
+
+def bad_setting(error: ValidationError, kind: type[Closed], *above: str) -> BadSetting:
+    """The first fault; `above` is where the settings of this `kind` lie."""
+    fault = error.errors(include_url=False)[0]
+    field = ".".join([*above, *map(str, fault["loc"])])
+    if fault["type"] == "extra_forbidden":
+        return BadSetting(field, f"is no setting of this method{_meant(str(fault['loc'][-1]), kind)}", fault["input"])
+    return BadSetting(field, fault["msg"].replace("Input should be", "must be"), fault["input"])
+
+
+def _meant(name: str, kind: type[Closed]) -> str:
+    near = get_close_matches(name, [*kind.model_fields, *Hyperparameters.model_fields], n=1)
+    if near:
+        return f" ({near[0]} is)"
+    return f" (beside the common ones it has {', '.join(kind.model_fields)})" if kind.model_fields else ""
+
+
+def properties(kind: type[Closed], names: Iterable[str]) -> dict[str, Any]:
+    """JSON Schema of some of its fields. What may be unset is left without a default rather than null."""
+    found = kind.model_json_schema()["properties"]
+    return {name: _simple(found[name]) for name in names}
+
+
+def _simple(schema: dict[str, Any]) -> dict[str, Any]:
+    options = [option for option in schema.get("anyOf", ()) if option != {"type": "null"}]
+    merged = {**schema, **(options[0] if options else {})}
+    return {name: value for name, value in merged.items() if name != "anyOf" and value is not None}
