@@ -15,7 +15,7 @@ from enum import StrEnum
 from typing import Final
 
 from gyre_trainers.methods import REINFORCED, Method
-from gyre_trainers.spec import Action, Health
+from gyre_trainers.settings import Action, Health
 
 
 class Kind(StrEnum):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final, Literal
 
-from gyre_trainers.settings import Hyperparameters, Own, Share, checked, properties, setting
+from gyre_trainers.settings import Health, Hyperparameters, Own, Share, checked, properties, setting
 
 
 class Method(StrEnum):
@@ -226,6 +226,28 @@ METHODS: Final[Mapping[Method, About]] = {
 }
 OF_SOME: Final = frozenset(name for about in METHODS.values() for name in about.reads)
 REINFORCED: Final = frozenset({Method.PPO, Method.GRPO})  # they learn from answers that they give themselves
+
+
+OF_LOSS: Final = ("not_finite", "loss_spike", "divergence", "spike_deviations", "divergence_ratio")
+OF_REINFORCEMENT: Final = (
+    "not_finite",
+    "kl_out_of_band",
+    "entropy_collapse",
+    "reward_hacking",
+    "largest_kl",
+    "smallest_entropy_ratio",
+    "largest_length_ratio",
+)
+
+
+def health_rules(method: Method) -> tuple[str, ...]:
+    """Fields of `Health` that watch this method: the size of a policy's loss says nothing."""
+    return OF_REINFORCEMENT if method in REINFORCED else OF_LOSS
+
+
+def health_schema_of(method: Method) -> dict[str, Any]:
+    """JSON Schema of the `health` that watches a method."""
+    return {"type": "object", "properties": properties(Health, health_rules(method)), "additionalProperties": False}
 
 
 def settings_of(method: Method, given: Mapping[str, Any]) -> tuple[Hyperparameters, Own]:

@@ -169,6 +169,7 @@ class Learner:
             "objective/scores_std": scores.std(correction=0),
             "answers/length": lengths.float().mean(),
             "answers/eos_share": ended.float().mean(),
+            "answers/repetition": sampling.repetition(answers, lengths),
             "policy/entropy_avg": formulas.masked_mean(entropy, answered),
             "val/explained_variance": formulas.explained_variance(values, returns, valued),
         }

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
+from enum import StrEnum
 from typing import Annotated, Any, Final, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
@@ -93,6 +94,69 @@ class Hyperparameters(Closed):
         return self.batch_size * self.gradient_accumulation_steps
 
 
+class Action(StrEnum):
+    """What follows when a run is unwell; `training_scheduler.v1.Alarm.Action` says what each means."""
+
+    WARN = "WARN"
+    STOP = "STOP"
+    ROLL_BACK = "ROLL_BACK"
+    LOWER_LEARNING_RATE = "LOWER_LEARNING_RATE"
+
+
+class Health(Closed):
+    """What is watched for, as `training_scheduler.v1.Health`, with its defaults; health.py says how it is measured."""
+
+    not_finite: Action = setting(
+        Action.ROLL_BACK,
+        "No number",
+        "非数值",
+        "Loss or gradient norm is no finite number.",
+        "损失或梯度范数不是有限数。",
+    )
+    loss_spike: Action = setting(
+        Action.WARN, "Loss spike", "损失突增", "One loss far above those before it.", "某步损失远高于此前各步。"
+    )
+    divergence: Action = setting(
+        Action.STOP,
+        "Divergence",
+        "发散",
+        "The loss rises and stays far above its best.",
+        "损失上升并持续远高于最佳值。",
+    )
+    kl_out_of_band: Action = setting(
+        Action.WARN, "Too far from the reference", "偏离参考模型", "The divergence is above its limit, or below zero.",
+        "散度超出上限或低于零。",
+    )  # fmt: skip
+    entropy_collapse: Action = setting(
+        Action.WARN, "Collapse", "熵塌缩", "The answers have lost their variety.", "回答失去多样性。"
+    )
+    reward_hacking: Action = setting(
+        Action.WARN, "Reward hacking", "奖励作弊", "The reward rises while answers grow much longer or repeat themselves.",
+        "奖励上升的同时回答明显变长或重复。",
+    )  # fmt: skip
+    spike_deviations: float = setting(
+        8.0, "Limit of a spike", "突增界限", "Robust standard deviations above the median.", "高于中位数的稳健标准差倍数。",
+        gt=0, lt=1e6,
+    )  # fmt: skip
+    divergence_ratio: float = setting(
+        2.0,
+        "Limit of divergence",
+        "发散界限",
+        "Mean loss by its best mean.",
+        "平均损失与其最佳均值之比。",
+        gt=1,
+        lt=1e6,
+    )
+    largest_kl: float = setting(20.0, "Largest KL", "KL 上限", "Nats an answer.", "每个回答的奈特数。", gt=0, lt=1e6)
+    smallest_entropy_ratio: float = setting(
+        0.1, "Smallest entropy", "熵下限", "By that of the first steps.", "与最初若干步之比。", ge=0, lt=1
+    )
+    largest_length_ratio: float = setting(
+        2.0, "Largest growth of answers", "回答增长上限", "Length or repetition by that of the first steps.",
+        "长度或重复率与最初若干步之比。", gt=1, lt=1e6,
+    )  # fmt: skip
+
+
 class BadSetting(ValueError):
     """A setting is unknown or out of its range; set it as the method's schema says. `field` is below
     `hyperparameters`."""
@@ -135,11 +199,12 @@ def _meant(name: str, kind: type[Closed]) -> str:
 
 def properties(kind: type[Closed], names: Iterable[str]) -> dict[str, Any]:
     """JSON Schema of some of its fields. What may be unset is left without a default rather than null."""
-    found = kind.model_json_schema()["properties"]
-    return {name: _simple(found[name]) for name in names}
+    schema = kind.model_json_schema()
+    return {name: _simple(schema["properties"][name], schema.get("$defs", {})) for name in names}
 
 
-def _simple(schema: dict[str, Any]) -> dict[str, Any]:
+def _simple(schema: dict[str, Any], shared: Mapping[str, Any]) -> dict[str, Any]:
     options = [option for option in schema.get("anyOf", ()) if option != {"type": "null"}]
-    merged = {**schema, **(options[0] if options else {})}
-    return {name: value for name, value in merged.items() if name != "anyOf" and value is not None}
+    named = shared.get(schema.get("$ref", "").removeprefix("#/$defs/"), {})
+    merged = {**named, **schema, **(options[0] if options else {})}
+    return {name: value for name, value in merged.items() if name not in ("anyOf", "$ref") and value is not None}

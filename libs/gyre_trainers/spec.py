@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Final, Self
 
@@ -10,19 +9,10 @@ from pydantic import Field, ValidationError, model_validator
 
 from gyre_trainers.exits import BadInput
 from gyre_trainers.methods import METHODS, Method, settings_of
-from gyre_trainers.settings import BadSetting, Closed, Hyperparameters
+from gyre_trainers.settings import BadSetting, Closed, Health, Hyperparameters
 
 DIGEST: Final = r"^(sha256:[0-9a-f]{64})?$"
 RUN: Final = r"^projects/[^/]+/runs/[^/]+$"
-
-
-class Action(StrEnum):
-    """What follows when a run is unwell; `training_scheduler.v1.Alarm.Action` says what each means."""
-
-    WARN = "WARN"
-    STOP = "STOP"
-    ROLL_BACK = "ROLL_BACK"
-    LOWER_LEARNING_RATE = "LOWER_LEARNING_RATE"
 
 
 class Artifact(Closed):
@@ -39,22 +29,6 @@ class DataFile(Closed):
     uri: str = Field(min_length=1)
     digest: str = Field(default="", pattern=DIGEST)
     rows: int = Field(default=0, ge=0)
-
-
-class Health(Closed):
-    """As `training_scheduler.v1.Health`, with its defaults; health.py says how each is measured."""
-
-    not_finite: Action = Action.ROLL_BACK
-    loss_spike: Action = Action.WARN
-    divergence: Action = Action.STOP
-    kl_out_of_band: Action = Action.WARN
-    entropy_collapse: Action = Action.WARN
-    reward_hacking: Action = Action.WARN
-    spike_deviations: float = Field(default=8.0, gt=0)
-    divergence_ratio: float = Field(default=2.0, gt=1)
-    largest_kl: float = Field(default=20.0, gt=0, description="Nats an answer.")
-    smallest_entropy_ratio: float = Field(default=0.1, ge=0, lt=1)
-    largest_length_ratio: float = Field(default=2.0, gt=1)
 
 
 class Spec(Closed):

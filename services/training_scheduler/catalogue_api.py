@@ -11,7 +11,7 @@ from gyre.training_scheduler.v1.recipe_service_pb2_grpc import RecipeServiceServ
 from gyre_kit.app import Context
 from gyre_kit.pages import BadPageToken
 from gyre_kit.render import render
-from gyre_trainers.methods import METHODS, Method, schema_of
+from gyre_trainers.methods import METHODS, Method, health_schema_of, schema_of
 
 from services.training_scheduler import recipes
 
@@ -63,5 +63,6 @@ def method_to_proto(method: Method) -> method_pb2.TrainingMethod:
         dataset_type=about.rows,
         needs_reward_model=about.needs_reward_model,
     )
-    found.schema.update(schema_of(method))
+    found.settings_schema.update(schema_of(method))
+    found.health_schema.update(health_schema_of(method))
     return found

@@ -134,7 +134,7 @@ def filled(asked: run_pb2.RunSpec) -> run_pb2.RunSpec:
     if own := own_settings(recipe.method, wanted):
         spec.hyperparameters.own.update(own)
     try:
-        health.check(spec.health)
+        spec.health.CopyFrom(health.filled(recipe.method, spec.health))
     except BadSetting as bad:
         raise _refused("health", bad) from bad
     if not 0 <= spec.seed <= LARGEST_SEED:

@@ -9,7 +9,7 @@ import click
 from gyre_sdk.cli import steer
 from gyre_sdk.cli.base import OPTIONS, GyreGroup, complete, connect
 from gyre_sdk.cli.commands import Columns, listing, showing
-from gyre_sdk.cli.settings import hyperparameters
+from gyre_sdk.cli.settings import health, hyperparameters
 
 if TYPE_CHECKING:
     from gyre.training_scheduler.v1.run_pb2 import Run
@@ -49,6 +49,9 @@ runs.add_command(showing("RUN", lambda gyre: gyre.runs, "runs", "Show one run.")
 @click.option("--reward-model", default="", metavar="MODEL[@VERSION]", help="For PPO.")
 @click.option("--register-as", default="", metavar="MODEL", help="Model whose next version the result becomes.")
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A setting of the method; repeat it.")
+@click.option(
+    "--health", "rules", multiple=True, metavar="RULE=ACTION", help="What follows an alarm, or its limit; repeat it."
+)
 @click.option("--recipe", default="", help="See `gyre runs recipes`.")
 @click.option("--seed", default=7, show_default=True, type=int)
 @click.option("--queue", default="", help="Queue to wait in.")
@@ -62,7 +65,7 @@ runs.add_command(showing("RUN", lambda gyre: gyre.runs, "runs", "Show one run.")
 @click.pass_context
 def start(
     ctx: click.Context, method: str, base: str, data: tuple[str, ...], reward_model: str, register_as: str,
-    settings: tuple[str, ...], recipe: str, seed: int, queue: str, priority: int, priority_class: str, title: str,
+    settings: tuple[str, ...], rules: tuple[str, ...], recipe: str, seed: int, queue: str, priority: int, priority_class: str, title: str,
     dry_run: bool, watch: bool,
 ) -> None:  # fmt: skip
     """Train a model on data.
@@ -71,6 +74,7 @@ def start(
     gyre runs start --base smollm2 --data hotline --register-as hotline-bot
     gyre runs start --method DPO --base hotline-bot@1 --data pairs --set beta=0.1 --set max_steps=40
     gyre runs start --method PPO --base smollm2 --data hotline --reward-model judge --set kl_target=6
+    gyre runs start --base smollm2 --data hotline --health divergence=ROLL_BACK --health divergence_ratio=3
     gyre runs start --base smollm2 --data hotline --dry-run
     """
     from gyre_sdk.cli import estimates, output
@@ -83,6 +87,7 @@ def start(
                 gyre.models.version_name(base),
                 [gyre.datasets.version_name(reference) for reference in data],
                 hyperparameters(settings),
+                health(rules),
                 reward_model=gyre.models.version_name(reward_model) if reward_model else "",
                 register_as=gyre.models.name(register_as) if register_as else "",
                 recipe=recipe and f"recipes/{recipe.removeprefix('recipes/')}",
@@ -195,12 +200,12 @@ def checkpoints(run: str) -> None:
 @runs.command()
 @click.argument("method", required=False)
 def methods(method: str | None) -> None:
-    """What can be trained how; with a METHOD, all that can be set of it: default, range and meaning.
+    """What can be trained how; with a METHOD, all that can be set of it, and what its runs are watched for.
 
     Examples:
     gyre runs methods
     gyre runs methods PPO
-    gyre runs methods PPO --json | jq .schema
+    gyre runs methods PPO --json | jq .settings_schema
     """
     from gyre_sdk.cli import output, settings
     from gyre_sdk.messages import enum_name, to_json
@@ -218,7 +223,8 @@ def methods(method: str | None) -> None:
     if OPTIONS.json:
         output.show_json(body)
     else:
-        output.show_table(["SETTING", "DEFAULT", "RANGE", "WHAT IT IS"], settings.table(body["schema"]))
+        for kind, schema in (("SETTING", "settings_schema"), ("HEALTH", "health_schema")):
+            output.show_table([kind, "DEFAULT", "RANGE", "WHAT IT IS"], settings.table(body[schema]))
 
 
 @runs.command()

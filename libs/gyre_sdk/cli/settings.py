@@ -1,4 +1,4 @@
-"""`--set NAME=VALUE`, and what can be set."""
+"""`--set NAME=VALUE`, `--health RULE=ACTION`, and what can be set."""
 
 from __future__ import annotations
 
@@ -22,6 +22,18 @@ def hyperparameters(settings: tuple[str, ...]) -> dict[str, Any]:
         except ValueError as error:
             raise click.UsageError(f"--set wants NAME=VALUE, for instance learning_rate=1e-3, not {term!r}.") from error
     return values
+
+
+def health(rules: tuple[str, ...]) -> dict[str, Any]:
+    """`divergence=STOP` → an action, `largest_kl=10` → a limit."""
+    chosen: dict[str, Any] = {}
+    for term in rules:
+        name, _, value = term.partition("=")
+        try:
+            chosen[name] = value if value.replace("_", "").isalpha() else float(value)
+        except ValueError as error:
+            raise click.UsageError(f"--health wants RULE=ACTION or LIMIT=NUMBER, not {term!r}.") from error
+    return chosen
 
 
 def table(schema: Mapping[str, Any]) -> list[list[str]]:

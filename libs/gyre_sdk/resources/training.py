@@ -11,7 +11,16 @@ from gyre.training_scheduler.v1.method_pb2 import TrainingMethod
 from gyre.training_scheduler.v1.pipeline_pb2 import Pipeline, PipelineSpec
 from gyre.training_scheduler.v1.pipeline_service_pb2 import CreatePipelineRequest
 from gyre.training_scheduler.v1.recipe_pb2 import Recipe
-from gyre.training_scheduler.v1.run_pb2 import Alarm, Checkpoint, Estimate, Hyperparameters, MetricPoint, Run, RunSpec
+from gyre.training_scheduler.v1.run_pb2 import (
+    Alarm,
+    Checkpoint,
+    Estimate,
+    Health,
+    Hyperparameters,
+    MetricPoint,
+    Run,
+    RunSpec,
+)
 from gyre.training_scheduler.v1.run_service_pb2 import CreateRunRequest, EstimateRunRequest, ForkRunRequest, RunUpdate
 
 from gyre_sdk import messages, names
@@ -142,9 +151,11 @@ def run_spec(
     base: str,
     datasets: Iterable[str],
     hyperparameters: Hyperparameters | Mapping[str, Any] | None = None,
+    health: Health | Mapping[str, Any] | None = None,
     **fields: Any,
 ) -> RunSpec:
     """`hyperparameters` by name, those that the method alone knows among them; the server refuses what it does not know.
+    `health` is what follows an alarm, such as `{"divergence": "ROLL_BACK", "divergence_ratio": 3}`.
 
     Raises: ValueError for a method that does not exist, or a value of another type.
     """
@@ -153,6 +164,7 @@ def run_spec(
         base=base,
         datasets=list(datasets),
         hyperparameters=_hyperparameters(hyperparameters),
+        health=_health(health),
         **fields,
     )
 
@@ -171,6 +183,15 @@ def _hyperparameters(given: Hyperparameters | Mapping[str, Any] | None) -> Hyper
     if own := {name: value for name, value in (given or {}).items() if name not in common}:
         body["own"] = {**body.get("own", {}), **own}
     return _message(Hyperparameters, body)
+
+
+def _health(given: Health | Mapping[str, Any] | None) -> Health:
+    if isinstance(given, Health):
+        return given
+    named = {
+        name: f"ACTION_{value.upper()}" if isinstance(value, str) else value for name, value in (given or {}).items()
+    }
+    return _message(Health, named)
 
 
 def resumed(watch: Any, has_ended: Any, patience: float = PATIENCE_SECONDS) -> Iterator[Any]:

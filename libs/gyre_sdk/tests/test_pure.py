@@ -10,7 +10,7 @@ from google.protobuf.duration_pb2 import Duration
 from gyre.dataset.v1.dataset_pb2 import Dataset
 from gyre.inference_gateway.v1.deployment_pb2 import Deployment
 from gyre.inference_gateway.v1.rollout_pb2 import Rollout
-from gyre.training_scheduler.v1.run_pb2 import MetricPoint, Run, RunSpec
+from gyre.training_scheduler.v1.run_pb2 import Alarm, MetricPoint, Run, RunSpec
 from gyre_sdk import messages, names
 from gyre_sdk.cli import datasets, output, pipelines, platform, progress, settings, steer
 from gyre_sdk.cli.events import Known
@@ -204,6 +204,18 @@ def test_what_can_be_set_is_shown_with_default_range_and_meaning() -> None:
     assert rows["cliprange"][:2] == ["0.2", "> 0, ≤ 10"]
     assert rows["kl_estimator"][:2] == ["k1", "k1 | k3"]
     assert rows["learning_rate"][0] == "" and rows["learning_rate"][2].startswith("Learning rate.")
+
+
+def test_a_health_rule_is_an_action_or_a_limit() -> None:
+    chosen = settings.health(("divergence=roll_back", "divergence_ratio=3"))
+    found = run_spec("SFT", "base", [], health=chosen).health
+    assert (found.divergence, found.divergence_ratio) == (Alarm.ACTION_ROLL_BACK, 3)
+    with pytest.raises(UsageError, match="RULE=ACTION"):
+        settings.health(("divergence",))
+    with pytest.raises(ValueError, match="divergense"):
+        run_spec("SFT", "base", [], health={"divergense": "STOP"})
+    with pytest.raises(ValueError, match="divergence"):
+        run_spec("SFT", "base", [], health={"divergence": "SHRUG"})
 
 
 def test_a_setting_is_a_number_or_a_word() -> None:

@@ -11,6 +11,7 @@ import pytest
 import torch
 from gyre_trainers import base, lora, ppo, ppo_models, sampling, testing
 from gyre_trainers.exits import BadInput
+from gyre_trainers.health import watched
 from gyre_trainers.ppo_models import Models
 from gyre_trainers.settings import Hyperparameters
 from gyre_trainers.tests import trl_ppo
@@ -243,6 +244,17 @@ def test_a_reward_model_with_another_tokenizer_is_refused(tiny: Tiny, tmp_path: 
 
 
 # Data and sampling
+
+
+def test_all_that_health_watches_for_is_reported(tiny: Tiny) -> None:
+    learner = learner_of(tiny, hyperparameters())
+    metrics = learner.learn(collected(learner, tiny))
+    assert set(watched(metrics)) == {"kl", "entropy", "reward", "length", "repetition", "grad_norm"}
+
+
+def test_repetition_is_the_share_of_three_tokens_in_a_row_that_came_before() -> None:
+    answers = torch.tensor([[1, 2, 3, 1, 2, 3, 9, 9], [1, 2, 3, 4, 5, 6, 7, 8], [5, 5, 5, 5, 5, 5, 5, 5]])
+    assert sampling.repetition(answers, torch.tensor([6, 8, 2])) == pytest.approx((1 / 4 + 0 + 0) / 3)
 
 
 def test_each_pass_asks_every_prompt_once_in_an_order_of_its_own() -> None:

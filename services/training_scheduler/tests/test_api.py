@@ -228,8 +228,11 @@ async def test_every_method_says_what_can_be_set(up: Any) -> None:
         )
     assert {it.method for it in listed.methods} == {number for number in run_pb2.Method.values() if number}
     ppo = next(it for it in listed.methods if it.method == run_pb2.METHOD_PPO)
-    clip = ppo.schema["properties"]["own"]["properties"]["cliprange"]
+    clip = ppo.settings_schema["properties"]["own"]["properties"]["cliprange"]
     assert (clip["default"], clip["exclusiveMinimum"], clip["x-zh"]["title"]) == (0.2, 0, "策略裁剪范围")
+    rule = ppo.health_schema["properties"]["reward_hacking"]
+    assert (rule["default"], list(rule["enum"])) == ("WARN", ["WARN", "STOP", "ROLL_BACK", "LOWER_LEARNING_RATE"])
+    assert "divergence" not in ppo.health_schema["properties"]
 
 
 async def test_a_base_of_another_architecture_is_refused(runs: Any, world: World) -> None:

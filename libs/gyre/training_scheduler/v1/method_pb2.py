@@ -26,7 +26,7 @@ from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from gyre.training_scheduler.v1 import run_pb2 as gyre_dot_training__scheduler_dot_v1_dot_run__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'gyre/training_scheduler/v1/method.proto\x12\x1agyre.training_scheduler.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a$gyre/training_scheduler/v1/run.proto\"\xdc\x01\n\x0eTrainingMethod\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x32\n\x06method\x18\x02 \x01(\x0e\x32\".gyre.training_scheduler.v1.Method\x12\x14\n\x0c\x64isplay_name\x18\x03 \x01(\t\x12\x17\n\x0f\x64isplay_name_zh\x18\x04 \x01(\t\x12\x14\n\x0c\x64\x61taset_type\x18\x05 \x01(\t\x12\x1a\n\x12needs_reward_model\x18\x06 \x01(\x08\x12\'\n\x06schema\x18\x07 \x01(\x0b\x32\x17.google.protobuf.Structb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'gyre/training_scheduler/v1/method.proto\x12\x1agyre.training_scheduler.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a$gyre/training_scheduler/v1/run.proto\"\x95\x02\n\x0eTrainingMethod\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x32\n\x06method\x18\x02 \x01(\x0e\x32\".gyre.training_scheduler.v1.Method\x12\x14\n\x0c\x64isplay_name\x18\x03 \x01(\t\x12\x17\n\x0f\x64isplay_name_zh\x18\x04 \x01(\t\x12\x14\n\x0c\x64\x61taset_type\x18\x05 \x01(\t\x12\x1a\n\x12needs_reward_model\x18\x06 \x01(\x08\x12\x30\n\x0fsettings_schema\x18\x07 \x01(\x0b\x32\x17.google.protobuf.Struct\x12.\n\rhealth_schema\x18\x08 \x01(\x0b\x32\x17.google.protobuf.Structb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,5 +34,5 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'gyre.training_scheduler.v1.
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_TRAININGMETHOD']._serialized_start=140
-  _globals['_TRAININGMETHOD']._serialized_end=360
+  _globals['_TRAININGMETHOD']._serialized_end=417
 # @@protoc_insertion_point(module_scope)

@@ -30,7 +30,8 @@ class TrainingMethod(_message.Message):
     DISPLAY_NAME_ZH_FIELD_NUMBER: _builtins.int
     DATASET_TYPE_FIELD_NUMBER: _builtins.int
     NEEDS_REWARD_MODEL_FIELD_NUMBER: _builtins.int
-    SCHEMA_FIELD_NUMBER: _builtins.int
+    SETTINGS_SCHEMA_FIELD_NUMBER: _builtins.int
+    HEALTH_SCHEMA_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`methods/{slug}`."""
     method: _run_pb2.Method.ValueType
@@ -42,10 +43,14 @@ class TrainingMethod(_message.Message):
     """What `RunSpec.datasets` must be, for example "SFT" or "PREFERENCE"."""
     needs_reward_model: _builtins.bool
     @_builtins.property
-    def schema(self) -> _struct_pb2.Struct:
+    def settings_schema(self) -> _struct_pb2.Struct:
         """JSON Schema of `RunSpec.hyperparameters`: type, bounds, default, title and description of each setting that the
         method reads, those that it alone knows under `own`. Titles and descriptions in Chinese are under `x-zh`.
         """
+
+    @_builtins.property
+    def health_schema(self) -> _struct_pb2.Struct:
+        """The same of `RunSpec.health`: the rules that watch this method, their actions without `ACTION_`."""
 
     def __init__(
         self,
@@ -56,11 +61,12 @@ class TrainingMethod(_message.Message):
         display_name_zh: _builtins.str = ...,
         dataset_type: _builtins.str = ...,
         needs_reward_model: _builtins.bool = ...,
-        schema: _struct_pb2.Struct | None = ...,
+        settings_schema: _struct_pb2.Struct | None = ...,
+        health_schema: _struct_pb2.Struct | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["schema", b"schema"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["health_schema", b"health_schema", "settings_schema", b"settings_schema"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["dataset_type", b"dataset_type", "display_name", b"display_name", "display_name_zh", b"display_name_zh", "method", b"method", "name", b"name", "needs_reward_model", b"needs_reward_model", "schema", b"schema"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dataset_type", b"dataset_type", "display_name", b"display_name", "display_name_zh", b"display_name_zh", "health_schema", b"health_schema", "method", b"method", "name", b"name", "needs_reward_model", b"needs_reward_model", "settings_schema", b"settings_schema"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1866,7 +1866,8 @@ export interface TrainingMethod {
   display_name_zh: string;
   dataset_type: string;
   needs_reward_model: boolean;
-  schema?: Record<string, unknown> | null;
+  settings_schema?: Record<string, unknown> | null;
+  health_schema?: Record<string, unknown> | null;
 }
 
 export interface Pipeline {

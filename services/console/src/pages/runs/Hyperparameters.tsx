@@ -21,7 +21,7 @@ interface Props {
 export function HyperparameterFields({ method, of, main, under }: Props) {
   const { word } = useI18n();
   const given = flat(of);
-  const shown = useSettings()(method).filter(({ path: [first = "", second] }) =>
+  const shown = useSettings(method).filter(({ path: [first = "", second] }) =>
     main ? !second && MAIN.includes(first) && first in given : second || (!MAIN.includes(first) && first in given),
   );
   const place = ({ path }: Setting) => MAIN.indexOf(path[0] ?? "");

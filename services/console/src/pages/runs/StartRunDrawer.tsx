@@ -12,6 +12,7 @@ import { DatasetVersionPicker, ModelVersionPicker } from "@/ui/Pickers";
 import { ensureModel, ModelNameField } from "@/ui/RegisterAs";
 import { useMessage } from "@/ui/useMessage";
 import { EstimateNote, FlavorTable, useEstimate } from "./Estimates";
+import { HealthFields, type HealthValues, toHealth } from "./Health";
 import { HyperparameterFields } from "./Hyperparameters";
 
 interface Values {
@@ -24,6 +25,7 @@ interface Values {
   seed: number;
   priority: number;
   hyperparameters: Hyperparameters;
+  health?: HealthValues;
 }
 
 export function StartRunDrawer({ open, onClose }: { open: boolean; onClose: () => void }) {
@@ -110,6 +112,9 @@ export function StartRunDrawer({ open, onClose }: { open: boolean; onClose: () =
           </Form.Item>
         </div>
       </More>
+      <More title={t("run.healthRules")}>
+        <HealthFields method={recipe?.method} under={["health"]} />
+      </More>
       <FlavorTable {...asked} />
     </FormDrawer>
   );
@@ -173,6 +178,7 @@ function toSpec(project: string, values: Values, recipe: Recipe | undefined): Pa
     reward_model: values.reward_model,
     register_as: values.register_as ? `projects/${project}/models/${values.register_as}` : undefined,
     hyperparameters: values.hyperparameters,
+    health: toHealth(values.health) as RunSpec["health"],
     seed: String(values.seed ?? 7),
     priority: values.priority,
   };

@@ -26,21 +26,24 @@ export interface Setting extends Omit<Property, "x-zh"> {
 
 export type SettingValue = string | number | boolean;
 
-/** What can be set of a method, in the reader's language, in the order of the trainers; nothing until it is known. */
-export function useSettings(): (method: Method | undefined) => Setting[] {
-  const { language } = useI18n();
+function useMethods(): TrainingMethod[] {
   const project = useProject();
-  const methods = useList<"methods", TrainingMethod>(`/projects/${project}/methods`).data?.methods ?? [];
-  const inChinese = language === "zh-CN";
-  return (method) => settingsOf(methods.find((one) => one.method === method)?.schema, inChinese);
+  return useList<"methods", TrainingMethod>(`/projects/${project}/methods`).data?.methods ?? [];
+}
+
+type Schema = "settings_schema" | "health_schema";
+
+/** What can be set of a method, or what its runs are watched for, in the reader's language; nothing until it is known. */
+export function useSettings(method: Method | undefined, schema: Schema = "settings_schema"): Setting[] {
+  const { language } = useI18n();
+  const found = useMethods().find((one) => one.method === method);
+  return settingsOf(found?.[schema], language === "zh-CN");
 }
 
 /** The names of settings, whichever method they are of. */
 export function useSettingNames(): (name: string) => string {
   const { language } = useI18n();
-  const project = useProject();
-  const methods = useList<"methods", TrainingMethod>(`/projects/${project}/methods`).data?.methods ?? [];
-  const all = methods.flatMap((one) => settingsOf(one.schema, language === "zh-CN"));
+  const all = useMethods().flatMap((one) => settingsOf(one.settings_schema, language === "zh-CN"));
   return (name) => all.find((one) => one.path.at(-1) === name)?.title ?? name;
 }
 
