@@ -113,6 +113,13 @@ def load_tokenizer(folder: Path, field: str = "base") -> Any:
     return with_chat_template(tokenizer)
 
 
+def refuse_another_tokenizer(reward_model: Path, tokenizer: Any) -> None:
+    """The reward model reads the policy's own tokens. Raises: BadInput where they mean something else to it."""
+    if load_tokenizer(reward_model, "reward_model").get_vocab() != tokenizer.get_vocab():
+        remedy = "train one from this base, or from a base with the same tokenizer"
+        raise BadInput("reward_model.uri", "the reward model has another tokenizer than the base", remedy)
+
+
 def load_causal_lm(folder: Path, field: str = "base") -> Any:
     """The language model in `folder`. Raises: BadInput for another architecture or incomplete weights."""
     architecture = str(check_folder(folder, field)["architectures"][0])

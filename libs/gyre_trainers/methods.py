@@ -6,10 +6,13 @@ the scheduler reads it too.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BeforeValidator
 
 from gyre_trainers.settings import Health, Hyperparameters, Own, Share, checked, properties, setting
 
@@ -22,6 +25,7 @@ class Method(StrEnum):
     KTO = "KTO"
     ORPO = "ORPO"
     GRPO = "GRPO"
+    CPT = "CPT"
 
 
 class DPOSettings(Own):
@@ -137,10 +141,22 @@ class PPOSettings(Own):
         gt=0, le=1e12,
     )  # fmt: skip
 
+    @property
+    def needs_reward_model(self) -> bool:
+        return True
+
     def fault(self, common: Hyperparameters) -> tuple[str, str] | None:
         if common.step_rows % self.num_mini_batches:
             return "own.num_mini_batches", "must divide batch_size × gradient_accumulation_steps"
         return None
+
+
+Grader = Literal["exact", "numeric", "schema"]
+
+
+def _listed(given: Any) -> Any:
+    """`--set graders=exact` names one."""
+    return [given] if isinstance(given, str) else given
 
 
 class GRPOSettings(Own):
@@ -174,6 +190,29 @@ class GRPOSettings(Own):
         "They neither reward nor punish.",
         "既不奖励也不惩罚。",
     )
+    graders: Annotated[tuple[Grader, ...], BeforeValidator(_listed)] = setting(
+        (), "Graders", "判分器",
+        "Reward of 1 for an answer that is right: the row's very answer, its last number, or JSON of the schema. With one "
+        "of them a reward model may be left out.",
+        "回答正确得 1 分：与该行答案完全一致、最后一个数字相同，或为符合模式的 JSON。选用后可不指定奖励模型。",
+    )  # fmt: skip
+    answer_schema: str = setting(
+        "", "Schema of answers", "回答的模式", "JSON Schema, for the grader of that name.", "供 schema 判分器使用的 JSON Schema。",
+        max_length=20_000,
+    )  # fmt: skip
+
+    @property
+    def needs_reward_model(self) -> bool:
+        return not self.graders
+
+    def fault(self, common: Hyperparameters) -> tuple[str, str] | None:
+        if "schema" not in self.graders:
+            return None
+        try:
+            is_object = isinstance(json.loads(self.answer_schema), dict)
+        except ValueError:
+            is_object = False
+        return None if is_object else ("own.answer_schema", "must be a JSON Schema, for the grader `schema`")
 
 
 @dataclass(frozen=True)
@@ -188,12 +227,12 @@ class About:
     own: type[Own] = Own
     reads: tuple[str, ...] = ()
     ignores: tuple[str, ...] = ()
-    needs_reward_model: bool = False
 
 
 # Modules by name, for each imports its own corner of TRL, which takes seconds.
 METHODS: Final[Mapping[Method, About]] = {
     Method.SFT: About("gyre_trainers.sft", "Supervised fine-tuning", "监督微调", "SFT", reads=("assistant_only_loss",)),
+    Method.CPT: About("gyre_trainers.cpt", "Continued pre-training", "继续预训练", "SFT"),
     Method.DPO: About(
         "gyre_trainers.dpo", "Direct preference optimisation", "直接偏好优化", "PREFERENCE", DPOSettings, ("beta",)
     ),
@@ -206,7 +245,6 @@ METHODS: Final[Mapping[Method, About]] = {
         PPOSettings,
         reads=("beta", "max_new_tokens"),
         ignores=("lora_dropout", "activation_checkpointing"),
-        needs_reward_model=True,
     ),
     Method.KTO: About(
         "gyre_trainers.kto", "Kahneman-Tversky optimisation", "前景理论优化", "PREFERENCE", KTOSettings, ("beta",)
@@ -221,7 +259,6 @@ METHODS: Final[Mapping[Method, About]] = {
         "SFT",
         GRPOSettings,
         reads=("beta", "max_new_tokens", "num_generations"),
-        needs_reward_model=True,
     ),
 }
 OF_SOME: Final = frozenset(name for about in METHODS.values() for name in about.reads)

@@ -23,7 +23,7 @@ from gyre_trainers import ppo_formulas as formulas
 from gyre_trainers.callbacks import Progress, Steps
 from gyre_trainers.exits import BadInput
 from gyre_trainers.methods import PPOSettings
-from gyre_trainers.ppo_models import Models, load_models, refuse_another_tokenizer
+from gyre_trainers.ppo_models import Models, load_models
 from gyre_trainers.settings import Hyperparameters
 
 LEARNING_RATE: Final = 1e-5
@@ -39,7 +39,7 @@ def train(job: fit.Job) -> fit.Fitted:
     """
     wanted = job.hyperparameters
     tokenizer = base.load_tokenizer(job.base)
-    refuse_another_tokenizer(fit.needed(job.reward_model), tokenizer)
+    base.refuse_another_tokenizer(fit.needed(job.reward_model), tokenizer)
     prompts = prompts_of(job.rows("messages"), tokenizer, wanted)
     steps = wanted.max_steps or max(1, int(wanted.epochs * len(prompts) // wanted.step_rows))
     models = load_models(job)

@@ -14,11 +14,8 @@ LEARNING_RATE: Final = 1e-3
 
 def train(job: fit.Job) -> fit.Fitted:
     """Columns: prompt, chosen, rejected. Metrics: loss, accuracy, margin, {min,mean,max}_reward."""
-    from transformers import set_seed
-
     rows, wanted = job.rows(*data.PREFERENCE), job.hyperparameters
     tokenizer = base.load_tokenizer(job.base)
-    set_seed(job.spec.seed)  # the new head is random
     model = base.load_scorer(job.base, "base", fresh=True)
     model.config.pad_token_id = tokenizer.pad_token_id
     trainer = RewardTrainer(

@@ -88,8 +88,11 @@ def train(spec: Spec, reporter: Reporter, scratch: Path) -> None:
 
 def fit_to_the_end(job: fit.Job) -> fit.Fitted:
     """Each way back to an earlier checkpoint builds model and optimizer anew: nothing of what went wrong is left."""
+    from transformers import set_seed
+
     method: Any = importlib.import_module(METHODS[job.spec.method].module)
     while True:
+        set_seed(job.spec.seed)  # new adapters and heads begin at random
         try:
             fitted: fit.Fitted = method.train(job)
             return fitted

@@ -31,6 +31,10 @@ def setting(default: Any, title: str, zh: str, help: str = "", zh_help: str = ""
 class Own(Closed):
     """Settings of one method. `fault` finds what is wrong with them beside the common ones."""
 
+    @property
+    def needs_reward_model(self) -> bool:
+        return False
+
     def fault(self, common: Hyperparameters) -> tuple[str, str] | None:
         """Field below `hyperparameters`, and what is wrong with it."""
         return None

@@ -8,7 +8,7 @@ from typing import Final, Self
 from pydantic import Field, ValidationError, model_validator
 
 from gyre_trainers.exits import BadInput
-from gyre_trainers.methods import METHODS, Method, settings_of
+from gyre_trainers.methods import Method, settings_of
 from gyre_trainers.settings import BadSetting, Closed, Health, Hyperparameters
 
 DIGEST: Final = r"^(sha256:[0-9a-f]{64})?$"
@@ -50,17 +50,13 @@ class Spec(Closed):
     threads: int = Field(default=2, ge=1, le=1024)
 
     @model_validator(mode="after")
-    def _reward_model_where_needed(self) -> Self:
-        if METHODS[self.method].needs_reward_model and self.reward_model is None:
-            raise ValueError(f"reward_model: {self.method} needs the result of a REWARD run")
-        return self
-
-    @model_validator(mode="after")
     def _settings_of_the_method(self) -> Self:
         try:
-            settings_of(self.method, self.hyperparameters.model_dump())
+            _, own = settings_of(self.method, self.hyperparameters.model_dump())
         except BadSetting as bad:
             raise ValueError(f"hyperparameters.{bad}") from bad
+        if own.needs_reward_model and self.reward_model is None:
+            raise ValueError(f"reward_model: {self.method} needs the result of a REWARD run")
         return self
 
     @property

@@ -61,7 +61,7 @@ def method_to_proto(method: Method) -> method_pb2.TrainingMethod:
         display_name=about.title,
         display_name_zh=about.zh,
         dataset_type=about.rows,
-        needs_reward_model=about.needs_reward_model,
+        needs_reward_model=about.own().needs_reward_model,
     )
     found.settings_schema.update(schema_of(method))
     found.health_schema.update(health_schema_of(method))

@@ -16,8 +16,8 @@ from gyre_kit.app import Context
 from gyre_kit.auth import caller
 from gyre_kit.names import last, new_id
 from gyre_kit.render import enum_name
-from gyre_trainers.methods import METHODS, Method, settings_of
-from gyre_trainers.settings import BadSetting
+from gyre_trainers.methods import REINFORCED, Method, settings_of
+from gyre_trainers.settings import BadSetting, Own
 
 from services.training_scheduler import estimates, health, inputs, places, recipes, service, shapes
 from services.training_scheduler.inputs import Rows, Weights
@@ -93,7 +93,7 @@ async def plan_run(context: Context, asked: run_pb2.RunSpec) -> Planned:
     rows = await inputs.find_rows(context, method, spec.datasets)
     base = await inputs.find_weights(context, spec.base, head="ForCausalLM")
     reward_model = None
-    if METHODS[Method(method)].needs_reward_model:
+    if spec.reward_model:
         reward_model = await inputs.find_weights(context, spec.reward_model, head="ForSequenceClassification")
     await inputs.check_queue(context, spec.queue)
     job = Job(
@@ -126,13 +126,16 @@ def filled(asked: run_pb2.RunSpec) -> run_pb2.RunSpec:
         raise service.BaseRequired(field="base")
     if not spec.datasets:
         raise service.DatasetsRequired(field="datasets")
-    if recipe.needs_reward_model and not spec.reward_model:
-        raise service.RewardModelRequired(field="reward_model")
     wanted = recipes.hyperparameters(recipe)
     wanted.MergeFrom(spec.hyperparameters)
     spec.hyperparameters.CopyFrom(wanted)
-    if own := own_settings(recipe.method, wanted):
-        spec.hyperparameters.own.update(own)
+    own = own_settings(recipe.method, wanted)
+    if own.needs_reward_model and not spec.reward_model:
+        raise service.RewardModelRequired(field="reward_model")
+    if spec.reward_model and Method(recipe.method) not in REINFORCED:
+        spec.reward_model = ""  # it would be pinned and fetched for nothing
+    if own_ones := own.model_dump(mode="json", exclude_none=True):
+        spec.hyperparameters.own.update(own_ones)
     try:
         spec.health.CopyFrom(health.filled(recipe.method, spec.health))
     except BadSetting as bad:
@@ -143,13 +146,13 @@ def filled(asked: run_pb2.RunSpec) -> run_pb2.RunSpec:
     return spec
 
 
-def own_settings(method: str, given: run_pb2.Hyperparameters) -> dict[str, Any]:
+def own_settings(method: str, given: run_pb2.Hyperparameters) -> Own:
     """What the method alone knows, defaults filled in. Raises: BadHyperparameter for any setting."""
     try:
         _, own = settings_of(Method(method), as_dict(given))
     except BadSetting as bad:
         raise _refused("hyperparameters", bad) from bad
-    return own.model_dump(exclude_none=True)
+    return own
 
 
 def _refused(within: str, bad: BadSetting) -> service.BadHyperparameter:

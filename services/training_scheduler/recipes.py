@@ -10,7 +10,7 @@ from google.protobuf import json_format
 from gyre.training_scheduler.v1 import run_pb2
 from gyre_trainers.methods import METHODS, Method, settings_of
 
-LORA: Final[dict[str, float | bool]] = {
+LORA: Final[dict[str, Any]] = {
     "epochs": 3.0,
     "max_steps": 0,
     "learning_rate": 1e-3,
@@ -23,6 +23,13 @@ LORA: Final[dict[str, float | bool]] = {
     "checkpoint_every": 50,
     "warmup_ratio": 0.03,
     "weight_decay": 0.0,
+}
+GROUPS: Final[dict[str, Any]] = {
+    "epochs": 1.0,
+    "learning_rate": 1e-5,
+    "beta": 0.04,
+    "max_new_tokens": 32,
+    "num_generations": 4,
 }
 WITHOUT_DROPOUT: Final = {name: value for name, value in LORA.items() if name != "lora_dropout"}
 
@@ -41,7 +48,8 @@ class Recipe:
 
     @property
     def needs_reward_model(self) -> bool:
-        return METHODS[Method(self.method)].needs_reward_model
+        _, own = settings_of(Method(self.method), self.hyperparameters)
+        return own.needs_reward_model
 
 
 RECIPES: Final = (
@@ -99,7 +107,21 @@ RECIPES: Final = (
         "Reinforcement in groups (GRPO)",
         "Compares several answers to each prompt by the reward model's score.",
         "GRPO",
-        LORA | {"epochs": 1.0, "learning_rate": 1e-5, "beta": 0.04, "max_new_tokens": 32, "num_generations": 4},
+        LORA | GROUPS,
+    ),
+    Recipe(
+        "recipes/grpo-graders",
+        "Reinforcement by what can be checked (GRPO)",
+        "Compares several answers to each prompt by whether they are right; no reward model is needed.",
+        "GRPO",
+        LORA | GROUPS | {"own": {"graders": ["exact"]}},
+    ),
+    Recipe(
+        "recipes/cpt-lora",
+        "Continued pre-training (LoRA)",
+        "Learns all that the texts say, before a model is taught to answer.",
+        "CPT",
+        LORA | {"epochs": 1.0, "learning_rate": 2e-4, "max_length": 512},
     ),
 )
 
@@ -117,6 +139,6 @@ def hyperparameters(recipe: Recipe) -> run_pb2.Hyperparameters:
     """Every setting that the method reads, its own ones too."""
     _, own = settings_of(Method(recipe.method), recipe.hyperparameters)
     found: run_pb2.Hyperparameters = json_format.ParseDict(dict(recipe.hyperparameters), run_pb2.Hyperparameters())
-    if known := own.model_dump(exclude_none=True):
+    if known := own.model_dump(mode="json", exclude_none=True):
         found.own.update(known)
     return found

@@ -50,6 +50,8 @@ def _default(schema: Mapping[str, Any]) -> str:
 def _range(schema: Mapping[str, Any]) -> str:
     if "enum" in schema:
         return " | ".join(schema["enum"])
+    if schema["type"] == "array":
+        return "some of " + ", ".join(schema["items"]["enum"])
     signs = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
     bounds = [f"{sign} {schema[name]:g}" for name, sign in signs.items() if name in schema]
     return ", ".join(bounds) or str(schema["type"])

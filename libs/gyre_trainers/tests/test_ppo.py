@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from gyre_trainers import base, lora, ppo, ppo_models, sampling, testing
+from gyre_trainers import base, lora, ppo, sampling, testing
 from gyre_trainers.exits import BadInput
 from gyre_trainers.health import watched
 from gyre_trainers.ppo_models import Models
@@ -236,11 +236,11 @@ def test_a_loss_that_is_no_number_ends_the_run_and_names_the_learning_rate(tiny:
 
 
 def test_a_reward_model_with_another_tokenizer_is_refused(tiny: Tiny, tmp_path: Path) -> None:
-    ppo_models.refuse_another_tokenizer(tiny.scorer, tiny.tokenizer)
+    base.refuse_another_tokenizer(tiny.scorer, tiny.tokenizer)
     testing.byte_level_tokenizer(["something else altogether"] * 9, 300).save_pretrained(tmp_path)
 
     with pytest.raises(BadInput, match=r"^reward_model.uri: the reward model has another tokenizer"):
-        ppo_models.refuse_another_tokenizer(tmp_path, tiny.tokenizer)
+        base.refuse_another_tokenizer(tmp_path, tiny.tokenizer)
 
 
 # Data and sampling

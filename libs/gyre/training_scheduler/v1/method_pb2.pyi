@@ -42,6 +42,7 @@ class TrainingMethod(_message.Message):
     dataset_type: _builtins.str
     """What `RunSpec.datasets` must be, for example "SFT" or "PREFERENCE"."""
     needs_reward_model: _builtins.bool
+    """With the settings that it has by default."""
     @_builtins.property
     def settings_schema(self) -> _struct_pb2.Struct:
         """JSON Schema of `RunSpec.hyperparameters`: type, bounds, default, title and description of each setting that the

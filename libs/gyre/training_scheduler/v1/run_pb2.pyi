@@ -36,6 +36,8 @@ class _MethodEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Method.ValueTy
     METHOD_KTO: _Method.ValueType  # 5
     METHOD_ORPO: _Method.ValueType  # 6
     METHOD_GRPO: _Method.ValueType  # 7
+    METHOD_CPT: _Method.ValueType  # 8
+    """Continued pre-training: all that the messages say, as plain text."""
 
 class Method(_Method, metaclass=_MethodEnumTypeWrapper):
     """How a model is trained; one module of gyre_trainers each."""
@@ -48,6 +50,8 @@ METHOD_PPO: Method.ValueType  # 4
 METHOD_KTO: Method.ValueType  # 5
 METHOD_ORPO: Method.ValueType  # 6
 METHOD_GRPO: Method.ValueType  # 7
+METHOD_CPT: Method.ValueType  # 8
+"""Continued pre-training: all that the messages say, as plain text."""
 Global___Method: _TypeAlias = Method  # noqa: Y015
 
 @_typing.final
@@ -294,7 +298,7 @@ class RunSpec(_message.Message):
     base: _builtins.str
     """Registry version or variant (`projects/{project}/models/…`), in HF format."""
     reward_model: _builtins.str
-    """Registry version of a REWARD run's result; PPO alone."""
+    """Registry version of a REWARD run's result: PPO; GRPO, unless it has graders."""
     seed: _builtins.int
     recipe: _builtins.str
     """`recipes/{slug}`; empty takes the method's default recipe."""

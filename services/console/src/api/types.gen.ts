@@ -367,7 +367,8 @@ export type Method =
   | "METHOD_PPO"
   | "METHOD_KTO"
   | "METHOD_ORPO"
-  | "METHOD_GRPO";
+  | "METHOD_GRPO"
+  | "METHOD_CPT";
 
 export type RunState =
   | "STATE_UNSPECIFIED"

@@ -1,4 +1,4 @@
-import { Form, Select, Switch } from "antd";
+import { Form, Input, Select, Switch } from "antd";
 import type { Hyperparameters, Method } from "@/api/types";
 import { useI18n } from "@/i18n";
 import { NumberInput } from "@/ui/NumberInput";
@@ -35,7 +35,7 @@ export function HyperparameterFields({ method, of, main, under }: Props) {
           label={one.title}
           tooltip={one.description}
           valuePropName={one.type === "boolean" ? "checked" : "value"}
-          rules={[{ required: (one.path.at(-1) ?? "") in given, message: word("form", "required") }]}
+          rules={[{ required: isNeeded(one) && (one.path.at(-1) ?? "") in given, message: word("form", "required") }]}
         >
           {field(one)}
         </Form.Item>
@@ -44,8 +44,17 @@ export function HyperparameterFields({ method, of, main, under }: Props) {
   );
 }
 
+/** A list or a text may be empty. */
+function isNeeded(one: Setting): boolean {
+  return one.type !== "array" && (one.type !== "string" || one.enum !== undefined);
+}
+
 function field(one: Setting) {
   if (one.type === "boolean") return <Switch />;
+  if (one.type === "array") {
+    return <Select mode="multiple" options={one.items?.enum?.map((value) => ({ value, label: value }))} />;
+  }
+  if (one.type === "string" && !one.enum) return <Input.TextArea rows={2} className="mono" />;
   if (one.enum) return <Select options={one.enum.map((value) => ({ value, label: value }))} />;
   return (
     <NumberInput

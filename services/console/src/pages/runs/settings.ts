@@ -9,9 +9,10 @@ interface Words {
 
 /** One property of the JSON Schema that the trainers give for a method. */
 interface Property extends Words {
-  type: "integer" | "number" | "boolean" | "string";
+  type: "integer" | "number" | "boolean" | "string" | "array";
   default?: unknown;
   enum?: string[];
+  items?: { enum?: string[] };
   minimum?: number;
   exclusiveMinimum?: number;
   maximum?: number;
@@ -24,7 +25,7 @@ export interface Setting extends Omit<Property, "x-zh"> {
   path: string[];
 }
 
-export type SettingValue = string | number | boolean;
+export type SettingValue = string | number | boolean | string[];
 
 function useMethods(): TrainingMethod[] {
   const project = useProject();
