@@ -204,6 +204,7 @@ _WELL_KNOWN_TYPES: dict[str, Any] = {
     "google.protobuf.Timestamp": AwareDatetime,
     "google.protobuf.Duration": Annotated[str, Field(pattern=_DURATION_PATTERN)],
     "google.protobuf.FieldMask": str,
+    "google.protobuf.Struct": dict[str, Any],
 }
 
 

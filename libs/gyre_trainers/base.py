@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -112,6 +113,13 @@ def load_tokenizer(folder: Path, field: str = "base") -> Any:
     return with_chat_template(tokenizer)
 
 
+def refuse_another_tokenizer(reward_model: Path, tokenizer: Any) -> None:
+    """The reward model reads the policy's own tokens. Raises: BadInput where they mean something else to it."""
+    if load_tokenizer(reward_model, "reward_model").get_vocab() != tokenizer.get_vocab():
+        remedy = "train one from this base, or from a base with the same tokenizer"
+        raise BadInput("reward_model.uri", "the reward model has another tokenizer than the base", remedy)
+
+
 def load_causal_lm(folder: Path, field: str = "base") -> Any:
     """The language model in `folder`. Raises: BadInput for another architecture or incomplete weights."""
     architecture = str(check_folder(folder, field)["architectures"][0])
@@ -123,14 +131,31 @@ def load_causal_lm(folder: Path, field: str = "base") -> Any:
 
 
 def load_scorer(folder: Path, field: str = "reward_model", *, fresh: bool = False) -> Any:
-    """A model with one output. `fresh` puts a new head on a language model; else the head must be there.
+    """A model with one output, the score of a row as its last token that is no padding sees it. `fresh` puts a new head
+    on a language model; else the head must be there.
 
     Raises: BadInput.
     """
     from transformers import AutoModelForSequenceClassification
 
     may_miss = ("score.weight",) if fresh else ()
-    return _load(AutoModelForSequenceClassification, folder, field, may_miss=may_miss, num_labels=1)
+    model = _load(AutoModelForSequenceClassification, folder, field, may_miss=may_miss, num_labels=1)
+    model.forward = partial(_score, model)
+    return model
+
+
+def _score(model: Any, input_ids: Any, attention_mask: Any, **inputs: Any) -> Any:
+    """By the attention mask, whichever side is padded. Transformers goes by the padding token: where that is the eos
+    token too, it reads a token before the end, and PPO, which reads the end itself, would meet another model.
+    """
+    import torch
+    from transformers.modeling_outputs import SequenceClassifierOutputWithPast
+
+    backbone = getattr(model, model.base_model_prefix)
+    hidden = backbone(input_ids=input_ids, attention_mask=attention_mask, **inputs).last_hidden_state
+    places = torch.arange(input_ids.shape[1], device=input_ids.device)
+    last = (places * attention_mask).argmax(dim=1)
+    return SequenceClassifierOutputWithPast(logits=model.score(hidden[torch.arange(len(last)), last]))
 
 
 def _load(kind: Any, folder: Path, field: str, *, may_miss: tuple[str, ...], **config: Any) -> Any:

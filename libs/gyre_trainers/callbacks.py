@@ -20,7 +20,8 @@ from gyre_trainers import checkpoints
 from gyre_trainers.exits import BadInput, Finished, Return, RolledBack, Stopped, Unwell
 from gyre_trainers.health import Alarm, Kind, Watch
 from gyre_trainers.report import Reporter
-from gyre_trainers.spec import Action, Spec
+from gyre_trainers.settings import Action
+from gyre_trainers.spec import Spec
 from gyre_trainers.speed import Speed
 
 log = logging.getLogger("gyre_trainers.callbacks")

@@ -87,14 +87,14 @@ def judged(rows: Iterable[Row]) -> Dataset:
 
 
 def prompts(rows: Iterable[Row]) -> Dataset:
-    """What comes before the last turn of the assistant, as PPO and GRPO take it."""
+    """What comes before the last turn of the assistant, as PPO and GRPO take it, and what that turn said."""
     asked = []
     for row in rows:
-        messages = list(row["messages"])
+        messages, expected = list(row["messages"]), ""
         while messages and messages[-1]["role"] == "assistant":
-            messages.pop()
+            expected = messages.pop()["content"]
         if messages:
-            asked.append({"prompt": messages})
+            asked.append({"prompt": messages, "expected": expected})
     return _dataset(asked, "no row has a message to answer")
 
 

@@ -17,6 +17,7 @@ from trl import DPOConfig, DPOTrainer
 
 from gyre_trainers import base, data, fit, lora, tokens, tree
 from gyre_trainers.exits import BadInput
+from gyre_trainers.methods import DPOSettings
 
 LEARNING_RATE: Final = 1e-4
 BETA: Final = 0.1
@@ -38,6 +39,7 @@ def train(job: fit.Job) -> fit.Fitted:
             beta=BETA if wanted.beta is None else wanted.beta,
             max_length=None,  # cut below
             remove_unused_columns=False,
+            **wanted.own_of(DPOSettings).model_dump(),
         ),
         data_collator=Collator(share=tree.may_share(model)),
         train_dataset=pairs(rows, tokenizer, wanted.max_length),
@@ -99,7 +101,7 @@ SIDES: Final = ("chosen", "rejected")
 
 
 class LeanDPOTrainer(DPOTrainer):  # type: ignore[misc]
-    """The sigmoid loss alone, on batches of `Collator`."""
+    """The losses of `DPOSettings`, on batches of `Collator`."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -122,19 +124,34 @@ class LeanDPOTrainer(DPOTrainer):  # type: ignore[misc]
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
-        """-log σ(β · ((log π/π_ref of chosen) - (log π/π_ref of rejected))), the mean over pairs (Rafailov 2023, eq. 7)."""
+        """The mean over pairs."""
         log_probabilities = answers(model, inputs)
         chosen, rejected = log_probabilities.chunk(2)
         reference_chosen, reference_rejected = self._reference(inputs)
         rewards_chosen = self.beta * (chosen - reference_chosen)
         rewards_rejected = self.beta * (rejected - reference_rejected)
-        loss = -functional.logsigmoid(rewards_chosen - rewards_rejected).mean()
+        loss = self._losses(rewards_chosen, rewards_rejected, inputs).mean()
         self._total_train_tokens += sum(planted["input_ids"].numel() for planted in inputs["trees"])
         self._count(rewards_chosen.detach(), rewards_rejected.detach(), log_probabilities.detach())
         return (loss, {}) if return_outputs else loss
 
     def floating_point_ops(self, inputs: dict[str, Any]) -> int:
         return 0  # nobody asks, and the Trainer's estimate wants padded batches
+
+    def _losses(self, chosen: torch.Tensor, rejected: torch.Tensor, inputs: dict[str, Any]) -> torch.Tensor:
+        """Of each pair, from its rewards, β · log(π / π_ref).
+
+        sigmoid: Rafailov 2023, eq. 7; robust: Chowdhury 2024; hinge: Zhao 2023; ipo: Azar 2023, eq. 17, by token.
+        """
+        margin = chosen - rejected
+        if self.loss_types == ["hinge"]:
+            return torch.relu(1 - margin)
+        if self.loss_types == ["ipo"]:
+            chosen_length, rejected_length = lengths(inputs).chunk(2)
+            return ((chosen / chosen_length - rejected / rejected_length) / self.beta - 1 / (2 * self.beta)) ** 2
+        wrong = self.label_smoothing if self.loss_types == ["robust"] else 0.0
+        right_way, wrong_way = functional.logsigmoid(margin), functional.logsigmoid(-margin)
+        return (wrong * wrong_way - (1 - wrong) * right_way) / (1 - 2 * wrong)
 
     def _reference(self, inputs: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
         """The same of the frozen reference, chosen and rejected."""
@@ -166,3 +183,11 @@ def answers(model: Any, inputs: dict[str, Any]) -> torch.Tensor:
         of_tokens = -functional.cross_entropy(tree.logits_of(model, planted), planted["targets"], reduction="none")
         sums = sums.index_add(0, planted["row_of"], of_tokens)
     return sums
+
+
+def lengths(inputs: dict[str, Any]) -> torch.Tensor:
+    """Tokens of each answer, in the same order."""
+    counted = torch.zeros(2 * len(inputs["rows"]), device=inputs["rows"].device)
+    for planted in inputs["trees"]:
+        counted = counted.index_add(0, planted["row_of"], torch.ones_like(planted["row_of"], dtype=counted.dtype))
+    return counted

@@ -37,7 +37,8 @@ from gyre_trainers.data import Row, read_rows
 from gyre_trainers.exits import BadInput, Finished, Return
 from gyre_trainers.health import Alarm, Kind
 from gyre_trainers.report import Reporter
-from gyre_trainers.spec import Action, Hyperparameters, Spec
+from gyre_trainers.settings import Action, Hyperparameters
+from gyre_trainers.spec import Spec
 
 log = logging.getLogger("gyre_trainers.fit")
 

@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
-from gyre_trainers.spec import REINFORCED, Action, Health, Method
+from gyre_trainers.methods import REINFORCED, Method
+from gyre_trainers.settings import Action, Health
 
 
 class Kind(StrEnum):
@@ -47,8 +48,8 @@ NAMES: Final[Mapping[str, tuple[str, ...]]] = {
     "kl": ("objective/kl", "kl"),
     "entropy": ("policy/entropy", "policy/entropy_avg", "objective/entropy", "entropy"),
     "reward": ("objective/scores", "reward"),
-    "length": ("completions/mean_length", "response/length"),
-    "repetition": ("completions/repetition", "response/repetition"),
+    "length": ("completions/mean_length", "answers/length"),
+    "repetition": ("completions/repetition", "answers/repetition"),
 }
 
 WINDOW: Final = 16  # steps of a mean

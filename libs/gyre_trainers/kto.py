@@ -7,7 +7,7 @@ from typing import Final
 from trl import KTOConfig, KTOTrainer
 
 from gyre_trainers import base, data, fit, lora
-from gyre_trainers.exits import BadInput
+from gyre_trainers.methods import KTOSettings
 
 LEARNING_RATE: Final = 1e-4
 BETA: Final = 0.1
@@ -16,8 +16,6 @@ BETA: Final = 0.1
 def train(job: fit.Job) -> fit.Fitted:
     """Columns: prompt, chosen, rejected. Metrics: loss, rewards/{chosen,rejected,margins}, kl."""
     rows, wanted = job.rows(*data.PREFERENCE), job.hyperparameters
-    if wanted.batch_size < 2:
-        raise BadInput("hyperparameters.batch_size", "KTO compares a row with others of its batch", "make it 2 or more")
     tokenizer = base.load_tokenizer(job.base)
     adapter = lora.adapter_config(wanted)
     trainer = KTOTrainer(
@@ -29,6 +27,7 @@ def train(job: fit.Job) -> fit.Fitted:
             learning_rate=LEARNING_RATE,
             beta=BETA if wanted.beta is None else wanted.beta,
             max_length=wanted.max_length,
+            **wanted.own_of(KTOSettings).model_dump(),
         ),
         train_dataset=data.judged(rows),
         processing_class=tokenizer,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gyre_trainers.spec import Hyperparameters
+from gyre_trainers.settings import Hyperparameters
 
 
 def adapter_config(hyperparameters: Hyperparameters, *, scorer: bool = False) -> Any | None:

@@ -22,8 +22,9 @@ from gyre_trainers import base, data, fit, sampling, tokens
 from gyre_trainers import ppo_formulas as formulas
 from gyre_trainers.callbacks import Progress, Steps
 from gyre_trainers.exits import BadInput
-from gyre_trainers.ppo_models import Models, load_models, refuse_another_tokenizer
-from gyre_trainers.spec import Hyperparameters
+from gyre_trainers.methods import PPOSettings
+from gyre_trainers.ppo_models import Models, load_models
+from gyre_trainers.settings import Hyperparameters
 
 LEARNING_RATE: Final = 1e-5
 KL_COEFFICIENT: Final = 0.05
@@ -38,9 +39,9 @@ def train(job: fit.Job) -> fit.Fitted:
     """
     wanted = job.hyperparameters
     tokenizer = base.load_tokenizer(job.base)
-    refuse_another_tokenizer(fit.needed(job.reward_model), tokenizer)
+    base.refuse_another_tokenizer(fit.needed(job.reward_model), tokenizer)
     prompts = prompts_of(job.rows("messages"), tokenizer, wanted)
-    steps = wanted.max_steps or max(1, int(wanted.epochs * len(prompts) // batch_rows(wanted)))
+    steps = wanted.max_steps or max(1, int(wanted.epochs * len(prompts) // wanted.step_rows))
     models = load_models(job)
     learner = Learner(models, wanted, steps, tokenizer)
     resume = fit.resume(job)
@@ -53,16 +54,12 @@ def train(job: fit.Job) -> fit.Fitted:
     loop = Steps(progress, learner.schedule, job.output, done, steps)
     for step in loop:
         torch.manual_seed(seed_of(job.spec.seed, step))
-        rollout = learner.collect(batch_of(prompts, step, batch_rows(wanted), job.spec.seed))
+        rollout = learner.collect(batch_of(prompts, step, wanted.step_rows, job.spec.seed))
         loop.report(learner.learn(rollout))
     return fit.Fitted(models.policy, tokenizer, loop.done, progress.last_metrics)
 
 
 # What a step learns from
-
-
-def batch_rows(wanted: Hyperparameters) -> int:
-    return wanted.batch_size * wanted.gradient_accumulation_steps
 
 
 def prompts_of(rows: list[data.Row], tokenizer: Any, wanted: Hyperparameters) -> list[list[int]]:
@@ -71,7 +68,7 @@ def prompts_of(rows: list[data.Row], tokenizer: Any, wanted: Hyperparameters) ->
     Raises: BadInput for fewer prompts than a batch holds.
     """
     asked = data.prompts(rows)["prompt"]
-    if len(asked) < batch_rows(wanted):
+    if len(asked) < wanted.step_rows:
         raise BadInput("hyperparameters.batch_size", f"only {len(asked)} prompts", "lower it, or give more rows")
     return [tokens.template_ids(tokenizer, prompt, ask=True)[-wanted.max_length :] for prompt in asked]
 
@@ -110,7 +107,7 @@ class Learner:
     """Policy and value model with their optimizer, schedule and KL coefficient: what a checkpoint holds."""
 
     def __init__(self, models: Models, wanted: Hyperparameters, steps: int, tokenizer: Any) -> None:
-        self.models, self.wanted, self.settings = models, wanted, wanted.ppo
+        self.models, self.wanted, self.settings = models, wanted, wanted.own_of(PPOSettings)
         self.eos, self.pad = tokenizer.eos_token_id, tokenizer.pad_token_id
         self.kl_coefficient = KL_COEFFICIENT if wanted.beta is None else wanted.beta
         self.optimizer = torch.optim.AdamW(
@@ -172,6 +169,7 @@ class Learner:
             "objective/scores_std": scores.std(correction=0),
             "answers/length": lengths.float().mean(),
             "answers/eos_share": ended.float().mean(),
+            "answers/repetition": sampling.repetition(answers, lengths),
             "policy/entropy_avg": formulas.masked_mean(entropy, answered),
             "val/explained_variance": formulas.explained_variance(values, returns, valued),
         }

@@ -13,7 +13,6 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from gyre_trainers import base, fit, lora, sampling
-from gyre_trainers.exits import BadInput
 
 VALUE_MODEL: Final = "value_model.safetensors"
 
@@ -30,13 +29,6 @@ def load_models(job: fit.Job) -> Models:
         )
     torch.manual_seed(job.spec.seed)  # adapters begin at random
     return Models(get_peft_model(policy, adapter), get_peft_model(value, value_adapter))
-
-
-def refuse_another_tokenizer(reward_model: Path, tokenizer: Any) -> None:
-    """The reward model reads the policy's own tokens. Raises: BadInput where they mean something else to it."""
-    if base.load_tokenizer(reward_model, "reward_model").get_vocab() != tokenizer.get_vocab():
-        remedy = "train one from this base, or from a base with the same tokenizer"
-        raise BadInput("reward_model.uri", "the reward model has another tokenizer than the base", remedy)
 
 
 class Models:

@@ -7,22 +7,26 @@ from typing import Final
 from trl import RewardConfig, RewardTrainer
 
 from gyre_trainers import base, data, fit, lora
+from gyre_trainers.methods import RewardSettings
 
 LEARNING_RATE: Final = 1e-3
 
 
 def train(job: fit.Job) -> fit.Fitted:
     """Columns: prompt, chosen, rejected. Metrics: loss, accuracy, margin, {min,mean,max}_reward."""
-    from transformers import set_seed
-
     rows, wanted = job.rows(*data.PREFERENCE), job.hyperparameters
     tokenizer = base.load_tokenizer(job.base)
-    set_seed(job.spec.seed)  # the new head is random
     model = base.load_scorer(job.base, "base", fresh=True)
     model.config.pad_token_id = tokenizer.pad_token_id
     trainer = RewardTrainer(
         model=model,
-        args=fit.arguments(job, RewardConfig, learning_rate=LEARNING_RATE, max_length=wanted.max_length),
+        args=fit.arguments(
+            job,
+            RewardConfig,
+            learning_rate=LEARNING_RATE,
+            max_length=wanted.max_length,
+            **wanted.own_of(RewardSettings).model_dump(),
+        ),
         train_dataset=data.preferences(rows),
         processing_class=tokenizer,
         peft_config=lora.adapter_config(wanted, scorer=True),

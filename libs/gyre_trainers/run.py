@@ -15,30 +15,20 @@ import tempfile
 import warnings
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from gyre_kit.storage import BadKey, ObjectStore, key_of
 
 from gyre_trainers import exits
 from gyre_trainers.exits import BadInput, RolledBack, Stopped, Unwell
+from gyre_trainers.methods import METHODS
 from gyre_trainers.report import Reporter
-from gyre_trainers.spec import Method, Spec, read_spec
+from gyre_trainers.spec import Spec, read_spec
 
 if TYPE_CHECKING:
     from gyre_trainers import fit
 
 log = logging.getLogger("gyre_trainers")
-
-# Modules by name, for each imports its own corner of TRL, which takes seconds.
-METHODS: Final[dict[Method, str]] = {
-    Method.SFT: "gyre_trainers.sft",
-    Method.DPO: "gyre_trainers.dpo",
-    Method.REWARD: "gyre_trainers.reward",
-    Method.PPO: "gyre_trainers.ppo",
-    Method.KTO: "gyre_trainers.kto",
-    Method.ORPO: "gyre_trainers.orpo",
-    Method.GRPO: "gyre_trainers.grpo",
-}
 
 
 def main(argv: list[str]) -> int:
@@ -98,8 +88,11 @@ def train(spec: Spec, reporter: Reporter, scratch: Path) -> None:
 
 def fit_to_the_end(job: fit.Job) -> fit.Fitted:
     """Each way back to an earlier checkpoint builds model and optimizer anew: nothing of what went wrong is left."""
-    method: Any = importlib.import_module(METHODS[job.spec.method])
+    from transformers import set_seed
+
+    method: Any = importlib.import_module(METHODS[job.spec.method].module)
     while True:
+        set_seed(job.spec.seed)  # new adapters and heads begin at random
         try:
             fitted: fit.Fitted = method.train(job)
             return fitted

@@ -58,3 +58,12 @@ def answered(answers: Tensor, eos: int) -> Tensor:
     """True up to and with the first `eos` of each row. Needs no token of its own for padding."""
     ended = (answers == eos).long().cumsum(dim=1)
     return (ended - (answers == eos).long()) == 0
+
+
+def repetition(answers: Tensor, lengths: Tensor) -> float:
+    """Share of three tokens in a row that the same answer had before, the mean over answers."""
+    shares = []
+    for row, length in zip(answers.tolist(), lengths.tolist(), strict=True):
+        threes = list(zip(*(row[at:length] for at in range(3)), strict=False))
+        shares.append(1 - len(set(threes)) / len(threes) if threes else 0.0)
+    return sum(shares) / len(shares)

@@ -188,7 +188,9 @@ def _recipe(run: Run | None) -> str:
         return ""
     rows = [("Method", enum_name(run.spec, "method")), ("Recipe", run.spec.recipe), ("Steps", f"{run.step:,}")]
     rows += [("Seed", str(run.spec.seed))]
-    rows += [(name.name.replace("_", " "), _number(value)) for name, value in run.spec.hyperparameters.ListFields()]
+    settings = {field.name: value for field, value in run.spec.hyperparameters.ListFields()}
+    settings |= settings.pop("own", {})
+    rows += [(name.replace("_", " "), _number(value)) for name, value in settings.items()]
     if run.HasField("loss"):
         rows.append(("Last training loss", f"{run.loss:.4g}"))
     return _table(("", ""), [(name, value) for name, value in rows if value])

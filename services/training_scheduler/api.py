@@ -1,4 +1,4 @@
-"""Parse, call, render: runs and recipes."""
+"""Parse, call, render: runs."""
 
 from __future__ import annotations
 
@@ -8,18 +8,15 @@ from datetime import timedelta
 from typing import Any
 
 from google.protobuf.duration_pb2 import Duration
-from gyre.training_scheduler.v1 import recipe_pb2, recipe_service_pb2, run_pb2, run_service_pb2
-from gyre.training_scheduler.v1.recipe_service_pb2_grpc import RecipeServiceServicer
+from gyre.training_scheduler.v1 import run_pb2, run_service_pb2
 from gyre.training_scheduler.v1.run_service_pb2_grpc import RunServiceServicer
 from gyre_kit import resources
 from gyre_kit.app import Context
 from gyre_kit.names import project_of
-from gyre_kit.pages import BadPageToken
 from gyre_kit.render import render
 
 from services.training_scheduler import control, creation, estimates, fork, reports, service, store
 from services.training_scheduler.models import Alarm, Checkpoint, MetricPoint, Run
-from services.training_scheduler.recipes import RECIPES
 
 POINTS_AN_UPDATE = 1000
 PACE_POINTS = 50  # of which the variation of the speed is read
@@ -154,27 +151,6 @@ class RunApi(RunServiceServicer):
 
     def _render(self, run: Run, latest: Sequence[MetricPoint] = ()) -> run_pb2.Run:
         return to_proto(run, self.context, latest)
-
-
-class RecipeApi(RecipeServiceServicer):
-    def __init__(self, _: Context) -> None:
-        """Recipes come with the code; there is nothing to ask."""
-
-    async def ListRecipes(
-        self, request: recipe_service_pb2.ListRecipesRequest, _: Any
-    ) -> recipe_service_pb2.ListRecipesResponse:
-        if request.page_token and not request.page_token.isdecimal():
-            raise BadPageToken()
-        start = int(request.page_token or 0)
-        end = start + (request.page_size or len(RECIPES))
-        return recipe_service_pb2.ListRecipesResponse(
-            recipes=[
-                render(it, recipe_pb2.Recipe, hyperparameters=run_pb2.Hyperparameters(**it.hyperparameters))
-                for it in RECIPES[start:end]
-            ],
-            next_page_token=str(end) if end < len(RECIPES) else "",
-            total_size=len(RECIPES),
-        )
 
 
 def to_proto(run: Run, context: Context, latest: Sequence[MetricPoint] = ()) -> run_pb2.Run:

@@ -16,6 +16,8 @@ from gyre_kit.app import Context
 from gyre_kit.auth import caller
 from gyre_kit.names import last, new_id
 from gyre_kit.render import enum_name
+from gyre_trainers.methods import REINFORCED, Method, settings_of
+from gyre_trainers.settings import BadSetting, Own
 
 from services.training_scheduler import estimates, health, inputs, places, recipes, service, shapes
 from services.training_scheduler.inputs import Rows, Weights
@@ -23,7 +25,6 @@ from services.training_scheduler.models import Checkpoint, Run
 from services.training_scheduler.planning.plan import Misfit, Outlook, Plan, plan
 from services.training_scheduler.planning.settings import Job
 
-NEEDS_REWARD_MODEL = ("PPO", "GRPO")
 MAX_ATTEMPTS = 5
 LARGEST_SEED = 2**32 - 1
 
@@ -92,14 +93,14 @@ async def plan_run(context: Context, asked: run_pb2.RunSpec) -> Planned:
     rows = await inputs.find_rows(context, method, spec.datasets)
     base = await inputs.find_weights(context, spec.base, head="ForCausalLM")
     reward_model = None
-    if method in NEEDS_REWARD_MODEL:
+    if spec.reward_model:
         reward_model = await inputs.find_weights(context, spec.reward_model, head="ForSequenceClassification")
     await inputs.check_queue(context, spec.queue)
     job = Job(
         method,
         await shapes.shape_of(context.store, base),
         sum(it.count for it in rows),
-        hyperparameters(spec),
+        as_dict(spec.hyperparameters),
         await shapes.shape_of(context.store, reward_model) if reward_model else None,
     )
     outlook = plan(job, await places.find_places(context), context.settings.trainer_cpu_milli)
@@ -125,31 +126,45 @@ def filled(asked: run_pb2.RunSpec) -> run_pb2.RunSpec:
         raise service.BaseRequired(field="base")
     if not spec.datasets:
         raise service.DatasetsRequired(field="datasets")
-    if recipe.needs_reward_model and not spec.reward_model:
+    wanted = recipes.hyperparameters(recipe)
+    wanted.MergeFrom(spec.hyperparameters)
+    spec.hyperparameters.CopyFrom(wanted)
+    own = own_settings(recipe.method, wanted)
+    if own.needs_reward_model and not spec.reward_model:
         raise service.RewardModelRequired(field="reward_model")
-    given = {field.name for field, _ in spec.hyperparameters.ListFields()}
-    for field, value in recipe.hyperparameters.items():
-        if field not in given:
-            setattr(spec.hyperparameters, field, value)
-    check_hyperparameters(spec.hyperparameters)
-    if bad := health.fault(spec.health):
-        field, value, problem = bad
-        raise service.BadHyperparameter(field=f"health.{field}", value=value, problem=problem)
+    if spec.reward_model and Method(recipe.method) not in REINFORCED:
+        spec.reward_model = ""  # it would be pinned and fetched for nothing
+    if own_ones := own.model_dump(mode="json", exclude_none=True):
+        spec.hyperparameters.own.update(own_ones)
+    try:
+        spec.health.CopyFrom(health.filled(recipe.method, spec.health))
+    except BadSetting as bad:
+        raise _refused("health", bad) from bad
     if not 0 <= spec.seed <= LARGEST_SEED:
         raise service.BadHyperparameter(field="seed", value=spec.seed, problem=f"must be from 0 to {LARGEST_SEED}")
     spec.max_attempts = spec.max_attempts or MAX_ATTEMPTS
     return spec
 
 
-def check_hyperparameters(given: run_pb2.Hyperparameters) -> None:
-    """Raises: BadHyperparameter, naming field, value and range."""
-    for field, value in given.ListFields():
-        if problem := recipes.fault(field.name, value):
-            raise service.BadHyperparameter(field=f"hyperparameters.{field.name}", value=value, problem=problem)
+def own_settings(method: str, given: run_pb2.Hyperparameters) -> Own:
+    """What the method alone knows, defaults filled in. Raises: BadHyperparameter for any setting."""
+    try:
+        _, own = settings_of(Method(method), as_dict(given))
+    except BadSetting as bad:
+        raise _refused("hyperparameters", bad) from bad
+    return own
 
 
-def hyperparameters(spec: run_pb2.RunSpec) -> dict[str, Any]:
-    return {field.name: value for field, value in spec.hyperparameters.ListFields()}
+def _refused(within: str, bad: BadSetting) -> service.BadHyperparameter:
+    field, value = f"{within}.{bad.field}", "" if bad.value is None else bad.value
+    message = f"{field} {bad.problem}; `gyre runs methods` says what can be set."
+    return service.BadHyperparameter(message, field=field, value=value, problem=bad.problem)
+
+
+def as_dict(given: run_pb2.Hyperparameters) -> dict[str, Any]:
+    """What is set; those of the method alone under `own`."""
+    values = {field.name: value for field, value in given.ListFields()}
+    return values | ({"own": json_format.MessageToDict(given.own)} if "own" in values else {})
 
 
 def _recipe_of(spec: run_pb2.RunSpec) -> recipes.Recipe:

@@ -22,7 +22,7 @@ async def fork_run(context: Context, request: run_service_pb2.ForkRunRequest) ->
     if origin.method in WITHOUT_FORK:
         raise service.ForkUnsupported(method=origin.method)
     spec = creation.spec_to_proto(origin.spec)
-    before = creation.hyperparameters(spec)
+    before = creation.as_dict(spec.hyperparameters)
     spec.hyperparameters.MergeFrom(request.hyperparameters)
     spec.register_as = request.register_as
     for field in SAME:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
@@ -26,22 +26,13 @@ from gyre_kit.errors import NotFound
 from gyre_kit.names import last, parent_of
 from gyre_kit.render import short_name
 from gyre_kit.storage import key_of, uri_of
+from gyre_trainers.methods import METHODS, Method
 
 from services.training_scheduler import service
 from services.training_scheduler.models import Checkpoint, Run, RunState
 
 PIN_DAYS: Final = 30  # the longest that owners grant; a run lets go when it ends
 BEGINNING, MANIFEST = "begin", "manifest.json"
-PAIRS: Final = ("PREFERENCE",)
-DATASET_TYPES: Final[Mapping[str, Sequence[str]]] = {
-    "SFT": ("SFT",),
-    "DPO": PAIRS,
-    "REWARD": PAIRS,
-    "KTO": PAIRS,
-    "ORPO": PAIRS,
-    "PPO": ("SFT",),  # their prompts are what comes before the last answer
-    "GRPO": ("SFT",),
-}
 
 
 @dataclass(frozen=True)
@@ -73,8 +64,7 @@ async def find_rows(context: Context, method: str, names: Sequence[str]) -> list
 async def _find_rows(context: Context, method: str, name: str) -> Rows:
     version, dataset = await get_dataset_version(context, name)
     kind = short_name(dataset_pb2.Dataset.Type.DESCRIPTOR, dataset.type)
-    if kind not in DATASET_TYPES[method]:
-        needs = " or ".join(DATASET_TYPES[method])
+    if kind != (needs := METHODS[Method(method)].rows):
         raise service.TypeMismatch(field="datasets", version=name, type=kind, method=method, needs=needs)
     if version.state != version_pb2.Version.STATE_READY:
         state = short_name(version_pb2.Version.State.DESCRIPTOR, version.state)

@@ -9,7 +9,8 @@ from gyre_kit.app import App, Context, run
 from gyre_kit.auth import Role
 from gyre_kit.reconcile import Reconciler
 
-from services.training_scheduler.api import RecipeApi, RunApi
+from services.training_scheduler.api import RunApi
+from services.training_scheduler.catalogue_api import MethodApi, RecipeApi
 from services.training_scheduler.conductor import conduct
 from services.training_scheduler.events import HANDLERS
 from services.training_scheduler.metrics import COUNTERS, Counters
@@ -28,7 +29,7 @@ async def counting(context: Context) -> AsyncIterator[None]:
 app = App(
     component="training_scheduler",
     settings=Settings(),
-    servicers=[RunApi, RecipeApi, RunReportApi, PipelineApi],
+    servicers=[RunApi, MethodApi, RecipeApi, RunReportApi, PipelineApi],
     handlers=HANDLERS,
     extras=[counting],
     reconcilers=[

@@ -48,7 +48,7 @@ def check(spec: pipeline_pb2.PipelineSpec, project: str) -> None:
     if not steps or not (spec.feedback_batch or any(asked.datasets for asked in steps.values())):
         raise pipelines.DataRequired(field="feedback_batch")
     for step, asked in steps.items():
-        creation.check_hyperparameters(asked.hyperparameters)
+        creation.own_settings(METHOD_OF_STEP[step], asked.hyperparameters)
         _check_recipe(step, asked.recipe)
     uses_version = spec.quantisations or spec.suites or spec.alias or spec.deployment or spec.HasField("gate")
     if uses_version and not spec.register_as:

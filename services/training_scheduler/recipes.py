@@ -6,7 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-LORA: Final[dict[str, float | bool]] = {
+from google.protobuf import json_format
+from gyre.training_scheduler.v1 import run_pb2
+from gyre_trainers.methods import METHODS, Method, settings_of
+
+LORA: Final[dict[str, Any]] = {
     "epochs": 3.0,
     "max_steps": 0,
     "learning_rate": 1e-3,
@@ -20,25 +24,14 @@ LORA: Final[dict[str, float | bool]] = {
     "warmup_ratio": 0.03,
     "weight_decay": 0.0,
 }
-
-# Field: lowest and highest value that the trainers take (gyre_trainers/spec.py).
-BOUNDS: Final[Mapping[str, tuple[float, float]]] = {
-    "epochs": (1e-3, 1000),
-    "max_steps": (0, 10_000_000),
-    "learning_rate": (1e-9, 1),
-    "batch_size": (1, 4096),
-    "gradient_accumulation_steps": (1, 4096),
-    "lora_rank": (0, 1024),
-    "lora_alpha": (1, 4096),
-    "lora_dropout": (0, 1),
-    "max_length": (8, 131_072),
-    "checkpoint_every": (1, 10_000_000),
-    "warmup_ratio": (0, 1),
-    "weight_decay": (0, 1),
-    "beta": (0, 100),
-    "max_new_tokens": (1, 8192),
-    "num_generations": (2, 64),
+GROUPS: Final[dict[str, Any]] = {
+    "epochs": 1.0,
+    "learning_rate": 1e-5,
+    "beta": 0.04,
+    "max_new_tokens": 32,
+    "num_generations": 4,
 }
+WITHOUT_DROPOUT: Final = {name: value for name, value in LORA.items() if name != "lora_dropout"}
 
 
 @dataclass(frozen=True)
@@ -48,8 +41,15 @@ class Recipe:
     description: str
     method: str
     hyperparameters: Mapping[str, Any]
-    dataset_type: str
-    needs_reward_model: bool = False
+
+    @property
+    def dataset_type(self) -> str:
+        return METHODS[Method(self.method)].rows
+
+    @property
+    def needs_reward_model(self) -> bool:
+        _, own = settings_of(Method(self.method), self.hyperparameters)
+        return own.needs_reward_model
 
 
 RECIPES: Final = (
@@ -59,7 +59,6 @@ RECIPES: Final = (
         "Teaches a model to answer as the rows do; the place to start.",
         "SFT",
         LORA | {"assistant_only_loss": True},
-        "SFT",
     ),
     Recipe(
         "recipes/dpo-lora",
@@ -67,7 +66,6 @@ RECIPES: Final = (
         "Moves a tuned model towards chosen answers and away from rejected ones.",
         "DPO",
         LORA | {"epochs": 1.0, "learning_rate": 1e-4, "beta": 0.1},
-        "PREFERENCE",
     ),
     Recipe(
         "recipes/sft-full",
@@ -75,7 +73,6 @@ RECIPES: Final = (
         "Trains every weight: more memory, and for data that LoRA cannot hold.",
         "SFT",
         LORA | {"lora_rank": 0, "learning_rate": 2e-5, "assistant_only_loss": True},
-        "SFT",
     ),
     Recipe(
         "recipes/orpo-lora",
@@ -83,7 +80,6 @@ RECIPES: Final = (
         "Learns the chosen answers and avoids the rejected ones in one pass, without a reference model.",
         "ORPO",
         LORA | {"epochs": 1.0, "learning_rate": 2e-4, "beta": 0.1},
-        "PREFERENCE",
     ),
     Recipe(
         "recipes/kto-lora",
@@ -91,7 +87,6 @@ RECIPES: Final = (
         "Learns from single answers marked good or bad; pairs are taken apart.",
         "KTO",
         LORA | {"epochs": 1.0, "learning_rate": 1e-4, "beta": 0.1},
-        "PREFERENCE",
     ),
     Recipe(
         "recipes/reward",
@@ -99,25 +94,34 @@ RECIPES: Final = (
         "Learns to score answers from pairs; PPO and GRPO train against its result.",
         "REWARD",
         LORA | {"epochs": 1.0, "learning_rate": 1e-4},
-        "PREFERENCE",
     ),
     Recipe(
         "recipes/ppo",
         "Reinforcement from a reward model (PPO)",
         "Generates answers and moves towards those that the reward model scores high.",
         "PPO",
-        LORA | {"epochs": 1.0, "learning_rate": 1e-5, "beta": 0.05, "max_new_tokens": 32},
-        "SFT",
-        needs_reward_model=True,
+        WITHOUT_DROPOUT | {"epochs": 1.0, "learning_rate": 1e-5, "beta": 0.05, "max_new_tokens": 32},
     ),
     Recipe(
         "recipes/grpo",
         "Reinforcement in groups (GRPO)",
         "Compares several answers to each prompt by the reward model's score.",
         "GRPO",
-        LORA | {"epochs": 1.0, "learning_rate": 1e-5, "beta": 0.04, "max_new_tokens": 32, "num_generations": 4},
-        "SFT",
-        needs_reward_model=True,
+        LORA | GROUPS,
+    ),
+    Recipe(
+        "recipes/grpo-graders",
+        "Reinforcement by what can be checked (GRPO)",
+        "Compares several answers to each prompt by whether they are right; no reward model is needed.",
+        "GRPO",
+        LORA | GROUPS | {"own": {"graders": ["exact"]}},
+    ),
+    Recipe(
+        "recipes/cpt-lora",
+        "Continued pre-training (LoRA)",
+        "Learns all that the texts say, before a model is taught to answer.",
+        "CPT",
+        LORA | {"epochs": 1.0, "learning_rate": 2e-4, "max_length": 512},
     ),
 )
 
@@ -131,9 +135,10 @@ def default_of(method: str) -> Recipe:
     return next(recipe for recipe in RECIPES if recipe.method == method)
 
 
-def fault(field: str, value: float) -> str:
-    """What is wrong with a value, or nothing."""
-    if field not in BOUNDS:
-        return ""
-    lowest, highest = BOUNDS[field]
-    return "" if lowest <= value <= highest else f"must be from {lowest:g} to {highest:g}"
+def hyperparameters(recipe: Recipe) -> run_pb2.Hyperparameters:
+    """Every setting that the method reads, its own ones too."""
+    _, own = settings_of(Method(recipe.method), recipe.hyperparameters)
+    found: run_pb2.Hyperparameters = json_format.ParseDict(dict(recipe.hyperparameters), run_pb2.Hyperparameters())
+    if known := own.model_dump(mode="json", exclude_none=True):
+        found.own.update(known)
+    return found

@@ -18,7 +18,7 @@ from services.training_scheduler.models import RUN_GOES_ON, Run, RunState
 
 
 class MethodRequired(Invalid):
-    """A run needs a method: SFT, DPO, REWARD, PPO, KTO, ORPO or GRPO, or a recipe that has one."""
+    """A run needs a method: SFT, CPT, DPO, REWARD, PPO, KTO, ORPO or GRPO, or a recipe that has one."""
 
 
 class DatasetsRequired(Invalid):
@@ -30,7 +30,7 @@ class BaseRequired(Invalid):
 
 
 class RewardModelRequired(Invalid):
-    """PPO and GRPO need the model version that a REWARD run made."""
+    """PPO, and GRPO without graders, need the model version that a REWARD run made."""
 
 
 class RecipeNotFound(NotFound):

@@ -120,6 +120,43 @@ def test_a_run_is_forked_by_command_compared_on_a_page_and_kept(
     command(platform, "cancel", str(fork["number"]))
 
 
+def test_what_can_be_set_of_a_method_and_watched_is_asked_for_in_the_drawer(
+    page: Page, platform: Running, tmp_path: Path
+) -> None:
+    page.goto(f"{platform.rest_url}/p/default/runs")
+    page.get_by_role("button", name=re.compile("Start a run|开始训练|启动训练")).first.click()
+    drawer = page.get_by_role("dialog")
+    drawer.locator("#recipe").click()
+    page.locator(".ant-select-item-option").filter(has=page.get_by_text("ppo", exact=True)).click()
+    for closed in drawer.locator("details > summary").all():
+        closed.click()
+    expect(drawer.locator("#hyperparameters_own_cliprange")).to_have_value("0.2")
+    expect(drawer.get_by_text(re.compile("^(Policy clip|策略裁剪范围)"))).to_be_visible()
+    expect(drawer.locator("#health_largest_kl")).to_have_value("20")
+    expect(drawer.locator("#health_divergence")).to_have_count(0)
+    drawer.locator("#health_largest_kl").scroll_into_view_if_needed()
+    _look(page, tmp_path / "ppo.png")
+    drawer.locator("#recipe").click()
+    for _ in range(5):  # a long list shows but a part of itself
+        page.keyboard.press("ArrowUp")
+    page.locator(".ant-select-item-option").filter(has=page.get_by_text("dpo-lora", exact=True)).click()
+    expect(drawer.locator("#hyperparameters_own_label_smoothing")).to_have_value("0")
+    expect(drawer.locator("#health_divergence_ratio")).to_have_value("2")
+    expect(drawer.locator("#hyperparameters_own_cliprange")).to_have_count(0)
+
+
+def test_the_rules_of_a_run_are_on_its_page(page: Page, platform: Running, tmp_path: Path) -> None:
+    chosen = ("--set", "max_steps=2", "--health", "divergence=ROLL_BACK", "--health", "divergence_ratio=3")
+    run = command(platform, "start", "--base", "tiny@1", "--data", "rows@1", "--no-watch", *chosen)
+    open_run(page, platform, str(run["number"]))
+    page.get_by_text(re.compile("^(What is watched, and what follows|监测项与处理方式)$")).click()
+    rule = page.get_by_text(re.compile("^(Divergence|发散)$")).locator("xpath=..")
+    expect(rule).to_contain_text(re.compile("Go back to the best checkpoint|回退到最佳检查点"))
+    _look(page, tmp_path / "rules.png")
+    refused = platform.command("runs", "start", "--base", "tiny@1", "--data", "rows@1", "--set", "learning_rte=1")
+    assert refused.returncode != 0 and "learning_rate" in refused.stderr
+
+
 def test_an_ended_run_can_be_forked_on_its_page(page: Page, platform: Running, number: str, tmp_path: Path) -> None:
     open_run(page, platform, number)
     page.get_by_role("button", name=re.compile("^(Fork|派.?生)$")).click()

@@ -172,7 +172,8 @@ def train(setting: Setting, folder: Path) -> None:
     import transformers
     import trl
     from gyre_kit.storage import ObjectStore
-    from gyre_trainers import fit, run
+    from gyre_trainers import fit
+    from gyre_trainers.methods import METHODS
     from gyre_trainers.report import Reporter
     from gyre_trainers.spec import Spec
 
@@ -194,7 +195,7 @@ def train(setting: Setting, folder: Path) -> None:
             "hyperparameters": wanted,
         }
     )
-    method: Any = importlib.import_module(run.METHODS[spec.method])
+    method: Any = importlib.import_module(METHODS[spec.method].module)
     torch.ones(8, 8) @ torch.ones(8, 8)
     assert datasets and peft and transformers and trl
     bare = _held()

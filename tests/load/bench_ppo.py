@@ -75,7 +75,7 @@ def rows() -> dict[str, Any]:
 
 
 def hyperparameters(**changes: Any) -> Any:
-    from gyre_trainers.spec import Hyperparameters
+    from gyre_trainers.settings import Hyperparameters
 
     common = {"batch_size": 8, "max_new_tokens": 32, "beta": 0.05, "warmup_ratio": 0, "learning_rate": 1e-4}
     return Hyperparameters.model_validate({**common, **changes})
@@ -148,7 +148,7 @@ def one_learn(options: argparse.Namespace) -> None:
     from torch import Tensor
 
     wanted = hyperparameters(
-        batch_size=16, max_new_tokens=16, learning_rate=1e-2, beta=0.1, ppo={"kl_target": 6.0, "kl_horizon": 400}
+        batch_size=16, max_new_tokens=16, learning_rate=1e-2, beta=0.1, own={"kl_target": 6.0, "kl_horizon": 400}
     )
 
     class Gold(Models):

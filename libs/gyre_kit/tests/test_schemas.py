@@ -75,6 +75,8 @@ def _fill(message: Any, field: FieldDescriptor) -> None:
         getattr(message, field.name)["loss"] = kinds.get(value.type, "text")
     elif entry and entry.full_name == "google.protobuf.FieldMask":
         getattr(message, field.name).paths.append("display_name")
+    elif entry and entry.full_name == "google.protobuf.Struct":
+        getattr(message, field.name).update({"cliprange": 0.5, "kl_estimator": "k3"})
     elif entry and entry.full_name.startswith("google."):
         getattr(message, field.name).seconds = 1_700_000_000
     elif entry and field.is_repeated:

@@ -9,14 +9,13 @@ import click
 from gyre_sdk.cli import steer
 from gyre_sdk.cli.base import OPTIONS, GyreGroup, complete, connect
 from gyre_sdk.cli.commands import Columns, listing, showing
-from gyre_sdk.cli.settings import hyperparameters
+from gyre_sdk.cli.settings import health, hyperparameters
 
 if TYPE_CHECKING:
     from gyre.training_scheduler.v1.run_pb2 import Run
 
     from gyre_sdk.client import Gyre
 
-METHODS = ["SFT", "DPO", "REWARD", "PPO", "KTO", "ORPO", "GRPO"]
 COLUMNS: Columns = [
     ("#", lambda o: o.text("number")),
     ("METHOD", lambda o: lambda item: o.messages.enum_name(item.spec, "method")),
@@ -42,14 +41,17 @@ runs.add_command(showing("RUN", lambda gyre: gyre.runs, "runs", "Show one run.")
 
 
 @runs.command()
-@click.option("--method", type=click.Choice(METHODS, case_sensitive=False), default="SFT", show_default=True)
+@click.option("--method", default="", help="See `gyre runs methods`. The recipe's, or SFT, unless given.")
 @click.option(
     "--base", required=True, metavar="MODEL[@VERSION]", help="What to start from.", shell_complete=complete("models")
 )
 @click.option("--data", required=True, multiple=True, metavar="DATASET[@VERSION]", shell_complete=complete("datasets"))
 @click.option("--reward-model", default="", metavar="MODEL[@VERSION]", help="For PPO.")
 @click.option("--register-as", default="", metavar="MODEL", help="Model whose next version the result becomes.")
-@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Hyperparameter; repeat it.")
+@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A setting of the method; repeat it.")
+@click.option(
+    "--health", "rules", multiple=True, metavar="RULE=ACTION", help="What follows an alarm, or its limit; repeat it."
+)
 @click.option("--recipe", default="", help="See `gyre runs recipes`.")
 @click.option("--seed", default=7, show_default=True, type=int)
 @click.option("--queue", default="", help="Queue to wait in.")
@@ -63,7 +65,7 @@ runs.add_command(showing("RUN", lambda gyre: gyre.runs, "runs", "Show one run.")
 @click.pass_context
 def start(
     ctx: click.Context, method: str, base: str, data: tuple[str, ...], reward_model: str, register_as: str,
-    settings: tuple[str, ...], recipe: str, seed: int, queue: str, priority: int, priority_class: str, title: str,
+    settings: tuple[str, ...], rules: tuple[str, ...], recipe: str, seed: int, queue: str, priority: int, priority_class: str, title: str,
     dry_run: bool, watch: bool,
 ) -> None:  # fmt: skip
     """Train a model on data.
@@ -71,6 +73,8 @@ def start(
     Examples:
     gyre runs start --base smollm2 --data hotline --register-as hotline-bot
     gyre runs start --method DPO --base hotline-bot@1 --data pairs --set beta=0.1 --set max_steps=40
+    gyre runs start --method PPO --base smollm2 --data hotline --reward-model judge --set kl_target=6
+    gyre runs start --base smollm2 --data hotline --health divergence=ROLL_BACK --health divergence_ratio=3
     gyre runs start --base smollm2 --data hotline --dry-run
     """
     from gyre_sdk.cli import estimates, output
@@ -79,10 +83,11 @@ def start(
     with connect() as gyre:
         try:
             spec = run_spec(
-                method,
+                method or ("UNSPECIFIED" if recipe else "SFT"),
                 gyre.models.version_name(base),
                 [gyre.datasets.version_name(reference) for reference in data],
                 hyperparameters(settings),
+                health(rules),
                 reward_model=gyre.models.version_name(reward_model) if reward_model else "",
                 register_as=gyre.models.name(register_as) if register_as else "",
                 recipe=recipe and f"recipes/{recipe.removeprefix('recipes/')}",
@@ -190,6 +195,36 @@ def checkpoints(run: str) -> None:
         found = list(gyre.runs.checkpoints(gyre.runs.find(run).name))
     columns = [("STEP", output.text("step")), ("ATTEMPT", output.text("attempt")), ("SIZE", output.bytes_of())]
     output.show_items("checkpoints", found, [*columns, ("CREATED", output.age()), ("URI", output.text("uri"))])
+
+
+@runs.command()
+@click.argument("method", required=False)
+def methods(method: str | None) -> None:
+    """What can be trained how; with a METHOD, all that can be set of it, and what its runs are watched for.
+
+    Examples:
+    gyre runs methods
+    gyre runs methods PPO
+    gyre runs methods PPO --json | jq .settings_schema
+    """
+    from gyre_sdk.cli import output, settings
+    from gyre_sdk.messages import enum_name, to_json
+
+    with connect() as gyre:
+        found = list(gyre.runs.methods())
+    if method is None:
+        columns = [("METHOD", output.enum("method")), ("DATA", output.text("dataset_type"))]
+        output.show_items("methods", found, [*columns, ("WHAT IT IS", output.text("display_name"))])
+        return
+    named = [one for one in found if enum_name(one, "method") == method.upper()]
+    if not named:
+        raise click.UsageError(f"There is no method {method}; `gyre runs methods` lists them.")
+    body = to_json(named[0])
+    if OPTIONS.json:
+        output.show_json(body)
+    else:
+        for kind, schema in (("SETTING", "settings_schema"), ("HEALTH", "health_schema")):
+            output.show_table([kind, "DEFAULT", "RANGE", "WHAT IT IS"], settings.table(body[schema]))
 
 
 @runs.command()

@@ -141,9 +141,10 @@ def side_by_side(curves: list[list[MetricPoint]], metric: str) -> list[list[str]
 
 def _summary(run: Run, first: Run) -> list[str]:
     from gyre_sdk.messages import enum_name
+    from gyre_sdk.resources.training import settings_of
 
-    mine, others = ({f.name: value for f, value in it.spec.hyperparameters.ListFields()} for it in (run, first))
-    changed = [f"{name}={value:g}" for name, value in mine.items() if others.get(name) != value]
+    mine, others = (settings_of(it.spec.hyperparameters) for it in (run, first))
+    changed = [f"{name}={value}" for name, value in mine.items() if others.get(name) != value]
     return [f"#{run.number}", enum_name(run, "state"), f"{run.step}/{run.total_steps}", " ".join(changed)]
 
 

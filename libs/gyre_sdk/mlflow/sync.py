@@ -12,6 +12,7 @@ from gyre_sdk import messages, names
 from gyre_sdk.errors import GyreError
 from gyre_sdk.mlflow import choosing
 from gyre_sdk.mlflow.client import Mlflow, Model, Run, Version
+from gyre_sdk.resources.training import settings_of
 
 if TYPE_CHECKING:
     from gyre.model_registry.v1.version_pb2 import Version as GyreVersion
@@ -178,7 +179,7 @@ def _push_run(now: Pass, version: GyreVersion) -> str:
         return ""
     spec = messages.to_body(run.spec)
     params = {key: str(value)[:500] for key, value in spec.items() if key != "hyperparameters"}
-    params |= {key: str(value) for key, value in spec.get("hyperparameters", {}).items()}
+    params |= {key: str(value) for key, value in settings_of(run.spec.hyperparameters).items()}
     metrics = dict(run.metrics) | ({"loss": run.loss} if run.HasField("loss") else {})
     title = run.display_name or f"run {run.number}"
     return now.mlflow.ensure_run(f"gyre/{now.gyre.config.project}", (RUN, run.name), title, Run(params, metrics))

@@ -7,10 +7,20 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from google.protobuf.json_format import ParseDict, ParseError
+from gyre.training_scheduler.v1.method_pb2 import TrainingMethod
 from gyre.training_scheduler.v1.pipeline_pb2 import Pipeline, PipelineSpec
 from gyre.training_scheduler.v1.pipeline_service_pb2 import CreatePipelineRequest
 from gyre.training_scheduler.v1.recipe_pb2 import Recipe
-from gyre.training_scheduler.v1.run_pb2 import Alarm, Checkpoint, Estimate, Hyperparameters, MetricPoint, Run, RunSpec
+from gyre.training_scheduler.v1.run_pb2 import (
+    Alarm,
+    Checkpoint,
+    Estimate,
+    Health,
+    Hyperparameters,
+    MetricPoint,
+    Run,
+    RunSpec,
+)
 from gyre.training_scheduler.v1.run_service_pb2 import CreateRunRequest, EstimateRunRequest, ForkRunRequest, RunUpdate
 
 from gyre_sdk import messages, names
@@ -66,7 +76,7 @@ class Runs(Collection[Run]):
         """A new run with the weights of the checkpoint at `step` (0: the latest). Raises: ValueError as `create`."""
         request = ForkRunRequest(
             step=step,
-            hyperparameters=_message(Hyperparameters, hyperparameters or {}),
+            hyperparameters=_hyperparameters(hyperparameters),
             register_as=register_as,
             display_name=display_name,
             request_id=request_id(),
@@ -96,6 +106,10 @@ class Runs(Collection[Run]):
 
     def recipes(self) -> Iterator[Recipe]:
         return self._all(Recipe, f"{self.parent}/recipes", "recipes")
+
+    def methods(self) -> Iterator[TrainingMethod]:
+        """What can be trained how, each with the JSON Schema of its settings."""
+        return self._all(TrainingMethod, f"{self.parent}/methods", "methods")
 
     def _updates(self, name: str) -> Iterator[RunUpdate]:
         for event in self._transport.events(names.path(self.name(name)) + "/events"):
@@ -137,16 +151,47 @@ def run_spec(
     base: str,
     datasets: Iterable[str],
     hyperparameters: Hyperparameters | Mapping[str, Any] | None = None,
+    health: Health | Mapping[str, Any] | None = None,
     **fields: Any,
 ) -> RunSpec:
-    """Raises: ValueError for a method or hyperparameter that does not exist."""
+    """`hyperparameters` by name, those that the method alone knows among them; the server refuses what it does not know.
+    `health` is what follows an alarm, such as `{"divergence": "ROLL_BACK", "divergence_ratio": 3}`.
+
+    Raises: ValueError for a method that does not exist, or a value of another type.
+    """
     return RunSpec(
         method=messages.enum_value(RunSpec, "method", method),
         base=base,
         datasets=list(datasets),
-        hyperparameters=_message(Hyperparameters, hyperparameters or {}),
+        hyperparameters=_hyperparameters(hyperparameters),
+        health=_health(health),
         **fields,
     )
+
+
+def settings_of(hyperparameters: Hyperparameters) -> dict[str, Any]:
+    """All that is set, by name, those of the method alone too."""
+    values = messages.to_body(hyperparameters)
+    return values | values.pop("own", {})
+
+
+def _hyperparameters(given: Hyperparameters | Mapping[str, Any] | None) -> Hyperparameters:
+    if isinstance(given, Hyperparameters):
+        return given
+    common = Hyperparameters.DESCRIPTOR.fields_by_name
+    body = {name: value for name, value in (given or {}).items() if name in common}
+    if own := {name: value for name, value in (given or {}).items() if name not in common}:
+        body["own"] = {**body.get("own", {}), **own}
+    return _message(Hyperparameters, body)
+
+
+def _health(given: Health | Mapping[str, Any] | None) -> Health:
+    if isinstance(given, Health):
+        return given
+    named = {
+        name: f"ACTION_{value.upper()}" if isinstance(value, str) else value for name, value in (given or {}).items()
+    }
+    return _message(Health, named)
 
 
 def resumed(watch: Any, has_ended: Any, patience: float = PATIENCE_SECONDS) -> Iterator[Any]:

@@ -10,7 +10,7 @@ from google.protobuf.duration_pb2 import Duration
 from gyre.dataset.v1.dataset_pb2 import Dataset
 from gyre.inference_gateway.v1.deployment_pb2 import Deployment
 from gyre.inference_gateway.v1.rollout_pb2 import Rollout
-from gyre.training_scheduler.v1.run_pb2 import MetricPoint, Run, RunSpec
+from gyre.training_scheduler.v1.run_pb2 import Alarm, MetricPoint, Run, RunSpec
 from gyre_sdk import messages, names
 from gyre_sdk.cli import datasets, output, pipelines, platform, progress, settings, steer
 from gyre_sdk.cli.events import Known
@@ -18,8 +18,9 @@ from gyre_sdk.cli.replicas import bounds
 from gyre_sdk.errors import GyreError
 from gyre_sdk.resources.data import holdouts
 from gyre_sdk.resources.serving import scale
-from gyre_sdk.resources.training import run_spec
+from gyre_sdk.resources.training import run_spec, settings_of
 from gyre_sdk.transport import ServerEvent, parse_events
+from gyre_trainers.methods import Method, schema_of
 
 
 @pytest.mark.parametrize(
@@ -75,10 +76,12 @@ def test_a_newer_servers_field_is_no_error() -> None:
     assert (parsed.name, parsed.size_bytes) == ("projects/p/datasets/d", 12)
 
 
-def test_a_misspelt_hyperparameter_is_refused_by_name() -> None:
-    with pytest.raises(ValueError, match="learning_rat"):
-        run_spec("SFT", "base", [], {"learning_rat": 0.1})
-    assert run_spec("dpo", "base", ["d"], {"beta": 0.2}).hyperparameters.beta == 0.2
+def test_settings_that_the_method_alone_knows_go_beside_the_common_ones() -> None:
+    found = run_spec("ppo", "base", ["d"], {"beta": 0.2, "kl_target": 6, "kl_estimator": "k3"}).hyperparameters
+    assert (found.beta, dict(found.own)) == (0.2, {"kl_target": 6, "kl_estimator": "k3"})
+    assert settings_of(found) == {"beta": 0.2, "kl_target": 6, "kl_estimator": "k3"}
+    with pytest.raises(ValueError, match="batch_size"):
+        run_spec("SFT", "base", [], {"batch_size": "many"})
 
 
 def test_a_run_spec_sends_only_what_was_set() -> None:
@@ -196,9 +199,30 @@ def test_a_gate_rule_is_a_slice_and_a_bound() -> None:
         pipelines.rule_of("parks")
 
 
-def test_a_setting_is_a_number() -> None:
+def test_what_can_be_set_is_shown_with_default_range_and_meaning() -> None:
+    rows = {row[0]: row[1:] for row in settings.table(schema_of(Method.PPO))}
+    assert rows["cliprange"][:2] == ["0.2", "> 0, ≤ 10"]
+    assert rows["kl_estimator"][:2] == ["k1", "k1 | k3"]
+    assert rows["learning_rate"][0] == "" and rows["learning_rate"][2].startswith("Learning rate.")
+
+
+def test_a_health_rule_is_an_action_or_a_limit() -> None:
+    chosen = settings.health(("divergence=roll_back", "divergence_ratio=3"))
+    found = run_spec("SFT", "base", [], health=chosen).health
+    assert (found.divergence, found.divergence_ratio) == (Alarm.ACTION_ROLL_BACK, 3)
+    with pytest.raises(UsageError, match="RULE=ACTION"):
+        settings.health(("divergence",))
+    with pytest.raises(ValueError, match="divergense"):
+        run_spec("SFT", "base", [], health={"divergense": "STOP"})
+    with pytest.raises(ValueError, match="divergence"):
+        run_spec("SFT", "base", [], health={"divergence": "SHRUG"})
+
+
+def test_a_setting_is_a_number_or_a_word() -> None:
+    given = ("kl_estimator=k3", "whiten_rewards=true")
+    assert settings.hyperparameters(given) == {"kl_estimator": "k3", "whiten_rewards": True}
     assert settings.hyperparameters(("learning_rate=1e-3", "max_steps=40")) == {"learning_rate": 1e-3, "max_steps": 40}
-    with pytest.raises(UsageError, match="NAME=NUMBER"):
+    with pytest.raises(UsageError, match="NAME=VALUE"):
         settings.hyperparameters(("learning_rate",))
 
 

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 
 import pytest
 from gyre_trainers.health import WINDOW, Alarm, Kind, Watch
-from gyre_trainers.spec import Action, Health, Method
+from gyre_trainers.methods import Method
+from gyre_trainers.settings import Action, Health
 from gyre_trainers.speed import Speed
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from datasets import Dataset
 from gyre_trainers import base, dpo, lora, sft, testing, tokens
-from gyre_trainers.spec import Hyperparameters
+from gyre_trainers.settings import Hyperparameters
 from torch.nn import functional
 from trl import DPOConfig, DPOTrainer, SFTConfig
 
@@ -113,8 +113,14 @@ def one_by_one(model: Any, row: dict[str, list[int]]) -> torch.Tensor:
     return functional.cross_entropy(logits, targets, reduction="none")[targets != tokens.IGNORED]
 
 
-def test_a_shared_prompt_gives_the_loss_and_gradients_of_trls_dpo(folder: Path, tmp_path: Path) -> None:
-    ours, theirs = (dpo_loss(kind, folder, tmp_path) for kind in (dpo.LeanDPOTrainer, DPOTrainer))
+@pytest.mark.parametrize(
+    ("loss_type", "label_smoothing"), [("sigmoid", 0.0), ("robust", 0.2), ("hinge", 0), ("ipo", 0)]
+)
+def test_a_shared_prompt_gives_the_loss_and_gradients_of_trls_dpo(
+    loss_type: str, label_smoothing: float, folder: Path, tmp_path: Path
+) -> None:
+    own = {"loss_type": loss_type, "label_smoothing": label_smoothing}
+    ours, theirs = (dpo_loss(kind, folder, tmp_path, **own) for kind in (dpo.LeanDPOTrainer, DPOTrainer))
 
     assert ours[0] == pytest.approx(theirs[0], rel=1e-4)
     assert ours[1].keys() == theirs[1].keys()
@@ -122,7 +128,7 @@ def test_a_shared_prompt_gives_the_loss_and_gradients_of_trls_dpo(folder: Path, 
         torch.testing.assert_close(gradient, theirs[1][name], rtol=2e-3, atol=1e-6, msg=name)
 
 
-def dpo_loss(kind: Any, folder: Path, tmp_path: Path) -> tuple[float, dict[str, torch.Tensor]]:
+def dpo_loss(kind: Any, folder: Path, tmp_path: Path, **own: Any) -> tuple[float, dict[str, torch.Tensor]]:
     """Loss and gradients of one batch with an adapter that is not zero any more."""
     lean = kind is dpo.LeanDPOTrainer
     tokenizer, rows = base.load_tokenizer(folder), conversational()
@@ -135,6 +141,7 @@ def dpo_loss(kind: Any, folder: Path, tmp_path: Path) -> tuple[float, dict[str, 
         bf16=False,
         activation_checkpointing=False,
         remove_unused_columns=not lean,
+        **own,
     )
     trainer = kind(
         model=base.load_causal_lm(folder),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from statistics import mean
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 from gyre_trainers import manifest
+from gyre_trainers.methods import METHODS, Method
 
 
 async def finished(launch: Any, spec: Path) -> None:
@@ -82,6 +84,56 @@ async def test_grpo_learns_from_a_reward_model(
     assert result(objects, "grpo")["step"] == 3
 
 
+async def test_grpo_takes_its_rewards_from_graders_without_a_reward_model(
+    launch: Any, specs: Callable[..., Path], scheduler: Any
+) -> None:
+    """From a model that has half learnt to answer, so that some answers are right."""
+    taught = {"max_steps": 60, "lora_rank": 0, "learning_rate": 1e-2}
+    await finished(launch, specs("taught", "SFT", hyperparameters=taught))
+    base = {"uri": "gyre://runs/taught/1", "digest": scheduler.completed["projects/acme/runs/taught"].manifest_digest}
+    schema = {"type": "object", "required": ["department", "reply"]}
+    wanted = {
+        "max_steps": 3,
+        "batch_size": 32,
+        "num_generations": 8,
+        "max_new_tokens": 48,
+        "own": {"graders": ["schema", "exact"], "answer_schema": json.dumps(schema)},
+    }
+    await finished(launch, specs("graded", "GRPO", base=base, hyperparameters=wanted))
+
+    names = ("rewards/schema/mean", "rewards/exact/mean", "reward", "grad_norm")
+    formed, right, together, gradients = (scheduler.curve("projects/acme/runs/graded", name) for name in names)
+    assert 0 < mean(right) < mean(formed) < 1
+    assert together == pytest.approx([one + other for one, other in zip(formed, right, strict=True)], abs=1e-5)
+    assert min(gradients) > 0
+
+
+async def test_continued_pre_training_learns_the_text_itself(
+    launch: Any, specs: Callable[..., Path], scheduler: Any
+) -> None:
+    wanted = {"max_steps": 30, "learning_rate": 1e-2, "batch_size": 2, "max_length": 64}
+    await finished(launch, specs("cpt", "CPT", hyperparameters=wanted))
+
+    losses = scheduler.curve("projects/acme/runs/cpt", "loss")
+    assert mean(losses[-5:]) < mean(losses[:5]) - 0.5
+
+
+@pytest.mark.parametrize("method", Method)
+async def test_two_runs_with_one_seed_agree_and_another_seed_does_not(
+    method: str, launch: Any, specs: Callable[..., Path], objects: Path, scorer: dict[str, str]
+) -> None:
+    changes: dict[str, Any] = {"rows": METHODS[Method(method)].rows}
+    if METHODS[Method(method)].own().needs_reward_model:
+        changes["reward_model"] = scorer
+    wanted = {"max_steps": 3, "max_new_tokens": 8}
+    digests = []
+    for at, seed in enumerate((7, 7, 8)):
+        run = f"seed-{method.lower()}-{at}"
+        await finished(launch, specs(run, method, seed=seed, hyperparameters=wanted, **changes))
+        digests.append(manifest.sha256(objects / f"runs/{run}/1/model/model.safetensors"))
+    assert digests[0] == digests[1] != digests[2]
+
+
 @pytest.mark.parametrize("method", ["KTO", "ORPO"])
 async def test_other_preference_methods_run_and_lower_the_loss(
     method: str, launch: Any, specs: Callable[..., Path], scheduler: Any, objects: Path
@@ -97,7 +149,7 @@ async def test_other_preference_methods_run_and_lower_the_loss(
 async def test_training_all_weights_learns_faster_and_leaves_no_adapter(
     launch: Any, specs: Callable[..., Path], scheduler: Any, objects: Path
 ) -> None:
-    wanted = {"max_steps": 40, "lora_rank": 0, "learning_rate": 1e-2}
+    wanted = {"max_steps": 60, "lora_rank": 0, "learning_rate": 1e-2}
     await finished(launch, specs("full", "SFT", hyperparameters=wanted))
 
     losses = scheduler.curve("projects/acme/runs/full", "loss")

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 import torch
-from gyre_trainers import base, lora, ppo, ppo_models, sampling, testing
+from gyre_trainers import base, lora, ppo, sampling, testing
 from gyre_trainers.exits import BadInput
+from gyre_trainers.health import watched
 from gyre_trainers.ppo_models import Models
-from gyre_trainers.spec import Hyperparameters
+from gyre_trainers.settings import Hyperparameters
 from gyre_trainers.tests import trl_ppo
 from peft import get_peft_model
 from torch import Tensor
@@ -53,7 +54,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Tiny:
 
 
 def hyperparameters(**changes: Any) -> Hyperparameters:
-    settings = {"max_grad_norm": 1e9, "temperature": 1.0, **changes.pop("ppo", {})}
+    settings = {"max_grad_norm": 1e9, "temperature": 1.0, **changes.pop("own", {})}
     common = {
         "batch_size": 6,
         "max_new_tokens": 12,
@@ -62,7 +63,7 @@ def hyperparameters(**changes: Any) -> Hyperparameters:
         "lora_rank": 0,
         "warmup_ratio": 0,
     }
-    return Hyperparameters.model_validate({**common, **changes, "ppo": settings})
+    return Hyperparameters.model_validate({**common, **changes, "own": settings})
 
 
 def loaded(tiny: Tiny) -> tuple[Any, Any]:
@@ -86,7 +87,7 @@ def learner_of(tiny: Tiny, wanted: Hyperparameters, steps: int = 5) -> ppo.Learn
 
 def collected(learner: ppo.Learner, tiny: Tiny, step: int = 0) -> ppo.Rollout:
     torch.manual_seed(ppo.seed_of(SEED, step))
-    return learner.collect(ppo.batch_of(tiny.prompts(), step, ppo.batch_rows(learner.wanted), SEED))
+    return learner.collect(ppo.batch_of(tiny.prompts(), step, learner.wanted.step_rows, SEED))
 
 
 def flat(models: list[Any]) -> Tensor:
@@ -111,7 +112,7 @@ CASES: dict[str, dict[str, Any]] = {
     "adapters": {"lora_rank": 4},
     "k3, whitened rewards, discounts": {
         "batch_size": 8,
-        "ppo": {"kl_estimator": "k3", "whiten_rewards": True, "gamma": 0.9, "lam": 0.8, "temperature": 0.9},
+        "own": {"kl_estimator": "k3", "whiten_rewards": True, "gamma": 0.9, "lam": 0.8, "temperature": 0.9},
     },
 }
 
@@ -198,7 +199,7 @@ def test_a_batch_learned_from_in_parts_gives_the_weights_of_the_whole(tiny: Tiny
 
 
 def test_each_minibatch_is_a_step_of_the_optimizer(tiny: Tiny) -> None:
-    learner = learner_of(tiny, hyperparameters(ppo={"num_mini_batches": 3, "num_ppo_epochs": 2}))
+    learner = learner_of(tiny, hyperparameters(own={"num_mini_batches": 3, "num_ppo_epochs": 2}))
 
     learner.learn(collected(learner, tiny))
 
@@ -206,7 +207,7 @@ def test_each_minibatch_is_a_step_of_the_optimizer(tiny: Tiny) -> None:
 
 
 def test_an_answer_without_end_loses_the_penalty(tiny: Tiny) -> None:
-    mild, strict = (learner_of(tiny, hyperparameters(ppo={"missing_eos_penalty": taken})) for taken in (0.0, 8.0))
+    mild, strict = (learner_of(tiny, hyperparameters(own={"missing_eos_penalty": taken})) for taken in (0.0, 8.0))
 
     left, right = collected(mild, tiny), collected(strict, tiny)
 
@@ -217,7 +218,7 @@ def test_an_answer_without_end_loses_the_penalty(tiny: Tiny) -> None:
 
 def test_the_kl_coefficient_grows_while_kl_is_above_its_target(tiny: Tiny) -> None:
     settings = {"kl_target": 1e-6, "kl_horizon": 60, "kl_estimator": "k3"}
-    learner = learner_of(tiny, hyperparameters(ppo=settings, learning_rate=1e-2))
+    learner = learner_of(tiny, hyperparameters(own=settings, learning_rate=1e-2))
     learner.learn(collected(learner, tiny))
 
     learner.learn(collected(learner, tiny, 1))
@@ -235,14 +236,25 @@ def test_a_loss_that_is_no_number_ends_the_run_and_names_the_learning_rate(tiny:
 
 
 def test_a_reward_model_with_another_tokenizer_is_refused(tiny: Tiny, tmp_path: Path) -> None:
-    ppo_models.refuse_another_tokenizer(tiny.scorer, tiny.tokenizer)
+    base.refuse_another_tokenizer(tiny.scorer, tiny.tokenizer)
     testing.byte_level_tokenizer(["something else altogether"] * 9, 300).save_pretrained(tmp_path)
 
     with pytest.raises(BadInput, match=r"^reward_model.uri: the reward model has another tokenizer"):
-        ppo_models.refuse_another_tokenizer(tmp_path, tiny.tokenizer)
+        base.refuse_another_tokenizer(tmp_path, tiny.tokenizer)
 
 
 # Data and sampling
+
+
+def test_all_that_health_watches_for_is_reported(tiny: Tiny) -> None:
+    learner = learner_of(tiny, hyperparameters())
+    metrics = learner.learn(collected(learner, tiny))
+    assert set(watched(metrics)) == {"kl", "entropy", "reward", "length", "repetition", "grad_norm"}
+
+
+def test_repetition_is_the_share_of_three_tokens_in_a_row_that_came_before() -> None:
+    answers = torch.tensor([[1, 2, 3, 1, 2, 3, 9, 9], [1, 2, 3, 4, 5, 6, 7, 8], [5, 5, 5, 5, 5, 5, 5, 5]])
+    assert sampling.repetition(answers, torch.tensor([6, 8, 2])) == pytest.approx((1 / 4 + 0 + 0) / 3)
 
 
 def test_each_pass_asks_every_prompt_once_in_an_order_of_its_own() -> None:

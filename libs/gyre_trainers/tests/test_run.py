@@ -186,7 +186,7 @@ async def test_a_killed_ppo_run_ends_with_the_weights_of_one_that_was_not(
     """10 + kill + 10 = 20 steps, over several passes, with a KL coefficient that moves. A kill that comes late is one
     after step 20: what follows is the same."""
     wanted = {"max_steps": 20, "checkpoint_every": 10, "max_new_tokens": 8, "lora_rank": rank, "learning_rate": 1e-3}
-    wanted["ppo"] = {"kl_target": 0.1, "kl_horizon": 100, "num_mini_batches": 2}
+    wanted["own"] = {"kl_target": 0.1, "kl_horizon": 100, "num_mini_batches": 2}
     names = whole_name, killed_name = f"ppo-whole-{rank}", f"ppo-killed-{rank}"
     whole = await launch(specs(whole_name, "PPO", reward_model=scorer, hyperparameters=wanted))
     spec = specs(killed_name, "PPO", reward_model=scorer, hyperparameters=wanted)
@@ -214,6 +214,7 @@ async def test_a_killed_ppo_run_ends_with_the_weights_of_one_that_was_not(
     assert last[0]["objective/kl_coef"] != 0.05
 
 
+PPO = {"method": "PPO", "reward_model": {"uri": "gyre://registry/scorer"}}
 BAD_SPECS: dict[str, dict[str, Any]] = {
     "method": {"method": "MAGIC"},
     "hyperparameters.learning_rate": {"hyperparameters": {"learning_rate": -1}},
@@ -222,8 +223,9 @@ BAD_SPECS: dict[str, dict[str, Any]] = {
     "base.digest": {"base": {"uri": "gyre://registry/tiny", "digest": "sha256:" + 64 * "0"}},
     "data.0.uri": {"data": [{"uri": "gyre://dataset/acme/gone.parquet", "digest": "", "rows": 0}]},
     "data.0.digest": {"data": [{"uri": "gyre://dataset/acme/hotline/1/train.parquet", "digest": "sha256:" + 64 * "0"}]},
-    "hyperparameters.ppo.cliprange": {"hyperparameters": {"ppo": {"cliprange": 0}}},
-    "hyperparameters.ppo.num_mini_batches": {"hyperparameters": {"ppo": {"num_mini_batches": 3}}},
+    "hyperparameters.own.cliprange": {**PPO, "hyperparameters": {"own": {"cliprange": 0}}},
+    "hyperparameters.own.num_mini_batches": {**PPO, "hyperparameters": {"own": {"num_mini_batches": 3}}},
+    "hyperparameters.own.lam": {"hyperparameters": {"own": {"lam": 0.9}}},
     "reward_model": {"method": "PPO"},
     "surprise": {"surprise": 1},
 }

@@ -15,7 +15,8 @@ import pytest
 import torch
 from datasets import Dataset
 from gyre_trainers import fit, ppo, sampling
-from gyre_trainers.spec import Hyperparameters
+from gyre_trainers.methods import PPOSettings
+from gyre_trainers.settings import Hyperparameters
 from torch import Tensor
 from trl.experimental.ppo import PPOConfig, PPOTrainer, ppo_trainer
 
@@ -24,7 +25,7 @@ class Batches:
     """Ours, in our order; before each, torch's random state is set as ours is."""
 
     def __init__(self, prompts: list[list[int]], wanted: Hyperparameters, seed: int, pad: int) -> None:
-        self._prompts, self._rows, self._seed, self._pad = prompts, ppo.batch_rows(wanted), seed, pad
+        self._prompts, self._rows, self._seed, self._pad = prompts, wanted.step_rows, seed, pad
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
         for step in range(10**9):
@@ -38,7 +39,7 @@ def trainer(
 ) -> PPOTrainer:
     """`models`: model, ref_model, reward_model, value_model. The tokenizer needs a pad token that is not its eos."""
     job: Any = SimpleNamespace(hyperparameters=wanted, output=output, spec=SimpleNamespace(seed=7))
-    settings = wanted.ppo
+    settings = wanted.own_of(PPOSettings)
     args = fit.arguments(
         job,
         PPOConfig,
@@ -56,8 +57,8 @@ def trainer(
         vf_coef=settings.vf_coef,
         gamma=settings.gamma,
         lam=settings.lam,
-        total_episodes=steps * ppo.batch_rows(wanted),
-        local_rollout_forward_batch_size=ppo.batch_rows(wanted),
+        total_episodes=steps * wanted.step_rows,
+        local_rollout_forward_batch_size=wanted.step_rows,
         num_sample_generations=0,
     )
     tokenizer.padding_side = "left"

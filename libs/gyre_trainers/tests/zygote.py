@@ -12,8 +12,14 @@ import sys
 import traceback
 
 from gyre_trainers import run
+from gyre_trainers.methods import METHODS
 
-PRELOADED = ["gyre_trainers.fit", *run.METHODS.values(), "gyre_trainers.bundled", "safetensors.torch"]
+PRELOADED = [
+    "gyre_trainers.fit",
+    *(about.module for about in METHODS.values()),
+    "gyre_trainers.bundled",
+    "safetensors.torch",
+]
 
 
 def say(**message: object) -> None:

@@ -1,7 +1,8 @@
-"""Runs, recipes and pipelines."""
+"""Methods, recipes, runs and pipelines."""
 
 from __future__ import annotations
 
+from gyre.training_scheduler.v1.method_service_pb2_grpc import MethodServiceStub
 from gyre.training_scheduler.v1.pipeline_service_pb2_grpc import PipelineServiceStub
 from gyre.training_scheduler.v1.recipe_service_pb2_grpc import RecipeServiceStub
 from gyre.training_scheduler.v1.run_service_pb2_grpc import RunServiceStub
@@ -15,6 +16,7 @@ RUNS, ONE_RUN = "/projects/{project}/runs", "/projects/{project}/runs/{run}"
 PIPELINES, ONE_PIPELINE = "/projects/{project}/pipelines", "/projects/{project}/pipelines/{pipeline}"
 
 ROUTES = [
+    Route("GET", "/projects/{project}/methods", MethodServiceStub, "ListMethods", IN_PROJECT),
     Route("GET", "/projects/{project}/recipes", RecipeServiceStub, "ListRecipes", IN_PROJECT),
     Route("GET", RUNS, RunServiceStub, "ListRuns", IN_PROJECT),
     Route("POST", RUNS, RunServiceStub, "CreateRun", IN_PROJECT),

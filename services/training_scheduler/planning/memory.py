@@ -35,6 +35,7 @@ class Method:
 
 METHODS: Final[Mapping[str, Method]] = {
     "SFT": Method(1, 3, 110, trees=True),
+    "CPT": Method(1, 3, 110, trees=True),
     "DPO": Method(2, 3, 50, reference=True, trees=True),
     "REWARD": Method(2, 0, 50),
     "KTO": Method(1, 5, 40, reference=True),
@@ -158,7 +159,7 @@ def _other_models(job: Job, weight: float) -> int:
     """Reference, reward model, and PPO's value model, of which all weights learn."""
     copies = job.architecture.parameters * weight if METHODS[job.method].reference and not job.rank else 0
     scorer = (job.scorer or job.architecture).parameters * weight
-    if job.method == "GRPO":
+    if job.method == "GRPO" and job.scorer:  # graders need none
         copies += scorer
     if job.method == "PPO":
         copies += scorer * (2 + 1 + MOMENTS)

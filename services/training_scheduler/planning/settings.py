@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Any, Final, Literal
+
+from gyre_trainers.methods import METHODS, Method
 
 from services.training_scheduler.planning.architecture import Architecture
 
@@ -36,7 +38,7 @@ class Job:
     method: str
     architecture: Architecture
     rows: int
-    hyperparameters: Mapping[str, float]
+    hyperparameters: Mapping[str, Any]
     scorer: Architecture | None = None
 
     @property
@@ -51,6 +53,14 @@ class Job:
     def answer(self) -> int:
         """Tokens sampled for one answer: PPO, GRPO."""
         return int(self.hyperparameters.get("max_new_tokens", 0)) if self.method in SAMPLING else 0
+
+    @property
+    def passes(self) -> int:
+        """Times that one batch of answers is learned from: PPO, GRPO."""
+        if self.method not in PASSES:
+            return 1
+        own = METHODS[Method(self.method)].own.model_validate(self.hyperparameters.get("own", {}))
+        return int(getattr(own, PASSES[self.method]))
 
     @property
     def trained(self) -> int:
@@ -72,3 +82,4 @@ class Job:
 
 
 SAMPLING: Final = frozenset({"PPO", "GRPO"})
+PASSES: Final = {"PPO": "num_ppo_epochs", "GRPO": "num_iterations"}

@@ -20,7 +20,6 @@ CARD_BANDWIDTH: Final = 900e9
 CARD_UTILISATION: Final = 0.35  # of the card's dense bfloat16; MFU of fine-tuning as published, 0.3 to 0.5
 CARD_STEP_SECONDS: Final = 0.05
 STARTUP_SECONDS: Final = 30.0
-PPO_EPOCHS: Final = 4  # passes over one batch of answers (gyre_trainers/ppo.py)
 
 # Passes forwards of frozen weights, in those of the policy: reference or scorer.
 FROZEN_PASSES: Final[Mapping[str, float]] = {"DPO": 1, "KTO": 2, "GRPO": 1, "PPO": 2}
@@ -65,7 +64,7 @@ def step_seconds(job: Job, settings: Settings, speed: Speed) -> float:
     tokens = tokens_of_step(job, settings) / settings.ranks
     forward = forward_flops(job.architecture, job.length + job.answer)
     passes = (2.0 if job.rank else 3.0) + settings.checkpointing  # an adapter needs no gradients of frozen weights
-    passes *= PPO_EPOCHS if job.method == "PPO" else 1
+    passes *= job.passes
     passes += FROZEN_PASSES.get(job.method, 0)
     seconds = speed.step_seconds + tokens * forward * passes / speed.flops
     if job.method in SAMPLING:

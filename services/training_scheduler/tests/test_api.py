@@ -9,7 +9,14 @@ import pytest
 from gyre.gpu_scheduler.v1 import workload_pb2
 from gyre.model_registry.v1 import version_pb2
 from gyre.model_registry.v1.events_pb2 import VersionRegistered
-from gyre.training_scheduler.v1 import recipe_service_pb2, run_pb2, run_report_service_pb2, run_service_pb2
+from gyre.training_scheduler.v1 import (
+    method_service_pb2,
+    recipe_service_pb2,
+    run_pb2,
+    run_report_service_pb2,
+    run_service_pb2,
+)
+from gyre.training_scheduler.v1.method_service_pb2_grpc import MethodServiceStub
 from gyre.training_scheduler.v1.recipe_service_pb2_grpc import RecipeServiceStub
 from gyre.training_scheduler.v1.run_report_service_pb2_grpc import RunReportServiceStub
 from gyre.training_scheduler.v1.run_service_pb2_grpc import RunServiceStub
@@ -19,6 +26,7 @@ from gyre_kit.auth import Identity, Role, acting_as
 from gyre_kit.errors import from_rpc
 from gyre_kit.rpc import Clients
 from gyre_kit.testing import ENGINEER, STRANGER, VIEWER, Platform, eventually, expect_rpc_error
+from gyre_trainers.methods import PPOSettings
 from gyre_trainers.spec import Spec
 
 from services.training_scheduler.tests.served import create_request, renew, serving
@@ -29,6 +37,7 @@ from services.training_scheduler.tests.world import (
     World,
     card_node,
     cpu_node,
+    model_version,
     populated,
     put_result,
 )
@@ -170,6 +179,60 @@ async def test_bad_input_is_refused_with_a_reason_and_leaves_nothing(
     assert await refusal(runs.CreateRun(create_request(**fields)), grpc.StatusCode[code]) == reason
     assert await count(runs) == before
     assert world.pins == {}
+
+
+@pytest.mark.parametrize(
+    ("method", "own", "field"),
+    [
+        (run_pb2.METHOD_PPO, {"cliprange": -1}, "hyperparameters.own.cliprange"),
+        (run_pb2.METHOD_PPO, {"num_mini_batches": 3}, "hyperparameters.own.num_mini_batches"),
+        (run_pb2.METHOD_PPO, {"kl_estimator": "k2"}, "hyperparameters.own.kl_estimator"),
+        (run_pb2.METHOD_PPO, {"clip_range": 0.3}, "hyperparameters.own.clip_range"),
+        (run_pb2.METHOD_SFT, {"cliprange": 0.3}, "hyperparameters.own.cliprange"),
+    ],
+)
+async def test_a_setting_that_the_method_does_not_take_is_refused_by_its_name(
+    runs: Any, world: World, method: int, own: dict[str, Any], field: str
+) -> None:
+    wanted = run_pb2.Hyperparameters()
+    wanted.own.update(own)
+    request = create_request(method=method, hyperparameters=wanted, reward_model=BASE)
+    with acting_as(ENGINEER):
+        async with expect_rpc_error(grpc.StatusCode.INVALID_ARGUMENT) as caught:
+            await runs.CreateRun(request)
+    refused = from_rpc(caught[0])
+    assert (refused.reason, refused.metadata["field"]) == ("BAD_HYPERPARAMETER", field)
+    assert field in refused.message
+
+
+async def test_a_method_s_own_settings_reach_the_trainer_with_its_defaults(runs: Any, world: World) -> None:
+    scorer = f"{BASE}9"
+    world.versions[scorer] = model_version(scorer, "LlamaForSequenceClassification")
+    wanted = run_pb2.Hyperparameters(batch_size=4)
+    wanted.own.update({"cliprange": 0.3, "num_mini_batches": 2})
+    run = await create(runs, method=run_pb2.METHOD_PPO, reward_model=scorer, hyperparameters=wanted)
+    assert run.spec.hyperparameters.own["lam"] == 0.95
+    workload = await launched(world, run)
+    given = json.loads(workload.spec.spec_json)
+    injected = {"attempt": 1, "object_store": "file:///o", "report_address": "127.0.0.1:1", "credential_file": "/c"}
+    settings = Spec.model_validate(given | injected).hyperparameters.own_of(PPOSettings)
+    assert settings == PPOSettings(cliprange=0.3, num_mini_batches=2)
+
+
+async def test_every_method_says_what_can_be_set(up: Any) -> None:
+    with acting_as(VIEWER):
+        listed = (
+            await up[2]
+            .stub(MethodServiceStub)
+            .ListMethods(method_service_pb2.ListMethodsRequest(parent="projects/acme"))
+        )
+    assert {it.method for it in listed.methods} == {number for number in run_pb2.Method.values() if number}
+    ppo = next(it for it in listed.methods if it.method == run_pb2.METHOD_PPO)
+    clip = ppo.settings_schema["properties"]["own"]["properties"]["cliprange"]
+    assert (clip["default"], clip["exclusiveMinimum"], clip["x-zh"]["title"]) == (0.2, 0, "策略裁剪范围")
+    rule = ppo.health_schema["properties"]["reward_hacking"]
+    assert (rule["default"], list(rule["enum"])) == ("WARN", ["WARN", "STOP", "ROLL_BACK", "LOWER_LEARNING_RATE"])
+    assert "divergence" not in ppo.health_schema["properties"]
 
 
 async def test_a_base_of_another_architecture_is_refused(runs: Any, world: World) -> None:
@@ -443,4 +506,4 @@ async def test_recipes_come_with_every_value_set(up: Any) -> None:
         )  # fmt: skip
     assert reply.recipes[0].name == "recipes/sft-lora"
     assert reply.recipes[0].hyperparameters.learning_rate == 1e-3
-    assert {it.method for it in reply.recipes} == set(range(1, 8))
+    assert {it.method for it in reply.recipes} == set(run_pb2.Method.values()) - {run_pb2.METHOD_UNSPECIFIED}

@@ -18,7 +18,8 @@ from gyre_kit.auth import Identity, Role, acting_as
 from gyre_kit.errors import from_rpc
 from gyre_kit.rpc import Clients
 from gyre_kit.testing import ENGINEER, STRANGER, VIEWER, Platform, eventually, expect_rpc_error
-from gyre_trainers.spec import Action, Spec
+from gyre_trainers.settings import Action
+from gyre_trainers.spec import Spec
 from sqlalchemy import text
 
 from services.training_scheduler.tests.served import create_request, renew, serving

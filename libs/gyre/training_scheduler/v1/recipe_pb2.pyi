@@ -39,7 +39,7 @@ class Recipe(_message.Message):
     dataset_type: _builtins.str
     """What `RunSpec.datasets` must be, for example "SFT" or "PREFERENCE"."""
     needs_reward_model: _builtins.bool
-    """True for PPO."""
+    """Its settings ask for the scores of a reward model."""
     @_builtins.property
     def hyperparameters(self) -> _run_pb2.Hyperparameters:
         """Every field that the method reads is set."""

@@ -7,6 +7,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
+from google.protobuf import struct_pb2 as _struct_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
@@ -35,6 +36,8 @@ class _MethodEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Method.ValueTy
     METHOD_KTO: _Method.ValueType  # 5
     METHOD_ORPO: _Method.ValueType  # 6
     METHOD_GRPO: _Method.ValueType  # 7
+    METHOD_CPT: _Method.ValueType  # 8
+    """Continued pre-training: all that the messages say, as plain text."""
 
 class Method(_Method, metaclass=_MethodEnumTypeWrapper):
     """How a model is trained; one module of gyre_trainers each."""
@@ -47,6 +50,8 @@ METHOD_PPO: Method.ValueType  # 4
 METHOD_KTO: Method.ValueType  # 5
 METHOD_ORPO: Method.ValueType  # 6
 METHOD_GRPO: Method.ValueType  # 7
+METHOD_CPT: Method.ValueType  # 8
+"""Continued pre-training: all that the messages say, as plain text."""
 Global___Method: _TypeAlias = Method  # noqa: Y015
 
 @_typing.final
@@ -293,7 +298,7 @@ class RunSpec(_message.Message):
     base: _builtins.str
     """Registry version or variant (`projects/{project}/models/…`), in HF format."""
     reward_model: _builtins.str
-    """Registry version of a REWARD run's result; PPO alone."""
+    """Registry version of a REWARD run's result: PPO; GRPO, unless it has graders."""
     seed: _builtins.int
     recipe: _builtins.str
     """`recipes/{slug}`; empty takes the method's default recipe."""
@@ -448,6 +453,7 @@ class Hyperparameters(_message.Message):
     NUM_GENERATIONS_FIELD_NUMBER: _builtins.int
     ASSISTANT_ONLY_LOSS_FIELD_NUMBER: _builtins.int
     ACTIVATION_CHECKPOINTING_FIELD_NUMBER: _builtins.int
+    OWN_FIELD_NUMBER: _builtins.int
     epochs: _builtins.float
     """Passes over the data; ignored when max_steps is over 0."""
     max_steps: _builtins.int
@@ -478,6 +484,12 @@ class Hyperparameters(_message.Message):
     """Loss on the assistant's turns alone: SFT."""
     activation_checkpointing: _builtins.bool
     """Activations are forgotten and computed again in the backward pass: slower, but less memory. Unset: on cards alone."""
+    @_builtins.property
+    def own(self) -> _struct_pb2.Struct:
+        """What the method alone knows, by name, for example PPO's `cliprange`; ListMethods has the schema. One that it does not
+        know is refused.
+        """
+
     def __init__(
         self,
         *,
@@ -498,10 +510,11 @@ class Hyperparameters(_message.Message):
         num_generations: _builtins.int | None = ...,
         assistant_only_loss: _builtins.bool | None = ...,
         activation_checkpointing: _builtins.bool | None = ...,
+        own: _struct_pb2.Struct | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_activation_checkpointing", b"_activation_checkpointing", "_assistant_only_loss", b"_assistant_only_loss", "_batch_size", b"_batch_size", "_beta", b"_beta", "_checkpoint_every", b"_checkpoint_every", "_epochs", b"_epochs", "_gradient_accumulation_steps", b"_gradient_accumulation_steps", "_learning_rate", b"_learning_rate", "_lora_alpha", b"_lora_alpha", "_lora_dropout", b"_lora_dropout", "_lora_rank", b"_lora_rank", "_max_length", b"_max_length", "_max_new_tokens", b"_max_new_tokens", "_max_steps", b"_max_steps", "_num_generations", b"_num_generations", "_warmup_ratio", b"_warmup_ratio", "_weight_decay", b"_weight_decay", "activation_checkpointing", b"activation_checkpointing", "assistant_only_loss", b"assistant_only_loss", "batch_size", b"batch_size", "beta", b"beta", "checkpoint_every", b"checkpoint_every", "epochs", b"epochs", "gradient_accumulation_steps", b"gradient_accumulation_steps", "learning_rate", b"learning_rate", "lora_alpha", b"lora_alpha", "lora_dropout", b"lora_dropout", "lora_rank", b"lora_rank", "max_length", b"max_length", "max_new_tokens", b"max_new_tokens", "max_steps", b"max_steps", "num_generations", b"num_generations", "warmup_ratio", b"warmup_ratio", "weight_decay", b"weight_decay"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_activation_checkpointing", b"_activation_checkpointing", "_assistant_only_loss", b"_assistant_only_loss", "_batch_size", b"_batch_size", "_beta", b"_beta", "_checkpoint_every", b"_checkpoint_every", "_epochs", b"_epochs", "_gradient_accumulation_steps", b"_gradient_accumulation_steps", "_learning_rate", b"_learning_rate", "_lora_alpha", b"_lora_alpha", "_lora_dropout", b"_lora_dropout", "_lora_rank", b"_lora_rank", "_max_length", b"_max_length", "_max_new_tokens", b"_max_new_tokens", "_max_steps", b"_max_steps", "_num_generations", b"_num_generations", "_warmup_ratio", b"_warmup_ratio", "_weight_decay", b"_weight_decay", "activation_checkpointing", b"activation_checkpointing", "assistant_only_loss", b"assistant_only_loss", "batch_size", b"batch_size", "beta", b"beta", "checkpoint_every", b"checkpoint_every", "epochs", b"epochs", "gradient_accumulation_steps", b"gradient_accumulation_steps", "learning_rate", b"learning_rate", "lora_alpha", b"lora_alpha", "lora_dropout", b"lora_dropout", "lora_rank", b"lora_rank", "max_length", b"max_length", "max_new_tokens", b"max_new_tokens", "max_steps", b"max_steps", "num_generations", b"num_generations", "own", b"own", "warmup_ratio", b"warmup_ratio", "weight_decay", b"weight_decay"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_activation_checkpointing", b"_activation_checkpointing", "_assistant_only_loss", b"_assistant_only_loss", "_batch_size", b"_batch_size", "_beta", b"_beta", "_checkpoint_every", b"_checkpoint_every", "_epochs", b"_epochs", "_gradient_accumulation_steps", b"_gradient_accumulation_steps", "_learning_rate", b"_learning_rate", "_lora_alpha", b"_lora_alpha", "_lora_dropout", b"_lora_dropout", "_lora_rank", b"_lora_rank", "_max_length", b"_max_length", "_max_new_tokens", b"_max_new_tokens", "_max_steps", b"_max_steps", "_num_generations", b"_num_generations", "_warmup_ratio", b"_warmup_ratio", "_weight_decay", b"_weight_decay", "activation_checkpointing", b"activation_checkpointing", "assistant_only_loss", b"assistant_only_loss", "batch_size", b"batch_size", "beta", b"beta", "checkpoint_every", b"checkpoint_every", "epochs", b"epochs", "gradient_accumulation_steps", b"gradient_accumulation_steps", "learning_rate", b"learning_rate", "lora_alpha", b"lora_alpha", "lora_dropout", b"lora_dropout", "lora_rank", b"lora_rank", "max_length", b"max_length", "max_new_tokens", b"max_new_tokens", "max_steps", b"max_steps", "num_generations", b"num_generations", "warmup_ratio", b"warmup_ratio", "weight_decay", b"weight_decay"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_activation_checkpointing", b"_activation_checkpointing", "_assistant_only_loss", b"_assistant_only_loss", "_batch_size", b"_batch_size", "_beta", b"_beta", "_checkpoint_every", b"_checkpoint_every", "_epochs", b"_epochs", "_gradient_accumulation_steps", b"_gradient_accumulation_steps", "_learning_rate", b"_learning_rate", "_lora_alpha", b"_lora_alpha", "_lora_dropout", b"_lora_dropout", "_lora_rank", b"_lora_rank", "_max_length", b"_max_length", "_max_new_tokens", b"_max_new_tokens", "_max_steps", b"_max_steps", "_num_generations", b"_num_generations", "_warmup_ratio", b"_warmup_ratio", "_weight_decay", b"_weight_decay", "activation_checkpointing", b"activation_checkpointing", "assistant_only_loss", b"assistant_only_loss", "batch_size", b"batch_size", "beta", b"beta", "checkpoint_every", b"checkpoint_every", "epochs", b"epochs", "gradient_accumulation_steps", b"gradient_accumulation_steps", "learning_rate", b"learning_rate", "lora_alpha", b"lora_alpha", "lora_dropout", b"lora_dropout", "lora_rank", b"lora_rank", "max_length", b"max_length", "max_new_tokens", b"max_new_tokens", "max_steps", b"max_steps", "num_generations", b"num_generations", "own", b"own", "warmup_ratio", b"warmup_ratio", "weight_decay", b"weight_decay"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__activation_checkpointing: _TypeAlias = _typing.Literal["activation_checkpointing"]  # noqa: Y015
     _WhichOneofArgType__activation_checkpointing: _TypeAlias = _typing.Literal["_activation_checkpointing", b"_activation_checkpointing"]  # noqa: Y015

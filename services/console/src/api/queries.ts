@@ -9,6 +9,7 @@ export const OWNER = {
   datasets: "dataset",
   runs: "training_scheduler",
   recipes: "training_scheduler",
+  methods: "training_scheduler",
   pipelines: "training_scheduler",
   models: "model_registry",
   "model-uploads": "model_registry",

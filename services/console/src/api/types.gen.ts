@@ -377,7 +377,8 @@ export type Method =
   | "METHOD_PPO"
   | "METHOD_KTO"
   | "METHOD_ORPO"
-  | "METHOD_GRPO";
+  | "METHOD_GRPO"
+  | "METHOD_CPT";
 
 export type RunState =
   | "STATE_UNSPECIFIED"
@@ -1915,6 +1916,17 @@ export interface ModelPin {
   expire_time?: string | null;
 }
 
+export interface TrainingMethod {
+  name: string;
+  method: Method;
+  display_name: string;
+  display_name_zh: string;
+  dataset_type: string;
+  needs_reward_model: boolean;
+  settings_schema?: Record<string, unknown> | null;
+  health_schema?: Record<string, unknown> | null;
+}
+
 export interface Pipeline {
   name: string;
   display_name: string;
@@ -2072,6 +2084,7 @@ export interface Hyperparameters {
   num_generations?: number | null;
   assistant_only_loss?: boolean | null;
   activation_checkpointing?: boolean | null;
+  own?: Record<string, unknown> | null;
 }
 
 export interface Estimate {

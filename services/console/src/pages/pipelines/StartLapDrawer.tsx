@@ -78,9 +78,13 @@ export function StartLapDrawer({ open, batch, onClose }: { open: boolean; batch:
         <Form.Item name="base" label={t("runs.base")} rules={[{ required: true, message: t("form.required") }]}>
           <ModelVersionPicker />
         </Form.Item>
-        {sft?.hyperparameters && <HyperparameterFields of={sft.hyperparameters} main under={["sft"]} />}
+        {sft?.hyperparameters && (
+          <HyperparameterFields method={sft.method} of={sft.hyperparameters} main under={["sft"]} />
+        )}
         <Toggle name="with_dpo" label={t("pipelines.withDpo")}>
-          {dpo?.hyperparameters && <HyperparameterFields of={dpo.hyperparameters} main under={["dpo"]} />}
+          {dpo?.hyperparameters && (
+            <HyperparameterFields method={dpo.method} of={dpo.hyperparameters} main under={["dpo"]} />
+          )}
         </Toggle>
         <ModelNameField name="register_as" required />
       </Section>

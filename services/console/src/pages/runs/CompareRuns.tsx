@@ -16,6 +16,7 @@ import { useTitles } from "@/ui/useTitles";
 import { Bytes, Cost } from "@/ui/values";
 import { type Axis, metricNames, seriesOf } from "./curves";
 import { Overlay } from "./Overlay";
+import { flat, useSettingNames } from "./settings";
 import "./compare.css";
 
 const POLL = 5000;
@@ -130,7 +131,8 @@ function useRuns(project: string, ids: string[]) {
 function Differences({ runs }: { runs: Run[] }) {
   const { t, word, language } = useI18n();
   const project = useProject();
-  const settings = runs.map((run) => (run.spec?.hyperparameters ?? {}) as Record<string, unknown>);
+  const title = useSettingNames();
+  const settings = runs.map((run) => flat(run.spec?.hyperparameters));
   const differing = [...new Set(settings.flatMap(Object.keys))].filter(
     (name) => new Set(settings.map((one) => String(one[name] ?? ""))).size > 1,
   );
@@ -151,7 +153,7 @@ function Differences({ runs }: { runs: Run[] }) {
     ],
     [t("column.cost"), (run) => <Cost microusd={run.cost_microusd} />],
     ...differing.map((name): [string, (run: Run, at: number) => React.ReactNode] => [
-      word("hyper", name),
+      title(name),
       (_, at) => String(settings[at]?.[name] ?? "–"),
     ]),
   ];

@@ -8,6 +8,7 @@ import type { Estimate, FlavorEstimate, MemoryPart, RunSpec, SettingChoice } fro
 import { useI18n } from "@/i18n";
 import { formatBytes, formatCost, formatDuration, formatNumber } from "@/i18n/format";
 import { useTell } from "@/ui/Trouble";
+import { useSettingNames } from "./settings";
 
 /** What the planner expects of a run, asked as the form is filled in. */
 export function useEstimate(spec?: Partial<RunSpec>) {
@@ -117,13 +118,14 @@ function Parts({ of }: { of: MemoryPart[] }) {
 
 function Choices({ of }: { of: SettingChoice[] }) {
   const { t, word } = useI18n();
+  const title = useSettingNames();
   return (
     <>
       <p>{t("plan.changed")}</p>
       <ul>
         {of.map((choice) => (
           <li key={choice.setting}>
-            {word("hyper", choice.setting)}: <span className="num">{word("yesNo", choice.value)}</span>.{" "}
+            {title(choice.setting)}: <span className="num">{word("yesNo", choice.value)}</span>.{" "}
             {word("planChoice", choice.reason)}
           </li>
         ))}

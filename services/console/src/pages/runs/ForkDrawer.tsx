@@ -60,12 +60,12 @@ export function ForkDrawer({ run, checkpoints, open, onClose }: Props) {
           ]}
         />
       </Form.Item>
-      <HyperparameterFields of={changeable} main under={["hyperparameters"]} />
+      <HyperparameterFields method={run.spec?.method} of={changeable} main under={["hyperparameters"]} />
       <Form.Item name="display_name" label={t("column.name")}>
         <Input maxLength={200} />
       </Form.Item>
       <More title={t("run.hyperparameters")}>
-        <HyperparameterFields of={changeable} main={false} under={["hyperparameters"]} />
+        <HyperparameterFields method={run.spec?.method} of={changeable} main={false} under={["hyperparameters"]} />
       </More>
     </FormDrawer>
   );

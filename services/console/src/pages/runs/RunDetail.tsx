@@ -22,6 +22,7 @@ import { useTitles } from "@/ui/useTitles";
 import { Bytes, Time } from "@/ui/values";
 import { Alarms } from "./Alarms";
 import { metricNames, seriesOf } from "./curves";
+import { HealthFacts } from "./Health";
 import { HyperparameterFacts } from "./Hyperparameters";
 import { Steer } from "./Steer";
 
@@ -200,6 +201,7 @@ function About({ run }: { run: Run }) {
         ]}
       />
       {spec.hyperparameters && <HyperparameterFacts values={spec.hyperparameters} />}
+      <HealthFacts spec={spec} />
     </Panel>
   );
 }

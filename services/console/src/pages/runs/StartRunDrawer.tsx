@@ -12,6 +12,7 @@ import { DatasetVersionPicker, ModelVersionPicker } from "@/ui/Pickers";
 import { ensureModel, ModelNameField } from "@/ui/RegisterAs";
 import { useMessage } from "@/ui/useMessage";
 import { EstimateNote, FlavorTable, useEstimate } from "./Estimates";
+import { HealthFields, type HealthValues, toHealth } from "./Health";
 import { HyperparameterFields } from "./Hyperparameters";
 
 interface Values {
@@ -24,6 +25,7 @@ interface Values {
   seed: number;
   priority: number;
   hyperparameters: Hyperparameters;
+  health?: HealthValues;
 }
 
 export function StartRunDrawer({ open, onClose }: { open: boolean; onClose: () => void }) {
@@ -86,13 +88,20 @@ export function StartRunDrawer({ open, onClose }: { open: boolean; onClose: () =
         </Form.Item>
       )}
       <ModelNameField name="register_as" />
-      {recipe?.hyperparameters && <HyperparameterFields of={recipe.hyperparameters} main under={["hyperparameters"]} />}
+      {recipe?.hyperparameters && (
+        <HyperparameterFields method={recipe.method} of={recipe.hyperparameters} main under={["hyperparameters"]} />
+      )}
       <More title={t("form.more")}>
         <Form.Item name="display_name" label={t("form.name")}>
           <Input maxLength={120} />
         </Form.Item>
         {recipe?.hyperparameters && (
-          <HyperparameterFields of={recipe.hyperparameters} main={false} under={["hyperparameters"]} />
+          <HyperparameterFields
+            method={recipe.method}
+            of={recipe.hyperparameters}
+            main={false}
+            under={["hyperparameters"]}
+          />
         )}
         <div className="form-grid">
           <Form.Item name="seed" required label={t("run.seed")}>
@@ -102,6 +111,9 @@ export function StartRunDrawer({ open, onClose }: { open: boolean; onClose: () =
             <NumberInput min={-100} max={100} precision={0} />
           </Form.Item>
         </div>
+      </More>
+      <More title={t("run.healthRules")}>
+        <HealthFields method={recipe?.method} under={["health"]} />
       </More>
       <FlavorTable {...asked} />
     </FormDrawer>
@@ -166,6 +178,7 @@ function toSpec(project: string, values: Values, recipe: Recipe | undefined): Pa
     reward_model: values.reward_model,
     register_as: values.register_as ? `projects/${project}/models/${values.register_as}` : undefined,
     hyperparameters: values.hyperparameters,
+    health: toHealth(values.health) as RunSpec["health"],
     seed: String(values.seed ?? 7),
     priority: values.priority,
   };
