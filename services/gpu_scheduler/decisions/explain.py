@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from services.gpu_scheduler.decisions import preemption, shortage
 from services.gpu_scheduler.decisions.amounts import CARD, Amount
-from services.gpu_scheduler.decisions.cluster import Cluster, Entry
+from services.gpu_scheduler.decisions.cluster import Cluster
+from services.gpu_scheduler.decisions.line import Entry
 from services.gpu_scheduler.decisions.places import Pool, Room
 from services.gpu_scheduler.decisions.reasons import Reason
 from services.gpu_scheduler.decisions.work import Placement, Workload
