@@ -48,6 +48,7 @@ from services.gpu_scheduler.models import Attempt, Workload, WorkloadState
 from services.gpu_scheduler.settings import Settings
 from tests.load import admission_world as world
 from tests.load import cycle_chart
+from tests.load.admission_ends import InBulk
 from tests.load.admission_world import COMPONENT, ENDLESS, Door, Job
 
 OUT = Path(__file__).parent / "out"
@@ -291,7 +292,7 @@ async def _cost_of(platform: Platform, nodes: int, backlog: int, looks: int) -> 
         for _ in range(looks):
             gone = next(iter(books.attempts))
             async with db.transaction() as session:
-                await world.InBulk().end(session, [gone], settings)
+                await InBulk().end(session, [gone], settings)
             took.append(await _cycle_seconds(db, books))
         await _is_full(db, nodes)
         return _percentiles(took)
