@@ -83,13 +83,14 @@ def test_every_card_is_a_tile_that_tells_who_holds_it(page: Page, platform: Runn
 
 def test_what_was_held_is_told_by_user_and_comes_as_a_file(page: Page, platform: Running, tmp_path: Path) -> None:
     page.goto(f"{platform.rest_url}/p/default/showback?by=user,kind&scope=all&days=7")
-    expect(page.locator("tbody tr.ant-table-row")).to_have_count(2)
+    report = page.locator("section.panel").nth(1)  # below the chart
+    expect(report.locator("tbody tr.ant-table-row")).to_have_count(2)
     expect(page.locator("figure svg")).to_have_count(1)
     expect(page.locator(LOADING)).to_have_count(0)
     page.screenshot(path=tmp_path / "showback.png", full_page=True)
     _check_language(page)
     with page.expect_download() as download:
-        page.locator("a[download]").click()
+        page.locator("header a[download]").click()
     file = tmp_path / "showback.csv"
     download.value.save_as(file)
     title, *rows = csv.reader(file.read_text("utf-8-sig").splitlines())

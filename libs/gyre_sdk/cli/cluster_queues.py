@@ -7,8 +7,8 @@ from typing import Any, TypeVar
 
 import click
 
+from gyre_sdk.cli.amounts import quota_text
 from gyre_sdk.cli.base import OPTIONS, GyreGroup, complete, connect
-from gyre_sdk.cli.capacity import quota_text
 from gyre_sdk.cli.commands import Columns, listing, showing
 from gyre_sdk.cli.quotas import Asked, capacity_of, merged, quota_options
 

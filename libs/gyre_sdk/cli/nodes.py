@@ -9,8 +9,8 @@ from typing import Any
 
 import click
 
+from gyre_sdk.cli.amounts import resources_text
 from gyre_sdk.cli.base import OPTIONS, GyreCommand, GyreGroup, complete, connect
-from gyre_sdk.cli.capacity import resources_text
 from gyre_sdk.cli.commands import showing
 
 LOOK_EVERY_SECONDS = 1.0

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gyre_sdk.cli.amounts import purpose
 from gyre_sdk.cli.base import OPTIONS, GyreCommand, connect
-from gyre_sdk.cli.capacity import purpose
 
 if TYPE_CHECKING:
     from gyre.gpu_scheduler.v1.node_pb2 import Node

@@ -104,8 +104,9 @@ def make_router(context: Callable[[], Context]) -> APIRouter:
     @router.get("/efficiency.csv", response_class=StreamingResponse, responses=CSV)
     async def efficiency(request: Request, asked: Annotated[AskedEfficiency, Query()]) -> StreamingResponse:
         identity = await context().state["identities"].identify(request)
-        by = accounting_service_pb2.GetEfficiencyRequest.By.Value(asked.by)
-        question = accounting_service_pb2.GetEfficiencyRequest(by=by, order_by=asked.order_by)
+        question = accounting_service_pb2.GetEfficiencyRequest(
+            by=accounting_service_pb2.GetEfficiencyRequest.By.Value(asked.by), order_by=asked.order_by
+        )
         return await _file(identity, _efficiency(_stub(context()), asked.by), _within(question, asked))
 
     return router

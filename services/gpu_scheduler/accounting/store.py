@@ -154,12 +154,12 @@ async def card_waits(session: Session, period: Period, most: int) -> list[Stretc
     """Whenever something that asks for cards waited: before its first attempt, and after each that was not its last."""
     following = aliased(Attempt)
     asked = col(Workload.gpu) * CARD + col(Workload.gpu_milli)
-    begins: sa.Select[Any] = sa.select(
+    begins: Any = sa.select(
         col(Workload.queue_time).label("begin"),
         sa.func.coalesce(Attempt.admit_time, Workload.end_time).label("end"),
         asked.label("asked"),
     ).outerjoin(Attempt, sa.and_(col(Attempt.workload) == Workload.name, col(Attempt.number) == 1))
-    again: sa.Select[Any] = (
+    again: Any = (
         sa.select(
             col(Attempt.end_time).label("begin"),
             sa.func.coalesce(following.admit_time, Workload.end_time).label("end"),

@@ -97,7 +97,6 @@ function Fields({ flavors, nodes, busy, onAsk }: FieldsProps) {
       >
         <Select
           mode="multiple"
-          allowClear
           maxCount={MOST_NODES}
           placeholder={t("whatif.noRemovals")}
           options={nodes.map((one) => ({
