@@ -473,8 +473,10 @@ class Cluster:
                 covers = _is_linear(mine, self.tree.queues[each.queue], cell)
                 covered = min(amount, needed.get(cell, 0)) if covers else 0
                 needed[cell] = needed.get(cell, 0) - covered
-                more[cell] = amount - covered
-            surplus.append((each.queue, more))
+                if amount > covered:
+                    more[cell] = amount - covered
+            if more:
+                surplus.append((each.queue, more))
         return surplus
 
     def _all_flavors(self) -> tuple[str, ...]:
