@@ -37,7 +37,7 @@ class Explanation:
     can be guessed.
 
     `free`: whole cards of the flavor that are free, `most`: on one node. `ends`: what has to end first, in order.
-    `guaranteed`: how many would be asked to go for it, were they not guaranteed.
+    `guaranteed`: how many may not be asked to go for it because they are guaranteed.
     """
 
     reason: Reason

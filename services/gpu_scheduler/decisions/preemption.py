@@ -3,7 +3,8 @@
 By priority within a queue; across a cohort a queue takes back what it lent (reclaim), or, where queues share fairly, what
 brings their shares closer (Kueue: LessThanOrEqualToFinalShare, then LessThanInitialShare); and by the policy's own rule.
 What is guaranteed stays: it goes for higher priority in its own queue alone, and, beyond what is that queue's own, for
-whoever takes back what is theirs. Nothing is decided here: everything that was taken out of the books to see what would fit is put back.
+whoever takes back what is theirs.
+Nothing is decided here: everything that was taken out of the books to see what would fit is put back.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ def find(cluster: Cluster, workload: Workload, flavor: str, now: float) -> Found
 
 
 def passed_over(cluster: Cluster, workload: Workload, flavor: str, now: float) -> list[Workload]:
-    """Those that would be asked to go for it, were they not guaranteed. The books are as before when it returns."""
+    """Those that may not be asked to go for it because they are guaranteed; none where others suffice. The books are as
+    before when it returns."""
     search = _Search(cluster, workload, flavor, now)
     try:
         return [] if search.by_quotas() else list(search.passed_over.values())
@@ -54,13 +56,9 @@ class _Search:
         self.out: Victims = {}
         self.passed_over: dict[str, Workload] = {}
         self.placement: Placement | None = None
-        self.surplus = [
-            each for promise in cluster.promises.values() for each in promise.surplus if any(each[1].values())
-        ]
-        for (
-            queue,
-            cells,
-        ) in self.surplus:  # those who leave for others need not be asked again for what nobody is to get
+        # Those who leave for others leave anyway: nobody else need go for what they hold beyond what is promised.
+        self.surplus = [each for promise in cluster.promises.values() for each in promise.surplus]
+        for queue, cells in self.surplus:
             cluster.tree.remove(queue, cells)
         cluster.tree.add(workload.queue, self.cells)  # as if it were admitted
 
@@ -69,9 +67,8 @@ class _Search:
         return self.by_quotas() or self._first_of(self._by_policy)
 
     def by_quotas(self) -> bool:
-        return self._first_of(
-            self._within_queue_first, self._by_share if self.cluster.policy.fair else self._by_reclaim
-        )
+        cross = self._by_share if self.cluster.policy.fair else self._by_reclaim
+        return self._first_of(self._within_queue_first, cross)
 
     def _first_of(self, *ways: Callable[[], bool]) -> bool:
         for take in ways:

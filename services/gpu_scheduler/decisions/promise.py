@@ -37,8 +37,10 @@ def surplus(tree: QuotaTree, promise: Promise) -> list[tuple[str, dict[Cell, int
             covers = _is_linear(mine, tree.queues[each.queue], cell)
             covered = min(amount, needed.get(cell, 0)) if covers else 0
             needed[cell] = needed.get(cell, 0) - covered
-            more[cell] = amount - covered
-        found.append((each.queue, more))
+            if amount > covered:
+                more[cell] = amount - covered
+        if more:
+            found.append((each.queue, more))
     return found
 
 
