@@ -84,7 +84,7 @@ class Scheduler(Happenings):
         victim, gains = self.world.jobs[evict.workload.name], self.world.jobs[evict.gains.name]
         assert victim.state == HOLDING and victim.preemptible, f"{victim.name} is {victim.state}"
         assert gains.state == WAITING or (gains is victim and evict.rule == Rule.BETTER_CARD)
-        is_own = self.world.keeps_guaranteed(victim.queue) and evict.rule != Rule.HIGHER_PRIORITY
+        is_own = self.world.keeps_guaranteed(victim.queue, gains.name) and evict.rule != Rule.HIGHER_PRIORITY
         assert not (victim.guaranteed and is_own and victim is not gains), f"{victim.name} is guaranteed"
         contest = (victim.name, gains.name, gains.spell)
         assert contest not in self.contests, f"{victim.name} has to go for {gains.name} once more"

@@ -127,9 +127,10 @@ class World:
             return sum(job.requests[cell[1]] for job in held)
         return sum(max(0, self.used(child, cell) - self.kept(child, cell)) for child in self._children(name))
 
-    def keeps_guaranteed(self, queue: str) -> bool:
-        """All that is guaranteed there, and was not asked to go, is within what the queue has."""
-        held = [job for job in self.jobs.values() if job.queue == queue and job.state == HOLDING and job.guaranteed]
+    def keeps_guaranteed(self, queue: str, gains: str) -> bool:
+        """All that was guaranteed there before anybody was asked to go for `gains` is within what the queue has."""
+        before = [job for job in self.jobs.values() if job.state == HOLDING or (job.holds and job.leaves_for == gains)]
+        held = [job for job in before if job.queue == queue and job.guaranteed]
         cells = {(job.flavor, kind) for job in held for kind in range(3)} & self.cells(queue)
         used = {cell: sum(job.requests[cell[1]] for job in held if job.flavor == cell[0]) for cell in cells}
         return all(amount <= self.own(queue, cell) for cell, amount in used.items())
