@@ -798,6 +798,10 @@ class Alarm(_message.Message):
         """The newest checkpoint is damaged; an older one was taken."""
         KIND_CHECKPOINT_NOT_WRITTEN: Alarm._Kind.ValueType  # 8
         """A checkpoint could not be written, for example because a disk is full; training goes on without it."""
+        KIND_ROWS_CUT: Alarm._Kind.ValueType  # 9
+        """Rows are longer than max_length and lose their end; `value` is their share."""
+        KIND_EMPTY_ANSWERS: Alarm._Kind.ValueType  # 10
+        """Rows have an answer that says nothing; `value` is their share."""
 
     class Kind(_Kind, metaclass=_KindEnumTypeWrapper): ...
     KIND_UNSPECIFIED: Alarm.Kind.ValueType  # 0
@@ -811,6 +815,10 @@ class Alarm(_message.Message):
     """The newest checkpoint is damaged; an older one was taken."""
     KIND_CHECKPOINT_NOT_WRITTEN: Alarm.Kind.ValueType  # 8
     """A checkpoint could not be written, for example because a disk is full; training goes on without it."""
+    KIND_ROWS_CUT: Alarm.Kind.ValueType  # 9
+    """Rows are longer than max_length and lose their end; `value` is their share."""
+    KIND_EMPTY_ANSWERS: Alarm.Kind.ValueType  # 10
+    """Rows have an answer that says nothing; `value` is their share."""
 
     class _Action:
         ValueType = _typing.NewType("ValueType", _builtins.int)

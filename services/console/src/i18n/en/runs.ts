@@ -113,6 +113,8 @@ export const runs = {
   "alarm.REWARD_HACKING": "The reward rises while answers grow or repeat themselves",
   "alarm.CHECKPOINT_DAMAGED": "The newest checkpoint is damaged; an older one was taken",
   "alarm.CHECKPOINT_NOT_WRITTEN": "A checkpoint could not be written",
+  "alarm.ROWS_CUT": "A share of the rows is longer than the limit of tokens and loses its end",
+  "alarm.EMPTY_ANSWERS": "A share of the rows has an answer that says nothing",
   "alarmAction.WARN": "The run goes on.",
   "alarmAction.STOP": "The run was ended; its checkpoints stay.",
   "alarmAction.ROLL_BACK": "The run went back to its best checkpoint and on at half the learning rate.",

@@ -115,6 +115,8 @@ export const runs: Translation<typeof source> = {
   "alarm.REWARD_HACKING": "奖励上升，但回答变长或重复",
   "alarm.CHECKPOINT_DAMAGED": "最新检查点已损坏，改用较早的检查点",
   "alarm.CHECKPOINT_NOT_WRITTEN": "检查点写入失败",
+  "alarm.ROWS_CUT": "部分数据行超过最大词元数，末尾被截断",
+  "alarm.EMPTY_ANSWERS": "部分数据行的回答为空",
   "alarmAction.WARN": "训练继续。",
   "alarmAction.STOP": "训练已终止，检查点保留。",
   "alarmAction.ROLL_BACK": "已回到最佳检查点，并以一半的学习率继续。",
