@@ -95,6 +95,8 @@ async def plan_run(context: Context, asked: run_pb2.RunSpec) -> Planned:
     reward_model = None
     if spec.reward_model:
         reward_model = await inputs.find_weights(context, spec.reward_model, head="ForSequenceClassification")
+        if await shapes.same_vocabulary(context.store, base, reward_model) is False:
+            raise service.TokenizerMismatch(field="reward_model", base=spec.base, reward_model=spec.reward_model)
     await inputs.check_queue(context, spec.queue)
     job = Job(
         method,
