@@ -128,7 +128,7 @@ def filled(asked: run_pb2.RunSpec) -> run_pb2.RunSpec:
         raise service.BaseRequired(field="base")
     if not spec.datasets:
         raise service.DatasetsRequired(field="datasets")
-    wanted = recipes.hyperparameters(recipe)
+    wanted = recipes.hyperparameters(recipe, spec.preset)
     wanted.MergeFrom(spec.hyperparameters)
     spec.hyperparameters.CopyFrom(wanted)
     own = own_settings(recipe.method, wanted)

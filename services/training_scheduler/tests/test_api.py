@@ -235,6 +235,14 @@ async def test_a_reward_model_of_another_tokenizer_is_refused_before_anything_is
     assert world.pins == {}
 
 
+async def test_a_preset_changes_the_recipe_and_what_is_set_counts_before_it(runs: Any, world: World) -> None:
+    run = await create(runs, preset=run_pb2.PRESET_BEST, hyperparameters=run_pb2.Hyperparameters(lora_rank=4))
+    asked = run.spec.hyperparameters
+    assert (asked.lora_rank, asked.lora_alpha, asked.epochs) == (4, 64, 6)
+    assert asked.batch_size * asked.gradient_accumulation_steps == 16
+    assert run.spec.preset == run_pb2.PRESET_BEST
+
+
 async def test_every_method_says_what_can_be_set(up: Any) -> None:
     with acting_as(VIEWER):
         listed = (

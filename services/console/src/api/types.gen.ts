@@ -370,6 +370,12 @@ export type Method =
   | "METHOD_GRPO"
   | "METHOD_CPT";
 
+export type Preset =
+  | "PRESET_UNSPECIFIED"
+  | "PRESET_QUICK_LOOK"
+  | "PRESET_BALANCED"
+  | "PRESET_BEST";
+
 export type RunState =
   | "STATE_UNSPECIFIED"
   | "STATE_QUEUED"
@@ -1945,6 +1951,12 @@ export interface Recipe {
   hyperparameters?: Hyperparameters | null;
   dataset_type: string;
   needs_reward_model: boolean;
+  presets: RecipePreset[];
+}
+
+export interface RecipePreset {
+  preset: Preset;
+  hyperparameters?: Hyperparameters | null;
 }
 
 export interface Run {
@@ -1996,6 +2008,7 @@ export interface RunSpec {
   max_attempts: number;
   health?: Health | null;
   priority_class: string;
+  preset: Preset;
 }
 
 export interface Health {
