@@ -79,6 +79,7 @@ export function StartRunDrawer({ open, onClose }: { open: boolean; onClose: () =
       {recipe && (
         <Form.Item name="preset" label={t("runs.preset")} rules={[{ required: true }]} initialValue={BALANCED}>
           <Segmented
+            aria-label={t("runs.preset")}
             options={recipe.presets.map((one) => ({ value: one.preset, label: word("preset", bare(one.preset)) }))}
             onChange={(preset) => {
               const found = recipe.presets.find((one) => one.preset === preset);
