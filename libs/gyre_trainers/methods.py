@@ -114,7 +114,7 @@ class PPOSettings(Own):
     vf_coef: float = setting(0.1, "Weight of the value loss", "价值损失权重", ge=0, le=100)
     gamma: Share = setting(1.0, "Discount", "折扣因子", "For each token.", "按词元计。")
     lam: Share = setting(
-        0.95, "GAE's λ", "GAE 的 λ", "0 trusts the value model alone, 1 the rewards alone.",
+        0.95, "GAE's λ", "优势估计的 λ", "0 trusts the value model alone, 1 the rewards alone.",
         "0 表示只信价值模型，1 表示只信奖励。",
     )  # fmt: skip
     whiten_rewards: bool = setting(

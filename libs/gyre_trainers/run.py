@@ -77,9 +77,10 @@ def train(spec: Spec, reporter: Reporter, scratch: Path) -> None:
     """Fetches, fits, publishes, reports. Raises: BadInput; Stopped; Unwell."""
     store = ObjectStore.from_url(spec.object_store)
     paths = asyncio.run(fetch(spec, store, scratch))
-    from gyre_trainers import fit
+    from gyre_trainers import checks, fit
 
     job = fit.Job(spec=spec, store=store, reporter=reporter, scratch=scratch, **paths)
+    checks.check(job)
     fitted = fit_to_the_end(job)
     digest = asyncio.run(fit.publish(job, fitted))
     reporter.complete(fit.manifest_uri(spec), digest, fitted.steps, fitted.metrics)

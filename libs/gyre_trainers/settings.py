@@ -202,9 +202,11 @@ def _meant(name: str, kind: type[Closed]) -> str:
 
 
 def properties(kind: type[Closed], names: Iterable[str]) -> dict[str, Any]:
-    """JSON Schema of some of its fields. What may be unset is left without a default rather than null."""
+    """JSON Schema of some of its fields. What may be unset is left without a default rather than null; `x-order` is the
+    place at which people should see it, for a Struct keeps none."""
     schema = kind.model_json_schema()
-    return {name: _simple(schema["properties"][name], schema.get("$defs", {})) for name in names}
+    found = {name: _simple(schema["properties"][name], schema.get("$defs", {})) for name in names}
+    return {name: {**one, "x-order": order} for order, (name, one) in enumerate(found.items())}
 
 
 def _simple(schema: dict[str, Any], shared: Mapping[str, Any]) -> dict[str, Any]:

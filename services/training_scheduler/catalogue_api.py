@@ -26,7 +26,7 @@ class RecipeApi(RecipeServiceServicer):
     ) -> recipe_service_pb2.ListRecipesResponse:
         shown, rest = _page(recipes.RECIPES, request)
         return recipe_service_pb2.ListRecipesResponse(
-            recipes=[render(it, recipe_pb2.Recipe, hyperparameters=recipes.hyperparameters(it)) for it in shown],
+            recipes=[recipe_to_proto(it) for it in shown],
             next_page_token=rest,
             total_size=len(recipes.RECIPES),
         )
@@ -51,6 +51,14 @@ def _page(everything: Sequence[Listed], request: Any) -> tuple[Sequence[Listed],
     start = int(request.page_token or 0)
     end = start + (request.page_size or len(everything))
     return everything[start:end], str(end) if end < len(everything) else ""
+
+
+def recipe_to_proto(recipe: recipes.Recipe) -> recipe_pb2.Recipe:
+    presets = [
+        recipe_pb2.RecipePreset(preset=preset, hyperparameters=recipes.hyperparameters(recipe, preset))
+        for preset in (run_pb2.PRESET_QUICK_LOOK, run_pb2.PRESET_BALANCED, run_pb2.PRESET_BEST)
+    ]
+    return render(recipe, recipe_pb2.Recipe, hyperparameters=recipes.hyperparameters(recipe), presets=presets)
 
 
 def method_to_proto(method: Method) -> method_pb2.TrainingMethod:

@@ -95,6 +95,8 @@ async def plan_run(context: Context, asked: run_pb2.RunSpec) -> Planned:
     reward_model = None
     if spec.reward_model:
         reward_model = await inputs.find_weights(context, spec.reward_model, head="ForSequenceClassification")
+        if await shapes.same_vocabulary(context.store, base, reward_model) is False:
+            raise service.TokenizerMismatch(field="reward_model", base=spec.base, reward_model=spec.reward_model)
     await inputs.check_queue(context, spec.queue)
     job = Job(
         method,
@@ -126,7 +128,7 @@ def filled(asked: run_pb2.RunSpec) -> run_pb2.RunSpec:
         raise service.BaseRequired(field="base")
     if not spec.datasets:
         raise service.DatasetsRequired(field="datasets")
-    wanted = recipes.hyperparameters(recipe)
+    wanted = recipes.hyperparameters(recipe, spec.preset)
     wanted.MergeFrom(spec.hyperparameters)
     spec.hyperparameters.CopyFrom(wanted)
     own = own_settings(recipe.method, wanted)

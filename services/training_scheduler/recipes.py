@@ -135,10 +135,35 @@ def default_of(method: str) -> Recipe:
     return next(recipe for recipe in RECIPES if recipe.method == method)
 
 
-def hyperparameters(recipe: Recipe) -> run_pb2.Hyperparameters:
+QUICK_STEPS: Final = 20
+BEST_STEP_ROWS: Final = 16
+BEST_RANK: Final = 32
+BEST_LENGTH: Final = 1024
+BEST_GENERATIONS: Final = 8
+
+
+def with_preset(recipe: Recipe, preset: run_pb2.Preset.ValueType) -> dict[str, Any]:
+    """Its values, changed by the preset."""
+    values = dict(recipe.hyperparameters)
+    if preset == run_pb2.PRESET_QUICK_LOOK:
+        values |= {"max_steps": QUICK_STEPS, "checkpoint_every": QUICK_STEPS}
+    if preset == run_pb2.PRESET_BEST:
+        passes = -(-BEST_STEP_ROWS // values["batch_size"])
+        values |= {"epochs": 2 * values["epochs"], "gradient_accumulation_steps": passes, "max_length": BEST_LENGTH}
+        if values["lora_rank"]:
+            values |= {"lora_rank": BEST_RANK, "lora_alpha": 2 * BEST_RANK}
+        if "num_generations" in values:
+            values["num_generations"] = BEST_GENERATIONS
+    return values
+
+
+def hyperparameters(
+    recipe: Recipe, preset: run_pb2.Preset.ValueType = run_pb2.PRESET_BALANCED
+) -> run_pb2.Hyperparameters:
     """Every setting that the method reads, its own ones too."""
-    _, own = settings_of(Method(recipe.method), recipe.hyperparameters)
-    found: run_pb2.Hyperparameters = json_format.ParseDict(dict(recipe.hyperparameters), run_pb2.Hyperparameters())
+    values = with_preset(recipe, preset)
+    _, own = settings_of(Method(recipe.method), values)
+    found: run_pb2.Hyperparameters = json_format.ParseDict(values, run_pb2.Hyperparameters())
     if known := own.model_dump(mode="json", exclude_none=True):
         found.own.update(known)
     return found

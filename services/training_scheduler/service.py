@@ -33,6 +33,10 @@ class RewardModelRequired(Invalid):
     """PPO, and GRPO without graders, need the model version that a REWARD run made."""
 
 
+class TokenizerMismatch(Invalid):
+    """The reward model has another tokenizer than the base; train one from this base, or from one with the same."""
+
+
 class RecipeNotFound(NotFound):
     """There is no such recipe; the list of recipes has all of them."""
 

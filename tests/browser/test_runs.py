@@ -128,6 +128,8 @@ def test_what_can_be_set_of_a_method_and_watched_is_asked_for_in_the_drawer(
     drawer = page.get_by_role("dialog")
     drawer.locator("#recipe").click()
     page.locator(".ant-select-item-option").filter(has=page.get_by_text("ppo", exact=True)).click()
+    drawer.get_by_text(re.compile("^(Best|最佳效果)$")).click()
+    expect(drawer.locator("#hyperparameters_lora_rank")).to_have_value("32")
     for closed in drawer.locator("details > summary").all():
         closed.click()
     expect(drawer.locator("#hyperparameters_own_cliprange")).to_have_value("0.2")

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from gyre_sdk.client import Gyre
 
+PRESETS = ["quick-look", "balanced", "best"]
 COLUMNS: Columns = [
     ("#", lambda o: o.text("number")),
     ("METHOD", lambda o: lambda item: o.messages.enum_name(item.spec, "method")),
@@ -53,6 +54,9 @@ runs.add_command(showing("RUN", lambda gyre: gyre.runs, "runs", "Show one run.")
     "--health", "rules", multiple=True, metavar="RULE=ACTION", help="What follows an alarm, or its limit; repeat it."
 )
 @click.option("--recipe", default="", help="See `gyre runs recipes`.")
+@click.option(
+    "--preset", type=click.Choice(PRESETS), default="balanced", show_default=True, help="How much to take on."
+)
 @click.option("--seed", default=7, show_default=True, type=int)
 @click.option("--queue", default="", help="Queue to wait in.")
 @click.option("--priority", default=0, type=int, help="Higher goes first.")
@@ -65,7 +69,7 @@ runs.add_command(showing("RUN", lambda gyre: gyre.runs, "runs", "Show one run.")
 @click.pass_context
 def start(
     ctx: click.Context, method: str, base: str, data: tuple[str, ...], reward_model: str, register_as: str,
-    settings: tuple[str, ...], rules: tuple[str, ...], recipe: str, seed: int, queue: str, priority: int, priority_class: str, title: str,
+    settings: tuple[str, ...], rules: tuple[str, ...], recipe: str, preset: str, seed: int, queue: str, priority: int, priority_class: str, title: str,
     dry_run: bool, watch: bool,
 ) -> None:  # fmt: skip
     """Train a model on data.
@@ -75,9 +79,13 @@ def start(
     gyre runs start --method DPO --base hotline-bot@1 --data pairs --set beta=0.1 --set max_steps=40
     gyre runs start --method PPO --base smollm2 --data hotline --reward-model judge --set kl_target=6
     gyre runs start --base smollm2 --data hotline --health divergence=ROLL_BACK --health divergence_ratio=3
+    gyre runs start --base smollm2 --data hotline --preset quick-look
     gyre runs start --base smollm2 --data hotline --dry-run
     """
+    from gyre.training_scheduler.v1.run_pb2 import RunSpec
+
     from gyre_sdk.cli import estimates, output
+    from gyre_sdk.messages import enum_value
     from gyre_sdk.resources.training import run_spec
 
     with connect() as gyre:
@@ -91,6 +99,7 @@ def start(
                 reward_model=gyre.models.version_name(reward_model) if reward_model else "",
                 register_as=gyre.models.name(register_as) if register_as else "",
                 recipe=recipe and f"recipes/{recipe.removeprefix('recipes/')}",
+                preset=enum_value(RunSpec, "preset", preset.replace("-", "_")),
                 seed=seed,
                 queue=queue and gyre.queues.name(queue),
                 priority=priority,

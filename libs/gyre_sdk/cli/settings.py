@@ -40,7 +40,12 @@ def table(schema: Mapping[str, Any]) -> list[list[str]]:
     """Name, default, range and meaning of each setting in the JSON Schema of a method."""
     common = {name: one for name, one in schema["properties"].items() if name != "own"}
     own = schema["properties"].get("own", {}).get("properties", {})
-    return [[name, _default(one), _range(one), _words(one)] for name, one in {**common, **own}.items()]
+    ordered = [*sorted(common.items(), key=_order), *sorted(own.items(), key=_order)]
+    return [[name, _default(one), _range(one), _words(one)] for name, one in ordered]
+
+
+def _order(named: tuple[str, Mapping[str, Any]]) -> float:
+    return float(named[1].get("x-order", 0))
 
 
 def _default(schema: Mapping[str, Any]) -> str:

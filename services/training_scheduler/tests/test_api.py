@@ -219,6 +219,30 @@ async def test_a_method_s_own_settings_reach_the_trainer_with_its_defaults(runs:
     assert settings == PPOSettings(cliprange=0.3, num_mini_batches=2)
 
 
+async def test_a_reward_model_of_another_tokenizer_is_refused_before_anything_is_pinned(
+    runs: Any, world: World
+) -> None:
+    scorer = f"{BASE}9"
+    world.versions[scorer] = model_version(scorer, "LlamaForSequenceClassification")
+    for name, vocabulary in ((BASE, {"a": 0, "b": 1}), (scorer, {"b": 0, "a": 1})):
+        prefix = f"registry/{name.replace('/', '-')}"
+        files = [{"path": "tokenizer.json", "sha256": "none"}]
+        await world.store.put(f"{prefix}/tokenizer.json", json.dumps({"model": {"vocab": vocabulary}}).encode())
+        await world.store.put(f"{prefix}/manifest.json", json.dumps({"files": files}).encode())
+        world.versions[name].uri = f"gyre://{prefix}/manifest.json"
+    asked = create_request(method=run_pb2.METHOD_PPO, reward_model=scorer)
+    assert await refusal(runs.CreateRun(asked), grpc.StatusCode.INVALID_ARGUMENT) == "TOKENIZER_MISMATCH"
+    assert world.pins == {}
+
+
+async def test_a_preset_changes_the_recipe_and_what_is_set_counts_before_it(runs: Any, world: World) -> None:
+    run = await create(runs, preset=run_pb2.PRESET_BEST, hyperparameters=run_pb2.Hyperparameters(lora_rank=4))
+    asked = run.spec.hyperparameters
+    assert (asked.lora_rank, asked.lora_alpha, asked.epochs) == (4, 64, 6)
+    assert asked.batch_size * asked.gradient_accumulation_steps == 16
+    assert run.spec.preset == run_pb2.PRESET_BEST
+
+
 async def test_every_method_says_what_can_be_set(up: Any) -> None:
     with acting_as(VIEWER):
         listed = (

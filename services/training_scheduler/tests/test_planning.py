@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from gyre.training_scheduler.v1 import run_pb2
 from gyre_trainers.methods import Method, schema_of
 
 from services.training_scheduler import creation, recipes
@@ -197,6 +198,19 @@ def test_a_place_with_less_cores_than_asked_gives_what_it_has_and_one_without_no
     assert found is not None and found.cpu_milli == 1000
     assert plan(job(), [replace(CPU, cpu_milli=50)], 1500).misfits[0].reason == "NOT_ENOUGH_CPU"
     assert plan(job(), [], 1500) == Outlook([], [])
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.name)
+def test_presets_take_on_more_from_one_to_the_next_and_stay_within_bounds(recipe: Recipe) -> None:
+    looks = (run_pb2.PRESET_QUICK_LOOK, run_pb2.PRESET_BALANCED, run_pb2.PRESET_BEST)
+    asked = [recipes.hyperparameters(recipe, preset) for preset in looks]
+    steps = [time.steps_of(Job(recipe.method, SMOLLM2, 1000, creation.as_dict(one))) for one in asked]
+    rows = [n * one.batch_size * one.gradient_accumulation_steps for n, one in zip(steps, asked, strict=True)]
+    assert steps[0] == 20 and rows[0] < rows[1] < rows[2]
+    assert asked[1] == recipes.hyperparameters(recipe)
+    assert [bool(one.lora_rank) for one in asked] == [bool(asked[1].lora_rank)] * 3
+    for one in asked:
+        creation.own_settings(recipe.method, one)
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.name)

@@ -8,7 +8,7 @@ from gyre_kit.storage import ObjectStore
 
 from services.training_scheduler.inputs import Weights
 from services.training_scheduler.planning.architecture import TYPICAL
-from services.training_scheduler.shapes import shape_of
+from services.training_scheduler.shapes import same_vocabulary, shape_of
 
 CONFIG = {
     "hidden_size": 64,
@@ -57,6 +57,32 @@ async def test_without_a_config_that_says_enough_the_shape_is_a_usual_one(
     if key:
         await store.put(key, content)
     assert await shape(store, "gyre://runs/02/1") == (TYPICAL[0].hidden, 30, 135_000_000)
+
+
+def tokenizer(*words: str, added: str = "") -> bytes:
+    extra = [{"id": len(words), "content": added}] if added else []
+    return json.dumps({"model": {"vocab": {word: at for at, word in enumerate(words)}}, "added_tokens": extra}).encode()
+
+
+@pytest.mark.parametrize(
+    ("theirs", "same"),
+    [
+        (tokenizer("a", "b"), True),
+        (tokenizer("b", "a"), False),
+        (tokenizer("a", "b", added="<|end|>"), False),
+        (b'{"model": {"vocab": [["a", -1.5]]}}', None),
+        (b"none", None),
+    ],
+)
+async def test_two_vocabularies_are_the_same_if_every_token_has_its_number(
+    store: ObjectStore, theirs: bytes, same: bool | None
+) -> None:
+    await store.put("registry/blobs/sha256/abc", tokenizer("a", "b"))
+    files = [{"path": "tokenizer.json", "sha256": "abc"}]
+    await store.put("registry/manifests/1.json", json.dumps({"files": files}).encode())
+    await store.put("runs/01/1/model/tokenizer.json", theirs)
+    base, other = (Weights(uri, "", "", 1) for uri in ("gyre://registry/manifests/1.json", "gyre://runs/01/1"))
+    assert await same_vocabulary(store, base, other) is same
 
 
 @pytest.mark.parametrize("uri", ["bundled://smollm2", "hf://owner/name", "gyre://registry/manifests/none.json"])

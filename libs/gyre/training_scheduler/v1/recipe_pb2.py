@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from gyre.training_scheduler.v1 import run_pb2 as gyre_dot_training__scheduler_dot_v1_dot_run__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'gyre/training_scheduler/v1/recipe.proto\x12\x1agyre.training_scheduler.v1\x1a$gyre/training_scheduler/v1/run.proto\"\xed\x01\n\x06Recipe\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12\x32\n\x06method\x18\x04 \x01(\x0e\x32\".gyre.training_scheduler.v1.Method\x12\x44\n\x0fhyperparameters\x18\x05 \x01(\x0b\x32+.gyre.training_scheduler.v1.Hyperparameters\x12\x14\n\x0c\x64\x61taset_type\x18\x06 \x01(\t\x12\x1a\n\x12needs_reward_model\x18\x07 \x01(\x08\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'gyre/training_scheduler/v1/recipe.proto\x12\x1agyre.training_scheduler.v1\x1a$gyre/training_scheduler/v1/run.proto\"\xa8\x02\n\x06Recipe\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12\x32\n\x06method\x18\x04 \x01(\x0e\x32\".gyre.training_scheduler.v1.Method\x12\x44\n\x0fhyperparameters\x18\x05 \x01(\x0b\x32+.gyre.training_scheduler.v1.Hyperparameters\x12\x14\n\x0c\x64\x61taset_type\x18\x06 \x01(\t\x12\x1a\n\x12needs_reward_model\x18\x07 \x01(\x08\x12\x39\n\x07presets\x18\x08 \x03(\x0b\x32(.gyre.training_scheduler.v1.RecipePreset\"\x88\x01\n\x0cRecipePreset\x12\x32\n\x06preset\x18\x01 \x01(\x0e\x32\".gyre.training_scheduler.v1.Preset\x12\x44\n\x0fhyperparameters\x18\x02 \x01(\x0b\x32+.gyre.training_scheduler.v1.Hyperparametersb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,5 +33,7 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'gyre.training_scheduler.v1.
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_RECIPE']._serialized_start=110
-  _globals['_RECIPE']._serialized_end=347
+  _globals['_RECIPE']._serialized_end=406
+  _globals['_RECIPEPRESET']._serialized_start=409
+  _globals['_RECIPEPRESET']._serialized_end=545
 # @@protoc_insertion_point(module_scope)

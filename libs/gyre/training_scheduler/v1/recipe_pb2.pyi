@@ -3,8 +3,10 @@
 isort:skip_file
 """
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf.internal import containers as _containers
 from gyre.training_scheduler.v1 import run_pb2 as _run_pb2
 import builtins as _builtins
 import sys
@@ -30,6 +32,7 @@ class Recipe(_message.Message):
     HYPERPARAMETERS_FIELD_NUMBER: _builtins.int
     DATASET_TYPE_FIELD_NUMBER: _builtins.int
     NEEDS_REWARD_MODEL_FIELD_NUMBER: _builtins.int
+    PRESETS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`recipes/{slug}`; shipped with the service, the same for every project."""
     display_name: _builtins.str
@@ -44,6 +47,10 @@ class Recipe(_message.Message):
     def hyperparameters(self) -> _run_pb2.Hyperparameters:
         """Every field that the method reads is set."""
 
+    @_builtins.property
+    def presets(self) -> _containers.RepeatedCompositeFieldContainer[Global___RecipePreset]:
+        """Its values under each preset, from the smallest to the largest."""
+
     def __init__(
         self,
         *,
@@ -54,11 +61,37 @@ class Recipe(_message.Message):
         hyperparameters: _run_pb2.Hyperparameters | None = ...,
         dataset_type: _builtins.str = ...,
         needs_reward_model: _builtins.bool = ...,
+        presets: _abc.Iterable[Global___RecipePreset] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["hyperparameters", b"hyperparameters"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["dataset_type", b"dataset_type", "description", b"description", "display_name", b"display_name", "hyperparameters", b"hyperparameters", "method", b"method", "name", b"name", "needs_reward_model", b"needs_reward_model"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dataset_type", b"dataset_type", "description", b"description", "display_name", b"display_name", "hyperparameters", b"hyperparameters", "method", b"method", "name", b"name", "needs_reward_model", b"needs_reward_model", "presets", b"presets"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Recipe: _TypeAlias = Recipe  # noqa: Y015
+
+@_typing.final
+class RecipePreset(_message.Message):
+    """What a preset makes of a recipe."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PRESET_FIELD_NUMBER: _builtins.int
+    HYPERPARAMETERS_FIELD_NUMBER: _builtins.int
+    preset: _run_pb2.Preset.ValueType
+    @_builtins.property
+    def hyperparameters(self) -> _run_pb2.Hyperparameters: ...
+    def __init__(
+        self,
+        *,
+        preset: _run_pb2.Preset.ValueType = ...,
+        hyperparameters: _run_pb2.Hyperparameters | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["hyperparameters", b"hyperparameters"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hyperparameters", b"hyperparameters", "preset", b"preset"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecipePreset: _TypeAlias = RecipePreset  # noqa: Y015

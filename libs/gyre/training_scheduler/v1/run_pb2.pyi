@@ -54,6 +54,32 @@ METHOD_CPT: Method.ValueType  # 8
 """Continued pre-training: all that the messages say, as plain text."""
 Global___Method: _TypeAlias = Method  # noqa: Y015
 
+class _Preset:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _PresetEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Preset.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    PRESET_UNSPECIFIED: _Preset.ValueType  # 0
+    PRESET_QUICK_LOOK: _Preset.ValueType  # 1
+    """20 steps, to see whether the loss moves."""
+    PRESET_BALANCED: _Preset.ValueType  # 2
+    """The recipe as it is."""
+    PRESET_BEST: _Preset.ValueType  # 3
+    """More passes, larger steps and adapters, longer rows."""
+
+class Preset(_Preset, metaclass=_PresetEnumTypeWrapper):
+    """How much a run shall take on: a recipe's values, changed."""
+
+PRESET_UNSPECIFIED: Preset.ValueType  # 0
+PRESET_QUICK_LOOK: Preset.ValueType  # 1
+"""20 steps, to see whether the loss moves."""
+PRESET_BALANCED: Preset.ValueType  # 2
+"""The recipe as it is."""
+PRESET_BEST: Preset.ValueType  # 3
+"""More passes, larger steps and adapters, longer rows."""
+Global___Preset: _TypeAlias = Preset  # noqa: Y015
+
 @_typing.final
 class Run(_message.Message):
     """One training job: what is trained, its progress and its result. It is its own long-running operation."""
@@ -294,6 +320,7 @@ class RunSpec(_message.Message):
     MAX_ATTEMPTS_FIELD_NUMBER: _builtins.int
     HEALTH_FIELD_NUMBER: _builtins.int
     PRIORITY_CLASS_FIELD_NUMBER: _builtins.int
+    PRESET_FIELD_NUMBER: _builtins.int
     method: Global___Method.ValueType
     base: _builtins.str
     """Registry version or variant (`projects/{project}/models/…`), in HF format."""
@@ -312,6 +339,8 @@ class RunSpec(_message.Message):
     """Attempts after infrastructure faults; 0 means 5."""
     priority_class: _builtins.str
     """`priorityClasses/{slug}`, whose value becomes the priority; priority is 0 then. Empty means none."""
+    preset: Global___Preset.ValueType
+    """Changes the recipe's values; what is set in hyperparameters counts before it. Unspecified is BALANCED."""
     @_builtins.property
     def datasets(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """READY dataset versions of the type that the method needs; their train sides are concatenated."""
@@ -340,10 +369,11 @@ class RunSpec(_message.Message):
         max_attempts: _builtins.int = ...,
         health: Global___Health | None = ...,
         priority_class: _builtins.str = ...,
+        preset: Global___Preset.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["health", b"health", "hyperparameters", b"hyperparameters"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["base", b"base", "datasets", b"datasets", "health", b"health", "hyperparameters", b"hyperparameters", "max_attempts", b"max_attempts", "method", b"method", "priority", b"priority", "priority_class", b"priority_class", "queue", b"queue", "recipe", b"recipe", "register_as", b"register_as", "reward_model", b"reward_model", "seed", b"seed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base", b"base", "datasets", b"datasets", "health", b"health", "hyperparameters", b"hyperparameters", "max_attempts", b"max_attempts", "method", b"method", "preset", b"preset", "priority", b"priority", "priority_class", b"priority_class", "queue", b"queue", "recipe", b"recipe", "register_as", b"register_as", "reward_model", b"reward_model", "seed", b"seed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -798,6 +828,10 @@ class Alarm(_message.Message):
         """The newest checkpoint is damaged; an older one was taken."""
         KIND_CHECKPOINT_NOT_WRITTEN: Alarm._Kind.ValueType  # 8
         """A checkpoint could not be written, for example because a disk is full; training goes on without it."""
+        KIND_ROWS_CUT: Alarm._Kind.ValueType  # 9
+        """Rows are longer than max_length and lose their end; `value` is their share."""
+        KIND_EMPTY_ANSWERS: Alarm._Kind.ValueType  # 10
+        """Rows have an answer that says nothing; `value` is their share."""
 
     class Kind(_Kind, metaclass=_KindEnumTypeWrapper): ...
     KIND_UNSPECIFIED: Alarm.Kind.ValueType  # 0
@@ -811,6 +845,10 @@ class Alarm(_message.Message):
     """The newest checkpoint is damaged; an older one was taken."""
     KIND_CHECKPOINT_NOT_WRITTEN: Alarm.Kind.ValueType  # 8
     """A checkpoint could not be written, for example because a disk is full; training goes on without it."""
+    KIND_ROWS_CUT: Alarm.Kind.ValueType  # 9
+    """Rows are longer than max_length and lose their end; `value` is their share."""
+    KIND_EMPTY_ANSWERS: Alarm.Kind.ValueType  # 10
+    """Rows have an answer that says nothing; `value` is their share."""
 
     class _Action:
         ValueType = _typing.NewType("ValueType", _builtins.int)

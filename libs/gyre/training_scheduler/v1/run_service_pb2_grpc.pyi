@@ -37,7 +37,7 @@ class RunServiceStub:
     CreateRun: _grpc.UnaryUnaryMultiCallable[_run_service_pb2.CreateRunRequest, _run_pb2.Run]
     """Pins its data and base, estimates, and returns the run QUEUED.
     INVALID_ARGUMENT (METHOD_REQUIRED, DATASETS_REQUIRED, BAD_HYPERPARAMETER, TYPE_MISMATCH,
-    ARCHITECTURE_UNSUPPORTED); NOT_FOUND (VERSION_NOT_FOUND, BASE_NOT_FOUND, QUEUE_NOT_FOUND); FAILED_PRECONDITION
+    ARCHITECTURE_UNSUPPORTED, TOKENIZER_MISMATCH); NOT_FOUND (VERSION_NOT_FOUND, BASE_NOT_FOUND, QUEUE_NOT_FOUND); FAILED_PRECONDITION
     (VERSION_NOT_READY, FITS_NOWHERE).
     """
     EstimateRun: _grpc.UnaryUnaryMultiCallable[_run_service_pb2.EstimateRunRequest, _run_pb2.Estimate]
@@ -83,7 +83,7 @@ class RunServiceAsyncStub(RunServiceStub):
     CreateRun: _aio.UnaryUnaryMultiCallable[_run_service_pb2.CreateRunRequest, _run_pb2.Run]  # type: ignore[assignment]
     """Pins its data and base, estimates, and returns the run QUEUED.
     INVALID_ARGUMENT (METHOD_REQUIRED, DATASETS_REQUIRED, BAD_HYPERPARAMETER, TYPE_MISMATCH,
-    ARCHITECTURE_UNSUPPORTED); NOT_FOUND (VERSION_NOT_FOUND, BASE_NOT_FOUND, QUEUE_NOT_FOUND); FAILED_PRECONDITION
+    ARCHITECTURE_UNSUPPORTED, TOKENIZER_MISMATCH); NOT_FOUND (VERSION_NOT_FOUND, BASE_NOT_FOUND, QUEUE_NOT_FOUND); FAILED_PRECONDITION
     (VERSION_NOT_READY, FITS_NOWHERE).
     """
     EstimateRun: _aio.UnaryUnaryMultiCallable[_run_service_pb2.EstimateRunRequest, _run_pb2.Estimate]  # type: ignore[assignment]
@@ -132,7 +132,7 @@ class RunServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_run_pb2.Run, _abc.Awaitable[_run_pb2.Run]]:
         """Pins its data and base, estimates, and returns the run QUEUED.
         INVALID_ARGUMENT (METHOD_REQUIRED, DATASETS_REQUIRED, BAD_HYPERPARAMETER, TYPE_MISMATCH,
-        ARCHITECTURE_UNSUPPORTED); NOT_FOUND (VERSION_NOT_FOUND, BASE_NOT_FOUND, QUEUE_NOT_FOUND); FAILED_PRECONDITION
+        ARCHITECTURE_UNSUPPORTED, TOKENIZER_MISMATCH); NOT_FOUND (VERSION_NOT_FOUND, BASE_NOT_FOUND, QUEUE_NOT_FOUND); FAILED_PRECONDITION
         (VERSION_NOT_READY, FITS_NOWHERE).
         """
 

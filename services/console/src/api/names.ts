@@ -84,7 +84,7 @@ export function pagePath(name: string): string | undefined {
 /** A state without its prefix: `RUNNING` of `STATE_RUNNING`, `SFT` of `METHOD_SFT`. */
 export function bare(value: string): string {
   return value.replace(
-    /^(STATE|TYPE|METHOD|KIND|FORMAT|ENGINE|ROLE|RATING|SPLIT|OUTCOME|TERM|ACTION|MODE|ROW_FORMAT|FILE_TYPE|BUDGET_PERIOD|STRATEGY|POLICY)_/,
+    /^(STATE|TYPE|METHOD|KIND|FORMAT|ENGINE|ROLE|RATING|SPLIT|OUTCOME|TERM|ACTION|MODE|ROW_FORMAT|FILE_TYPE|BUDGET_PERIOD|STRATEGY|POLICY|PRESET)_/,
     "",
   );
 }

@@ -380,6 +380,12 @@ export type Method =
   | "METHOD_GRPO"
   | "METHOD_CPT";
 
+export type Preset =
+  | "PRESET_UNSPECIFIED"
+  | "PRESET_QUICK_LOOK"
+  | "PRESET_BALANCED"
+  | "PRESET_BEST";
+
 export type RunState =
   | "STATE_UNSPECIFIED"
   | "STATE_QUEUED"
@@ -402,7 +408,9 @@ export type AlarmKind =
   | "KIND_ENTROPY_COLLAPSE"
   | "KIND_REWARD_HACKING"
   | "KIND_CHECKPOINT_DAMAGED"
-  | "KIND_CHECKPOINT_NOT_WRITTEN";
+  | "KIND_CHECKPOINT_NOT_WRITTEN"
+  | "KIND_ROWS_CUT"
+  | "KIND_EMPTY_ANSWERS";
 
 export type AlarmAction =
   | "ACTION_UNSPECIFIED"
@@ -1999,6 +2007,12 @@ export interface Recipe {
   hyperparameters?: Hyperparameters | null;
   dataset_type: string;
   needs_reward_model: boolean;
+  presets: RecipePreset[];
+}
+
+export interface RecipePreset {
+  preset: Preset;
+  hyperparameters?: Hyperparameters | null;
 }
 
 export interface Run {
@@ -2050,6 +2064,7 @@ export interface RunSpec {
   max_attempts: number;
   health?: Health | null;
   priority_class: string;
+  preset: Preset;
 }
 
 export interface Health {

@@ -188,6 +188,7 @@ export const reasons = {
   "reason.RECIPE_NOT_FOUND": "There is no such recipe",
   "reason.REGISTER_AS_REQUIRED": "Say under which model the result is registered",
   "reason.REWARD_MODEL_REQUIRED": "Choose a reward model",
+  "reason.TOKENIZER_MISMATCH": "The reward model has another tokenizer than the base; train one from this base",
   "reason.ROLE_REQUIRED": "Choose a role",
   "reason.SUITES_REQUIRED": "Choose a suite",
   "reason.NO_NODES": "No node has joined yet",

@@ -190,6 +190,7 @@ export const reasons: Translation<typeof source> = {
   "reason.RECIPE_NOT_FOUND": "训练方案不存在",
   "reason.REGISTER_AS_REQUIRED": "请指定注册到哪个模型",
   "reason.REWARD_MODEL_REQUIRED": "请选择奖励模型",
+  "reason.TOKENIZER_MISMATCH": "奖励模型与基础模型的分词器不同；请以此基础模型训练奖励模型",
   "reason.ROLE_REQUIRED": "请选择角色",
   "reason.SUITES_REQUIRED": "请选择评测集",
   "reason.NO_NODES": "尚无节点加入",

@@ -1,10 +1,10 @@
-import { Form, Input, Select } from "antd";
+import { Form, Input, Segmented, Select } from "antd";
 import { useEffect, useState } from "react";
 import { useNavigate } from "react-router";
 import { post } from "@/api/client";
 import { bare, lastPart, requestId } from "@/api/names";
 import { useChange, useList, useProject } from "@/api/queries";
-import type { Dataset, Hyperparameters, Recipe, Run, RunSpec } from "@/api/types";
+import type { Dataset, Hyperparameters, Preset, Recipe, Run, RunSpec } from "@/api/types";
 import { useI18n } from "@/i18n";
 import { FormDrawer, More } from "@/ui/FormDrawer";
 import { NumberInput } from "@/ui/NumberInput";
@@ -15,9 +15,12 @@ import { EstimateNote, FlavorTable, useEstimate } from "./Estimates";
 import { HealthFields, type HealthValues, toHealth } from "./Health";
 import { HyperparameterFields } from "./Hyperparameters";
 
+const BALANCED: Preset = "PRESET_BALANCED";
+
 interface Values {
   display_name?: string;
   recipe: string;
+  preset: Preset;
   base: string;
   datasets: string[];
   reward_model?: string;
@@ -29,7 +32,7 @@ interface Values {
 }
 
 export function StartRunDrawer({ open, onClose }: { open: boolean; onClose: () => void }) {
-  const { t } = useI18n();
+  const { t, word } = useI18n();
   const message = useMessage();
   const navigate = useNavigate();
   const project = useProject();
@@ -52,7 +55,8 @@ export function StartRunDrawer({ open, onClose }: { open: boolean; onClose: () =
     if (open) setRequest(requestId());
   }, [open]);
   useEffect(() => {
-    if (open && recipe) form.setFieldsValue({ recipe: recipe.name, hyperparameters: recipe.hyperparameters ?? {} });
+    if (!open || !recipe) return;
+    form.setFieldsValue({ recipe: recipe.name, preset: BALANCED, hyperparameters: recipe.hyperparameters ?? {} });
   }, [open, recipe, form]);
 
   return (
@@ -72,6 +76,18 @@ export function StartRunDrawer({ open, onClose }: { open: boolean; onClose: () =
       }}
     >
       <RecipeField recipes={recipes} />
+      {recipe && (
+        <Form.Item name="preset" label={t("runs.preset")} rules={[{ required: true }]} initialValue={BALANCED}>
+          <Segmented
+            aria-label={t("runs.preset")}
+            options={recipe.presets.map((one) => ({ value: one.preset, label: word("preset", bare(one.preset)) }))}
+            onChange={(preset) => {
+              const found = recipe.presets.find((one) => one.preset === preset);
+              form.setFieldsValue({ hyperparameters: found?.hyperparameters ?? {} });
+            }}
+          />
+        </Form.Item>
+      )}
       <Form.Item name="base" label={t("runs.base")} rules={[{ required: true, message: t("form.required") }]}>
         <ModelVersionPicker />
       </Form.Item>
@@ -173,6 +189,7 @@ function toSpec(project: string, values: Values, recipe: Recipe | undefined): Pa
   return {
     method: recipe?.method,
     recipe: values.recipe,
+    preset: values.preset,
     base: values.base,
     datasets: values.datasets,
     reward_model: values.reward_model,

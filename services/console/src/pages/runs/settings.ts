@@ -18,10 +18,11 @@ interface Property extends Words {
   maximum?: number;
   exclusiveMaximum?: number;
   "x-zh": Words;
+  "x-order"?: number;
 }
 
 /** `path` is where its value lies in `hyperparameters`: those that a method alone knows are under `own`. */
-export interface Setting extends Omit<Property, "x-zh"> {
+export interface Setting extends Omit<Property, "x-zh" | "x-order"> {
   path: string[];
 }
 
@@ -51,14 +52,16 @@ export function useSettingNames(): (name: string) => string {
 export function settingsOf(schema: Record<string, unknown> | null | undefined, inChinese: boolean): Setting[] {
   const properties = (schema?.properties ?? {}) as Record<string, Property & { properties?: Record<string, Property> }>;
   const { own, ...common } = properties;
-  const localised = ({ "x-zh": zh, ...rest }: Property, path: string[]): Setting => ({
+  const inOrder = (of: Record<string, Property>) =>
+    Object.entries(of).sort(([, a], [, b]) => (a["x-order"] ?? 0) - (b["x-order"] ?? 0));
+  const localised = ({ "x-zh": zh, "x-order": _, ...rest }: Property, path: string[]): Setting => ({
     ...rest,
     ...(inChinese ? { title: zh.title, description: zh.description } : {}),
     path,
   });
   return [
-    ...Object.entries(common).map(([name, one]) => localised(one, [name])),
-    ...Object.entries(own?.properties ?? {}).map(([name, one]) => localised(one, ["own", name])),
+    ...inOrder(common).map(([name, one]) => localised(one, [name])),
+    ...inOrder(own?.properties ?? {}).map(([name, one]) => localised(one, ["own", name])),
   ];
 }
 
