@@ -101,13 +101,26 @@ class Cluster(Ledger):
         line.heaps.pop(shape, None)
         return None
 
-    def first(self, queue: str) -> Workload | None:
-        """Of all that wait in that queue; where order is not strict, of those that could ever start."""
+    def in_order(self, queue: str) -> Iterator[Workload]:
+        """Of all that wait in that queue the first, and the next once that one does not wait any more; where order is not
+        strict, of those that could ever start."""
         line = self.lines[queue]
-        heads = [entry for shape in list(line.heaps) if (entry := self.head(line, shape)) is not None]
+        firsts = [(entry, shape) for shape in list(line.heaps) if (entry := self.head(line, shape)) is not None]
         if not self.is_strict(line):
-            heads = [each for each in heads if any(self.could_ever(each[2], name) for name in self.flavors(each[2]))]
-        return min(heads)[2] if heads else None
+            firsts = [each for each in firsts if self._could_ever_start(each[0][2])]
+        heads = [(*entry[:2], shape, entry[2]) for entry, shape in firsts]
+        heapq.heapify(heads)
+        while heads:
+            *_, shape, workload = heads[0]
+            yield workload
+            following = self.head(line, shape)
+            if following is None:
+                heapq.heappop(heads)
+            else:
+                heapq.heapreplace(heads, (*following[:2], shape, following[2]))
+
+    def _could_ever_start(self, workload: Workload) -> bool:
+        return any(self.could_ever(workload, flavor) for flavor in self.flavors(workload))
 
     # -- who holds ---------------------------------------------------------------------------------------------------
 

@@ -11,9 +11,9 @@ from services.gpu_scheduler.decisions import preemption, shortage
 from services.gpu_scheduler.decisions.amounts import CARD, Amount
 from services.gpu_scheduler.decisions.cluster import Cluster
 from services.gpu_scheduler.decisions.line import Entry
-from services.gpu_scheduler.decisions.places import Pool, Room
+from services.gpu_scheduler.decisions.places import Pool
 from services.gpu_scheduler.decisions.reasons import Reason
-from services.gpu_scheduler.decisions.work import Placement, Workload
+from services.gpu_scheduler.decisions.work import Workload
 
 GIB = 1024**3
 NAMED_ENDS = 3  # of those that have to end first; of the others it is told how many there are
@@ -98,7 +98,7 @@ def _ends_that_help(cluster: Cluster, workload: Workload, flavor: str, pool: Poo
         cluster.take_out(each)
         given.append(each)
         steps.append(Step(time, each.name, each.requests.gpu_milli / CARD, guessed=not each.max_run))
-        fits = fits or (_may_fit(pool, workload.requests, each.placement) and pool.place(workload.requests) is not None)
+        fits = fits or (pool.may_fit(workload.requests, each.placement) and pool.place(workload.requests) is not None)
         if fits:
             break
     for each in given:
@@ -115,20 +115,6 @@ def _ends(cluster: Cluster, flavor: str, now: float) -> Iterator[tuple[float, Wo
     while known:
         time, _, each = heapq.heappop(known)
         yield time, each
-
-
-def _may_fit(pool: Pool, requests: Amount, freed: Placement) -> bool:
-    """Of one that did not fit until `freed` came free. It spares the search of all nodes after each end."""
-    if requests.cards > pool.size:
-        return pool.free_cards >= requests.cards and len(pool.buckets[pool.size]) >= requests.cards // pool.size
-    rooms = [pool.rooms[share.node] for share in freed if share.node in pool.rooms]
-    return any(_has_room(room, requests) for room in rooms)
-
-
-def _has_room(room: Room, requests: Amount) -> bool:
-    if 0 < requests.gpu_milli < CARD and room.card_for(requests.gpu_milli) is None:
-        return False
-    return room.whole >= requests.cards and room.has(requests)
 
 
 def sentence(found: Explanation, workload: Workload, called: Called, clock: Callable[[float], str]) -> str:

@@ -88,6 +88,11 @@ class Room:
         fitting = [(free, index) for index, free in enumerate(self.cards) if free >= milli]
         return min(fitting)[1] if fitting else None
 
+    def fits(self, requests: Amount) -> bool:
+        if 0 < requests.gpu_milli < CARD and self.card_for(requests.gpu_milli) is None:
+            return False
+        return self.whole >= requests.cards and self.has(requests)
+
 
 class Pool:
     """The ready nodes of one flavor, in buckets by how many whole cards they have left."""
@@ -132,6 +137,13 @@ class Pool:
             return (Share(room.node.name, requests, room.pick(count)),) if room else None
         words = dict.fromkeys(room.node.gangs for room in self.rooms.values() if room.node.gangs is not None)
         return next((found for word in words if (found := self._gang(requests, word)) is not None), None)
+
+    def may_fit(self, requests: Amount, freed: Placement) -> bool:
+        """Of what did not fit until `freed` came free: False where it still does not. No search of all nodes."""
+        if requests.cards > self.size:
+            return self.free_cards >= requests.cards and len(self.buckets[self.size]) >= requests.cards // self.size
+        rooms = [self.rooms[share.node] for share in freed if share.node in self.rooms]
+        return any(room.fits(requests) for room in rooms)
 
     def could_ever(self, requests: Amount) -> bool:
         """Would it fit if nobody held anything?"""

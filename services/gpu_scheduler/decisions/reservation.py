@@ -79,19 +79,30 @@ class Reservations:
 
     def _earliest(self, workload: Workload, flavor: str, now: float) -> Reservation | None:
         """Takes out of the books those that leave already, then those that end first, until it fits."""
-        placement, at = self.cluster.fits(workload, flavor), now
+        cluster, at = self.cluster, now
+        placement = cluster.fits(workload, flavor)
         with ExitStack() as undo:
-            ends = iter(self._by_end(flavor, now))
             if placement is None:
                 self._let_go(undo)
-                placement = self.cluster.fits(workload, flavor)
+                placement = cluster.fits(workload, flavor)
+            ends = iter(self._by_end(flavor, now))
+            has_room = cluster.place(workload, flavor) is not None  # on nodes; quotas may still be in its way
             while placement is None:
                 at, each = next(ends, (math.inf, None))
                 if each is None:
                     return None
-                self._end(each, undo)
-                placement = self.cluster.fits(workload, flavor)
+                freed = self._end(each, undo)
+                has_room = has_room or self._makes_room(workload, flavor, freed)
+                placement = cluster.fits(workload, flavor) if has_room else None
         return Reservation(workload, flavor, placement, at)
+
+    def _makes_room(self, workload: Workload, flavor: str, freed: Placement) -> bool:
+        """There was none until `freed` came free."""
+        places = self.cluster.places
+        pool = places.pools.get(flavor) if places is not None else None
+        if pool is not None and not pool.may_fit(workload.requests, freed):
+            return False
+        return self.cluster.place(workload, flavor) is not None
 
     def _by_end(self, flavor: str, now: float) -> Sequence[tuple[float, Workload]]:
         """Those that hold and stay, and those that will hold what they were promised."""
@@ -112,14 +123,16 @@ class Reservations:
             cluster.settle(promise)
             undo.callback(cluster.unsettle, promise)
 
-    def _end(self, each: Workload, undo: ExitStack) -> None:
+    def _end(self, each: Workload, undo: ExitStack) -> Placement:
+        """What comes free."""
         cluster, promise = self.cluster, self.cluster.promises.get(each.name)
         if promise is None:
             cluster.take_out(each)
             undo.callback(cluster.put_back, each)
-        else:
-            cluster.try_out(promise, -1)
-            undo.callback(cluster.try_out, promise, 1)
+            return each.placement
+        cluster.try_out(promise, -1)
+        undo.callback(cluster.try_out, promise, 1)
+        return promise.placement
 
     def _still_there(self, before: Reservation) -> bool:
         places = self.cluster.places

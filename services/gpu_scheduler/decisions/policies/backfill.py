@@ -14,7 +14,6 @@ from services.gpu_scheduler.decisions.work import Workload
 
 if TYPE_CHECKING:
     from services.gpu_scheduler.decisions.cluster import Cluster
-    from services.gpu_scheduler.decisions.line import Line
 
 ENOUGH = 5  # ended jobs of a class and size before their mean is used as a bound
 
@@ -42,16 +41,17 @@ class Backfill(BestEffort):
 
     def reserves(self, cluster: Cluster, now: float) -> Iterator[Workload]:
         """The heads in the order of the contest: nobody borrows what its owner would take back in the same cycle."""
-        turns = [turn for line in cluster.lines.values() if (turn := _turn(cluster, line)) is not None]
+        lines = {name: cluster.in_order(name) for name in cluster.lines}
+        turns = [_turn(cluster, head) for line in lines.values() if (head := next(line, None)) is not None]
         heapq.heapify(turns)
         while turns:
             *_, head = turns[0]
             yield head
-            following = _turn(cluster, cluster.lines[head.queue]) if head.name not in cluster.waiting else None
+            following = next(lines[head.queue], None) if head.name not in cluster.waiting else None
             if following is None:
                 heapq.heappop(turns)
             else:
-                heapq.heapreplace(turns, following)
+                heapq.heapreplace(turns, _turn(cluster, following))
 
     def lasts(self, workload: Workload, now: float, speed: float) -> float:
         if workload.max_run:
@@ -62,13 +62,10 @@ class Backfill(BestEffort):
         self._durations.add(workload, seconds)
 
 
-def _turn(cluster: Cluster, line: Line) -> tuple[bool, Rank, int, Workload] | None:
+def _turn(cluster: Cluster, head: Workload) -> tuple[bool, Rank, int, Workload]:
     """Of a queue's head: those that stay within their own first, then by rank."""
-    head = cluster.first(line.queue.name)
-    if head is None:
-        return None
     rank, serial, _ = cluster.waiting[head.name]
-    return line.quota.borrows(cluster.nominal_cells(head)), rank, serial, head
+    return cluster.lines[head.queue].quota.borrows(cluster.nominal_cells(head)), rank, serial, head
 
 
 def learnt(durations: Durations, workload: Workload, now: float, speed: float) -> float:

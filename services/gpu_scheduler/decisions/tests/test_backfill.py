@@ -6,6 +6,7 @@ import math
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from services.gpu_scheduler.decisions.amounts import CARD, Amount
 from services.gpu_scheduler.decisions.cluster import Cluster
 from services.gpu_scheduler.decisions.cycle import Admit
 from services.gpu_scheduler.decisions.quotas import ClusterQueue, Limit
@@ -151,3 +152,40 @@ def test_who_was_parked_for_a_head_is_looked_at_when_another_is_the_head() -> No
     assert admitted(run(made)) == [], "what could never start is no head"
     made.submit(work("other", cards(7), priority=8))
     assert admitted(run(made)) == ["unbounded"]
+
+
+ASKED = st.sampled_from([cards(0), cards(0, 300), cards(1), cards(2), cards(3), cards(4), cards(6)])
+
+
+@given(
+    st.lists(st.tuples(ASKED, st.integers(1, 20)), min_size=1, max_size=12),
+    st.sampled_from([cards(1), cards(2), cards(4), cards(7), cards(12)]),
+    st.integers(1, 12),
+)
+@settings(max_examples=200, deadline=None, derandomize=True, database=None)
+def test_the_reserved_time_is_the_first_at_which_the_head_fits(
+    running: list[tuple[Amount, int]], head: Amount, quota: int
+) -> None:
+    nodes = [gpu_node(name, 4, gangs="local") for name in "abc"]
+    queue = ClusterQueue(QUEUE, limits={("a100", 2): Limit(quota * CARD)})
+    held = [work(f"r{number}", asked, max_run=hours * HOUR) for number, (asked, hours) in enumerate(running)]
+    made = cluster(*held, nodes=nodes, queues=[queue], policy="backfill")
+    run(made)
+    for name in list(made.waiting):
+        made.withdraw(name)
+    made.submit(work("head", head, age=9))
+    run(made)
+    reserved = made.reservations.get("head")
+    assert (reserved.at if reserved else None) == _first_fit(made)
+
+
+def _first_fit(made: Cluster) -> float | None:
+    """By trying after each end; None where it holds already, or never fits."""
+    if "head" not in made.waiting:
+        return None
+    waits = made.waiting["head"][2]
+    for each in sorted(made.holding.values(), key=lambda each: (each.max_run, each.serial)):
+        made.take_out(each)
+        if made.fits(waits, "a100"):
+            return NOW + each.max_run
+    return None
