@@ -24,12 +24,7 @@ from gyre.gpu_scheduler.v1 import (
     queue_service_pb2_grpc,
     workload_service_pb2_grpc,
 )
-from gyre.inference_gateway.v1 import (
-    deployment_pb2,
-    deployment_service_pb2,
-    deployment_service_pb2_grpc,
-    rollout_pb2,
-)
+from gyre.inference_gateway.v1 import deployment_pb2, deployment_service_pb2, deployment_service_pb2_grpc, rollout_pb2
 from gyre.model_registry.v1 import (
     alias_pb2,
     alias_service_pb2_grpc,
@@ -39,9 +34,7 @@ from gyre.model_registry.v1 import (
     variant_service_pb2_grpc,
 )
 from gyre.model_registry.v1 import version_pb2 as registry_version_pb2
-from gyre.model_registry.v1 import (
-    version_service_pb2_grpc as registry_version_service_pb2_grpc,
-)
+from gyre.model_registry.v1 import version_service_pb2_grpc as registry_version_service_pb2_grpc
 from gyre_kit.errors import Precondition, to_status
 
 from services.training_scheduler.tests.world import (

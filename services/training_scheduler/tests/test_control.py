@@ -3,32 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 
 import grpc
-import pytest
-from gyre.gpu_scheduler.v1 import workload_pb2
 from gyre.training_scheduler.v1 import run_pb2, run_report_service_pb2, run_service_pb2
-from gyre.training_scheduler.v1.run_report_service_pb2_grpc import RunReportServiceStub
-from gyre.training_scheduler.v1.run_service_pb2_grpc import RunServiceStub
 from gyre_kit.app import Context
-from gyre_kit.auth import Identity, Role, acting_as
-from gyre_kit.errors import from_rpc
-from gyre_kit.rpc import Clients
-from gyre_kit.testing import ENGINEER, STRANGER, VIEWER, Platform, eventually, expect_rpc_error
+from gyre_kit.auth import acting_as
+from gyre_kit.testing import ENGINEER, STRANGER, VIEWER, eventually, expect_rpc_error
 from gyre_trainers.settings import Action
 from gyre_trainers.spec import Spec
 from sqlalchemy import text
 
-from services.training_scheduler.tests.served import create_request, renew, serving
-from services.training_scheduler.tests.world import World, populated, put_result
+from services.training_scheduler.tests.calls import Command, Run, Workload, create, launched, reached, refusal, worker
+from services.training_scheduler.tests.served import create_request
+from services.training_scheduler.tests.world import World, put_result
 
-Workload = workload_pb2.Workload
-Run = run_pb2.Run
 Alarm = run_pb2.Alarm
-Command = run_report_service_pb2.HeartbeatResponse.Command
 INJECTED = {
     "attempt": 1,
     "object_store": "file:///objects",
@@ -37,64 +28,10 @@ INJECTED = {
 }
 
 
-@pytest.fixture(scope="module")
-async def up(platform: Platform) -> AsyncIterator[tuple[World, Context, Clients]]:
-    world = populated()
-    async with serving(platform, world) as context:
-        clients = platform.clients()
-        yield world, context, clients
-        await clients.close()
-    await platform.empty("training_scheduler")
-
-
-@pytest.fixture
-def world(up: Any) -> World:
-    held: World = up[0]
-    renew(held)
-    return held
-
-
-@pytest.fixture
-def runs(up: Any, world: World) -> Any:
-    return up[2].stub(RunServiceStub)
-
-
-@pytest.fixture
-def reports(up: Any) -> Any:
-    return up[2].stub(RunReportServiceStub)
-
-
-def worker(run: Run, attempt: int = 1) -> Identity:
-    workload = run.name.replace("runs", "workloads")
-    return Identity(subject=run.name, project="acme", role=Role.WORKER, workload=workload, attempt=attempt)
-
-
-async def create(runs: Any, **fields: Any) -> Run:
-    with acting_as(ENGINEER):
-        run: Run = await runs.CreateRun(create_request(**fields))
-    return run
-
-
-async def reached(runs: Any, run: Run, state: str) -> Run:
-    async def check() -> Run | None:
-        with acting_as(ENGINEER):
-            now: Run = await runs.GetRun(run_service_pb2.GetRunRequest(name=run.name))
-        return now if now.state == Run.State.Value(f"STATE_{state}") else None
-
-    found: Run = await eventually(check, seconds=10)
-    return found
-
-
 async def training(runs: Any, reports: Any, world: World, **fields: Any) -> tuple[Run, Workload]:
     """A run whose trainer has done three steps of sixty."""
     run = await create(runs, **fields)
-    name = run.name.replace("/runs/", "/workloads/")
-
-    async def launched() -> bool:
-        return name in world.workloads
-
-    await eventually(launched, seconds=10)
-    workload = world.workloads[name]
+    workload = await launched(world, run)
     workload.state, workload.attempt = Workload.STATE_RUNNING, 1
     await beat(reports, run)
     await reached(runs, run, "RUNNING")
@@ -121,13 +58,6 @@ async def save(reports: Any, world: World, run: Run, step: int = 50) -> str:
     with acting_as(worker(run)):
         await reports.ReportCheckpoint(request)
     return f"gyre://{key}"
-
-
-async def refusal(call: Any, code: grpc.StatusCode) -> str:
-    with acting_as(ENGINEER):
-        async with expect_rpc_error(code) as caught:
-            await call
-    return from_rpc(caught[0]).reason
 
 
 async def events_of(context: Context, run: Run) -> list[str]:

@@ -8,22 +8,11 @@ from collections.abc import Callable
 from typing import Any
 
 from gyre.dataset.v1 import dataset_pb2, version_pb2
-from gyre.evaluation.v1 import (
-    evaluation_pb2,
-    suite_pb2,
-    verdict_pb2,
-)
+from gyre.evaluation.v1 import evaluation_pb2, suite_pb2, verdict_pb2
 from gyre.feedback.v1 import batch_pb2
-from gyre.gpu_scheduler.v1 import (
-    node_pb2,
-    workload_pb2,
-)
+from gyre.gpu_scheduler.v1 import node_pb2, workload_pb2
 from gyre.inference_gateway.v1 import deployment_pb2
-from gyre.model_registry.v1 import (
-    alias_pb2,
-    model_pb2,
-    variant_pb2,
-)
+from gyre.model_registry.v1 import alias_pb2, model_pb2, variant_pb2
 from gyre.model_registry.v1 import version_pb2 as registry_version_pb2
 from gyre_kit.storage import ObjectStore, digest_of, uri_of
 
