@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Final
 
+from gyre_trainers.exits import BadInput
+
 NUMBER: Final = re.compile(r"[-+]?(?:\d[\d,]*)?\.?\d+(?:[eE][-+]?\d+)?")
 TOLERANCE: Final = 1e-6  # relative; absolute around 0
 
@@ -37,9 +39,13 @@ def last_number(text: str) -> float | None:
 
 
 def schema(answer: str, _: str, *, validator: Any) -> float:
-    """JSON that the schema allows."""
+    """JSON that the schema allows. Raises: BadInput where that refers to a part that it does not have."""
+    from referencing.exceptions import Unresolvable
+
     try:
         return float(validator.is_valid(json.loads(answer)))
+    except Unresolvable as error:
+        raise BadInput("own.answer_schema", f"it has no {error.ref}", "correct its references") from error
     except (ValueError, RecursionError):
         return 0.0
 
@@ -55,9 +61,16 @@ def graders_of(names: tuple[str, ...], answer_schema: str) -> dict[str, Grader]:
 
 
 def _validator(answer_schema: str) -> Any:
-    from jsonschema import Draft202012Validator
+    """Without a registry jsonschema would fetch what a schema refers to. Raises: BadInput."""
+    from jsonschema import Draft202012Validator, SchemaError
+    from referencing import Registry
 
-    return Draft202012Validator(json.loads(answer_schema))
+    schema = json.loads(answer_schema)
+    try:
+        Draft202012Validator.check_schema(schema)
+    except SchemaError as error:
+        raise BadInput("own.answer_schema", error.message, "give a JSON Schema of draft 2020-12") from error
+    return Draft202012Validator(schema, registry=Registry())
 
 
 def as_reward(name: str, grade: Grader) -> Callable[..., list[float]]:

@@ -206,13 +206,28 @@ class GRPOSettings(Own):
         return not self.graders
 
     def fault(self, common: Hyperparameters) -> tuple[str, str] | None:
-        if "schema" not in self.graders:
-            return None
-        try:
-            is_object = isinstance(json.loads(self.answer_schema), dict)
-        except ValueError:
-            is_object = False
-        return None if is_object else ("own.answer_schema", "must be a JSON Schema, for the grader `schema`")
+        problem = _fault_of_schema(self.answer_schema) if "schema" in self.graders else ""
+        return ("own.answer_schema", problem) if problem else None
+
+
+def _fault_of_schema(text: str) -> str:
+    """Empty where there is none."""
+    objects: list[dict[str, Any]] = []
+
+    def met(found: dict[str, Any]) -> dict[str, Any]:
+        objects.append(found)
+        return found
+
+    try:
+        is_object = isinstance(json.loads(text, object_hook=met), dict)
+    except (ValueError, RecursionError):
+        is_object = False
+    if not is_object:
+        return "must be a JSON Schema, for the grader `schema`"
+    references = [each[key] for each in objects for key in ("$ref", "$dynamicRef") if key in each]
+    if not all(isinstance(each, str) and each.startswith("#") for each in references):
+        return "may refer to parts of itself alone, by `#`: nothing is fetched"
+    return ""
 
 
 @dataclass(frozen=True)
