@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mappin
 from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
+from weakref import WeakValueDictionary
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -28,6 +29,9 @@ OPTIONS = [
     ("grpc.max_send_message_length", MAX_MESSAGE),
     ("grpc.so_reuseport", 0),
 ]
+# Of one caller to one service; the others wait here. gRPC's core drops calls at random, as CANCELLED, when more than
+# 1,000 wait at a server, and who has few is not to wait behind somebody's thousands.
+MOST_AT_ONCE = 100
 OPEN_SERVICES = ("/grpc.health.v1.Health/", "/grpc.reflection.")
 READ_VERBS = ("Get", "List", "Watch", "Query")
 
@@ -189,17 +193,25 @@ class Clients:
 
 
 class Outgoing:
-    """Adds token and deadline to every kind of call."""
+    """Adds token and deadline to every kind of call, and bounds how many a caller has under way."""
 
     def __init__(self, signer: Signer, timeout: float) -> None:
         self._signer, self._timeout = signer, timeout
+        self._turns: WeakValueDictionary[Identity, asyncio.Semaphore] = WeakValueDictionary()
 
     def interceptors(self) -> list[Any]:
         outer = self
 
         class UnaryUnary(grpc.aio.UnaryUnaryClientInterceptor):
             async def intercept_unary_unary(self, continuation: Any, details: Any, request: Any) -> Any:
-                return await continuation(outer.prepared(details, deadline=True), request)
+                async with outer.turns():
+                    call = await continuation(outer.prepared(details, deadline=True), request)
+                    try:
+                        await call.code()  # its end, whatever that is
+                    except asyncio.CancelledError:  # telemetry, which waits likewise, would let it go on
+                        call.cancel()
+                        raise
+                    return call
 
         class UnaryStream(grpc.aio.UnaryStreamClientInterceptor):
             async def intercept_unary_stream(self, continuation: Any, details: Any, request: Any) -> Any:
@@ -210,6 +222,10 @@ class Outgoing:
                 return await continuation(outer.prepared(details, deadline=False), requests)
 
         return [UnaryUnary(), UnaryStream(), StreamUnary()]
+
+    def turns(self) -> asyncio.Semaphore:
+        """Of the current identity; those who hold one or wait for one keep it."""
+        return self._turns.setdefault(caller(), asyncio.Semaphore(MOST_AT_ONCE))
 
     def prepared(self, details: Any, deadline: bool) -> Any:
         metadata = grpc.aio.Metadata(*(details.metadata or ()))

@@ -27,6 +27,7 @@ from services.gpu_scheduler import (
     facts,
     queues,
     quota,
+    reconcile,
     service,
     store,
     store_nodes,
@@ -79,7 +80,7 @@ class WorkloadApi(WorkloadServiceServicer):
         )
         workload = await self.gathering.ensure(request.name, wanted)
         if workload.waiting_reason == Reason.NOT_CONSIDERED_YET:
-            self.context.wake()
+            self.context.wake_event(reconcile.admit.__name__).set()
         return await self._rendered(workload)
 
     async def GetWorkload(self, request: workload_service.GetWorkloadRequest, _: Any) -> workload_pb2.Workload:
