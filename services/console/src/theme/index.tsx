@@ -1,4 +1,11 @@
-import { CloseCircleFilled, DownOutlined, EllipsisOutlined } from "@ant-design/icons";
+import {
+  CheckCircleFilled,
+  CloseCircleFilled,
+  DownOutlined,
+  EllipsisOutlined,
+  ExclamationCircleFilled,
+  InfoCircleFilled,
+} from "@ant-design/icons";
 import { theme as antd, ConfigProvider } from "antd";
 import enUS from "antd/locale/en_US";
 import zhCN from "antd/locale/zh_CN";
@@ -39,8 +46,14 @@ export function ThemeProvider({ children }: { children: ReactNode }) {
         locale={language === "zh-CN" ? zhCN : enUS}
         button={{ autoInsertSpace: false }}
         // Ant Design's own icons are read aloud by their English names.
+        alert={{
+          errorIcon: <CloseCircleFilled aria-hidden />,
+          infoIcon: <InfoCircleFilled aria-hidden />,
+          successIcon: <CheckCircleFilled aria-hidden />,
+          warningIcon: <ExclamationCircleFilled aria-hidden />,
+        }}
         input={{ allowClear: { clearIcon: <CloseCircleFilled aria-hidden /> } }}
-        select={{ suffixIcon: <DownOutlined aria-hidden /> }}
+        select={{ suffixIcon: <DownOutlined aria-hidden />, clearIcon: <CloseCircleFilled aria-hidden /> }}
         tabs={{ more: { icon: <EllipsisOutlined aria-hidden /> } }}
       >
         {children}
