@@ -161,10 +161,21 @@ def to_proto(run: Run, context: Context, latest: Sequence[MetricPoint] = ()) -> 
         run,
         run_pb2.Run,
         spec=creation.spec_to_proto(run.spec),
+        inputs=_inputs(run),
         eta=_duration(remaining),
         eta_low=_duration(low),
         eta_high=_duration(high),
     )
+
+
+def _inputs(run: Run) -> list[dict[str, Any]]:
+    """As RunInput has them: what the names of its spec stood for."""
+    stored, named = run.inputs, run.spec
+    found = [{"role": "BASE", "name": run.base, **stored["base"]}]
+    if stored.get("reward_model"):
+        found.append({"role": "REWARD_MODEL", "name": named["reward_model"], **stored["reward_model"]})
+    rows = zip(named["datasets"], stored["data"], strict=True)
+    return found + [{"role": "DATA", "name": name, **file} for name, file in rows]
 
 
 def _duration(given: timedelta | None) -> Duration | None:

@@ -90,6 +90,7 @@ class Run(Table, Resource, Numbered, Leased, table=True):
     metrics: dict[str, float] = Field(default_factory=dict, sa_type=sa.JSON)
     output_uri: str = ""
     output_digest: str = ""
+    content_digest: str = ""  # of the output's paths and contents alone
     model_version: str = ""
     failure_reason: str = ""
     failure_message: str = ""

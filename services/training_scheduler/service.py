@@ -144,6 +144,7 @@ class Output:
 
     uri: str = ""
     digest: str = ""
+    content_digest: str = ""  # of paths and contents alone
     steps: int = 0
     metrics: dict[str, float] | None = None
     fault: str = ""
@@ -227,7 +228,7 @@ async def follow(session: Session, run: Run, seen: Seen, output: Output | None) 
 
 
 async def succeed(session: Session, run: Run, output: Output) -> None:
-    run.output_uri, run.output_digest = output.uri, output.digest
+    run.output_uri, run.output_digest, run.content_digest = output.uri, output.digest, output.content_digest
     run.stopped_early = run.state == RunState.STOPPING and output.steps < run.total_steps
     run.step = run.total_steps = output.steps if run.stopped_early else max(run.step, output.steps)
     run.metrics = {**run.metrics, **(output.metrics or {})}
