@@ -15,7 +15,7 @@ from gyre_kit.app import Context
 from gyre_kit.names import project_of
 from gyre_kit.render import render
 
-from services.training_scheduler import control, creation, estimates, fork, reports, service, store
+from services.training_scheduler import control, creation, estimates, fork, pace, service, store
 from services.training_scheduler.models import Alarm, Checkpoint, MetricPoint, Run
 
 POINTS_AN_UPDATE = 1000
@@ -155,16 +155,17 @@ class RunApi(RunServiceServicer):
 
 def to_proto(run: Run, context: Context, latest: Sequence[MetricPoint] = ()) -> run_pb2.Run:
     """`latest` points, newest first, bound the remaining time."""
-    remaining = reports.eta(run, context.clock.now())
-    low, high = (remaining is not None and reports.eta_bounds(run, remaining, latest)) or (None, None)
+    left = pace.remaining(run, context.clock.now(), latest)
     return render(
         run,
         run_pb2.Run,
         spec=creation.spec_to_proto(run.spec),
         inputs=_inputs(run),
-        eta=_duration(remaining),
-        eta_low=_duration(low),
-        eta_high=_duration(high),
+        eta=_duration(left and left.expected),
+        eta_low=_duration(left and left.low),
+        eta_high=_duration(left and left.high),
+        expected_cost_microusd=pace.expected_cost_microusd(run, left),
+        model_flops_utilisation=pace.model_flops_utilisation(run),
     )
 
 

@@ -97,6 +97,8 @@ class Run(Table, Resource, Numbered, Leased, table=True):
     start_time: datetime | None = Field(default=None, sa_type=DateTime(timezone=True))
     end_time: datetime | None = Field(default=None, sa_type=DateTime(timezone=True))
     cost_microusd: int = Field(default=0, sa_type=sa.BigInteger)
+    held_seconds: float = 0.0  # for which that was paid
+    flavor: str = ""  # to which its workload was admitted
     forked_from: str = ""  # the checkpoint whose weights it began with
     stopped_early: bool = False
     held: bool = False  # its workload is held, by us

@@ -135,6 +135,8 @@ class Seen:
     failure_reason: str = ""
     failure_message: str = ""
     cost_microusd: int = 0
+    held_seconds: float = 0.0
+    flavor: str = ""
     held: bool = False
 
 
@@ -209,6 +211,7 @@ async def follow(session: Session, run: Run, seen: Seen, output: Output | None) 
         return
     run.attempt = max(run.attempt, seen.attempt)
     run.cost_microusd = max(run.cost_microusd, seen.cost_microusd)
+    run.held_seconds, run.flavor = max(run.held_seconds, seen.held_seconds), seen.flavor or run.flavor
     run.waiting_reason = seen.waiting_reason if seen.state == "QUEUED" and not seen.held else ""
     if output is not None and not output.fault:
         await succeed(session, run, output)

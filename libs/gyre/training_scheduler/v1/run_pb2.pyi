@@ -185,6 +185,8 @@ class Run(_message.Message):
     ETA_HIGH_FIELD_NUMBER: _builtins.int
     INPUTS_FIELD_NUMBER: _builtins.int
     CONTENT_DIGEST_FIELD_NUMBER: _builtins.int
+    EXPECTED_COST_MICROUSD_FIELD_NUMBER: _builtins.int
+    MODEL_FLOPS_UTILISATION_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`projects/{project}/runs/{ulid}`."""
     display_name: _builtins.str
@@ -231,6 +233,12 @@ class Run(_message.Message):
     """`sha256:<hex>` of the output's paths and contents alone: a run again on the same hardware has the same. Set when
     SUCCEEDED.
     """
+    expected_cost_microusd: _builtins.int
+    """What it will have cost at its end, in millionths of a US dollar; unset unless RUNNING."""
+    model_flops_utilisation: _builtins.float
+    """Operations that the model needs for the tokens of a second, by what the cards could do in one; from 0 to 1. Unset on
+    a CPU, where the card's peak is not known, and for methods that count no tokens.
+    """
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -257,7 +265,7 @@ class Run(_message.Message):
 
     @_builtins.property
     def eta_low(self) -> _duration_pb2.Duration:
-        """Bounds of eta, 95 of 100 times; unset while too few steps were seen."""
+        """Bounds of eta, 95 of 100 times; unset before ten steps."""
 
     @_builtins.property
     def eta_high(self) -> _duration_pb2.Duration: ...
@@ -302,14 +310,25 @@ class Run(_message.Message):
         eta_high: _duration_pb2.Duration | None = ...,
         inputs: _abc.Iterable[Global___RunInput] | None = ...,
         content_digest: _builtins.str = ...,
+        expected_cost_microusd: _builtins.int | None = ...,
+        model_flops_utilisation: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_loss", b"_loss", "create_time", b"create_time", "end_time", b"end_time", "estimate", b"estimate", "eta", b"eta", "eta_high", b"eta_high", "eta_low", b"eta_low", "loss", b"loss", "spec", b"spec", "start_time", b"start_time", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_cost_microusd", b"_expected_cost_microusd", "_loss", b"_loss", "_model_flops_utilisation", b"_model_flops_utilisation", "create_time", b"create_time", "end_time", b"end_time", "estimate", b"estimate", "eta", b"eta", "eta_high", b"eta_high", "eta_low", b"eta_low", "expected_cost_microusd", b"expected_cost_microusd", "loss", b"loss", "model_flops_utilisation", b"model_flops_utilisation", "spec", b"spec", "start_time", b"start_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_loss", b"_loss", "attempt", b"attempt", "content_digest", b"content_digest", "cost_microusd", b"cost_microusd", "create_time", b"create_time", "created_by", b"created_by", "display_name", b"display_name", "end_time", b"end_time", "estimate", b"estimate", "eta", b"eta", "eta_high", b"eta_high", "eta_low", b"eta_low", "etag", b"etag", "failure_message", b"failure_message", "failure_reason", b"failure_reason", "forked_from", b"forked_from", "inputs", b"inputs", "loss", b"loss", "metrics", b"metrics", "model_version", b"model_version", "name", b"name", "number", b"number", "output_digest", b"output_digest", "output_uri", b"output_uri", "pipeline", b"pipeline", "resumed_from_step", b"resumed_from_step", "spec", b"spec", "start_time", b"start_time", "state", b"state", "step", b"step", "stopped_early", b"stopped_early", "total_steps", b"total_steps", "update_time", b"update_time", "waiting_reason", b"waiting_reason", "workload", b"workload"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_cost_microusd", b"_expected_cost_microusd", "_loss", b"_loss", "_model_flops_utilisation", b"_model_flops_utilisation", "attempt", b"attempt", "content_digest", b"content_digest", "cost_microusd", b"cost_microusd", "create_time", b"create_time", "created_by", b"created_by", "display_name", b"display_name", "end_time", b"end_time", "estimate", b"estimate", "eta", b"eta", "eta_high", b"eta_high", "eta_low", b"eta_low", "etag", b"etag", "expected_cost_microusd", b"expected_cost_microusd", "failure_message", b"failure_message", "failure_reason", b"failure_reason", "forked_from", b"forked_from", "inputs", b"inputs", "loss", b"loss", "metrics", b"metrics", "model_flops_utilisation", b"model_flops_utilisation", "model_version", b"model_version", "name", b"name", "number", b"number", "output_digest", b"output_digest", "output_uri", b"output_uri", "pipeline", b"pipeline", "resumed_from_step", b"resumed_from_step", "spec", b"spec", "start_time", b"start_time", "state", b"state", "step", b"step", "stopped_early", b"stopped_early", "total_steps", b"total_steps", "update_time", b"update_time", "waiting_reason", b"waiting_reason", "workload", b"workload"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__expected_cost_microusd: _TypeAlias = _typing.Literal["expected_cost_microusd"]  # noqa: Y015
+    _WhichOneofArgType__expected_cost_microusd: _TypeAlias = _typing.Literal["_expected_cost_microusd", b"_expected_cost_microusd"]  # noqa: Y015
     _WhichOneofReturnType__loss: _TypeAlias = _typing.Literal["loss"]  # noqa: Y015
     _WhichOneofArgType__loss: _TypeAlias = _typing.Literal["_loss", b"_loss"]  # noqa: Y015
+    _WhichOneofReturnType__model_flops_utilisation: _TypeAlias = _typing.Literal["model_flops_utilisation"]  # noqa: Y015
+    _WhichOneofArgType__model_flops_utilisation: _TypeAlias = _typing.Literal["_model_flops_utilisation", b"_model_flops_utilisation"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_cost_microusd) -> _WhichOneofReturnType__expected_cost_microusd | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__loss) -> _WhichOneofReturnType__loss | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__model_flops_utilisation) -> _WhichOneofReturnType__model_flops_utilisation | None: ...
 
 Global___Run: _TypeAlias = Run  # noqa: Y015
 

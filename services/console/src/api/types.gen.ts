@@ -2056,6 +2056,8 @@ export interface Run {
   eta_high?: string | null;
   inputs: RunInput[];
   content_digest: string;
+  expected_cost_microusd?: string | null;
+  model_flops_utilisation?: number | null;
 }
 
 export interface RunInput {
