@@ -161,9 +161,9 @@ def to_proto(run: Run, context: Context, latest: Sequence[MetricPoint] = ()) -> 
         run_pb2.Run,
         spec=creation.spec_to_proto(run.spec),
         inputs=_inputs(run),
-        eta=_duration(left and left.expected),
-        eta_low=_duration(left and left.low),
-        eta_high=_duration(left and left.high),
+        eta=_duration(left.expected if left else None),
+        eta_low=_duration(left.low if left else None),
+        eta_high=_duration(left.high if left else None),
         expected_cost_microusd=pace.expected_cost_microusd(run, left),
         model_flops_utilisation=pace.model_flops_utilisation(run),
     )

@@ -37,7 +37,8 @@ class Steps:
     @classmethod
     def of(cls, latest: Sequence[MetricPoint], checkpoint_every: int) -> Steps:
         """`latest` points, newest first. A checkpoint is written after its step's point: the next one has its time."""
-        ordinary, saving = [], []
+        ordinary: list[float] = []
+        saving: list[float] = []
         for new, old in itertools.pairwise(latest):
             apart = new.step - old.step
             seconds = (new.time - old.time).total_seconds() / apart
