@@ -24,7 +24,14 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "libs")]
 ROWS = ROOT / "docs" / "benchmarks" / "planner.json"
-LOGGED = {"loss": 1.2, "grad_norm": 0.8, "learning_rate": 1e-4, "mean_token_accuracy": 0.7, "entropy": 1.1, "epoch": 1.0}
+LOGGED = {
+    "loss": 1.2,
+    "grad_norm": 0.8,
+    "learning_rate": 1e-4,
+    "mean_token_accuracy": 0.7,
+    "entropy": 1.1,
+    "epoch": 1.0,
+}
 TOKENS_A_STEP = 1000
 
 

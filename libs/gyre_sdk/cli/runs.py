@@ -312,5 +312,5 @@ def cancel(run: str, wait: bool) -> None:
         click.echo(progress.run_line(cancelled))
 
 
-for command in (steer.pause, steer.resume, steer.stop, steer.fork, steer.alarms, steer.compare):
+for command in (steer.pause, steer.resume, steer.stop, steer.fork, steer.alarms, steer.compare, steer.report):
     runs.add_command(command)
