@@ -184,7 +184,7 @@ async def publish(job: Job, fitted: Fitted) -> str:
     with tempfile.TemporaryDirectory(dir=job.scratch) as folder:
         result = Path(folder)
         if hasattr(fitted.model, "peft_config"):
-            fitted.model.save_pretrained(result / "adapter")
+            lora.save_adapter(fitted.model, result / "adapter", job.spec.base.uri)
         model = lora.merged(fitted.model).to(torch.bfloat16)
         model.config.use_cache = True
         model.save_pretrained(result / "model")

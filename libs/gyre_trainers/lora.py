@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+import json
+from pathlib import Path
+from typing import Any, Final
 
 from gyre_trainers.settings import Hyperparameters
+
+CONFIG: Final = "adapter_config.json"
+CARD: Final = "README.md"
 
 
 def adapter_config(hyperparameters: Hyperparameters, *, scorer: bool = False) -> Any | None:
@@ -30,3 +35,17 @@ def adapter_config(hyperparameters: Hyperparameters, *, scorer: bool = False) ->
 def merged(model: Any) -> Any:
     """The model with its adapters added into its weights, in place; the model itself where it has none."""
     return model.merge_and_unload() if hasattr(model, "merge_and_unload") else model
+
+
+def save_adapter(model: Any, folder: Path, base: str) -> None:
+    """Writes the adapters alone: the same files for the same weights. `base` is the URI of what they belong to.
+
+    PEFT lists the modules in the order of a set, which is another in each process, and names the base by its path on
+    this machine, in a card too.
+    """
+    model.save_pretrained(folder)
+    (folder / CARD).unlink(missing_ok=True)
+    config = json.loads((folder / CONFIG).read_text("utf-8"))
+    config["base_model_name_or_path"] = base
+    config["target_modules"] = sorted(config["target_modules"])
+    (folder / CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True), "utf-8")

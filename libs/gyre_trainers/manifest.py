@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -47,6 +48,12 @@ def verified(folder: Path) -> dict[str, Any] | None:
         if not path.is_file() or path.stat().st_size != entry["size"] or sha256(path) != entry["sha256"]:
             return None
     return content
+
+
+def content_digest(files: Iterable[Mapping[str, Any]]) -> str:
+    """Of paths and contents alone: the same whoever made the files, and whenever. As `sha256sum` would list them."""
+    lines = sorted(f"{entry['sha256']}  {entry['path']}\n" for entry in files)
+    return f"sha256:{hashlib.sha256(''.join(lines).encode()).hexdigest()}"
 
 
 def sha256(path: Path) -> str:

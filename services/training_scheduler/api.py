@@ -15,7 +15,7 @@ from gyre_kit.app import Context
 from gyre_kit.names import project_of
 from gyre_kit.render import render
 
-from services.training_scheduler import control, creation, estimates, fork, reports, service, store
+from services.training_scheduler import control, creation, estimates, fork, pace, service, store
 from services.training_scheduler.models import Alarm, Checkpoint, MetricPoint, Run
 
 POINTS_AN_UPDATE = 1000
@@ -155,16 +155,28 @@ class RunApi(RunServiceServicer):
 
 def to_proto(run: Run, context: Context, latest: Sequence[MetricPoint] = ()) -> run_pb2.Run:
     """`latest` points, newest first, bound the remaining time."""
-    remaining = reports.eta(run, context.clock.now())
-    low, high = (remaining is not None and reports.eta_bounds(run, remaining, latest)) or (None, None)
+    left = pace.remaining(run, context.clock.now(), latest)
     return render(
         run,
         run_pb2.Run,
         spec=creation.spec_to_proto(run.spec),
-        eta=_duration(remaining),
-        eta_low=_duration(low),
-        eta_high=_duration(high),
+        inputs=_inputs(run),
+        eta=_duration(left.expected if left else None),
+        eta_low=_duration(left.low if left else None),
+        eta_high=_duration(left.high if left else None),
+        expected_cost_microusd=pace.expected_cost_microusd(run, left),
+        model_flops_utilisation=pace.model_flops_utilisation(run),
     )
+
+
+def _inputs(run: Run) -> list[dict[str, Any]]:
+    """As RunInput has them: what the names of its spec stood for."""
+    stored, named = run.inputs, run.spec
+    found = [{"role": "BASE", "name": run.base, **stored["base"]}]
+    if stored.get("reward_model"):
+        found.append({"role": "REWARD_MODEL", "name": named["reward_model"], **stored["reward_model"]})
+    rows = zip(named["datasets"], stored["data"], strict=True)
+    return found + [{"role": "DATA", "name": name, **file} for name, file in rows]
 
 
 def _duration(given: timedelta | None) -> Duration | None:

@@ -14,7 +14,7 @@ from services.training_scheduler.planning.plan import Misfit, Outlook, Plan
 
 def to_json(plan: Plan) -> dict[str, Any]:
     """What a run keeps: the plan that it was made by, without the other flavors."""
-    simple = ("memory_bytes", "seconds", "cost_microusd", "flavor", "steps", "tokens_per_second")
+    simple = ("memory_bytes", "seconds", "cost_microusd", "flavor", "steps", "tokens_per_second", "peak_flops")
     return {
         **{name: getattr(plan, name) for name in simple},
         "parts": [{"term": term, "bytes": size} for term, size in _largest_first(plan.parts)],

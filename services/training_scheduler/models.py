@@ -90,12 +90,15 @@ class Run(Table, Resource, Numbered, Leased, table=True):
     metrics: dict[str, float] = Field(default_factory=dict, sa_type=sa.JSON)
     output_uri: str = ""
     output_digest: str = ""
+    content_digest: str = ""  # of the output's paths and contents alone
     model_version: str = ""
     failure_reason: str = ""
     failure_message: str = ""
     start_time: datetime | None = Field(default=None, sa_type=DateTime(timezone=True))
     end_time: datetime | None = Field(default=None, sa_type=DateTime(timezone=True))
     cost_microusd: int = Field(default=0, sa_type=sa.BigInteger)
+    held_seconds: float = 0.0  # for which that was paid
+    flavor: str = ""  # to which its workload was admitted
     forked_from: str = ""  # the checkpoint whose weights it began with
     stopped_early: bool = False
     held: bool = False  # its workload is held, by us

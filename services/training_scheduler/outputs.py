@@ -9,6 +9,7 @@ from typing import Any
 
 from gyre_kit.errors import Invalid
 from gyre_kit.storage import ObjectStore, digest_of, digest_of_file, uri_of
+from gyre_trainers.manifest import content_digest
 
 from services.training_scheduler.models import Run
 from services.training_scheduler.service import Output, output_prefix
@@ -28,20 +29,21 @@ async def verify(store: ObjectStore, run: Run, attempt: int) -> Output:
     """Reads the manifest of `attempt` and every file that it lists; a fault is MANIFEST_MISSING or DIGEST_MISMATCH."""
     prefix = f"{output_prefix(run)}/{attempt}"
     try:
-        content = await store.get(f"{prefix}/{MANIFEST}")
+        written = await store.get(f"{prefix}/{MANIFEST}")
     except FileNotFoundError:
         return _fault("MANIFEST_MISSING", f"The trainer ended well but left no manifest below {prefix}; see its log.")
-    digest = digest_of(content)
+    digest = digest_of(written)
     if run.completed_attempt == attempt and run.completed_digest != digest:
         return _fault("DIGEST_MISMATCH", f"{prefix}/{MANIFEST} is not the manifest that the trainer reported.")
-    manifest = _parsed(content)
+    manifest = _parsed(written)
     if manifest is None or manifest.get("run") != run.name or manifest.get("attempt") != attempt:
         return _fault("DIGEST_MISMATCH", f"{prefix}/{MANIFEST} does not belong to attempt {attempt} of this run.")
     for entry in manifest["files"]:
         if not await _is_whole(store, prefix, entry):
             return _fault("DIGEST_MISMATCH", f"{prefix}/{entry.get('path')} is missing or was changed.")
     metrics = {name: float(value) for name, value in (manifest.get("metrics") or {}).items()}
-    return Output(uri=uri_of(prefix), digest=digest, steps=int(manifest.get("step", run.step)), metrics=metrics)
+    steps, content = int(manifest.get("step", run.step)), content_digest(manifest["files"])
+    return Output(uri=uri_of(prefix), digest=digest, content_digest=content, steps=steps, metrics=metrics)
 
 
 def _parsed(content: bytes) -> dict[str, Any] | None:

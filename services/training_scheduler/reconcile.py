@@ -216,5 +216,7 @@ def _seen(workload: workload_pb2.Workload) -> Seen:
         failure_reason=workload.failure_reason,
         failure_message=workload.failure_message,
         cost_microusd=workload.usage.cost_microusd,
+        held_seconds=workload.usage.held_seconds,
+        flavor=workload.flavor,
         held=workload.held,
     )

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
-import math
-import statistics
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from gyre.training_scheduler.v1 import events_pb2, run_pb2
 from gyre_kit import resources
@@ -17,11 +14,10 @@ from gyre_kit.outbox import emit
 from gyre_kit.states import transition
 
 from services.training_scheduler import store
-from services.training_scheduler.models import RUN_GOES_ON, Alarm, Checkpoint, MetricPoint, Run, RunState
+from services.training_scheduler.models import RUN_GOES_ON, Alarm, Checkpoint, Run, RunState
 from services.training_scheduler.service import WrongRun, output_prefix
 
 LONGEST_DETAIL = 500  # characters
-PACED_STEPS = 5
 Point = tuple[int, datetime, dict[str, float]]
 
 
@@ -185,29 +181,6 @@ def check_token(name: str, attempt: int, by: Identity) -> None:
 def check_prefix(run: Run, attempt: int, uri: str) -> None:
     if not uri.startswith(f"gyre://{output_prefix(run)}/{attempt}/"):
         raise ManifestOutsidePrefix(uri=uri[:200], prefix=f"gyre://{output_prefix(run)}/{attempt}/")
-
-
-def eta(run: Run, now: datetime) -> timedelta | None:
-    """Remaining time at the speed of this attempt so far; None unless RUNNING and measurable."""
-    if run.state != RunState.RUNNING or run.pace_time is None or run.step <= run.pace_step:
-        return None
-    each = (run.heartbeat_time or now) - run.pace_time
-    return max(timedelta(), each / (run.step - run.pace_step) * (run.total_steps - run.step))
-
-
-def eta_bounds(run: Run, remaining: timedelta, latest: Sequence[MetricPoint]) -> tuple[timedelta, timedelta] | None:
-    """Between which the remaining time is, 95 of 100 times, if the steps to come vary as the latest did; None with
-    fewer than PACED_STEPS of them. They vary one by one, and their mean is known from n steps alone: the variance of
-    the sum of r more is s² · (r + r² / n).
-    """
-    pairs = list(itertools.pairwise(latest))  # newest first
-    seconds = [(new.time - old.time).total_seconds() / (new.step - old.step) for new, old in pairs]
-    if len(seconds) < PACED_STEPS:
-        return None
-    left = run.total_steps - run.step
-    spread = 1.96 * statistics.stdev(seconds) * math.sqrt(left + left**2 / len(seconds))
-    width = timedelta(seconds=spread)
-    return max(timedelta(), remaining - width), remaining + width
 
 
 async def _fenced(session: Session, name: str, attempt: int, by: Identity) -> Run:

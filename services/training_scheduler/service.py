@@ -135,6 +135,8 @@ class Seen:
     failure_reason: str = ""
     failure_message: str = ""
     cost_microusd: int = 0
+    held_seconds: float = 0.0
+    flavor: str = ""
     held: bool = False
 
 
@@ -144,6 +146,7 @@ class Output:
 
     uri: str = ""
     digest: str = ""
+    content_digest: str = ""  # of paths and contents alone
     steps: int = 0
     metrics: dict[str, float] | None = None
     fault: str = ""
@@ -208,6 +211,7 @@ async def follow(session: Session, run: Run, seen: Seen, output: Output | None) 
         return
     run.attempt = max(run.attempt, seen.attempt)
     run.cost_microusd = max(run.cost_microusd, seen.cost_microusd)
+    run.held_seconds, run.flavor = max(run.held_seconds, seen.held_seconds), seen.flavor or run.flavor
     run.waiting_reason = seen.waiting_reason if seen.state == "QUEUED" and not seen.held else ""
     if output is not None and not output.fault:
         await succeed(session, run, output)
@@ -227,7 +231,7 @@ async def follow(session: Session, run: Run, seen: Seen, output: Output | None) 
 
 
 async def succeed(session: Session, run: Run, output: Output) -> None:
-    run.output_uri, run.output_digest = output.uri, output.digest
+    run.output_uri, run.output_digest, run.content_digest = output.uri, output.digest, output.content_digest
     run.stopped_early = run.state == RunState.STOPPING and output.steps < run.total_steps
     run.step = run.total_steps = output.steps if run.stopped_early else max(run.step, output.steps)
     run.metrics = {**run.metrics, **(output.metrics or {})}

@@ -74,6 +74,18 @@ def open_run(page: Page, running: Running, number: str) -> None:
     expect(page.locator(LOADING)).to_have_count(0)
 
 
+def test_what_is_left_of_a_run_and_what_it_will_cost_is_on_its_page(
+    page: Page, platform: Running, number: str, tmp_path: Path
+) -> None:
+    until(lambda: platform.client().runs.find(number).HasField("expected_cost_microusd"), "a price", 60)
+    open_run(page, platform, number)
+    expect(page.get_by_text(re.compile("95 times in 100|95% 的可能"))).to_be_visible()
+    expect(page.get_by_text(re.compile("It will have cost about|预计总费用约为"))).to_be_visible()
+    expect(page.locator("dt", has_text=re.compile("Peak memory|内存峰值"))).to_be_visible()
+    expect(page.locator("dt", has_text=re.compile("Use of the card|算力利用率"))).to_have_count(0)  # on a CPU
+    _look(page, tmp_path / "left.png")
+
+
 def test_a_run_is_paused_and_resumed_on_its_page(page: Page, platform: Running, number: str, tmp_path: Path) -> None:
     open_run(page, platform, number)
     page.get_by_role("button", name=re.compile("^(Pause|暂.?停)$")).click()
@@ -157,6 +169,16 @@ def test_the_rules_of_a_run_are_on_its_page(page: Page, platform: Running, tmp_p
     _look(page, tmp_path / "rules.png")
     refused = platform.command("runs", "start", "--base", "tiny@1", "--data", "rows@1", "--set", "learning_rte=1")
     assert refused.returncode != 0 and "learning_rate" in refused.stderr
+
+
+def test_a_run_that_is_run_again_makes_the_same_files(platform: Running) -> None:
+    settings = ("--set", "max_steps=6", "--set", "lora_dropout=0.1", "--seed", "11")
+    first = platform.command("runs", "start", "--base", "tiny@1", "--data", "rows@1", *settings, timeout=240)
+    assert first.returncode == 0, first.stderr
+    (number,) = re.findall(r"Run #(\d+) succeeded", first.stdout)
+    again = platform.command("runs", "again", number, timeout=240)
+    assert again.returncode == 0, again.stderr
+    assert f"Its files are those of run #{number}, byte for byte: sha256:" in again.stdout
 
 
 def test_an_ended_run_can_be_forked_on_its_page(page: Page, platform: Running, number: str, tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from rich.progress import (
 
 from gyre_sdk import messages, names
 from gyre_sdk.cli.base import OPTIONS
-from gyre_sdk.cli.output import duration
+from gyre_sdk.cli.output import duration, money, size
 
 LINE_EVERY_SECONDS = 5.0
 ULID_LENGTH = 26
@@ -144,7 +144,7 @@ def by_state(item: Any) -> str:
 
 
 def run_line(run: Any) -> str:
-    """`run #3 RUNNING · step 42/180 · loss 1.234 · 2 min 05 s left`."""
+    """`run #3 RUNNING · step 42/180 · loss 1.234 · 2 min 05 s left · 310 tokens/s · 1.2 GB · $0.01 of $0.05`."""
     parts = [f"run #{run.number} {messages.enum_name(run, 'state')}"]
     if run.total_steps:
         parts.append(f"step {run.step}/{run.total_steps}")
@@ -153,7 +153,11 @@ def run_line(run: Any) -> str:
     if run.HasField("eta"):
         parts.append(f"{duration(run.eta.seconds)} left{_bounds(run)}")
     if speed := run.metrics.get("tokens_per_second"):
-        parts.append(f"{speed:.0f} tokens/s")
+        parts.append(f"{speed:.0f} tokens/s{_utilisation(run)}")
+    if peak := run.metrics.get("memory_bytes"):
+        parts.append(size(int(peak)))
+    if run.HasField("expected_cost_microusd"):
+        parts.append(f"{money(run.cost_microusd)} of {money(run.expected_cost_microusd)}")
     if run.waiting_reason:
         parts.append(run.waiting_reason.replace("_", " ").lower())
     if run.attempt > 1:
@@ -165,6 +169,10 @@ def _bounds(run: Any) -> str:
     if not run.HasField("eta_low"):
         return ""
     return f" ({duration(run.eta_low.seconds)} to {duration(run.eta_high.seconds)})"
+
+
+def _utilisation(run: Any) -> str:
+    return f" ({run.model_flops_utilisation:.0%} of the card)" if run.HasField("model_flops_utilisation") else ""
 
 
 def run_share(run: Any) -> float | None:

@@ -133,7 +133,50 @@ def watch(ctx: click.Context, run: str) -> None:
         _watch(ctx, gyre, gyre.runs.find(run))
 
 
+@runs.command()
+@click.argument("run", shell_complete=complete("runs"))
+@click.option("--watch/--no-watch", default=True, show_default=True)
+@click.pass_context
+def again(ctx: click.Context, run: str, watch: bool) -> None:
+    """Run a run again as its record says: settings, seed, weights and rows by digest.
+
+    At the end it says whether both made the same files, byte for byte. They do on the same hardware, unless the first
+    was stopped early.
+
+    Examples:
+    gyre runs again 7
+    """
+    from gyre_sdk.cli import output
+
+    with connect() as gyre:
+        first = gyre.runs.find(run)
+        second = gyre.runs.again(first.name)
+        if not watch:
+            output.show_item(second, f"Watch it: gyre runs watch {second.number}")
+            return
+        second = _followed(gyre, second)
+    if not OPTIONS.json:
+        click.echo(same_or_not(first, second))
+    ctx.exit(0)
+
+
+def same_or_not(first: Run, second: Run) -> str:
+    """Whether two finished runs made the same files."""
+    if not first.content_digest:
+        return f"Run #{first.number} has no result to compare with."
+    if first.content_digest == second.content_digest:
+        return f"Its files are those of run #{first.number}, byte for byte: {second.content_digest}"
+    why = " (it was stopped early)" if first.stopped_early else ""
+    return f"Its files are not those of run #{first.number}{why}: {second.content_digest} and {first.content_digest}"
+
+
 def _watch(ctx: click.Context, gyre: Gyre, run: Run) -> None:
+    _followed(gyre, run)
+    ctx.exit(0)
+
+
+def _followed(gyre: Gyre, run: Run) -> Run:
+    """The run at its end. Raises: GyreError unless it succeeded."""
     from gyre_sdk.cli import output, progress
     from gyre_sdk.collection import failure_of
     from gyre_sdk.messages import enum_name
@@ -153,7 +196,7 @@ def _watch(ctx: click.Context, gyre: Gyre, run: Run) -> None:
         click.secho(f"Run #{run.number} succeeded: {run.step} steps in {output.duration(seconds)}{loss}.", fg="green")
         if run.spec.register_as:
             click.echo(f"Its result: gyre models versions {run.spec.register_as.rsplit('/', 1)[-1]}")
-    ctx.exit(0)
+    return run
 
 
 @runs.command()
@@ -269,5 +312,5 @@ def cancel(run: str, wait: bool) -> None:
         click.echo(progress.run_line(cancelled))
 
 
-for command in (steer.pause, steer.resume, steer.stop, steer.fork, steer.alarms, steer.compare):
+for command in (steer.pause, steer.resume, steer.stop, steer.fork, steer.alarms, steer.compare, steer.report):
     runs.add_command(command)

@@ -1,8 +1,9 @@
-"""`gyre runs pause|resume|stop|fork|alarms|compare`: what a person does with a run that is there."""
+"""`gyre runs pause|resume|stop|fork|alarms|compare|report`: what a person does with a run that is there."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -128,6 +129,25 @@ def compare(named: tuple[str, ...], metric: str) -> None:
         return
     output.show_table(["STEP", *(f"#{run.number}" for run in runs)], side_by_side(curves, metric))
     output.show_table(["RUN", "STATE", "STEPS", "CHANGED"], [_summary(run, runs[0]) for run in runs])
+
+
+@click.command(cls=GyreCommand)
+@RUN
+@click.option("--out", required=True, type=click.Path(dir_okay=False, writable=True, path_type=Path), help="HTML file.")
+def report(run: str, out: Path) -> None:
+    """Write a run as one HTML page: data, settings, curves, alarms, cost. It needs nothing else to be read.
+
+    Examples:
+    gyre runs report 7 --out run-7.html
+    """
+    from gyre_sdk.cli import training_report
+
+    with connect() as gyre:
+        found = gyre.runs.find(run)
+        text = training_report.page(found, list(gyre.runs.metrics(found.name)), list(gyre.runs.alarms(found.name)))
+    out.write_text(text, "utf-8")
+    if not OPTIONS.json:
+        click.echo(f"Written to {out}.")
 
 
 def side_by_side(curves: list[list[MetricPoint]], metric: str) -> list[list[str]]:

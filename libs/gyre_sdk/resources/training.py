@@ -27,6 +27,8 @@ from gyre_sdk import messages, names
 from gyre_sdk.collection import PATIENCE_SECONDS, Collection, request_id
 from gyre_sdk.errors import GyreError
 
+INPUTS_CHANGED = "INPUTS_CHANGED"
+
 
 class Runs(Collection[Run]):
     kind, plural, ends = Run, "runs", ("SUCCEEDED",)
@@ -82,6 +84,30 @@ class Runs(Collection[Run]):
             request_id=request_id(),
         )
         return self._post(Run, self.name(name), request, verb="fork")
+
+    def again(self, name: str) -> Run:
+        """A new run of the same spec and seed; of a fork, from the same checkpoint. Raises: GyreError INPUTS_CHANGED,
+        the new run cancelled, where a name no longer stands for what it stood for.
+        """
+        first = self.get(name)
+        if first.forked_from:
+            origin, _, step = first.forked_from.rpartition("/checkpoints/")
+            spec = first.spec
+            new = self.fork(
+                origin,
+                step=int(step),
+                hyperparameters=spec.hyperparameters,
+                register_as=spec.register_as,
+                display_name=first.display_name,
+            )
+        else:
+            new = self.create(first.spec, display_name=first.display_name)
+        if changed := changed_inputs(first, new):
+            self.cancel(new.name)
+            listed = ", ".join(names.short(one) for one in changed)
+            message = f"{listed} is no longer what run #{first.number} was made of."
+            raise GyreError(0, INPUTS_CHANGED, message, "Start a new run: `gyre runs start`.")
+        return new
 
     def wait_for(self, name: str, ends: tuple[str, ...], on_update: Callable[[Run], None] | None = None) -> Run:
         """Polls until it is in one of `ends`. Raises: GyreError if it failed."""
@@ -167,6 +193,12 @@ def run_spec(
         health=_health(health),
         **fields,
     )
+
+
+def changed_inputs(first: Run, second: Run) -> list[str]:
+    """Names of what `second` reads that are, by digest, not what `first` read."""
+    known = {(it.role, it.name): it.digest for it in first.inputs}
+    return [it.name for it in second.inputs if known.get((it.role, it.name)) != it.digest]
 
 
 def settings_of(hyperparameters: Hyperparameters) -> dict[str, Any]:

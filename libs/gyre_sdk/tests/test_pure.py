@@ -157,6 +157,14 @@ def test_a_runs_line_says_step_loss_and_remaining_time() -> None:
     run.eta.FromTimedelta(timedelta(seconds=125))
     assert progress.run_line(run) == "run #3 RUNNING · step 42/180 · loss 1.234 · 2 min 05 s left"
     assert progress.run_share(run) == pytest.approx(42 / 180)
+    run.eta_low.FromTimedelta(timedelta(seconds=110))
+    run.eta_high.FromTimedelta(timedelta(seconds=140))
+    run.metrics.update(tokens_per_second=310.4, memory_bytes=1.2e9)
+    run.model_flops_utilisation, run.cost_microusd, run.expected_cost_microusd = 0.384, 10_000, 52_000
+    assert progress.run_line(run) == (
+        "run #3 RUNNING · step 42/180 · loss 1.234 · 2 min 05 s left (1 min 50 s to 2 min 20 s)"
+        " · 310 tokens/s (38% of the card) · 1.2 GB · $0.01 of $0.052"
+    )
     waiting = Run(number=4, state=Run.STATE_QUEUED, waiting_reason="NO_FREE_CPU")
     assert progress.run_line(waiting) == "run #4 QUEUED · no free cpu"
 

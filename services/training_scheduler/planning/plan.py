@@ -30,6 +30,7 @@ class Place:
 class Plan:
     """A place and what the run will ask for and take there. `memory_bytes` is of the card, if `gpu` is over 0.
 
+    `peak_flops` is what those cards could do in a second as the vendor says, 0 where it is not known or there are none.
     `parts` is what it consists of, by name; `choices` are what differs from the settings that were asked for.
     """
 
@@ -45,6 +46,7 @@ class Plan:
     tokens_per_second: float
     parts: Mapping[str, int]
     choices: Sequence[Choice] = ()
+    peak_flops: float = 0
 
 
 @dataclass(frozen=True)
@@ -141,4 +143,5 @@ def _plan(
         tokens_per_second=time.tokens_of_step(job, found.settings) / each,
         parts=found.need.parts,
         choices=found.choices,
+        peak_flops=place.card_flops * gpu,
     )

@@ -8,7 +8,7 @@ from gyre_kit.auth import Identity, Role
 from gyre_kit.db import Session
 from gyre_kit.testing import PROJECT, ManualClock, outbox_of
 
-from services.training_scheduler import reports, service, store
+from services.training_scheduler import pace, reports, service, store
 from services.training_scheduler.models import Run, RunState
 from services.training_scheduler.service import Output, Seen
 
@@ -159,12 +159,12 @@ async def test_the_remaining_time_follows_the_speed_of_this_attempt(
     session: Session, run: Run, clock: ManualClock
 ) -> None:
     await beat(session, step=0)
-    assert reports.eta(run, clock.now()) is None
+    assert pace.remaining(run, clock.now()) is None
     clock.advance(seconds=30)  # loading does not count
     await beat(session, step=1)
     clock.advance(seconds=20)
     await beat(session, step=11)
-    assert reports.eta(run, clock.now()) == timedelta(seconds=98)
+    assert pace.remaining(run, clock.now()) == pace.Remaining(timedelta(seconds=98))
 
 
 async def test_a_run_succeeds_exactly_when_its_workload_finished_and_the_manifest_is_good(

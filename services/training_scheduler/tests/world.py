@@ -79,11 +79,11 @@ class World:
     def finishes(self, kind: str) -> bool:
         return self.auto and kind not in self.holding
 
-    async def finish_workload(self, name: str, attempt: int = 1) -> None:
+    async def finish_workload(self, name: str, attempt: int = 1, weights: bytes = b"") -> None:
         """As a trainer that ends well: files, manifest, then exit 0."""
         workload = self.workloads[name]
         spec = json.loads(workload.spec.spec_json)
-        await put_result(self.store, spec["run"], attempt)
+        await put_result(self.store, spec["run"], attempt, weights=weights)
         workload.state, workload.attempt = Workload.STATE_FINISHED, attempt
         workload.usage.cost_microusd = 700
 
@@ -114,10 +114,10 @@ def cpu_node(memory_bytes: int = 24 * 2**30) -> node_pb2.Node:
     )
 
 
-async def put_result(store: Any, run: str, attempt: int, *, steps: int = 60) -> str:
+async def put_result(store: Any, run: str, attempt: int, *, steps: int = 60, weights: bytes = b"") -> str:
     """model/ and manifest.json as the trainers write them; returns the manifest's digest."""
     prefix = f"runs/{run.rsplit('/', 1)[-1]}/{attempt}"
-    weights = b"weights of " + run.encode()
+    weights = weights or b"weights of " + run.encode()
     await store.put(f"{prefix}/model/model.safetensors", weights)
     entry = {"path": "model/model.safetensors", "size": len(weights), "sha256": digest_of(weights).split(":")[1]}
     facts = {"kind": "result", "run": run, "attempt": attempt, "step": steps, "metrics": {"loss": 0.25}}

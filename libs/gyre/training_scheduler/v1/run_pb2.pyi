@@ -183,6 +183,10 @@ class Run(_message.Message):
     STOPPED_EARLY_FIELD_NUMBER: _builtins.int
     ETA_LOW_FIELD_NUMBER: _builtins.int
     ETA_HIGH_FIELD_NUMBER: _builtins.int
+    INPUTS_FIELD_NUMBER: _builtins.int
+    CONTENT_DIGEST_FIELD_NUMBER: _builtins.int
+    EXPECTED_COST_MICROUSD_FIELD_NUMBER: _builtins.int
+    MODEL_FLOPS_UTILISATION_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`projects/{project}/runs/{ulid}`."""
     display_name: _builtins.str
@@ -225,6 +229,16 @@ class Run(_message.Message):
     """Checkpoint whose weights it began with, `projects/{project}/runs/{ulid}/checkpoints/{step}`; empty unless forked."""
     stopped_early: _builtins.bool
     """StopRun ended it: its result is that of `step` steps, not of all that were planned."""
+    content_digest: _builtins.str
+    """`sha256:<hex>` of the output's paths and contents alone: a run again on the same hardware has the same. Set when
+    SUCCEEDED.
+    """
+    expected_cost_microusd: _builtins.int
+    """What it will have cost at its end, in millionths of a US dollar; unset unless RUNNING."""
+    model_flops_utilisation: _builtins.float
+    """Operations that the model needs for the tokens of a second, by what the cards could do in one; from 0 to 1. Unset on
+    a CPU, where the card's peak is not known, and for methods that count no tokens.
+    """
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -235,7 +249,7 @@ class Run(_message.Message):
 
     @_builtins.property
     def eta(self) -> _duration_pb2.Duration:
-        """Remaining time by the latest speed; unset unless RUNNING."""
+        """Remaining time by the steps of this attempt; unset unless RUNNING."""
 
     @_builtins.property
     def estimate(self) -> Global___Estimate:
@@ -251,10 +265,14 @@ class Run(_message.Message):
 
     @_builtins.property
     def eta_low(self) -> _duration_pb2.Duration:
-        """Bounds of eta, 95 of 100 times; unset while too few steps were seen."""
+        """Bounds of eta, 95 of 100 times; unset before ten steps."""
 
     @_builtins.property
     def eta_high(self) -> _duration_pb2.Duration: ...
+    @_builtins.property
+    def inputs(self) -> _containers.RepeatedCompositeFieldContainer[Global___RunInput]:
+        """What its names stood for when it was created: with spec, all that it takes to run again."""
+
     def __init__(
         self,
         *,
@@ -290,16 +308,82 @@ class Run(_message.Message):
         stopped_early: _builtins.bool = ...,
         eta_low: _duration_pb2.Duration | None = ...,
         eta_high: _duration_pb2.Duration | None = ...,
+        inputs: _abc.Iterable[Global___RunInput] | None = ...,
+        content_digest: _builtins.str = ...,
+        expected_cost_microusd: _builtins.int | None = ...,
+        model_flops_utilisation: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_loss", b"_loss", "create_time", b"create_time", "end_time", b"end_time", "estimate", b"estimate", "eta", b"eta", "eta_high", b"eta_high", "eta_low", b"eta_low", "loss", b"loss", "spec", b"spec", "start_time", b"start_time", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_cost_microusd", b"_expected_cost_microusd", "_loss", b"_loss", "_model_flops_utilisation", b"_model_flops_utilisation", "create_time", b"create_time", "end_time", b"end_time", "estimate", b"estimate", "eta", b"eta", "eta_high", b"eta_high", "eta_low", b"eta_low", "expected_cost_microusd", b"expected_cost_microusd", "loss", b"loss", "model_flops_utilisation", b"model_flops_utilisation", "spec", b"spec", "start_time", b"start_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_loss", b"_loss", "attempt", b"attempt", "cost_microusd", b"cost_microusd", "create_time", b"create_time", "created_by", b"created_by", "display_name", b"display_name", "end_time", b"end_time", "estimate", b"estimate", "eta", b"eta", "eta_high", b"eta_high", "eta_low", b"eta_low", "etag", b"etag", "failure_message", b"failure_message", "failure_reason", b"failure_reason", "forked_from", b"forked_from", "loss", b"loss", "metrics", b"metrics", "model_version", b"model_version", "name", b"name", "number", b"number", "output_digest", b"output_digest", "output_uri", b"output_uri", "pipeline", b"pipeline", "resumed_from_step", b"resumed_from_step", "spec", b"spec", "start_time", b"start_time", "state", b"state", "step", b"step", "stopped_early", b"stopped_early", "total_steps", b"total_steps", "update_time", b"update_time", "waiting_reason", b"waiting_reason", "workload", b"workload"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_cost_microusd", b"_expected_cost_microusd", "_loss", b"_loss", "_model_flops_utilisation", b"_model_flops_utilisation", "attempt", b"attempt", "content_digest", b"content_digest", "cost_microusd", b"cost_microusd", "create_time", b"create_time", "created_by", b"created_by", "display_name", b"display_name", "end_time", b"end_time", "estimate", b"estimate", "eta", b"eta", "eta_high", b"eta_high", "eta_low", b"eta_low", "etag", b"etag", "expected_cost_microusd", b"expected_cost_microusd", "failure_message", b"failure_message", "failure_reason", b"failure_reason", "forked_from", b"forked_from", "inputs", b"inputs", "loss", b"loss", "metrics", b"metrics", "model_flops_utilisation", b"model_flops_utilisation", "model_version", b"model_version", "name", b"name", "number", b"number", "output_digest", b"output_digest", "output_uri", b"output_uri", "pipeline", b"pipeline", "resumed_from_step", b"resumed_from_step", "spec", b"spec", "start_time", b"start_time", "state", b"state", "step", b"step", "stopped_early", b"stopped_early", "total_steps", b"total_steps", "update_time", b"update_time", "waiting_reason", b"waiting_reason", "workload", b"workload"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__expected_cost_microusd: _TypeAlias = _typing.Literal["expected_cost_microusd"]  # noqa: Y015
+    _WhichOneofArgType__expected_cost_microusd: _TypeAlias = _typing.Literal["_expected_cost_microusd", b"_expected_cost_microusd"]  # noqa: Y015
     _WhichOneofReturnType__loss: _TypeAlias = _typing.Literal["loss"]  # noqa: Y015
     _WhichOneofArgType__loss: _TypeAlias = _typing.Literal["_loss", b"_loss"]  # noqa: Y015
+    _WhichOneofReturnType__model_flops_utilisation: _TypeAlias = _typing.Literal["model_flops_utilisation"]  # noqa: Y015
+    _WhichOneofArgType__model_flops_utilisation: _TypeAlias = _typing.Literal["_model_flops_utilisation", b"_model_flops_utilisation"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_cost_microusd) -> _WhichOneofReturnType__expected_cost_microusd | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__loss) -> _WhichOneofReturnType__loss | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__model_flops_utilisation) -> _WhichOneofReturnType__model_flops_utilisation | None: ...
 
 Global___Run: _TypeAlias = Run  # noqa: Y015
+
+@_typing.final
+class RunInput(_message.Message):
+    """Weights or rows that a run reads."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Role:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _RoleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[RunInput._Role.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        ROLE_UNSPECIFIED: RunInput._Role.ValueType  # 0
+        ROLE_BASE: RunInput._Role.ValueType  # 1
+        ROLE_REWARD_MODEL: RunInput._Role.ValueType  # 2
+        ROLE_DATA: RunInput._Role.ValueType  # 3
+
+    class Role(_Role, metaclass=_RoleEnumTypeWrapper): ...
+    ROLE_UNSPECIFIED: RunInput.Role.ValueType  # 0
+    ROLE_BASE: RunInput.Role.ValueType  # 1
+    ROLE_REWARD_MODEL: RunInput.Role.ValueType  # 2
+    ROLE_DATA: RunInput.Role.ValueType  # 3
+
+    ROLE_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    URI_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
+    ROWS_FIELD_NUMBER: _builtins.int
+    role: Global___RunInput.Role.ValueType
+    name: _builtins.str
+    """As in spec: a version or variant of the registry, a run, or a data set version."""
+    uri: _builtins.str
+    digest: _builtins.str
+    """`sha256:<hex>` of the weights' manifest, or of the file of rows."""
+    rows: _builtins.int
+    """Of data."""
+    def __init__(
+        self,
+        *,
+        role: Global___RunInput.Role.ValueType = ...,
+        name: _builtins.str = ...,
+        uri: _builtins.str = ...,
+        digest: _builtins.str = ...,
+        rows: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "name", b"name", "role", b"role", "rows", b"rows", "uri", b"uri"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RunInput: _TypeAlias = RunInput  # noqa: Y015
 
 @_typing.final
 class RunSpec(_message.Message):

@@ -399,6 +399,12 @@ export type RunState =
   | "STATE_PAUSED"
   | "STATE_STOPPING";
 
+export type RunInputRole =
+  | "ROLE_UNSPECIFIED"
+  | "ROLE_BASE"
+  | "ROLE_REWARD_MODEL"
+  | "ROLE_DATA";
+
 export type AlarmKind =
   | "KIND_UNSPECIFIED"
   | "KIND_NOT_FINITE"
@@ -2048,6 +2054,18 @@ export interface Run {
   stopped_early: boolean;
   eta_low?: string | null;
   eta_high?: string | null;
+  inputs: RunInput[];
+  content_digest: string;
+  expected_cost_microusd?: string | null;
+  model_flops_utilisation?: number | null;
+}
+
+export interface RunInput {
+  role: RunInputRole;
+  name: string;
+  uri: string;
+  digest: string;
+  rows: string;
 }
 
 export interface RunSpec {

@@ -7,15 +7,13 @@ import { bare, lastPart } from "@/api/names";
 import { useGet, useProject } from "@/api/queries";
 import type { Checkpoint, MetricPoint, Run } from "@/api/types";
 import { PageSkeleton } from "@/app/PageSkeleton";
-import { type Language, useI18n } from "@/i18n";
-import { durationSeconds, formatCost, formatDuration, formatNumber } from "@/i18n/format";
+import { useI18n } from "@/i18n";
 import { Actor } from "@/ui/Actor";
 import { Curve } from "@/ui/chart/Curve";
 import { Empty } from "@/ui/Empty";
 import { Copyable, Digest, Ref } from "@/ui/Id";
 import { Log } from "@/ui/Log";
 import { Facts, Page, Panel } from "@/ui/Page";
-import { ProgressBar } from "@/ui/ProgressBar";
 import { isOpen, State } from "@/ui/State";
 import { Failure, Trouble } from "@/ui/Trouble";
 import { useTitles } from "@/ui/useTitles";
@@ -25,6 +23,7 @@ import { metricNames, seriesOf } from "./curves";
 import { HealthFacts } from "./Health";
 import { HyperparameterFacts } from "./Hyperparameters";
 import { Steer } from "./Steer";
+import { Vitals } from "./Vitals";
 
 export function RunDetail() {
   const { t } = useI18n();
@@ -67,67 +66,6 @@ export function RunDetail() {
       </div>
     </Page>
   );
-}
-
-function Vitals({ run }: { run: Run }) {
-  const { t, word, language } = useI18n();
-  const remaining = durationSeconds(run.eta);
-  const [low, high] = [durationSeconds(run.eta_low), durationSeconds(run.eta_high)];
-  const figures: [string, string][] = [
-    [
-      t("run.step"),
-      run.total_steps ? `${formatNumber(language, run.step)} / ${formatNumber(language, run.total_steps)}` : "–",
-    ],
-    [t("run.loss"), run.loss == null ? "–" : formatNumber(language, run.loss, 4)],
-    [t("run.remaining"), remaining === undefined ? "–" : formatDuration(language, remaining)],
-    [
-      t("curve.tokens_per_second"),
-      run.metrics.tokens_per_second ? formatNumber(language, run.metrics.tokens_per_second, 0) : "–",
-    ],
-    [t("run.elapsed"), elapsed(language, run)],
-    [t("column.cost"), formatCost(language, Number(run.cost_microusd))],
-  ];
-  return (
-    <Panel>
-      <dl className="facts">
-        {figures.map(([label, value]) => (
-          <div key={label}>
-            <dt>{label}</dt>
-            <dd className="figure-big">{value}</dd>
-          </div>
-        ))}
-      </dl>
-      <div style={{ marginTop: 12 }}>
-        <ProgressBar done={run.step} total={run.total_steps} live={isOpen(run.state)} bare />
-      </div>
-      {low !== undefined && high !== undefined && (
-        <p className="second" style={{ marginTop: 10 }}>
-          {t("run.remainingBetween", { low: formatDuration(language, low), high: formatDuration(language, high) })}
-        </p>
-      )}
-      {run.stopped_early && (
-        <p className="second" style={{ marginTop: 10 }}>
-          {t("run.stoppedEarly", { step: run.step })}
-        </p>
-      )}
-      {run.waiting_reason && (
-        <p className="second" style={{ marginTop: 10 }}>
-          {word("reason", run.waiting_reason)}
-        </p>
-      )}
-      {run.resumed_from_step > 0 && (
-        <p className="second" style={{ marginTop: 10 }}>
-          {t("run.resumed", { attempt: run.attempt, step: run.resumed_from_step })}
-        </p>
-      )}
-    </Panel>
-  );
-}
-
-function elapsed(language: Language, run: Run): string {
-  if (!run.start_time) return "–";
-  const end = run.end_time ? new Date(run.end_time).getTime() : Date.now();
-  return formatDuration(language, Math.max(0, (end - new Date(run.start_time).getTime()) / 1000));
 }
 
 function Curves({ run }: { run: Run }) {
@@ -185,6 +123,7 @@ function About({ run }: { run: Run }) {
           ],
           spec.reward_model !== "" && [t("run.rewardModel"), <Ref name={spec.reward_model} />],
           run.model_version !== "" && [t("run.result"), <Ref name={run.model_version} />],
+          run.content_digest !== "" && [t("run.contentDigest"), <Digest key="content" value={run.content_digest} />],
           run.pipeline !== "" && [t("run.pipeline"), <Ref name={run.pipeline} />],
           run.forked_from !== "" && [
             t("run.forkedFrom"),
