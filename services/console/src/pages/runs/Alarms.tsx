@@ -1,4 +1,3 @@
-import { CloseCircleFilled, ExclamationCircleFilled } from "@ant-design/icons";
 import { Alert } from "antd";
 import { bare } from "@/api/names";
 import { useGet } from "@/api/queries";
@@ -43,7 +42,6 @@ function OneAlarm({ alarm }: { alarm: Alarm }) {
     <Alert
       type={ended ? "error" : "warning"}
       showIcon
-      icon={ended ? <CloseCircleFilled aria-hidden /> : <ExclamationCircleFilled aria-hidden />}
       title={
         <span className="row">
           <span className="grow">{t("run.alarmAt", { step: alarm.step, what: word("alarm", bare(alarm.kind)) })}</span>
