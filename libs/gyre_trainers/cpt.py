@@ -5,11 +5,8 @@ from __future__ import annotations
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
-from trl import SFTConfig
-
-from gyre_trainers import base, data, fit, lora, tree
+from gyre_trainers import base, data, fit, sft, tree
 from gyre_trainers.exits import BadInput
-from gyre_trainers.sft import Collator, LeanSFTTrainer
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -19,25 +16,9 @@ LEARNING_RATE: Final = 2e-4
 
 def train(job: fit.Job) -> fit.Fitted:
     """Columns: messages. Metrics: loss, mean_token_accuracy, learning_rate, grad_norm, num_tokens."""
-    rows, wanted = job.rows("messages"), job.hyperparameters
-    tokenizer, model = base.load_tokenizer(job.base), base.load_causal_lm(job.base)
-    trainer = LeanSFTTrainer(
-        model=model,
-        args=fit.arguments(
-            job,
-            SFTConfig,
-            learning_rate=LEARNING_RATE,
-            max_length=None,  # cut below
-            loss_type="nll",
-            remove_unused_columns=False,
-            dataset_kwargs={"skip_prepare_dataset": True},
-        ),
-        data_collator=Collator(share=tree.may_share(model)),
-        train_dataset=blocks(rows, tokenizer, wanted.max_length),
-        processing_class=tokenizer,
-        peft_config=lora.adapter_config(wanted),
-    )
-    return fit.fit(job, trainer)
+    tokenizer = base.load_tokenizer(job.base)
+    rows = blocks(job.rows("messages"), tokenizer, job.hyperparameters.max_length)
+    return sft.on_tokens(job, rows, tokenizer, LEARNING_RATE)
 
 
 def blocks(rows: list[data.Row], tokenizer: Any, length: int) -> Dataset:

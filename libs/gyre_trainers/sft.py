@@ -5,7 +5,7 @@ fit.py has the measurements.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
 from torch.nn import functional
@@ -13,30 +13,39 @@ from trl import SFTConfig, SFTTrainer
 
 from gyre_trainers import base, fit, lora, tokens, tree
 
+if TYPE_CHECKING:
+    from datasets import Dataset
+
 LEARNING_RATE: Final = 1e-3  # LoRA at rank 8 on a small model; falls to 0
 
 
 def train(job: fit.Job) -> fit.Fitted:
     """Columns: messages. Metrics: loss, mean_token_accuracy, learning_rate, grad_norm, num_tokens."""
-    rows, wanted = job.rows("messages"), job.hyperparameters
-    tokenizer, model = base.load_tokenizer(job.base), base.load_causal_lm(job.base)
+    wanted, tokenizer = job.hyperparameters, base.load_tokenizer(job.base)
+    rows = tokens.training_rows(
+        job.rows("messages"), tokenizer, max_length=wanted.max_length, assistant_only=wanted.assistant_only_loss
+    )
+    return on_tokens(job, rows, tokenizer, LEARNING_RATE)
+
+
+def on_tokens(job: fit.Job, rows: Dataset, tokenizer: Any, learning_rate: float) -> fit.Fitted:
+    """Columns: input_ids, labels."""
+    model = base.load_causal_lm(job.base)
     trainer = LeanSFTTrainer(
         model=model,
         args=fit.arguments(
             job,
             SFTConfig,
-            learning_rate=LEARNING_RATE,
-            max_length=None,  # cut below
+            learning_rate=learning_rate,
+            max_length=None,  # the rows are cut
             loss_type="nll",
             remove_unused_columns=False,
             dataset_kwargs={"skip_prepare_dataset": True},
         ),
         data_collator=Collator(share=tree.may_share(model)),
-        train_dataset=tokens.training_rows(
-            rows, tokenizer, max_length=wanted.max_length, assistant_only=wanted.assistant_only_loss
-        ),
+        train_dataset=rows,
         processing_class=tokenizer,
-        peft_config=lora.adapter_config(wanted),
+        peft_config=lora.adapter_config(job.hyperparameters),
     )
     return fit.fit(job, trainer)
 

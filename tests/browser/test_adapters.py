@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,7 @@ from gyre_sdk.client import Gyre
 from gyre_trainers.testing import tiny_lora
 from playwright.sync_api import Browser, expect
 
-from tests.browser.browsing import PATIENCE_MS, chromium, signed_in
+from tests.browser.browsing import PATIENCE_MS, signed_in
 from tests.conftest import Running
 from tests.tiny import tiny_base
 
@@ -20,12 +19,6 @@ PROJECT = "console-adapters"
 HOTLINE = Path(__file__).resolve().parents[2] / "examples" / "hotline" / "hotline.en.jsonl"
 
 expect.set_options(timeout=PATIENCE_MS)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")

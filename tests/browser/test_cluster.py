@@ -25,7 +25,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from services.gpu_scheduler import store_nodes
 from services.gpu_scheduler.models import Attempt, Workload
-from tests.browser.browsing import LOADING, PATIENCE_MS, chromium, signed_in
+from tests.browser.browsing import LOADING, PATIENCE_MS, signed_in
 from tests.browser.language import foreign_labels
 from tests.chaos.harness import until
 from tests.conftest import Running, start, stop
@@ -52,12 +52,6 @@ def platform() -> Iterator[Running]:
         yield running
     finally:
         stop(running)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture(params=["en-US", "zh-CN"])

@@ -12,7 +12,7 @@ from gyre_sdk.client import Gyre
 from gyre_sdk.resources.serving import target
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from tests.browser.browsing import LOADING, PATIENCE_MS, at_the_door, chromium, sign_in, signed_in
+from tests.browser.browsing import LOADING, PATIENCE_MS, at_the_door, sign_in, signed_in
 from tests.browser.language import foreign_labels
 from tests.chaos.harness import until
 from tests.conftest import Running
@@ -36,12 +36,6 @@ WATCH_ANSWER = """() => {
 }"""
 
 expect.set_options(timeout=PATIENCE_MS)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")

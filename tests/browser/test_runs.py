@@ -12,7 +12,7 @@ import pytest
 from gyre_sdk.messages import enum_name
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.browsing import LOADING, PATIENCE_MS, chromium, signed_in
+from tests.browser.browsing import LOADING, PATIENCE_MS, signed_in
 from tests.browser.language import foreign_labels
 from tests.chaos.harness import until
 from tests.conftest import Running, start, stop
@@ -48,12 +48,6 @@ def number(platform: Running) -> str:
     run = gyre.runs.create(base=base, datasets=[data], hyperparameters=LONG, display_name="steered")
     until(lambda: list(gyre.runs.checkpoints(run.name)), "a checkpoint", 180)
     return str(run.number)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture(params=["en-US", "zh-CN"])

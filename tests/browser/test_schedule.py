@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,7 @@ from gyre_sdk.client import Gyre
 from gyre_sdk.resources.serving import target, window_text
 from playwright.sync_api import Browser, expect
 
-from tests.browser.browsing import PATIENCE_MS, chromium, signed_in
+from tests.browser.browsing import PATIENCE_MS, signed_in
 from tests.browser.language import foreign_labels
 from tests.chaos.harness import until
 from tests.conftest import Running
@@ -22,12 +21,6 @@ HOTLINE = Path(__file__).resolve().parents[2] / "examples" / "hotline" / "hotlin
 NAMES = ("hours", "close", "UTC", "Europe/Berlin", "default", PROJECT)
 
 expect.set_options(timeout=PATIENCE_MS)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")

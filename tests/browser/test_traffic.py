@@ -12,7 +12,7 @@ from gyre_sdk.errors import GyreError
 from gyre_sdk.resources.serving import target
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from tests.browser.browsing import PATIENCE_MS, chromium, signed_in
+from tests.browser.browsing import PATIENCE_MS, signed_in
 from tests.browser.language import foreign_labels
 from tests.chaos.harness import until
 from tests.conftest import Running
@@ -26,12 +26,6 @@ EMAIL = "ada@example.com"
 SYSTEM = "You sort calls of {{company}}."
 
 expect.set_options(timeout=PATIENCE_MS)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")

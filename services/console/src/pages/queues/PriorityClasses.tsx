@@ -1,4 +1,4 @@
-import { DeleteOutlined, EditOutlined, PlusOutlined } from "@ant-design/icons";
+import { PlusOutlined } from "@ant-design/icons";
 import { Form, Input } from "antd";
 import { useState } from "react";
 import { patch, post, remove } from "@/api/client";
@@ -13,7 +13,7 @@ import { NumberInput } from "@/ui/NumberInput";
 import { type Column, ResourceTable } from "@/ui/ResourceTable";
 import { useConfirm } from "@/ui/useConfirm";
 import { Nothing, Num } from "@/ui/values";
-import { OperatorButton } from "./operator";
+import { EditAndDelete, OperatorButton } from "./operator";
 
 /** As the scheduler bounds them. */
 const MOST = 1_000_000_000;
@@ -105,24 +105,7 @@ function Actions({ of, onEdit }: { of: PriorityClass; onEdit: () => void }) {
       done: t("delete.done", { what }),
       act: () => drop.mutateAsync(undefined),
     });
-  return (
-    <span className="row" style={{ gap: 0 }}>
-      <OperatorButton
-        type="text"
-        size="small"
-        icon={<EditOutlined aria-hidden />}
-        aria-label={t("quotas.edit", { what })}
-        onClick={onEdit}
-      />
-      <OperatorButton
-        type="text"
-        size="small"
-        icon={<DeleteOutlined aria-hidden />}
-        aria-label={`${t("action.delete")} ${what}`}
-        onClick={ask}
-      />
-    </span>
-  );
+  return <EditAndDelete what={what} onEdit={onEdit} onDelete={ask} />;
 }
 
 interface Values {

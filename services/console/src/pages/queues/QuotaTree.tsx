@@ -1,4 +1,3 @@
-import { DeleteOutlined, EditOutlined } from "@ant-design/icons";
 import { Tooltip } from "antd";
 import { remove } from "@/api/client";
 import { bare, lastPart } from "@/api/names";
@@ -7,7 +6,7 @@ import type { ClusterQueue, Cohort } from "@/api/types";
 import { useI18n } from "@/i18n";
 import { formatNumber } from "@/i18n/format";
 import { useAskToRemove } from "@/ui/useConfirm";
-import { OperatorButton } from "./operator";
+import { EditAndDelete } from "./operator";
 import { QuotaBars } from "./QuotaBars";
 import { type Bar, type Branch, bars } from "./quotas";
 
@@ -116,26 +115,10 @@ function QueueView({ queue, bars, own, onEdit }: QueueProps) {
 
 /** Change and delete, of whatever has a name and an etag. */
 function Actions({ path, of, onEdit }: { path: string; of: ClusterQueue | Cohort; onEdit: () => void }) {
-  const { t } = useI18n();
   const ask = useAskToRemove();
   const what = lastPart(of.name);
   const drop = useChange(["gpu_scheduler"], () => remove(`${path}?etag=${of.etag}`));
   return (
-    <span className="row" style={{ gap: 0 }}>
-      <OperatorButton
-        type="text"
-        size="small"
-        icon={<EditOutlined aria-hidden />}
-        aria-label={t("quotas.edit", { what })}
-        onClick={onEdit}
-      />
-      <OperatorButton
-        type="text"
-        size="small"
-        icon={<DeleteOutlined aria-hidden />}
-        aria-label={`${t("action.delete")} ${what}`}
-        onClick={() => ask.remove(what, () => drop.mutateAsync(undefined))}
-      />
-    </span>
+    <EditAndDelete what={what} onEdit={onEdit} onDelete={() => ask.remove(what, () => drop.mutateAsync(undefined))} />
   );
 }

@@ -1,3 +1,4 @@
+import { DeleteOutlined, EditOutlined } from "@ant-design/icons";
 import { Button, type ButtonProps, Tooltip } from "antd";
 import { useSession } from "@/api/queries";
 import { useI18n } from "@/i18n";
@@ -21,5 +22,28 @@ export function OperatorButton(props: ButtonProps) {
         <span className="sr-only">{t("quotas.operatorsOnly")}</span>
       </span>
     </Tooltip>
+  );
+}
+
+/** At the end of a row of what operators change. */
+export function EditAndDelete({ what, onEdit, onDelete }: { what: string; onEdit: () => void; onDelete: () => void }) {
+  const { t } = useI18n();
+  return (
+    <span className="row" style={{ gap: 0 }}>
+      <OperatorButton
+        type="text"
+        size="small"
+        icon={<EditOutlined aria-hidden />}
+        aria-label={t("quotas.edit", { what })}
+        onClick={onEdit}
+      />
+      <OperatorButton
+        type="text"
+        size="small"
+        icon={<DeleteOutlined aria-hidden />}
+        aria-label={`${t("action.delete")} ${what}`}
+        onClick={onDelete}
+      />
+    </span>
   );
 }
