@@ -1,11 +1,12 @@
 """How fast the control plane admits, end to end: PostgreSQL with durable commits, the service's own cycle, no mocks.
 
-    python tests/load/bench_admission.py baseline|large|unbounded [--limit 0] [--policy best-effort]
+    python tests/load/bench_admission.py baseline|large|unbounded [--limit 0] [--policy best-effort] [--stopped anew]
     python tests/load/bench_admission.py cost [--backlogs 1000,10000,100000] [--nodes 100,1000,5000] [--looks 20]
 
 `baseline` and `large` are Kueue's generators, unchanged: 15,000 workloads in 30 queues, 50,000 in 1,000; their quotas
 alone take 66.8 s and 4.5 s. `unbounded` is baseline's workloads, all there from the beginning, with quotas that never
-bind: what the loop admits a second. `cost` is one cycle beside a full cluster when one workload ends and one is
+bind: what the loop admits a second. Who was stopped begins anew, as in Kueue's benchmark, or, with `--stopped resume`,
+goes on where it was, as Gyre's runs do. `cost` is one cycle beside a full cluster when one workload ends and one is
 admitted: over the backlog at 100 nodes, and over the nodes at a backlog of 1,000. It draws tests/load/out/cycle_cost.svg.
 
 On the path: changed rows → books → decisions → attempts, cards, events and states written → commit, as in
@@ -65,6 +66,7 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=0, help="only the first so many workloads; 0: all")
     parser.add_argument("--policy", default=admission.DEFAULT_POLICY)
     parser.add_argument("--ends", choices=("bulk", "one-by-one"), default="bulk")
+    parser.add_argument("--stopped", choices=("anew", "resume"), default="anew", help="how it goes on when it is back")
     parser.add_argument("--patience", type=float, default=600.0, help="seconds after which a trace is given up")
     parser.add_argument("--backlogs", type=_numbers, default=[1_000, 10_000, 100_000])
     parser.add_argument("--nodes", type=_numbers, default=[100, 1_000, 5_000])
@@ -74,7 +76,7 @@ def main() -> None:
         results = cost(options.backlogs, options.nodes, options.looks)
     else:
         jobs, doors = _trace(options.mode, options.traces, options.limit)
-        results = replay(jobs, doors, options.policy, options.ends, options.patience)
+        results = replay(jobs, doors, options.policy, options.ends, options.stopped == "resume", options.patience)
     _write(options.mode, results)
 
 
@@ -102,14 +104,14 @@ def _trace(mode: str, folder: Path, limit: int) -> tuple[list[Job], list[Door]]:
 
 
 def replay(
-    jobs: list[Job], doors: list[Door], policy: str, ends: str = "bulk", patience: float = 600.0
+    jobs: list[Job], doors: list[Door], policy: str, ends: str, resumes: bool, patience: float
 ) -> dict[str, Any]:
     with acting_as(SYSTEM), new_platform() as platform:
-        return asyncio.run(_replay(platform, jobs, doors, policy, ends, patience))
+        return asyncio.run(_replay(platform, jobs, doors, policy, ends, resumes, patience))
 
 
 async def _replay(
-    platform: Platform, jobs: list[Job], doors: list[Door], policy: str, ends: str, patience: float
+    platform: Platform, jobs: list[Job], doors: list[Door], policy: str, ends: str, resumes: bool, patience: float
 ) -> dict[str, Any]:
     async with database(platform) as db:
         async with db.transaction() as session:
@@ -117,7 +119,8 @@ async def _replay(
             await world.put_queues(session, doors)
             by_name = await world.stage(session, jobs)
         settings = await _durability(db)
-        loop = Loop(db, Books(policy), by_name, {door.queue: door.cohort or door.queue for door in doors})
+        cohorts = {door.queue: door.cohort or door.queue for door in doors}
+        loop = Loop(db, Books(policy), by_name, cohorts, resumes)
         with outside(platform, db, [job.submit for job in jobs], ends) as pipe:
             gave_up = ""
             try:
@@ -131,13 +134,16 @@ async def _replay(
 class Loop:
     """`reconcile.admit` over and over, woken as it is there; and what is written down of it."""
 
-    def __init__(self, db: Database, books: Books, jobs: dict[str, Job], cohorts: dict[str, str]) -> None:
-        self.db, self.books, self.jobs, self.cohorts = db, books, jobs, cohorts
+    def __init__(
+        self, db: Database, books: Books, jobs: dict[str, Job], cohorts: dict[str, str], resumes: bool
+    ) -> None:
+        self.db, self.books, self.jobs, self.cohorts, self.resumes = db, books, jobs, cohorts, resumes
         self.began = self.first = self.last = 0.0
         self.submitted = self.admitted = self.ended = self.cycles = self.preempted = 0
         self.looked = 0.0  # when the cycle before began: it saw whatever was free by then
         self.freed: dict[str, float] = {}  # cohort → the earliest end that no cycle has seen yet
         self.since: dict[str, float] = {}  # when each was admitted
+        self.left = {name: job.runs for name, job in jobs.items()}  # seconds
         self.held: Counter[str] = Counter()  # core-seconds held by those that "ended", and by those that were "stopped"
         self.latencies: list[float] = []
         self.cycle_seconds: list[float] = []
@@ -167,7 +173,7 @@ class Loop:
                 room = freed.get(self.cohorts[self.jobs[name].queue], looked)
                 self.latencies.append(done - max(room, self._came(name)))
             self.since |= dict.fromkeys(names, done)
-            pipe.send([(name, done + self.jobs[name].runs) for name in names])
+            pipe.send([(name, done + self.left[name]) for name in names])
 
     def _hear(self, pipe: Any) -> bool:
         """True where something happened."""
@@ -185,7 +191,10 @@ class Loop:
                 self.ended += len(given)
             for name in given:
                 self.freed.setdefault(self.cohorts[self.jobs[name].queue], at)
-                self.held[what] += self.jobs[name].cpu_milli / 1000 * (at - self.since[name])
+                ran = at - self.since[name]
+                self.held[what] += self.jobs[name].cpu_milli / 1000 * ran
+                if what == "stopped" and self.resumes:
+                    self.left[name] = max(0.0, self.left[name] - ran)
         return found
 
     def _came(self, name: str) -> float:

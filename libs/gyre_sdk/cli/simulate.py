@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,7 +17,7 @@ from services.gpu_scheduler.decisions.policies import POLICIES
 from services.gpu_scheduler.simulation.engine import DEFAULT_POLICY
 
 if TYPE_CHECKING:
-    from services.gpu_scheduler.simulation.model import Replay, Trace
+    from services.gpu_scheduler.simulation.model import Options, Replay, Trace
     from services.gpu_scheduler.simulation.report import Figure, Report
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -85,6 +86,7 @@ class Policies(click.ParamType[tuple[str, ...]]):
     help="count: any free cards will do, wherever they are.",
 )  # fmt: skip
 @click.option("--resume-cost-s", type=Seconds(), default=30.0, show_default=True, help="What a preempted job loses.")
+@click.option("--no-checkpoints", is_flag=True, help="A preempted job begins anew, and does not go on where it was.")
 @click.option("--first-half", "half", flag_value="first", help="The earlier half of the jobs alone.")
 @click.option("--second-half", "half", flag_value="second", help="The later half, for judging what the first chose.")
 @click.option("--scenario", type=FILE, help="A scenario with its expected end; exit code 1 where it ends otherwise.")
@@ -94,8 +96,8 @@ class Policies(click.ParamType[tuple[str, ...]]):
 @click.pass_context
 def simulate(
     ctx: click.Context, trace: Path | None, nodes: Path | None, quotas: Path | None, speeds: Path | None,
-    policy: str | None, compare: tuple[str, ...], placement: str, resume_cost_s: float, half: str | None,
-    scenario: Path | None, chart: Path | None, out: Path | None,
+    policy: str | None, compare: tuple[str, ...], placement: str, resume_cost_s: float,
+    no_checkpoints: bool, half: str | None, scenario: Path | None, chart: Path | None, out: Path | None,
 ) -> int:  # fmt: skip
     """Replay a trace of jobs under a policy. No card is touched: all figures are of a simulation.
 
@@ -109,6 +111,8 @@ def simulate(
     gyre simulate --scenario scenario.json
     gyre simulate import philly cluster_job_log cluster_machine_list --out philly
     """
+    from services.gpu_scheduler.simulation.model import Options
+
     if ctx.invoked_subcommand:
         return Exit.OK
     if scenario:
@@ -123,7 +127,8 @@ def simulate(
         raise click.UsageError("Give --nodes, or --quotas, or both: nothing else bounds what runs.")
     _check_new_files(chart, out)
     loaded = _load(trace, nodes, quotas, speeds, half)
-    replays = _replay(loaded, compare or (policy or DEFAULT_POLICY,), placement, resume_cost_s)
+    options = Options(placement, resume_cost_s, checkpoints=not no_checkpoints)
+    replays = _replay(loaded, compare or (policy or DEFAULT_POLICY,), options)
     _write(replays, loaded, chart, out)
     _show(replays, loaded, bool(compare))
     return Exit.OK
@@ -202,16 +207,14 @@ def _load(trace: Path, nodes: Path | None, quotas: Path | None, speeds: Path | N
     return traces.half(loaded, second=half == "second") if half else loaded
 
 
-def _replay(trace: Trace, policies: Sequence[str], placement: str, resume_cost: float) -> list[Replay]:
+def _replay(trace: Trace, policies: Sequence[str], options: Options) -> list[Replay]:
     from gyre_sdk.cli import progress
     from services.gpu_scheduler.simulation import engine
-    from services.gpu_scheduler.simulation.model import Options
 
     replays = []
     for policy in policies:
         with progress.counting(policy) as show, _refusing():
-            options = Options(placement, resume_cost, progress=show)
-            replays.append(engine.replay(trace, policy, options))
+            replays.append(engine.replay(trace, policy, replace(options, progress=show)))
     return replays
 
 

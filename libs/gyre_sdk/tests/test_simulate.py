@@ -65,6 +65,20 @@ def test_half_a_trace_is_half_its_jobs(trace: list[str], capsys: pytest.CaptureF
     assert json.loads(capsys.readouterr().out)["jobs"] == 2
 
 
+@pytest.mark.parametrize(("more", "ends"), [([], 45), (["--no-checkpoints"], 55)])
+def test_who_is_stopped_goes_on_or_begins_anew(
+    more: list[str], ends: float, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`long` is stopped at 10 for `urgent`, which takes 10 of its own, and pays 5 for coming back."""
+    trace, quotas = tmp_path / "trace.csv", tmp_path / "quotas.csv"
+    trace.write_text("job_id,submit_s,duration_s,gpus,cpus,queue,priority\nlong,0,30,0,1,q,0\nurgent,10,10,0,1,q,9\n")
+    quotas.write_text("queue,cohort,flavor,resource,nominal,within_cluster_queue\nq,,f,cpu,1,LowerPriority\n")
+    given = ["--trace", str(trace), "--quotas", str(quotas), "--policy", "best-effort", "--resume-cost-s", "5"]
+    assert run(["simulate", *given, *more, "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["preemptions"], report["makespan_s"]) == (1, ends)
+
+
 def test_charts_and_what_became_of_each_job_are_written(trace: list[str], tmp_path: Path) -> None:
     chart, out = tmp_path / "chart.svg", tmp_path / "jobs.csv"
     assert run(["simulate", *trace, "--policy", "fifo", "--chart", str(chart), "--out", str(out)]) == 0

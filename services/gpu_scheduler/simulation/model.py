@@ -125,12 +125,14 @@ def no_progress(done: int, total: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """`placement`: "nodes", or "count", which ignores them. Seconds; `resume_cost` is what a preempted job loses.
+    """`placement`: "nodes", or "count", which ignores them. Seconds; `resume_cost` is what a preempted job loses;
+    without `checkpoints` it begins anew.
 
     `sample_seconds`: the least time between two samples.
     """
 
     placement: str = "nodes"
     resume_cost: float = 30.0
+    checkpoints: bool = True
     sample_seconds: float = 0.0
     progress: Callable[[int, int], None] = no_progress

@@ -152,6 +152,8 @@ class _Replay:
 
     def _preempt(self, workload: Workload, now: float) -> None:
         self._stopped(workload.name, now)
+        if not self.options.checkpoints:
+            self.left[workload.name] = self.outcomes[workload.name].job.duration
         self.outcomes[workload.name].preemptions += 1
         workload.preemptions += 1
         self.cluster.submit(self.cluster.release(workload.name, now))
