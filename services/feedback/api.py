@@ -107,6 +107,7 @@ class BatchApi(BatchServiceServicer):
                 project_of(request.parent),
                 request.dataset_id,
                 request.feedback,
+                min_count=request.min_count,
                 display_name=request.display_name,
                 request_id=request.request_id,
             )

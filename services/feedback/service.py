@@ -57,6 +57,10 @@ class AlreadyBatched(Precondition):
     """It is part of a batch, and so of a data set version; those do not change."""
 
 
+class TooFewApproved(Precondition):
+    """Fewer pieces of approved feedback wait for a batch than were asked for: review more first, or ask for fewer."""
+
+
 class NothingApproved(Precondition):
     """No approved feedback waits for a batch: review some first."""
 
@@ -200,11 +204,18 @@ async def reopen(session: Session, name: str, *, etag: str = "") -> Feedback:
 
 
 async def create_batch(
-    session: Session, project: str, dataset: str, names: Sequence[str], *, display_name: str = "", request_id: str = ""
+    session: Session,
+    project: str,
+    dataset: str,
+    names: Sequence[str],
+    *,
+    min_count: int = 0,
+    display_name: str = "",
+    request_id: str = "",
 ) -> Batch:
     """Takes approved feedback into a new batch, which a reconciler turns into two dataset versions.
 
-    Raises: NothingApproved; NotApproved; BadName.
+    Raises: NothingApproved; TooFewApproved; NotApproved; BadName.
     """
     if earlier := await resources.by_request(session, Batch, project, request_id):
         return earlier
@@ -213,6 +224,8 @@ async def create_batch(
         raise NotApproved(names=", ".join(sorted(missing)))
     if not free:
         raise NothingApproved(project=project)
+    if len(free) < min_count:
+        raise TooFewApproved(approved=len(free), wanted=min_count)
     batch = Batch(
         name=f"projects/{project}/batches/{new_id()}",
         project=project,

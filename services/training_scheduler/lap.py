@@ -12,7 +12,7 @@ from google.protobuf import json_format
 from gyre.training_scheduler.v1 import pipeline_pb2
 from gyre_kit.names import last
 
-from services.training_scheduler.models import Pipeline, StageState
+from services.training_scheduler.models import TRAINING, Pipeline, StageState
 
 Facts = Mapping[str, str]
 NOTHING: Final[Facts] = MappingProxyType({})
@@ -76,21 +76,32 @@ class Lap:
         return f"{last(self.name)}-{step}"
 
     def facts(self, stage: str) -> dict[str, str]:
-        return dict(self._stages[stage].get("result", {}))
+        return dict(self._stages.get(stage, {}).get("result", {}))
 
-    def made_by(self, stage: str) -> str:
-        """The resource of a stage that succeeded; empty if it was skipped."""
-        entry = self._stages[stage]
-        return str(entry.get("resource", "")) if entry["state"] == StageState.SUCCEEDED else ""
+    def made_by(self, *stages: str) -> str:
+        """The resource of the last of these that succeeded; empty where all were skipped, or a lap of old has none."""
+        entries = [self._stages[stage] for stage in reversed(stages) if stage in self._stages]
+        made = (str(entry.get("resource", "")) for entry in entries if entry["state"] == StageState.SUCCEEDED)
+        return next(made, "")
 
     def training(self, stage: str) -> pipeline_pb2.TrainingStep | None:
-        """What was asked for in the stage sft or dpo; None if it was left out."""
+        """What was asked for in a stage that trains; None if it was left out."""
         return training_steps(self.spec).get(stage)
+
+    @property
+    def feedback_batch(self) -> str:
+        """The batch that was named, or that was collected; empty where there is none."""
+        return self.spec.feedback_batch or self.made_by("collect")
 
     @property
     def trained(self) -> list[str]:
         """The runs of this lap that succeeded, in their order."""
-        return [run for run in (self.made_by("sft"), self.made_by("dpo")) if run]
+        return [run for stage in TRAINING if (run := self.made_by(stage))]
+
+    @property
+    def result(self) -> str:
+        """The run that made what is registered; empty where nothing was trained. A reward model answers nobody."""
+        return self.made_by("sft", "dpo", "ppo")
 
     @property
     def served_variant(self) -> str:
@@ -99,9 +110,8 @@ class Lap:
 
 
 def training_steps(spec: pipeline_pb2.PipelineSpec) -> dict[str, pipeline_pb2.TrainingStep]:
-    """Those of sft and dpo that were asked for."""
-    steps = {"sft": spec.sft} if spec.HasField("sft") else {}
-    return steps | ({"dpo": spec.dpo} if spec.HasField("dpo") else {})
+    """Those that were asked for, in the order in which they run."""
+    return {name: getattr(spec, name) for name in TRAINING if spec.HasField(name)}  # type: ignore[arg-type]
 
 
 def spec_to_proto(values: dict[str, Any]) -> pipeline_pb2.PipelineSpec:

@@ -167,7 +167,8 @@ PIPELINE_ENDED = frozenset(
 
 
 # In the order in which they run; the folder `stages` has a function for each.
-STAGES: Final = ("data", "sft", "dpo", "register", "quantise", "evaluate", "gate", "promote", "shift")
+TRAINING: Final = ("sft", "dpo", "reward", "ppo")
+STAGES: Final = ("collect", "data", *TRAINING, "register", "quantise", "evaluate", "gate", "promote", "shift")
 
 
 class StageState(StrEnum):

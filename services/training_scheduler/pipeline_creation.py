@@ -20,7 +20,8 @@ from services.training_scheduler import creation, inputs, pipelines, recipes, se
 from services.training_scheduler.lap import spec_to_json, training_steps
 from services.training_scheduler.models import Pipeline
 
-METHOD_OF_STEP = {"sft": "SFT", "dpo": "DPO"}
+METHOD_OF_STEP = {"sft": "SFT", "dpo": "DPO", "reward": "REWARD", "ppo": "PPO"}
+MOST_FEEDBACK = 100_000
 
 
 async def create_pipeline(
@@ -45,8 +46,14 @@ def check(spec: pipeline_pb2.PipelineSpec, project: str) -> None:
     if not spec.base:
         raise service.BaseRequired(field="base")
     steps = training_steps(spec)
-    if not steps or not (spec.feedback_batch or any(asked.datasets for asked in steps.values())):
+    _check_collect(spec)
+    is_given = spec.feedback_batch or spec.HasField("collect") or any(asked.datasets for asked in steps.values())
+    if not steps or not is_given:
         raise pipelines.DataRequired(field="feedback_batch")
+    if "ppo" in steps and not ("reward" in steps or spec.reward_model):
+        raise service.RewardModelRequired(field="ppo")
+    if "reward" in steps and "ppo" not in steps:
+        raise pipelines.RewardUnused(field="reward")
     for step, asked in steps.items():
         creation.own_settings(METHOD_OF_STEP[step], asked.hyperparameters)
         _check_recipe(step, asked.recipe)
@@ -63,6 +70,17 @@ def check(spec: pipeline_pb2.PipelineSpec, project: str) -> None:
     if spec.HasField("gate") and not spec.gate.rules:
         raise pipelines.RulesRequired(field="gate.rules")
     _check_traffic(list(spec.traffic_steps))
+
+
+def _check_collect(spec: pipeline_pb2.PipelineSpec) -> None:
+    if not spec.HasField("collect"):
+        return
+    if spec.feedback_batch:
+        raise pipelines.OneSourceOfFeedback(field="collect")
+    if not 1 <= spec.collect.min_feedback <= MOST_FEEDBACK:
+        raise pipelines.BadCollect(field="collect.min_feedback", given=spec.collect.min_feedback)
+    if not SLUG.fullmatch(spec.collect.dataset_id):
+        raise pipelines.BadCollect(field="collect.dataset_id", given=spec.collect.dataset_id[:120])
 
 
 def _check_recipe(step: str, name: str) -> None:
@@ -84,6 +102,8 @@ def _check_traffic(steps: list[int]) -> None:
 async def check_names(context: Context, spec: pipeline_pb2.PipelineSpec) -> None:
     """Raises: BaseNotFound; BatchNotFound; BatchNotReady; VersionNotFound; VersionNotReady; SuiteNotFound."""
     await inputs.find_weights(context, spec.base, head="ForCausalLM")
+    if spec.reward_model:
+        await inputs.find_weights(context, spec.reward_model, head="ForSequenceClassification")
     if spec.feedback_batch:
         await _check_batch(context, spec.feedback_batch)
     for asked in training_steps(spec).values():

@@ -30,6 +30,18 @@ class DataRequired(Invalid):
     """A lap needs something to learn: a feedback batch or data sets, and an sft or a dpo step that uses them."""
 
 
+class RewardUnused(Invalid):
+    """A reward model alone changes no answer: add the ppo step that learns from it, or start a REWARD run by itself."""
+
+
+class OneSourceOfFeedback(Invalid):
+    """A lap learns from a batch that is there (feedback_batch), or from one that it waits for (collect), not from both."""
+
+
+class BadCollect(Invalid):
+    """Say how many pieces to wait for, from 1 to 100,000, and the slug of the data set that gets their rows."""
+
+
 class BadTrafficSteps(Invalid):
     """Traffic steps rise from at least 1 to 100 percent, for example 10, 50, 100."""
 
@@ -153,6 +165,8 @@ def _write_stage(session: Session, pipeline: Pipeline, stage: str, result: Stage
         entry["end_time"] = now
     if stages != pipeline.stages:
         pipeline.stages = stages
+    if stage == "collect":
+        pipeline.feedback_batch = result.resource or pipeline.feedback_batch
     if stage == "register":
         pipeline.model_version = result.resource or pipeline.model_version
     if stage == "gate":

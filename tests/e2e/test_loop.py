@@ -6,6 +6,7 @@ Data → model → answer → feedback → review → better data → second mod
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -94,10 +95,7 @@ def test_the_second_lap_turns_feedback_into_a_version_that_serves(
     client = openai.OpenAI(base_url=running.openai_url, api_key=key, max_retries=0)
     rows = list(gyre.datasets.rows(lap1["data"].name, split="TRAIN"))[:4]
     completions = [_ask(client, row) for row in rows]
-    for completion, row in zip(completions, rows, strict=True):
-        body = {"completion_id": completion, "rating": "thumbs_down", "correction": row.messages[-1].content + " "}
-        reply = httpx.post(f"{running.openai_url}/feedback", json=body, headers={"authorization": f"Bearer {key}"})
-        assert reply.status_code == 200, reply.text
+    _correct(running, key, dict(zip(completions, rows, strict=True)))
     _review(gyre, expected=4)
     batch = gyre.batches.wait(gyre.batches.create("corrections").name, timeout=180)
     assert (batch.sft_count, batch.preference_count) == (4, 4)
@@ -121,6 +119,62 @@ def test_the_second_lap_turns_feedback_into_a_version_that_serves(
     assert messages.enum_name(refused, "state") == "REFUSED"
     after = {alias.name.rsplit("/", 1)[-1]: alias.version for alias in gyre.models.aliases("hotline")}
     assert after["champion"] == passed.model_version
+
+
+def test_a_lap_waits_for_people_and_then_learns_by_a_reward_model(
+    gyre: Gyre, running: Running, lap1: dict[str, Any], tmp_path: Path
+) -> None:
+    """Written as YAML: corrections → policy, pairs → reward model, the policy against it; the three steps of InstructGPT."""
+    (tmp_path / "lap.yaml").write_text(_rlhf_lap(lap1), "utf-8")
+    started = running.command("-p", PROJECT, "pipelines", "start", "--spec", str(tmp_path / "lap.yaml"), "--no-watch")
+    assert started.returncode == 0, started.stderr
+    lap = next(iter(gyre.pipelines.list())).name
+    _until(lambda: gyre.pipelines.get(lap).stages[0].message == "0 of 2 pieces of feedback are approved.")
+
+    key = gyre.keys.create("VIEWER", "application").secret
+    client = openai.OpenAI(base_url=running.openai_url, api_key=key, max_retries=0)
+    rows = list(gyre.datasets.rows(lap1["data"].name, split="TRAIN"))[4:6]
+    _correct(running, key, {_ask(client, row): row for row in rows})
+    _review(gyre, expected=2)
+
+    done = gyre.pipelines.wait(lap, timeout=PATIENCE)
+    assert messages.enum_name(done, "state") == "SUCCEEDED", done.failure_message
+    stages = {stage.id: stage for stage in done.stages}
+    ppo = gyre.runs.get(stages["ppo"].resource)
+    assert (ppo.spec.base, ppo.spec.reward_model) == (stages["sft"].resource, stages["reward"].resource)
+    assert any("objective/kl" in point.metrics for point in gyre.runs.metrics(ppo.name))
+    kinds = {node.kind for node in _lineage(gyre, done.model_version).nodes}
+    assert {"run", "dataset_version", "batch", "feedback", "completion"} <= kinds
+    again = running.command("-p", PROJECT, "pipelines", "spec", str(done.number))
+    assert "min_feedback: 2" in again.stdout, again.stderr
+
+
+def _rlhf_lap(lap1: dict[str, Any]) -> str:
+    settings = "{batch_size: 4, max_length: 128, max_steps: 2, lora_rank: 4}"
+    return f"""
+base: {lap1["base"]}
+collect: {{dataset_id: corrections, min_feedback: 2}}
+sft: {{datasets: [{{version: {lap1["data"].name}, max_rows: 8}}], hyperparameters: {settings}}}
+reward: {{hyperparameters: {settings}}}
+ppo: {{hyperparameters: {settings[:-1]}, max_new_tokens: 8}}}}
+register_as: projects/{PROJECT}/models/hotline
+seed: 7
+"""
+
+
+def _until(holds: Callable[[], bool], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, "it did not come to pass"
+        time.sleep(0.2)
+
+
+def _correct(running: Running, key: str, answers: dict[str, Any]) -> None:
+    """Thumbs down on each answer, with what its row says in place of it."""
+    for completion, row in answers.items():
+        body = {"completion_id": completion, "rating": "thumbs_down", "correction": row.messages[-1].content + " "}
+        reply = httpx.post(f"{running.openai_url}/feedback", json=body, headers={"authorization": f"Bearer {key}"})
+        assert reply.status_code == 200, reply.text
 
 
 def _ask(client: openai.OpenAI, row: Any) -> str:

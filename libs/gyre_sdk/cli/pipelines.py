@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
 
     from gyre_sdk.client import Gyre
 
+DEFAULT_SEED = 7
 COLUMNS: Columns = [
     ("#", lambda o: o.text("number")),
     ("STATE", lambda o: o.state()),
@@ -38,8 +38,13 @@ pipelines.add_command(showing("PIPELINE", lambda gyre: gyre.pipelines, "pipeline
 
 
 @pipelines.command()
-@click.option("--spec", "file", type=click.File("r"), help="PipelineSpec as JSON; `-` reads stdin. Options below win.")
+@click.option(
+    "--spec", "file", type=click.File("r"), help="PipelineSpec as YAML or JSON; `-` reads stdin. Options below win."
+)
 @click.option("--batch", metavar="BATCH", help="Batch of approved feedback to learn from.")
+@click.option(
+    "--collect", metavar="DATASET:PIECES", help="Wait until so many pieces are approved, and learn from these."
+)
 @click.option("--base", metavar="MODEL[@VERSION]", help="What to start from.", shell_complete=complete("models"))
 @click.option("--data", multiple=True, metavar="DATASET[@VERSION][:ROWS]", help="Old rows to mix in.")
 @click.option("--register-as", metavar="MODEL", shell_complete=complete("models"))
@@ -47,10 +52,11 @@ pipelines.add_command(showing("PIPELINE", lambda gyre: gyre.pipelines, "pipeline
 @click.option("--suite", multiple=True, help="Suite to measure on; repeat it.", shell_complete=complete("suites"))
 @click.option("--rule", multiple=True, metavar="[SLICE]:BOUND", help="Gate, for instance parks:0 or '!parks:-0.05'.")
 @click.option("--dpo", is_flag=True, help="Train on the batch's pairs too, after the corrections.")
+@click.option("--rlhf", is_flag=True, help="Train a reward model on the pairs, and the result against it (PPO).")
 @click.option("--alias", help="Alias that moves on success.")
 @click.option("--deployment", help="Deployment whose traffic shifts.", shell_complete=complete("deployments"))
 @click.option("--traffic", default="10,50,100", show_default=True, help="Steps in percent.")
-@click.option("--seed", default=7, show_default=True, type=int)
+@click.option("--seed", type=int, help="[default: 7]")
 @click.option("--title", default="")
 @click.option("--watch/--no-watch", default=True, show_default=True)
 @click.pass_context
@@ -59,12 +65,13 @@ def start(ctx: click.Context, /, file: Any, title: str, watch: bool, **given: An
 
     Examples:
     gyre pipelines start --batch 1 --base smollm2 --data hotline:80 --register-as hotline-bot --dpo
-    gyre pipelines start --spec lap.json --title "second lap"
+    gyre pipelines start --collect hotline:50 --base smollm2 --register-as hotline-bot --rlhf --no-watch
+    gyre pipelines start --spec lap.yaml --title "second lap"
     """
     from gyre_sdk.cli import output
 
     with connect() as gyre:
-        spec = _read(file) | _spec(gyre, **given)
+        spec = {"seed": DEFAULT_SEED} | read_spec(file) | _spec(gyre, **given)
         try:
             pipeline = gyre.pipelines.create(spec, title)
         except ValueError as error:
@@ -73,6 +80,27 @@ def start(ctx: click.Context, /, file: Any, title: str, watch: bool, **given: An
             _watch(ctx, gyre, pipeline)
         else:
             output.show_item(pipeline, f"Watch it: gyre pipelines watch {pipeline.number}")
+
+
+@pipelines.command()
+@click.argument("pipeline", shell_complete=complete("pipelines"))
+def spec(pipeline: str) -> None:
+    """Print what a lap was asked for as YAML, which `start --spec` takes.
+
+    Examples:
+    gyre pipelines spec 2 > lap.yaml
+    """
+    import yaml
+
+    from gyre_sdk import messages
+    from gyre_sdk.cli import output
+
+    with connect() as gyre:
+        asked = messages.to_body(gyre.pipelines.find(pipeline).spec)
+    if OPTIONS.json:
+        output.show_json(asked)
+    else:
+        click.echo(yaml.safe_dump(asked, sort_keys=False, allow_unicode=True), nl=False)
 
 
 @pipelines.command()
@@ -155,29 +183,35 @@ def _share(pipeline: Pipeline) -> float | None:
     return len(ended) / len(pipeline.stages) if pipeline.stages else None
 
 
-def _read(file: Any) -> dict[str, Any]:
+def read_spec(file: Any) -> dict[str, Any]:
+    """JSON is YAML."""
     if file is None:
         return {}
+    import yaml
+
     try:
-        spec = json.load(file)
-    except ValueError as error:
-        raise click.UsageError(f"{Path(file.name).name} is not JSON: {error}") from error
+        spec = yaml.safe_load(file)
+    except yaml.YAMLError as error:
+        raise click.UsageError(f"{Path(file.name).name} is neither YAML nor JSON: {error}") from error
     if not isinstance(spec, dict):
-        raise click.UsageError(f"{Path(file.name).name} must hold one JSON object.")
+        raise click.UsageError(f"{Path(file.name).name} must hold one object: the fields of a PipelineSpec.")
     return spec
 
 
 def _spec(
-    gyre: Gyre, batch: str | None, base: str | None, data: tuple[str, ...], register_as: str | None,
-    quantise: tuple[str, ...], suite: tuple[str, ...], rule: tuple[str, ...], dpo: bool, alias: str | None,
-    deployment: str | None, traffic: str, seed: int,
+    gyre: Gyre, batch: str | None, collect: str | None, base: str | None, data: tuple[str, ...],
+    register_as: str | None, quantise: tuple[str, ...], suite: tuple[str, ...], rule: tuple[str, ...], dpo: bool,
+    rlhf: bool, alias: str | None, deployment: str | None, traffic: str, seed: int | None,
 ) -> dict[str, Any]:  # fmt: skip
     """What the options say, as a PipelineSpec's JSON; names in full."""
     spec: dict[str, Any] = {
         "feedback_batch": gyre.batches.find(batch).name if batch else None,
+        "collect": collected(collect) if collect else None,
         "base": gyre.models.version_name(base) if base else None,
-        "sft": {"datasets": [_replay(gyre, term) for term in data]} if data or batch else None,
+        "sft": {"datasets": [_replay(gyre, term) for term in data]} if data or batch or collect else None,
         "dpo": {} if dpo else None,
+        "reward": {} if rlhf else None,
+        "ppo": {} if rlhf else None,
         "register_as": gyre.models.name(register_as) if register_as else None,
         "quantisations": list(quantise) or None,
         "suites": [gyre.suites.name(name) for name in suite] or None,
@@ -188,6 +222,13 @@ def _spec(
         "seed": seed,
     }
     return {name: value for name, value in spec.items() if value is not None}
+
+
+def collected(term: str) -> dict[str, Any]:
+    dataset, _, pieces = term.rpartition(":")
+    if not dataset or not pieces.isdecimal():
+        raise click.UsageError(f"--collect wants DATASET:PIECES, for instance hotline:50, not {term!r}.")
+    return {"dataset_id": dataset, "min_feedback": int(pieces)}
 
 
 def _replay(gyre: Gyre, term: str) -> dict[str, Any]:

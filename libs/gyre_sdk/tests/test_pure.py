@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -205,6 +206,27 @@ def test_a_gate_rule_is_a_slice_and_a_bound() -> None:
     assert pipelines.rule_of(":0.1")["slice"] == ""
     with pytest.raises(UsageError, match="colon"):
         pipelines.rule_of("parks")
+
+
+def test_a_lap_waits_for_so_many_pieces_of_a_data_set() -> None:
+    assert pipelines.collected("hotline:50") == {"dataset_id": "hotline", "min_feedback": 50}
+    for wrong in ("hotline", ":50", "hotline:many"):
+        with pytest.raises(UsageError, match="DATASET:PIECES"):
+            pipelines.collected(wrong)
+
+
+@pytest.mark.parametrize("text", ["base: b\nsuites: [s]\n", '{"base": "b", "suites": ["s"]}'])
+def test_a_lap_is_read_from_yaml_and_from_json(text: str) -> None:
+    file = io.StringIO(text)
+    assert pipelines.read_spec(file) == {"base": "b", "suites": ["s"]}
+
+
+@pytest.mark.parametrize(("text", "says"), [("a: [", "neither YAML nor JSON"), ("- a\n", "one object")])
+def test_what_is_no_lap_is_refused_with_the_name_of_its_file(text: str, says: str) -> None:
+    file = io.StringIO(text)
+    file.name = "lap.yaml"
+    with pytest.raises(UsageError, match=f"lap.yaml .*{says}"):
+        pipelines.read_spec(file)
 
 
 def test_what_can_be_set_is_shown_with_default_range_and_meaning() -> None:

@@ -120,6 +120,19 @@ async def test_a_batch_takes_what_is_approved_and_nothing_else(session: Session)
         await service.create_batch(session, PROJECT, "corrections", [])
 
 
+async def test_a_batch_waits_for_as_many_as_it_wants(session: Session) -> None:
+    taken = [await approved(session)]
+    with pytest.raises(service.TooFewApproved) as refused:
+        await service.create_batch(session, PROJECT, "corrections", [], min_count=2)
+    assert refused.value.metadata == {"approved": "1", "wanted": "2"}
+    assert taken[0].batch == ""
+    taken.append(await approved(session))
+    batch = await service.create_batch(session, PROJECT, "corrections", [], min_count=2, request_id="lap-collect")
+    assert {each.batch for each in taken} == {batch.name}
+    again = await service.create_batch(session, PROJECT, "corrections", [], min_count=2, request_id="lap-collect")
+    assert again.name == batch.name
+
+
 async def test_a_stale_etag_is_refused(session: Session) -> None:
     feedback = await submitted(session)
     stale = feedback.etag

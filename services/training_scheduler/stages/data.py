@@ -13,6 +13,7 @@ from gyre_kit.app import Context
 from gyre_kit.names import parent_of
 
 from services.training_scheduler.lap import Lap, StageResult, done, failed, waiting
+from services.training_scheduler.models import TRAINING
 
 Version = version_pb2.Version
 Source = pipeline_pb2.ReplaySource
@@ -20,15 +21,19 @@ Source = pipeline_pb2.ReplaySource
 
 async def prepare(context: Context, lap: Lap) -> StageResult:
     batch = batch_pb2.Batch()
-    if lap.spec.feedback_batch:
-        request = batch_service_pb2.GetBatchRequest(name=lap.spec.feedback_batch)
+    if lap.feedback_batch:
+        request = batch_service_pb2.GetBatchRequest(name=lap.feedback_batch)
         batch = await context.clients.stub(BatchServiceStub).GetBatch(request)
+    said = {"sft": batch.sft_version, "dpo": batch.preference_version, "reward": batch.preference_version}
     versions: dict[str, Version] = {}
-    for step, corrections in (("sft", batch.sft_version), ("dpo", batch.preference_version)):
+    for step in TRAINING:
         if (asked := lap.training(step)) is not None:
-            sources = [*([Source(version=corrections)] if corrections else []), *asked.datasets]
+            sources = [Source(version=said[step])] if said.get(step) else []
+            sources += asked.datasets
             if sources:
                 versions[step] = await _one_version(context, lap, step, sources)
+            elif step == "ppo" and "sft" in versions:
+                versions[step] = versions["sft"]  # its prompts
     return _outcome(versions)
 
 
@@ -43,7 +48,7 @@ async def _one_version(context: Context, lap: Lap, step: str, sources: Sequence[
             display_name=f"{lap.title}: {step} mix",
             split_settings=version_pb2.SplitSettings(test_fraction=0.0, seed=lap.spec.seed),
             mix_in=[version_pb2.MixIn(version=it.version, max_rows=it.max_rows) for it in sources],
-            derived_from=[lap.spec.feedback_batch] if lap.spec.feedback_batch else [],
+            derived_from=[lap.feedback_batch] if lap.feedback_batch else [],
             request_id=lap.request_id(f"data-{step}"),
         )
     )

@@ -26,7 +26,7 @@ Variant = variant_pb2.Variant
 async def register(context: Context, lap: Lap) -> StageResult:
     if not lap.spec.register_as:
         return skipped("Not asked for.")
-    if not lap.trained:
+    if not lap.result:
         return failed("NOTHING_TRAINED", "The batch and the data sets had no rows to train on.")
     await _ensure_model(context, lap)
     version = await _register(context, lap)
@@ -56,16 +56,17 @@ async def _ensure_model(context: Context, lap: Lap) -> None:
 
 async def _register(context: Context, lap: Lap) -> Version:
     runs = [await run_of(context, name) for name in lap.trained]
+    result = next(run for run in runs if run.name == lap.result)
     datasets = dict.fromkeys(name for run in runs for name in run.spec["datasets"])
     parents = version_pb2.Parents(
-        run=runs[-1].name, base_version=runs[0].base_version, dataset_versions=list(datasets), pipeline=lap.name
+        run=result.name, base_version=runs[0].base_version, dataset_versions=list(datasets), pipeline=lap.name
     )
     return await context.clients.stub(VersionServiceStub).RegisterVersion(
         version_service_pb2.RegisterVersionRequest(
             parent=lap.spec.register_as,
             display_name=lap.title,
-            uri=runs[-1].output_uri,
-            digest=runs[-1].output_digest,
+            uri=result.output_uri,
+            digest=result.output_digest,
             parents=parents,
             request_id=lap.request_id("register"),
         )

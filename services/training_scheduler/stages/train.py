@@ -1,4 +1,4 @@
-"""sft and dpo: one run each, the second on what the first made."""
+"""sft, dpo, reward and ppo: one run each, on what those before it made. A reward model is no step of the policy."""
 
 from __future__ import annotations
 
@@ -19,7 +19,21 @@ async def train_dpo(context: Context, lap: Lap) -> StageResult:
     return await _train(context, lap, "dpo", run_pb2.METHOD_DPO, lap.made_by("sft") or lap.spec.base)
 
 
-async def _train(context: Context, lap: Lap, stage: str, method: run_pb2.Method.ValueType, base: str) -> StageResult:
+async def train_reward(context: Context, lap: Lap) -> StageResult:
+    return await _train(context, lap, "reward", run_pb2.METHOD_REWARD, lap.made_by("sft") or lap.spec.base)
+
+
+async def train_ppo(context: Context, lap: Lap) -> StageResult:
+    reward_model = lap.made_by("reward") or lap.spec.reward_model
+    if lap.training("ppo") is not None and not reward_model:
+        return skipped("There was nothing to make a reward model of.")
+    base = lap.made_by("sft", "dpo") or lap.spec.base
+    return await _train(context, lap, "ppo", run_pb2.METHOD_PPO, base, reward_model)
+
+
+async def _train(
+    context: Context, lap: Lap, stage: str, method: run_pb2.Method.ValueType, base: str, reward_model: str = ""
+) -> StageResult:
     step = lap.training(stage)
     if step is None:
         return skipped("Not asked for.")
@@ -32,6 +46,7 @@ async def _train(context: Context, lap: Lap, stage: str, method: run_pb2.Method.
         run_pb2.RunSpec(
             method=method,
             base=base,
+            reward_model=reward_model,
             datasets=[dataset],
             hyperparameters=step.hyperparameters,
             recipe=step.recipe,

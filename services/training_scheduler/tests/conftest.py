@@ -12,6 +12,8 @@ from gyre_kit.app import Context
 from gyre_kit.rpc import Clients
 from gyre_kit.testing import Platform, session_of
 
+from services.training_scheduler.tests.laps import Served
+from services.training_scheduler.tests.neighbours import neighbours
 from services.training_scheduler.tests.served import renew, serving
 from services.training_scheduler.tests.world import World, populated
 
@@ -41,6 +43,25 @@ def runs(up: Any, world: World) -> Any:
 @pytest.fixture
 def reports(up: Any) -> Any:
     return up[2].stub(RunReportServiceStub)
+
+
+@pytest.fixture(scope="module")
+async def shared(platform: Platform) -> AsyncIterator[Served]:
+    world = populated()
+    async with neighbours(platform, world):
+        served = Served(platform, world)
+        await served.start()
+        yield served
+        await served.stop()
+        await served.clients.close()
+    await platform.empty("training_scheduler")
+
+
+@pytest.fixture
+def served(shared: Served) -> Served:
+    renew(shared.world)
+    shared.world.auto = True
+    return shared
 
 
 session = session_of("training_scheduler")

@@ -15,7 +15,7 @@ from gyre.evaluation.v1 import (
     verdict_pb2,
     verdict_service_pb2_grpc,
 )
-from gyre.feedback.v1 import batch_service_pb2_grpc
+from gyre.feedback.v1 import batch_pb2, batch_service_pb2_grpc
 from gyre.gpu_scheduler.v1 import (
     node_pb2,
     node_service_pb2,
@@ -38,6 +38,8 @@ from gyre.model_registry.v1 import version_service_pb2_grpc as registry_version_
 from gyre_kit.errors import Precondition, to_status
 
 from services.training_scheduler.tests.world import (
+    CORRECTIONS,
+    PAIRS,
     PROJECT,
     Evaluation,
     Variant,
@@ -52,6 +54,10 @@ Rollout = rollout_pb2.Rollout
 
 class LicenceRefused(Precondition):
     """The policy refuses it."""
+
+
+class TooFewApproved(Precondition):
+    """There is not enough feedback yet."""
 
 
 class ShiftInProgress(Precondition):
@@ -84,6 +90,7 @@ class DatasetVersions(Fake, version_service_pb2_grpc.VersionServiceServicer):
             version = dataset_version(f"{request.parent}/versions/{number}", rows=80)
             version.state = version_pb2.Version.STATE_IMPORTING
             version.mix_in.extend(request.mix_in)
+            version.derived_from.extend(request.derived_from)
             self.world.dataset_versions[version.name] = version
             return version
 
@@ -371,6 +378,24 @@ class Deployments(Fake, deployment_service_pb2_grpc.DeploymentServiceServicer):
 
 
 class Batches(Fake, batch_service_pb2_grpc.BatchServiceServicer):
+    async def CreateBatch(self, request: Any, context: Any) -> Any:
+        if self.world.approved < request.min_count:
+            error = TooFewApproved(approved=self.world.approved, wanted=request.min_count)
+            await context.abort_with_status(to_status(error, "feedback"))
+
+        def make() -> Any:
+            batch = batch_pb2.Batch(
+                name=f"{request.parent}/batches/collected",
+                number=2,
+                count=self.world.approved,
+                state=batch_pb2.Batch.STATE_READY,
+                sft_version=CORRECTIONS,
+                preference_version=PAIRS,
+            )
+            return self.world.batches.setdefault(batch.name, batch)
+
+        return self.world.once(request.request_id, "batch", make)
+
     async def GetBatch(self, request: Any, context: Any) -> Any:
         return await found(self.world.batches, request.name, context)
 

@@ -64,6 +64,7 @@ class World:
         self.refused_licence = ""  # what ShiftTraffic has against every variant
         self.splits: list[list[tuple[str, int]]] = []
         self.steps: list[list[int]] = []
+        self.approved = 0  # pieces of feedback that no batch has taken
         self.batches: dict[str, batch_pb2.Batch] = {}
         self.pins: dict[str, set[str]] = {}
 

@@ -25,21 +25,21 @@ _sym_db = _symbol_database.Default()
 from gyre.feedback.v1 import batch_pb2 as gyre_dot_feedback_dot_v1_dot_batch__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$gyre/feedback/v1/batch_service.proto\x12\x10gyre.feedback.v1\x1a\x1cgyre/feedback/v1/batch.proto\"t\n\x12\x43reateBatchRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x12\n\ndataset_id\x18\x03 \x01(\t\x12\x10\n\x08\x66\x65\x65\x64\x62\x61\x63k\x18\x04 \x03(\t\x12\x12\n\nrequest_id\x18\x05 \x01(\t\"\x1f\n\x0fGetBatchRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"|\n\x12ListBatchesRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x0e\n\x06\x66ilter\x18\x04 \x01(\t\x12\r\n\x05query\x18\x05 \x01(\t\x12\x10\n\x08order_by\x18\x06 \x01(\t\"l\n\x13ListBatchesResponse\x12(\n\x07\x62\x61tches\x18\x01 \x03(\x0b\x32\x17.gyre.feedback.v1.Batch\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x05\x32\x80\x02\n\x0c\x42\x61tchService\x12L\n\x0b\x43reateBatch\x12$.gyre.feedback.v1.CreateBatchRequest\x1a\x17.gyre.feedback.v1.Batch\x12\x46\n\x08GetBatch\x12!.gyre.feedback.v1.GetBatchRequest\x1a\x17.gyre.feedback.v1.Batch\x12Z\n\x0bListBatches\x12$.gyre.feedback.v1.ListBatchesRequest\x1a%.gyre.feedback.v1.ListBatchesResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$gyre/feedback/v1/batch_service.proto\x12\x10gyre.feedback.v1\x1a\x1cgyre/feedback/v1/batch.proto\"\x87\x01\n\x12\x43reateBatchRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x12\n\ndataset_id\x18\x03 \x01(\t\x12\x10\n\x08\x66\x65\x65\x64\x62\x61\x63k\x18\x04 \x03(\t\x12\x12\n\nrequest_id\x18\x05 \x01(\t\x12\x11\n\tmin_count\x18\x06 \x01(\x05\"\x1f\n\x0fGetBatchRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"|\n\x12ListBatchesRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x0e\n\x06\x66ilter\x18\x04 \x01(\t\x12\r\n\x05query\x18\x05 \x01(\t\x12\x10\n\x08order_by\x18\x06 \x01(\t\"l\n\x13ListBatchesResponse\x12(\n\x07\x62\x61tches\x18\x01 \x03(\x0b\x32\x17.gyre.feedback.v1.Batch\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x05\x32\x80\x02\n\x0c\x42\x61tchService\x12L\n\x0b\x43reateBatch\x12$.gyre.feedback.v1.CreateBatchRequest\x1a\x17.gyre.feedback.v1.Batch\x12\x46\n\x08GetBatch\x12!.gyre.feedback.v1.GetBatchRequest\x1a\x17.gyre.feedback.v1.Batch\x12Z\n\x0bListBatches\x12$.gyre.feedback.v1.ListBatchesRequest\x1a%.gyre.feedback.v1.ListBatchesResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'gyre.feedback.v1.batch_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_CREATEBATCHREQUEST']._serialized_start=88
-  _globals['_CREATEBATCHREQUEST']._serialized_end=204
-  _globals['_GETBATCHREQUEST']._serialized_start=206
-  _globals['_GETBATCHREQUEST']._serialized_end=237
-  _globals['_LISTBATCHESREQUEST']._serialized_start=239
-  _globals['_LISTBATCHESREQUEST']._serialized_end=363
-  _globals['_LISTBATCHESRESPONSE']._serialized_start=365
-  _globals['_LISTBATCHESRESPONSE']._serialized_end=473
-  _globals['_BATCHSERVICE']._serialized_start=476
-  _globals['_BATCHSERVICE']._serialized_end=732
+  _globals['_CREATEBATCHREQUEST']._serialized_start=89
+  _globals['_CREATEBATCHREQUEST']._serialized_end=224
+  _globals['_GETBATCHREQUEST']._serialized_start=226
+  _globals['_GETBATCHREQUEST']._serialized_end=257
+  _globals['_LISTBATCHESREQUEST']._serialized_start=259
+  _globals['_LISTBATCHESREQUEST']._serialized_end=383
+  _globals['_LISTBATCHESRESPONSE']._serialized_start=385
+  _globals['_LISTBATCHESRESPONSE']._serialized_end=493
+  _globals['_BATCHSERVICE']._serialized_start=496
+  _globals['_BATCHSERVICE']._serialized_end=752
 # @@protoc_insertion_point(module_scope)

@@ -28,6 +28,7 @@ class CreateBatchRequest(_message.Message):
     DATASET_ID_FIELD_NUMBER: _builtins.int
     FEEDBACK_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    MIN_COUNT_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """`projects/{project}`."""
     display_name: _builtins.str
@@ -35,6 +36,8 @@ class CreateBatchRequest(_message.Message):
     """Slug `X` of the dataset for the SFT rows; it and `X-preferences` are created if missing."""
     request_id: _builtins.str
     """Makes the call idempotent."""
+    min_count: _builtins.int
+    """Refused while fewer pieces are free than that."""
     @_builtins.property
     def feedback(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Names of approved feedback; empty means all that is free."""
@@ -47,10 +50,11 @@ class CreateBatchRequest(_message.Message):
         dataset_id: _builtins.str = ...,
         feedback: _abc.Iterable[_builtins.str] | None = ...,
         request_id: _builtins.str = ...,
+        min_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["dataset_id", b"dataset_id", "display_name", b"display_name", "feedback", b"feedback", "parent", b"parent", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dataset_id", b"dataset_id", "display_name", b"display_name", "feedback", b"feedback", "min_count", b"min_count", "parent", b"parent", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

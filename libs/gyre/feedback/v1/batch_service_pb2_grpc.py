@@ -59,7 +59,7 @@ class BatchServiceServicer:
 
     def CreateBatch(self, request, context):
         """Takes all approved feedback that no batch has taken, or the pieces that are named; returns it BUILDING.
-        FAILED_PRECONDITION (NOTHING_APPROVED, NOT_APPROVED, ALREADY_BATCHED); INVALID_ARGUMENT (INVALID_SLUG).
+        FAILED_PRECONDITION (NOTHING_APPROVED, TOO_FEW_APPROVED, NOT_APPROVED, ALREADY_BATCHED); INVALID_ARGUMENT (INVALID_SLUG).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

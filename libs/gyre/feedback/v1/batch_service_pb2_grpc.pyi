@@ -36,7 +36,7 @@ class BatchServiceStub:
     def __new__(cls, channel: _aio.Channel) -> BatchServiceAsyncStub: ...
     CreateBatch: _grpc.UnaryUnaryMultiCallable[_batch_service_pb2.CreateBatchRequest, _batch_pb2.Batch]
     """Takes all approved feedback that no batch has taken, or the pieces that are named; returns it BUILDING.
-    FAILED_PRECONDITION (NOTHING_APPROVED, NOT_APPROVED, ALREADY_BATCHED); INVALID_ARGUMENT (INVALID_SLUG).
+    FAILED_PRECONDITION (NOTHING_APPROVED, TOO_FEW_APPROVED, NOT_APPROVED, ALREADY_BATCHED); INVALID_ARGUMENT (INVALID_SLUG).
     """
     GetBatch: _grpc.UnaryUnaryMultiCallable[_batch_service_pb2.GetBatchRequest, _batch_pb2.Batch]
     """NOT_FOUND (BATCH_NOT_FOUND), also for a name of another project."""
@@ -50,7 +50,7 @@ class BatchServiceAsyncStub(BatchServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateBatch: _aio.UnaryUnaryMultiCallable[_batch_service_pb2.CreateBatchRequest, _batch_pb2.Batch]  # type: ignore[assignment]
     """Takes all approved feedback that no batch has taken, or the pieces that are named; returns it BUILDING.
-    FAILED_PRECONDITION (NOTHING_APPROVED, NOT_APPROVED, ALREADY_BATCHED); INVALID_ARGUMENT (INVALID_SLUG).
+    FAILED_PRECONDITION (NOTHING_APPROVED, TOO_FEW_APPROVED, NOT_APPROVED, ALREADY_BATCHED); INVALID_ARGUMENT (INVALID_SLUG).
     """
     GetBatch: _aio.UnaryUnaryMultiCallable[_batch_service_pb2.GetBatchRequest, _batch_pb2.Batch]  # type: ignore[assignment]
     """NOT_FOUND (BATCH_NOT_FOUND), also for a name of another project."""
@@ -67,7 +67,7 @@ class BatchServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_batch_pb2.Batch, _abc.Awaitable[_batch_pb2.Batch]]:
         """Takes all approved feedback that no batch has taken, or the pieces that are named; returns it BUILDING.
-        FAILED_PRECONDITION (NOTHING_APPROVED, NOT_APPROVED, ALREADY_BATCHED); INVALID_ARGUMENT (INVALID_SLUG).
+        FAILED_PRECONDITION (NOTHING_APPROVED, TOO_FEW_APPROVED, NOT_APPROVED, ALREADY_BATCHED); INVALID_ARGUMENT (INVALID_SLUG).
         """
 
     @_abc_1.abstractmethod

@@ -24,7 +24,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class Pipeline(_message.Message):
-    """One lap of the loop: data, train, register, quantise, evaluate, gate, promote, shift traffic. The only conductor."""
+    """One lap of the loop: collect feedback, data, train, register, quantise, evaluate, gate, promote, shift traffic. The only conductor."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -158,10 +158,14 @@ class PipelineSpec(_message.Message):
     QUEUE_FIELD_NUMBER: _builtins.int
     PRIORITY_FIELD_NUMBER: _builtins.int
     SEED_FIELD_NUMBER: _builtins.int
+    COLLECT_FIELD_NUMBER: _builtins.int
+    REWARD_FIELD_NUMBER: _builtins.int
+    PPO_FIELD_NUMBER: _builtins.int
+    REWARD_MODEL_FIELD_NUMBER: _builtins.int
     base: _builtins.str
     """Registry version or variant in HF format to start from."""
     feedback_batch: _builtins.str
-    """READY batch of feedback; its two dataset versions feed sft and dpo."""
+    """READY batch of feedback; its two dataset versions feed sft, and dpo and reward."""
     register_as: _builtins.str
     """Model (`projects/{project}/models/{slug}`) under which the result is registered."""
     alias: _builtins.str
@@ -174,6 +178,8 @@ class PipelineSpec(_message.Message):
     """Local queue of its workloads; empty means the project's default."""
     priority: _builtins.int
     seed: _builtins.int
+    reward_model: _builtins.str
+    """In place of the reward step: version or run of a reward model for ppo."""
     @_builtins.property
     def sft(self) -> Global___TrainingStep:
         """Supervised training, on sft.datasets and the batch's corrections, mixed into one new version."""
@@ -198,6 +204,18 @@ class PipelineSpec(_message.Message):
     def traffic_steps(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Weights of the new version in percent, rising to 100, for example 10, 50, 100."""
 
+    @_builtins.property
+    def collect(self) -> Global___Collect:
+        """In place of feedback_batch: waits, for days if need be, until people have approved enough, and makes the batch."""
+
+    @_builtins.property
+    def reward(self) -> Global___TrainingStep:
+        """A reward model from reward.datasets and the batch's pairs, on what sft made; ppo learns from its scores."""
+
+    @_builtins.property
+    def ppo(self) -> Global___TrainingStep:
+        """Reinforcement by the reward model, after sft and dpo, on the prompts of ppo.datasets, or else of sft's rows."""
+
     def __init__(
         self,
         *,
@@ -216,14 +234,44 @@ class PipelineSpec(_message.Message):
         queue: _builtins.str = ...,
         priority: _builtins.int = ...,
         seed: _builtins.int = ...,
+        collect: Global___Collect | None = ...,
+        reward: Global___TrainingStep | None = ...,
+        ppo: Global___TrainingStep | None = ...,
+        reward_model: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["dpo", b"dpo", "gate", b"gate", "sft", b"sft"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["collect", b"collect", "dpo", b"dpo", "gate", b"gate", "ppo", b"ppo", "reward", b"reward", "sft", b"sft"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["alias", b"alias", "base", b"base", "deployment", b"deployment", "dpo", b"dpo", "feedback_batch", b"feedback_batch", "gate", b"gate", "priority", b"priority", "quantisations", b"quantisations", "queue", b"queue", "register_as", b"register_as", "seed", b"seed", "sft", b"sft", "suites", b"suites", "traffic_step_seconds", b"traffic_step_seconds", "traffic_steps", b"traffic_steps"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alias", b"alias", "base", b"base", "collect", b"collect", "deployment", b"deployment", "dpo", b"dpo", "feedback_batch", b"feedback_batch", "gate", b"gate", "ppo", b"ppo", "priority", b"priority", "quantisations", b"quantisations", "queue", b"queue", "register_as", b"register_as", "reward", b"reward", "reward_model", b"reward_model", "seed", b"seed", "sft", b"sft", "suites", b"suites", "traffic_step_seconds", b"traffic_step_seconds", "traffic_steps", b"traffic_steps"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PipelineSpec: _TypeAlias = PipelineSpec  # noqa: Y015
+
+@_typing.final
+class Collect(_message.Message):
+    """What a lap waits for before it begins to train."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MIN_FEEDBACK_FIELD_NUMBER: _builtins.int
+    DATASET_ID_FIELD_NUMBER: _builtins.int
+    min_feedback: _builtins.int
+    """So many pieces of approved feedback that no batch has taken; all that are there by then are taken."""
+    dataset_id: _builtins.str
+    """Slug of the dataset that gets their rows, as in CreateBatch."""
+    def __init__(
+        self,
+        *,
+        min_feedback: _builtins.int = ...,
+        dataset_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dataset_id", b"dataset_id", "min_feedback", b"min_feedback"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Collect: _TypeAlias = Collect  # noqa: Y015
 
 @_typing.final
 class TrainingStep(_message.Message):
@@ -368,7 +416,7 @@ class Stage(_message.Message):
     MESSAGE_FIELD_NUMBER: _builtins.int
     RESULT_FIELD_NUMBER: _builtins.int
     id: _builtins.str
-    """data, sft, dpo, register, quantise, evaluate, gate, promote or shift."""
+    """collect, data, sft, dpo, reward, ppo, register, quantise, evaluate, gate, promote or shift."""
     state: Global___Stage.State.ValueType
     resource: _builtins.str
     """What it works on or made, for example a run; empty until known."""

@@ -1977,6 +1977,15 @@ export interface PipelineSpec {
   queue: string;
   priority: number;
   seed: string;
+  collect?: Collect | null;
+  reward?: TrainingStep | null;
+  ppo?: TrainingStep | null;
+  reward_model: string;
+}
+
+export interface Collect {
+  min_feedback: number;
+  dataset_id: string;
 }
 
 export interface TrainingStep {

@@ -1,6 +1,7 @@
 export const pipelines = {
   "pipelines.title": "Pipelines",
-  "pipelines.lead": "One lap each: data, train, register, quantise, evaluate, gate, promote, shift traffic.",
+  "pipelines.lead":
+    "One lap each: collect feedback, data, train, register, quantise, evaluate, gate, promote, shift traffic.",
   "pipelines.start": "Start a lap",
   "pipelines.startTitle": "Start a lap",
   "pipelines.startLead": "It conducts everything by itself, and promotes nothing that the gate refuses.",
@@ -17,6 +18,14 @@ export const pipelines = {
   "pipelines.replayHint": "Old rows keep the model from forgetting. The number is how many rows at most; 0 takes all.",
   "pipelines.addData": "Add data",
   "pipelines.withDpo": "Then learn from the pairs of chosen and rejected answers",
+  "pipelines.withRlhf": "Then train a reward model on the pairs, and the model against it",
+  "pipelines.withRlhfHint":
+    "The steps of InstructGPT. It takes longer than pairs alone: each step writes answers and scores them.",
+  "pipelines.collects": "Wait until people have approved enough feedback",
+  "pipelines.approved": "{n} of {of} pieces of feedback are approved.",
+  "pipelines.minFeedback": "Pieces of approved feedback",
+  "pipelines.minFeedbackHint": "The lap waits for them, for days if need be, and takes all that are there by then.",
+  "pipelines.collectInto": "Data set that gets their rows",
   "pipelines.withGate": "Promote only what passes the gate",
   "pipelines.section.learn": "Learn from",
   "pipelines.section.train": "Train",
@@ -38,4 +47,6 @@ export const pipelines = {
   "stageFact.verdict": "Verdict",
   "stageFact.sft": "Corrections",
   "stageFact.dpo": "Pairs",
+  "stageFact.reward": "Pairs to score",
+  "stageFact.ppo": "Prompts",
 } as const;

@@ -3,7 +3,7 @@ import type { pipelines as source } from "../en/pipelines";
 
 export const pipelines: Translation<typeof source> = {
   "pipelines.title": "流水线",
-  "pipelines.lead": "每条流水线为一圈：数据、训练、注册、量化、评测、门禁、晋级、切换流量。",
+  "pipelines.lead": "每条流水线为一圈：收集反馈、数据、训练、注册、量化、评测、门禁、晋级、切换流量。",
   "pipelines.start": "启动流水线",
   "pipelines.startTitle": "启动一圈流水线",
   "pipelines.startLead": "全程自动进行；未通过门禁的模型不会晋级。",
@@ -20,6 +20,13 @@ export const pipelines: Translation<typeof source> = {
   "pipelines.replayHint": "混入旧数据可避免遗忘。数字为最多行数，0 表示全部。",
   "pipelines.addData": "添加数据",
   "pipelines.withDpo": "随后学习选中与落选的成对回答",
+  "pipelines.withRlhf": "随后用偏好对训练奖励模型，再据此强化训练",
+  "pipelines.withRlhfHint": "即 InstructGPT 的步骤。每一步都要生成回答并打分，比只学习偏好对更耗时。",
+  "pipelines.collects": "等待足够的反馈通过审核",
+  "pipelines.approved": "已有 {n} 条反馈通过审核，共需 {of} 条。",
+  "pipelines.minFeedback": "已通过的反馈条数",
+  "pipelines.minFeedbackHint": "流水线会一直等待，必要时可等数天，届时取用全部已通过的反馈。",
+  "pipelines.collectInto": "接收这些数据的数据集",
   "pipelines.withGate": "仅晋级通过门禁的模型",
   "pipelines.section.learn": "学习内容",
   "pipelines.section.train": "训练",
@@ -41,4 +48,6 @@ export const pipelines: Translation<typeof source> = {
   "stageFact.verdict": "裁定",
   "stageFact.sft": "修正",
   "stageFact.dpo": "偏好对",
+  "stageFact.reward": "用于打分的偏好对",
+  "stageFact.ppo": "提示",
 };

@@ -46,7 +46,7 @@ export function StageTrack({ stages }: { stages: Stage[] }) {
 
 /** Each stage with what it worked on, what it says and what came out. */
 export function StageTable({ stages }: { stages: Stage[] }) {
-  const { word, language } = useI18n();
+  const { t, word, language } = useI18n();
   return (
     <ol className="stage-list">
       {stages.map((stage) => (
@@ -60,6 +60,11 @@ export function StageTable({ stages }: { stages: Stage[] }) {
                 <Ref name={stage.resource} />
               </span>
             )}
+            {language !== "en-US" && waitsForPeople(stage) && (
+              <span className="second">
+                {t("pipelines.approved", { n: stage.result.approved ?? "0", of: stage.result.wanted ?? "" })}
+              </span>
+            )}
             {stage.message && (language === "en-US" || bare(stage.state) === "FAILED") && (
               <span className="second" lang="en">
                 {stage.message}
@@ -71,6 +76,11 @@ export function StageTable({ stages }: { stages: Stage[] }) {
       ))}
     </ol>
   );
+}
+
+/** What a stage says is English; this one may be read for days. */
+function waitsForPeople(stage: Stage): boolean {
+  return stage.id === "collect" && bare(stage.state) === "RUNNING" && "wanted" in stage.result;
 }
 
 /** The resources that a stage found or made; its figures are said better where they belong. */

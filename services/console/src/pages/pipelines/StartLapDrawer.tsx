@@ -10,6 +10,7 @@ import { useI18n } from "@/i18n";
 import { GateRules, USUAL_RULES } from "@/pages/evaluations/GateRules";
 import { HyperparameterFields } from "@/pages/runs/Hyperparameters";
 import { FormDrawer, More } from "@/ui/FormDrawer";
+import { IdField } from "@/ui/IdField";
 import { NumberInput } from "@/ui/NumberInput";
 import { DatasetVersionPicker, ModelVersionPicker, SuitePicker } from "@/ui/Pickers";
 import { ensureModel, ModelNameField } from "@/ui/RegisterAs";
@@ -18,7 +19,10 @@ import { type LapValues, toSpec } from "./spec";
 
 const DEFAULTS: Partial<LapValues> = {
   sft_datasets: [{ max_rows: 80 }],
+  collects: false,
+  min_feedback: 50,
   with_dpo: true,
+  with_rlhf: false,
   quantisations: ["Q8_0", "Q4_K_M"],
   with_gate: true,
   rules: USUAL_RULES,
@@ -30,7 +34,7 @@ const DEFAULTS: Partial<LapValues> = {
 
 /** One lap: from approved feedback to traffic on the better model. */
 export function StartLapDrawer({ open, batch, onClose }: { open: boolean; batch: string; onClose: () => void }) {
-  const { t } = useI18n();
+  const { t, word } = useI18n();
   const message = useMessage();
   const navigate = useNavigate();
   const project = useProject();
@@ -38,16 +42,22 @@ export function StartLapDrawer({ open, batch, onClose }: { open: boolean; batch:
   const [request, setRequest] = useState(requestId);
   const recipes = useList<"recipes", Recipe>(`/projects/${project}/recipes`).data?.recipes ?? [];
   const recipe = (method: Method) => recipes.find((one) => one.method === method);
-  const sft = recipe("METHOD_SFT");
-  const dpo = recipe("METHOD_DPO");
+  const [sft, dpo, reward, ppo] = [
+    recipe("METHOD_SFT"),
+    recipe("METHOD_DPO"),
+    recipe("METHOD_REWARD"),
+    recipe("METHOD_PPO"),
+  ];
   useEffect(() => {
     if (!open) return;
     setRequest(requestId());
     if (batch) form.setFieldsValue({ feedback_batch: `projects/${project}/batches/${batch}` });
   }, [open, batch, project, form]);
   useEffect(() => {
-    if (open) form.setFieldsValue({ sft: sft?.hyperparameters ?? {}, dpo: dpo?.hyperparameters ?? {} });
-  }, [open, form, sft, dpo]);
+    if (!open) return;
+    const steps = { sft, dpo, reward, ppo };
+    for (const [name, one] of Object.entries(steps)) form.setFieldValue(name, one?.hyperparameters ?? {});
+  }, [open, form, sft, dpo, reward, ppo]);
   const start = useChange(["training_scheduler", "model_registry"], async (values: LapValues) => {
     await ensureModel(project, values.register_as);
     return post<Pipeline>(`/projects/${project}/pipelines`, {
@@ -78,13 +88,16 @@ export function StartLapDrawer({ open, batch, onClose }: { open: boolean; batch:
         <Form.Item name="base" label={t("runs.base")} rules={[{ required: true, message: t("form.required") }]}>
           <ModelVersionPicker />
         </Form.Item>
-        {sft?.hyperparameters && (
-          <HyperparameterFields method={sft.method} of={sft.hyperparameters} main under={["sft"]} />
-        )}
+        <StepFields recipe={sft} under="sft" />
         <Toggle name="with_dpo" label={t("pipelines.withDpo")}>
-          {dpo?.hyperparameters && (
-            <HyperparameterFields method={dpo.method} of={dpo.hyperparameters} main under={["dpo"]} />
-          )}
+          <StepFields recipe={dpo} under="dpo" />
+        </Toggle>
+        <Toggle name="with_rlhf" label={t("pipelines.withRlhf")}>
+          <p className="quiet">{t("pipelines.withRlhfHint")}</p>
+          <h4>{word("stage", "reward")}</h4>
+          <StepFields recipe={reward} under="reward" />
+          <h4>{word("stage", "ppo")}</h4>
+          <StepFields recipe={ppo} under="ppo" />
         </Toggle>
         <ModelNameField name="register_as" required />
       </Section>
@@ -112,25 +125,47 @@ export function StartLapDrawer({ open, batch, onClose }: { open: boolean; batch:
   );
 }
 
+/** The main settings of one training within a lap. */
+function StepFields({ recipe, under }: { recipe: Recipe | undefined; under: string }) {
+  if (!recipe?.hyperparameters) return null;
+  return <HyperparameterFields method={recipe.method} of={recipe.hyperparameters} main under={[under]} />;
+}
+
 function Learn() {
   const { t } = useI18n();
   const project = useProject();
+  const collects: unknown = Form.useWatch("collects", Form.useFormInstance());
   const batches =
     useList<"batches", Batch>(`/projects/${project}/feedback-batches`, { filter: "state=READY", page_size: 100 }).data
       ?.batches ?? [];
   return (
     <Section title={t("pipelines.section.learn")}>
-      <Form.Item name="feedback_batch" label={t("pipelines.batch")} extra={t("pipelines.batchHint")}>
-        <Select
-          allowClear
-          placeholder={t("picker.choose")}
-          notFoundContent={t("batches.empty")}
-          options={batches.map((one) => ({
-            value: one.name,
-            label: `${one.display_name || t("batches.numbered", { n: one.number })} · ${t("pipelines.batchSize", { n: one.count })}`,
-          }))}
-        />
-      </Form.Item>
+      <Toggle name="collects" label={t("pipelines.collects")}>
+        <div className="form-grid">
+          <Form.Item
+            name="min_feedback"
+            label={t("pipelines.minFeedback")}
+            extra={t("pipelines.minFeedbackHint")}
+            required
+          >
+            <NumberInput min={1} max={100_000} precision={0} />
+          </Form.Item>
+          <IdField name="collect_into" label={t("pipelines.collectInto")} />
+        </div>
+      </Toggle>
+      {collects !== true && (
+        <Form.Item name="feedback_batch" label={t("pipelines.batch")} extra={t("pipelines.batchHint")}>
+          <Select
+            allowClear
+            placeholder={t("picker.choose")}
+            notFoundContent={t("batches.empty")}
+            options={batches.map((one) => ({
+              value: one.name,
+              label: `${one.display_name || t("batches.numbered", { n: one.number })} · ${t("pipelines.batchSize", { n: one.count })}`,
+            }))}
+          />
+        </Form.Item>
+      )}
       <Form.Item label={t("pipelines.replay")} extra={t("pipelines.replayHint")}>
         <Form.List name="sft_datasets">
           {(fields, { add, remove }) => (

@@ -5,11 +5,18 @@ import { type RuleValues, toRule } from "@/pages/evaluations/GateRules";
 export interface LapValues {
   display_name?: string;
   feedback_batch?: string;
+  /** Pieces of approved feedback to wait for, and the data set that gets their rows: in place of a batch. */
+  collects: boolean;
+  min_feedback?: number;
+  collect_into?: string;
   sft_datasets: { version?: string; max_rows?: number }[];
   base: string;
   sft: Hyperparameters;
   with_dpo: boolean;
   dpo?: Hyperparameters;
+  with_rlhf: boolean;
+  reward?: Hyperparameters;
+  ppo?: Hyperparameters;
   register_as: string;
   quantisations: string[];
   suites: string[];
@@ -29,9 +36,12 @@ export function toSpec(project: string, values: LapValues): object {
     .map(({ version, max_rows = 0 }) => ({ version, max_rows }));
   return {
     base: values.base,
-    feedback_batch: values.feedback_batch,
+    feedback_batch: values.collects ? undefined : values.feedback_batch,
+    collect: values.collects ? { min_feedback: values.min_feedback, dataset_id: values.collect_into } : undefined,
     sft: { datasets: replay, hyperparameters: values.sft },
     dpo: values.with_dpo ? { datasets: [], hyperparameters: values.dpo } : undefined,
+    reward: values.with_rlhf ? { datasets: [], hyperparameters: values.reward } : undefined,
+    ppo: values.with_rlhf ? { datasets: [], hyperparameters: values.ppo } : undefined,
     register_as: `projects/${project}/models/${values.register_as}`,
     quantisations: values.quantisations,
     suites: values.suites,
