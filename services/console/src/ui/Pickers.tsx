@@ -4,6 +4,7 @@ import { useList, useProject } from "@/api/queries";
 import type { DatasetVersion, Deployment, ModelVersion, Suite } from "@/api/types";
 import { useI18n } from "@/i18n";
 import { formatNumber } from "@/i18n/format";
+import { useClear } from "@/ui/useClear";
 
 type Props = Omit<SelectProps<string | string[]>, "options" | "loading">;
 /** More than a person scrolls through; the search in the box does the rest. */
@@ -93,13 +94,18 @@ function useModelVersions(project: string) {
   });
 }
 
-function Picker(props: Props & { options: { value: string; label: string }[]; loading: boolean }) {
+function Picker({
+  allowClear = false,
+  ...props
+}: Props & { options: { value: string; label: string }[]; loading: boolean }) {
   const { t } = useI18n();
+  const clear = useClear();
   return (
     <Select<string | string[]>
       showSearch={{ optionFilterProp: "label" }}
       notFoundContent={t("picker.none")}
       placeholder={t("picker.choose")}
+      allowClear={allowClear && clear}
       {...props}
     />
   );

@@ -4,10 +4,12 @@ import { lastPart } from "@/api/names";
 import { useList, useProject } from "@/api/queries";
 import type { Model } from "@/api/types";
 import { useI18n } from "@/i18n";
+import { useClear } from "@/ui/useClear";
 
 /** The model that gets the result as a version: one that is there, or a new name. */
 export function ModelNameField({ name, required = false }: { name: string | string[]; required?: boolean }) {
   const { t } = useI18n();
+  const clear = useClear();
   const project = useProject();
   const models = useList<"models", Model>(`/projects/${project}/models`, { page_size: 200 }).data?.models ?? [];
   return (
@@ -25,7 +27,7 @@ export function ModelNameField({ name, required = false }: { name: string | stri
           value: lastPart(model.name),
           label: model.display_name || lastPart(model.name),
         }))}
-        allowClear
+        allowClear={clear}
         showSearch={{ filterOption: true }}
       />
     </Form.Item>

@@ -40,6 +40,7 @@ export const shell = {
   "action.reload": "Load the page again",
   "action.refresh": "Refresh",
   "action.cancel": "Cancel",
+  "action.clear": "Clear",
   "action.close": "Close",
   "action.create": "Create",
   "action.delete": "Delete",

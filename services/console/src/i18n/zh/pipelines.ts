@@ -21,7 +21,7 @@ export const pipelines: Translation<typeof source> = {
   "pipelines.addData": "添加数据",
   "pipelines.withDpo": "随后学习选中与落选的成对回答",
   "pipelines.withRlhf": "随后用偏好对训练奖励模型，再据此强化训练",
-  "pipelines.withRlhfHint": "即 InstructGPT 的步骤。每一步都要生成回答并打分，比只学习偏好对更耗时。",
+  "pipelines.withRlhfHint": "先训练奖励模型，再以其打分强化训练。每一步都要生成回答并打分，比只学习偏好对更耗时。",
   "pipelines.collects": "等待足够的反馈通过审核",
   "pipelines.approved": "已有 {n} 条反馈通过审核，共需 {of} 条。",
   "pipelines.minFeedback": "已通过的反馈条数",

@@ -43,6 +43,7 @@ export const shell: Translation<typeof source> = {
   "action.reload": "重新加载页面",
   "action.refresh": "刷新",
   "action.cancel": "取消",
+  "action.clear": "清除",
   "action.close": "关闭",
   "action.create": "创建",
   "action.delete": "删除",

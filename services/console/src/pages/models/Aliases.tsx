@@ -12,6 +12,7 @@ import { FormDrawer } from "@/ui/FormDrawer";
 import { Ref } from "@/ui/Id";
 import { Panel } from "@/ui/Page";
 import { Trouble } from "@/ui/Trouble";
+import { useClear } from "@/ui/useClear";
 import { useMessage } from "@/ui/useMessage";
 import { Nothing, Time } from "@/ui/values";
 
@@ -120,6 +121,7 @@ function MoveDrawer({
     { filter: "state=PASSED", page_size: 100 },
     { enabled: existing?.gated ?? false },
   );
+  const clear = useClear();
   const move = useChange(["model_registry"], ({ alias: id, ...body }: Values) =>
     post<Alias>(`/${model.name}/aliases/${existing ? lastPart(existing.name) : id}:move`, {
       ...body,
@@ -168,7 +170,7 @@ function MoveDrawer({
         rules={[{ required: existing?.gated ?? false, message: t("form.required") }]}
       >
         <Select
-          allowClear
+          allowClear={clear}
           options={variants.map((variant) => ({ value: variant, label: variantLabel(lastPart(variant)) }))}
         />
       </Form.Item>

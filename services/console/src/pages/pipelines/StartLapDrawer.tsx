@@ -14,6 +14,7 @@ import { IdField } from "@/ui/IdField";
 import { NumberInput } from "@/ui/NumberInput";
 import { DatasetVersionPicker, ModelVersionPicker, SuitePicker } from "@/ui/Pickers";
 import { ensureModel, ModelNameField } from "@/ui/RegisterAs";
+import { useClear } from "@/ui/useClear";
 import { useMessage } from "@/ui/useMessage";
 import { type LapValues, toSpec } from "./spec";
 
@@ -133,6 +134,7 @@ function StepFields({ recipe, under }: { recipe: Recipe | undefined; under: stri
 
 function Learn() {
   const { t } = useI18n();
+  const clear = useClear();
   const project = useProject();
   const collects: unknown = Form.useWatch("collects", Form.useFormInstance());
   const batches =
@@ -156,7 +158,7 @@ function Learn() {
       {collects !== true && (
         <Form.Item name="feedback_batch" label={t("pipelines.batch")} extra={t("pipelines.batchHint")}>
           <Select
-            allowClear
+            allowClear={clear}
             placeholder={t("picker.choose")}
             notFoundContent={t("batches.empty")}
             options={batches.map((one) => ({
@@ -202,6 +204,7 @@ function Learn() {
 
 function Serve() {
   const { t } = useI18n();
+  const clear = useClear();
   const project = useProject();
   const deployments =
     useList<"deployments", Deployment>(`/projects/${project}/deployments`, { page_size: 200 }).data?.deployments ?? [];
@@ -209,7 +212,7 @@ function Serve() {
     <Section title={t("pipelines.section.serve")}>
       <div className="form-grid">
         <Form.Item name="deployment" label={t("pipelines.deployment")} tooltip={t("pipelines.deploymentHint")}>
-          <AutoComplete allowClear options={deployments.map((one) => ({ value: lastPart(one.name) }))} />
+          <AutoComplete allowClear={clear} options={deployments.map((one) => ({ value: lastPart(one.name) }))} />
         </Form.Item>
         <Form.Item name="alias" label={t("pipelines.alias")} tooltip={t("pipelines.aliasHint")}>
           <Input className="mono" />

@@ -9,6 +9,7 @@ import { useI18n } from "@/i18n";
 import { formatMs, formatNumber } from "@/i18n/format";
 import { DeploymentPicker, ModelVersionPicker } from "@/ui/Pickers";
 import { withParam } from "@/ui/Search";
+import { useClear } from "@/ui/useClear";
 import { type Filter, fromLocal, rareCount, toLocal } from "./filters";
 
 const SLOW = ["1000", "5000", "30000"];
@@ -21,6 +22,7 @@ const PAGE = 200;
 /** What of a trace has to be true; all of it lives in the address. */
 export function Filters() {
   const { t, language } = useI18n();
+  const clear = useClear();
   const [address, setAddress] = useSearchParams();
   const { value, set } = useFilters();
   const rare = rareCount(address);
@@ -49,7 +51,7 @@ export function Filters() {
         }))}
       />
       <Select
-        allowClear
+        allowClear={clear}
         aria-label={t("traces.outcome")}
         placeholder={t("traces.outcome")}
         style={{ minWidth: 130 }}
@@ -141,10 +143,11 @@ interface ChoiceProps {
 }
 
 function Choice({ label, name, options }: ChoiceProps) {
+  const clear = useClear();
   const { value, set } = useFilters();
   return (
     <Select
-      allowClear
+      allowClear={clear}
       showSearch={{ optionFilterProp: "label" }}
       aria-label={label}
       placeholder={label}
