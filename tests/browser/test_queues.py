@@ -111,6 +111,39 @@ def test_a_quota_below_what_is_used_says_what_will_be_taken_back(page: Page, pla
     drawer.get_by_role("button", name=re.compile("^(Cancel|取.?消)$")).click()
 
 
+def test_a_drawer_that_is_opened_again_shows_what_is_so_now(page: Page, platform: Running) -> None:
+    """Neither what was typed and not saved, nor another queue's figures, nor its own of a while ago."""
+    page.goto(f"{platform.rest_url}/p/default/queues")
+    drawer, cards = page.get_by_role("dialog"), page.get_by_role("dialog").locator("#quotas_0_nominal_cards")
+
+    def opens(team: str) -> None:
+        page.get_by_role("article", name=team).get_by_role("button", name=re.compile("Change|修改")).click()
+        expect(cards).to_have_value("2")
+
+    def closes() -> None:
+        drawer.get_by_role("button", name=re.compile("^(Cancel|取.?消)$")).click()
+        expect(drawer).to_have_count(0)
+
+    opens("speech")
+    cards.fill("0")
+    closes()
+    page.get_by_role("button", name=re.compile("New cluster queue|新建集群队列")).click()
+    expect(drawer.locator("#cluster_queue_id")).to_have_value("")
+    expect(cards).to_have_count(0)
+    closes()
+    opens("vision")
+    closes()
+    opens("speech")
+    closes()
+    _command(platform, "cluster-queues", "set", "vision", "--quota", OWN.replace("cpu:2", "cpu:3"))
+    meter = page.get_by_role("article", name="vision").get_by_role("meter", name=re.compile("Cores|核"))
+    expect(meter.first).to_have_attribute("aria-valuetext", re.compile("(of|/) 3"))
+    opens("vision")
+    expect(drawer.locator("#quotas_0_nominal_cores")).to_have_value("3")
+    closes()
+    _command(platform, "cluster-queues", "set", "vision", "--quota", OWN)
+
+
 def test_an_operator_makes_changes_and_deletes_a_priority_class(page: Page, platform: Running, tmp_path: Path) -> None:
     page.goto(f"{platform.rest_url}/p/default/queues")
     page.get_by_role("button", name=re.compile("New priority class|新建优先级类别")).click()

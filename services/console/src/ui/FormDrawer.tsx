@@ -1,6 +1,6 @@
 import { QuestionCircleOutlined } from "@ant-design/icons";
 import { Button, Drawer, Form, type FormInstance } from "antd";
-import { type ReactNode, useState } from "react";
+import { type ReactNode, useEffect, useEffectEvent, useState } from "react";
 import { useI18n } from "@/i18n";
 import { Trouble } from "./Trouble";
 import "./form.css";
@@ -32,6 +32,13 @@ export function FormDrawer<Values extends object>(props: Props<Values>) {
   const form = props.form ?? own;
   const [busy, setBusy] = useState(false);
   const [error, setError] = useState<unknown>(null);
+  // The form outlives what the drawer shows: without this it would begin with what it held when it was closed.
+  const begin = useEffectEvent(() => {
+    if (props.initialValues) form.setFieldsValue(props.initialValues as Parameters<typeof form.setFieldsValue>[0]);
+  });
+  useEffect(() => {
+    if (props.open) begin();
+  }, [props.open]);
   const submit = async (values: Values) => {
     setBusy(true);
     setError(null);
