@@ -20,6 +20,7 @@ from statistics import median
 from typing import Any, Final
 
 from gyre_kit.storage import ObjectStore
+from pydantic import Field
 
 from gyre_trainers import exits
 from gyre_trainers.exits import BadInput, Finished, Unwell
@@ -33,6 +34,10 @@ RESULT: Final = "result.json"
 LOSSES: Final = ("loss", "loss/policy_avg")  # PPO's name for what its policy learns from
 
 
+class TrialSpec(Spec):
+    estimate: dict[str, Any] = Field(default={}, description="The planner's, for those who read the workload.")
+
+
 def main(argv: list[str]) -> int:
     """Tries what the spec at `argv[1]` says and returns the exit code."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
@@ -41,7 +46,7 @@ def main(argv: list[str]) -> int:
         print("usage: python -m gyre_trainers.trial SPEC", file=sys.stderr)
         return exits.BAD_INPUT
     try:
-        spec = read_spec(Path(argv[1]))
+        spec = read_spec(Path(argv[1]), TrialSpec)
         bound_threads(spec.threads)
         report = attempt(spec)
     except BadInput as error:
