@@ -101,7 +101,7 @@ def answered(job: fit.Job, tokenizer: Any, prompts: list[list[int]]) -> list[dic
             eos=eos,
             pad=tokenizer.pad_token_id,
         )
-    found = []
+    found: list[dict[str, Side]] = []
     for prompt, row, kept in zip(prompts, drawn, sampling.answered(drawn, eos), strict=True):
         answer = row[kept].tolist()
         found.append({"text": {"input_ids": prompt + answer, "labels": [IGNORED] * len(prompt) + answer}})

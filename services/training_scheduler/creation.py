@@ -21,7 +21,7 @@ from gyre_trainers.settings import BadSetting, Own
 
 from services.training_scheduler import estimates, health, inputs, places, recipes, service, shapes
 from services.training_scheduler.inputs import Rows, Weights
-from services.training_scheduler.models import Checkpoint, Run
+from services.training_scheduler.models import Checkpoint, Run, RunState
 from services.training_scheduler.planning.plan import Misfit, Outlook, Plan, plan
 from services.training_scheduler.planning.settings import Job
 
@@ -190,6 +190,7 @@ def draft(planned: Planned, name: str, display_name: str, created_by: str) -> Ru
         project=project_of(name),
         display_name=display_name or _title(planned),
         created_by=created_by,
+        state=RunState.QUEUED,
         method=planned.method,
         base=planned.spec.base,
         spec=_as_json(planned.spec),

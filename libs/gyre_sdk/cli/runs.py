@@ -46,7 +46,7 @@ runs.add_command(showing("RUN", lambda gyre: gyre.runs, "runs", "Show one run.")
 @click.option("--dry-run", is_flag=True, help="Only say what it would need, take and cost on each flavor, and why.")
 @click.option("--watch/--no-watch", default=True, show_default=True)
 @click.pass_context
-def start(ctx: click.Context, title: str, register_as: str, dry_run: bool, watch: bool, **asked: Any) -> None:
+def start(ctx: click.Context, /, title: str, register_as: str, dry_run: bool, watch: bool, **asked: Any) -> None:
     """Train a model on data.
 
     Examples:
