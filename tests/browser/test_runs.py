@@ -168,6 +168,9 @@ def test_ten_steps_are_tried_in_the_drawer(page: Page, platform: Running, tmp_pa
     tried.get_by_role("button", name=re.compile("^(Try ten steps|试跑十步)$")).click()
     expect(tried.locator("figure")).to_have_count(3, timeout=240_000)
     expect(tried.locator("dd").first).to_contain_text(re.compile("^10 "))
+    expect(tried.locator("dd").last).to_contain_text(
+        re.compile("A share of the rows is longer|部分数据行超过最大词元数，末尾被截断")
+    )
     read, learned = (
         tried.locator("figure pre").first.locator(which).first for which in (".try-read", ":not(.try-read)")
     )

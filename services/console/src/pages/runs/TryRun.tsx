@@ -54,7 +54,7 @@ function Report({ of, report }: { of: Try; report: TryReport }) {
   return (
     <>
       <Figures of={of} report={report} />
-      <p className="second">{t("try.greyed")}</p>
+      <p className="second try-note">{t("try.greyed")}</p>
       {report.samples.map((sample, at) => (
         // biome-ignore lint/suspicious/noArrayIndexKey: samples have no name but their place
         <figure key={at} className="try-sample">
@@ -88,7 +88,7 @@ function Side({ name, of, alone }: { name: string; of: TrySide; alone: boolean }
 }
 
 function Figures({ of, report }: { of: Try; report: TryReport }) {
-  const { t, language } = useI18n();
+  const { t, word, language } = useI18n();
   const { tokens, training_seconds: whole, step_seconds: later, peak_memory_bytes: peak, tokens_per_second } = report;
   const time = (seconds: number) => formatDuration(language, seconds);
   const number = (value: number, digits = 0) => formatNumber(language, value, digits);
@@ -126,6 +126,12 @@ function Figures({ of, report }: { of: Try; report: TryReport }) {
         ]
       : null,
     [t("try.losses"), report.losses.map((loss) => number(Number(loss), 4)).join("  ")],
+    report.alarms.length > 0 && [
+      t("run.alarms"),
+      report.alarms.map(({ kind, step }) => (
+        <div key={`${kind} ${step}`}>{t("run.alarmAt", { step, what: word("alarm", bare(kind)) })}</div>
+      )),
+    ],
   ];
   return <Facts rows={rows} list />;
 }
