@@ -23,7 +23,7 @@ from gyre_sdk.resources.prompts import Prompts, TrafficPolicies
 from gyre_sdk.resources.serving import Completions, Deployments
 from gyre_sdk.resources.traces import Traces
 from gyre_sdk.resources.traffic import Experiments, Shadows
-from gyre_sdk.resources.training import Pipelines, Runs
+from gyre_sdk.resources.training import Pipelines, Runs, Tries
 from gyre_sdk.resources.uploads import ModelUploads
 from gyre_sdk.transport import Transport
 
@@ -47,7 +47,7 @@ class Gyre:
         of = (self._transport, self.config.project)
         self.datasets, self.models = Datasets(*of), Models(*of)
         self.model_uploads, self.model_files = ModelUploads(*of), ModelFiles(*of)
-        self.runs, self.pipelines = Runs(*of), Pipelines(*of)
+        self.runs, self.tries, self.pipelines = Runs(*of), Tries(*of), Pipelines(*of)
         self.suites, self.evaluations, self.verdicts = Suites(*of), Evaluations(*of), Verdicts(*of)
         self.comparisons = Comparisons(*of)
         self.deployments, self.completions = Deployments(*of), Completions(*of)

@@ -39,7 +39,7 @@ def main(argv: list[str]) -> int:
         print("usage: python -m gyre_trainers.run SPEC", file=sys.stderr)
         return exits.BAD_INPUT
     try:
-        spec = read_spec(Path(argv[1]))
+        spec = read_spec(Path(argv[1]), Spec)
         bound_threads(spec.threads)
         return attempt(spec)
     except BadInput as error:

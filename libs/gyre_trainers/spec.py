@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final, Self
+from typing import Final, Self, TypeVar
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -71,10 +71,13 @@ class Spec(Closed):
         return f"{self.run_prefix}/{self.attempt}"
 
 
-def read_spec(path: Path) -> Spec:
+AnySpec = TypeVar("AnySpec", bound=Spec)
+
+
+def read_spec(path: Path, kind: type[AnySpec]) -> AnySpec:
     """Raises: BadInput that names the first wrong field and says what is wrong with it."""
     try:
-        return Spec.model_validate_json(path.read_bytes())
+        return kind.model_validate_json(path.read_bytes())
     except OSError as error:
         raise BadInput("spec", f"{path} cannot be read ({error.strerror})", "give the path of a spec.json") from error
     except ValidationError as error:

@@ -11,6 +11,7 @@ from pydantic import Field, field_validator, model_validator
 
 MODULES = (
     "gyre_trainers.run",
+    "gyre_trainers.trial",
     "services.dataset.work",
     "services.evaluation.work",
     "services.inference_gateway.engine",

@@ -14,14 +14,14 @@ from gyre.training_scheduler.v1 import run_pb2
 from gyre_kit import resources
 from gyre_kit.app import Context
 from gyre_kit.auth import caller
-from gyre_kit.names import last, new_id
+from gyre_kit.names import last, new_id, project_of
 from gyre_kit.render import enum_name
 from gyre_trainers.methods import REINFORCED, Method, settings_of
 from gyre_trainers.settings import BadSetting, Own
 
 from services.training_scheduler import estimates, health, inputs, places, recipes, service, shapes
 from services.training_scheduler.inputs import Rows, Weights
-from services.training_scheduler.models import Checkpoint, Run
+from services.training_scheduler.models import Checkpoint, Run, RunState
 from services.training_scheduler.planning.plan import Misfit, Outlook, Plan, plan
 from services.training_scheduler.planning.settings import Job
 
@@ -65,7 +65,7 @@ async def create_run(
     new = service.NewRun(
         name=name,
         project=project,
-        display_name=display_name or f"{planned.method} · {_short(planned.spec.base)}",
+        display_name=display_name or _title(planned),
         created_by=created_by or caller().subject,
         request_id=request_id,
         pipeline=pipeline,
@@ -181,6 +181,27 @@ def _recipe_of(spec: run_pb2.RunSpec) -> recipes.Recipe:
     if method not in ("", recipe.method):
         raise service.RecipeMismatch(recipe=spec.recipe, method=method)
     return recipe
+
+
+def draft(planned: Planned, name: str, display_name: str, created_by: str) -> Run:
+    """The run that `planned` would become, not stored."""
+    return Run(
+        name=name,
+        project=project_of(name),
+        display_name=display_name or _title(planned),
+        created_by=created_by,
+        state=RunState.QUEUED,
+        method=planned.method,
+        base=planned.spec.base,
+        spec=_as_json(planned.spec),
+        inputs=_inputs(planned),
+        estimate=estimates.to_json(planned.plan),
+        requests=_requests(planned.plan),
+    )
+
+
+def _title(planned: Planned) -> str:
+    return f"{planned.method} · {_short(planned.spec.base)}"
 
 
 def _versions(planned: Planned) -> list[str]:

@@ -18,6 +18,7 @@ from services.training_scheduler.pipeline_api import PipelineApi
 from services.training_scheduler.reconcile import follow_runs, release_pins
 from services.training_scheduler.report_api import RunReportApi
 from services.training_scheduler.settings import Settings
+from services.training_scheduler.try_api import TryApi
 
 
 @asynccontextmanager
@@ -29,7 +30,7 @@ async def counting(context: Context) -> AsyncIterator[None]:
 app = App(
     component="training_scheduler",
     settings=Settings(),
-    servicers=[RunApi, MethodApi, RecipeApi, RunReportApi, PipelineApi],
+    servicers=[RunApi, MethodApi, RecipeApi, RunReportApi, PipelineApi, TryApi],
     handlers=HANDLERS,
     extras=[counting],
     reconcilers=[

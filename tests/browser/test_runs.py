@@ -153,6 +153,35 @@ def test_what_can_be_set_of_a_method_and_watched_is_asked_for_in_the_drawer(
     expect(drawer.locator("#hyperparameters_own_cliprange")).to_have_count(0)
 
 
+def test_ten_steps_are_tried_in_the_drawer(page: Page, platform: Running, tmp_path: Path) -> None:
+    runs = platform.client().runs
+    before = runs.page().total_size
+    page.goto(f"{platform.rest_url}/p/default/runs")
+    page.get_by_role("button", name=re.compile("Start a run|开始训练|启动训练")).first.click()
+    drawer = page.get_by_role("dialog")
+    for field, wanted in (("recipe", "sft-lora"), ("base", "tiny"), ("datasets", "rows")):
+        drawer.locator(f"#{field}").click()
+        page.locator(".ant-select-item-option:visible").filter(has_text=wanted).first.click()
+    page.keyboard.press("Escape")
+    drawer.locator("#hyperparameters_max_length").fill("64")
+    tried = drawer.get_by_role("region", name=re.compile("^(Ten steps, tried|试跑十步)$"))
+    tried.get_by_role("button", name=re.compile("^(Try ten steps|试跑十步)$")).click()
+    expect(tried.locator("figure")).to_have_count(3, timeout=240_000)
+    expect(tried.locator("dd").first).to_contain_text(re.compile("^10 "))
+    expect(tried.locator("dd").last).to_contain_text(
+        re.compile("A share of the rows is longer|部分数据行超过最大词元数，末尾被截断")
+    )
+    read, learned = (
+        tried.locator("figure pre").first.locator(which).first for which in (".try-read", ":not(.try-read)")
+    )
+    assert read.inner_text() and learned.inner_text()
+    colours = [one.evaluate("node => getComputedStyle(node).color") for one in (read, learned)]
+    assert colours[0] != colours[1]
+    tried.scroll_into_view_if_needed()
+    _look(page, tmp_path / "try.png")
+    assert runs.page().total_size == before
+
+
 def test_the_rules_of_a_run_are_on_its_page(page: Page, platform: Running, tmp_path: Path) -> None:
     chosen = ("--set", "max_steps=2", "--health", "divergence=ROLL_BACK", "--health", "divergence_ratio=3")
     run = command(platform, "start", "--base", "tiny@1", "--data", "rows@1", "--no-watch", *chosen)

@@ -1,22 +1,21 @@
-"""`gyre runs`: train, watch and cancel; steer.py has the rest."""
+"""`gyre runs`: train, watch and cancel; steer.py and trying.py have the rest."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from gyre_sdk.cli import steer
+from gyre_sdk.cli import steer, trying
 from gyre_sdk.cli.base import OPTIONS, GyreGroup, complete, connect
 from gyre_sdk.cli.commands import Columns, listing, showing
-from gyre_sdk.cli.settings import health, hyperparameters
+from gyre_sdk.cli.run_spec import spec_of, spec_options
 
 if TYPE_CHECKING:
     from gyre.training_scheduler.v1.run_pb2 import Run
 
     from gyre_sdk.client import Gyre
 
-PRESETS = ["quick-look", "balanced", "best"]
 COLUMNS: Columns = [
     ("#", lambda o: o.text("number")),
     ("METHOD", lambda o: lambda item: o.messages.enum_name(item.spec, "method")),
@@ -42,36 +41,12 @@ runs.add_command(showing("RUN", lambda gyre: gyre.runs, "runs", "Show one run.")
 
 
 @runs.command()
-@click.option("--method", default="", help="See `gyre runs methods`. The recipe's, or SFT, unless given.")
-@click.option(
-    "--base", required=True, metavar="MODEL[@VERSION]", help="What to start from.", shell_complete=complete("models")
-)
-@click.option("--data", required=True, multiple=True, metavar="DATASET[@VERSION]", shell_complete=complete("datasets"))
-@click.option("--reward-model", default="", metavar="MODEL[@VERSION]", help="For PPO.")
+@spec_options
 @click.option("--register-as", default="", metavar="MODEL", help="Model whose next version the result becomes.")
-@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A setting of the method; repeat it.")
-@click.option(
-    "--health", "rules", multiple=True, metavar="RULE=ACTION", help="What follows an alarm, or its limit; repeat it."
-)
-@click.option("--recipe", default="", help="See `gyre runs recipes`.")
-@click.option(
-    "--preset", type=click.Choice(PRESETS), default="balanced", show_default=True, help="How much to take on."
-)
-@click.option("--seed", default=7, show_default=True, type=int)
-@click.option("--queue", default="", help="Queue to wait in.")
-@click.option("--priority", default=0, type=int, help="Higher goes first.")
-@click.option(
-    "--priority-class", default="", help="A priority that has a name.", shell_complete=complete("priority_classes")
-)
-@click.option("--title", default="", help="Free text shown to people.")
 @click.option("--dry-run", is_flag=True, help="Only say what it would need, take and cost on each flavor, and why.")
 @click.option("--watch/--no-watch", default=True, show_default=True)
 @click.pass_context
-def start(
-    ctx: click.Context, method: str, base: str, data: tuple[str, ...], reward_model: str, register_as: str,
-    settings: tuple[str, ...], rules: tuple[str, ...], recipe: str, preset: str, seed: int, queue: str, priority: int, priority_class: str, title: str,
-    dry_run: bool, watch: bool,
-) -> None:  # fmt: skip
+def start(ctx: click.Context, /, title: str, register_as: str, dry_run: bool, watch: bool, **asked: Any) -> None:
     """Train a model on data.
 
     Examples:
@@ -82,31 +57,10 @@ def start(
     gyre runs start --base smollm2 --data hotline --preset quick-look
     gyre runs start --base smollm2 --data hotline --dry-run
     """
-    from gyre.training_scheduler.v1.run_pb2 import RunSpec
-
     from gyre_sdk.cli import estimates, output
-    from gyre_sdk.messages import enum_value
-    from gyre_sdk.resources.training import run_spec
 
     with connect() as gyre:
-        try:
-            spec = run_spec(
-                method or ("UNSPECIFIED" if recipe else "SFT"),
-                gyre.models.version_name(base),
-                [gyre.datasets.version_name(reference) for reference in data],
-                hyperparameters(settings),
-                health(rules),
-                reward_model=gyre.models.version_name(reward_model) if reward_model else "",
-                register_as=gyre.models.name(register_as) if register_as else "",
-                recipe=recipe and f"recipes/{recipe.removeprefix('recipes/')}",
-                preset=enum_value(RunSpec, "preset", preset.replace("-", "_")),
-                seed=seed,
-                queue=queue and gyre.queues.name(queue),
-                priority=priority,
-                priority_class=priority_class and gyre.priority_classes.name(priority_class),
-            )
-        except ValueError as error:
-            raise click.UsageError(str(error)) from error
+        spec = spec_of(gyre, register_as=register_as, **asked)
         if dry_run:
             estimates.show(gyre.runs.estimate(spec))
             return
@@ -312,5 +266,15 @@ def cancel(run: str, wait: bool) -> None:
         click.echo(progress.run_line(cancelled))
 
 
-for command in (steer.pause, steer.resume, steer.stop, steer.fork, steer.alarms, steer.compare, steer.report):
+for command in (
+    trying.try_,
+    trying.tried,
+    steer.pause,
+    steer.resume,
+    steer.stop,
+    steer.fork,
+    steer.alarms,
+    steer.compare,
+    steer.report,
+):
     runs.add_command(command)

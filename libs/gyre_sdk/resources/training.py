@@ -1,4 +1,4 @@
-"""Runs, recipes and pipelines."""
+"""Runs, tries, recipes and pipelines."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ from gyre.training_scheduler.v1.run_pb2 import (
     RunSpec,
 )
 from gyre.training_scheduler.v1.run_service_pb2 import CreateRunRequest, EstimateRunRequest, ForkRunRequest, RunUpdate
+from gyre.training_scheduler.v1.try_pb2 import Try
+from gyre.training_scheduler.v1.try_service_pb2 import CreateTryRequest
 
 from gyre_sdk import messages, names
 from gyre_sdk.collection import PATIENCE_SECONDS, Collection, request_id
@@ -143,6 +145,20 @@ class Runs(Collection[Run]):
 
     def _has_ended(self, run: Run) -> bool:
         return messages.enum_name(run, "state") in (*self.ends, *self.failures)
+
+
+class Tries(Collection[Try]):
+    """Ten steps of a run, made before it is created. There is no list of them: keep the name."""
+
+    kind, plural, ends = Try, "tries", ("SUCCEEDED",)
+
+    def create(self, spec: RunSpec, display_name: str = "") -> Try:
+        """`spec` as `run_spec` makes it. Waits in its queue; `wait` gives the report."""
+        request = CreateTryRequest(display_name=display_name, spec=spec, request_id=request_id())
+        return self._post(Try, f"{self.parent}/tries", request)
+
+    def cancel(self, name: str) -> Try:
+        return self._post(Try, self.name(name), verb="cancel")
 
 
 class Pipelines(Collection[Pipeline]):

@@ -32,12 +32,12 @@ def test_a_file_that_is_no_json_object_is_refused(content: str, tmp_path: Path) 
     (tmp_path / "spec.json").write_text(content)
 
     with pytest.raises(BadInput, match=r"^spec: "):
-        read_spec(tmp_path / "spec.json")
+        read_spec(tmp_path / "spec.json", Spec)
 
 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="cannot be read"):
-        read_spec(tmp_path / "spec.json")
+        read_spec(tmp_path / "spec.json", Spec)
 
 
 def test_a_missing_field_is_named(tmp_path: Path) -> None:
@@ -45,4 +45,4 @@ def test_a_missing_field_is_named(tmp_path: Path) -> None:
     path.write_text(json.dumps({key: value for key, value in GOOD.items() if key != "base"}))
 
     with pytest.raises(BadInput, match=r"^base: Field required"):
-        read_spec(path)
+        read_spec(path, Spec)

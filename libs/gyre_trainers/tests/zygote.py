@@ -1,6 +1,7 @@
 """Imports torch and TRL once, then forks a trainer for each line of JSON on stdin: ten seconds saved a run.
 
-A line is {"id", "spec", "log"}; with "kill_at" the trainer kills itself once the checkpoint of that step is complete. Answers on stdout: {"id", "pid"} at the fork and {"id", "code"} at the end.
+A line is {"id", "spec", "log"}; with "kill_at" the trainer kills itself once the checkpoint of that step is complete,
+with "trial" it tries ten steps alone. Answers on stdout: {"id", "pid"} at the fork and {"id", "code"} at the end.
 """
 
 import importlib
@@ -11,7 +12,7 @@ import signal
 import sys
 import traceback
 
-from gyre_trainers import run
+from gyre_trainers import run, trial
 from gyre_trainers.methods import METHODS
 
 PRELOADED = [
@@ -37,7 +38,10 @@ def become_trainer(request: dict[str, str]) -> None:
     if "kill_at" in request:
         kill_after(int(request["kill_at"]))
     try:
-        code = run.main(["gyre_trainers.run", request["spec"]])
+        if "trial" in request:
+            code = trial.main(["gyre_trainers.trial", request["spec"]])
+        else:
+            code = run.main(["gyre_trainers.run", request["spec"]])
     finally:
         if code is None:
             traceback.print_exc()

@@ -8,6 +8,7 @@ import type { ListReply, Session } from "./types";
 export const OWNER = {
   datasets: "dataset",
   runs: "training_scheduler",
+  tries: "training_scheduler",
   recipes: "training_scheduler",
   methods: "training_scheduler",
   pipelines: "training_scheduler",

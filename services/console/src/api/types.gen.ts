@@ -425,6 +425,15 @@ export type AlarmAction =
   | "ACTION_ROLL_BACK"
   | "ACTION_LOWER_LEARNING_RATE";
 
+export type TryState =
+  | "STATE_UNSPECIFIED"
+  | "STATE_QUEUED"
+  | "STATE_RUNNING"
+  | "STATE_STOPPING"
+  | "STATE_SUCCEEDED"
+  | "STATE_FAILED"
+  | "STATE_CANCELLED";
+
 export interface AuditEntry {
   name: string;
   create_time?: string | null;
@@ -2200,4 +2209,62 @@ export interface Checkpoint {
 export interface RunUpdate {
   run?: Run | null;
   points: MetricPoint[];
+}
+
+export interface Try {
+  name: string;
+  display_name: string;
+  state: TryState;
+  create_time?: string | null;
+  end_time?: string | null;
+  created_by: string;
+  number: number;
+  failure_reason: string;
+  failure_message: string;
+  waiting_reason: string;
+  workload: string;
+  estimate?: Estimate | null;
+  report?: TryReport | null;
+  cost_microusd: string;
+}
+
+export interface TryReport {
+  steps: number;
+  total_steps: number;
+  samples: TrySample[];
+  tokens?: TokenCounts | null;
+  losses: number[];
+  first_step_seconds: number;
+  step_seconds?: number | null;
+  tokens_per_second?: number | null;
+  peak_memory_bytes?: string | null;
+  training_seconds?: TrainingTime | null;
+  alarms: Alarm[];
+}
+
+export interface TrySample {
+  sides: Record<string, TrySide>;
+}
+
+export interface TrySide {
+  pieces: TryPiece[];
+}
+
+export interface TryPiece {
+  text: string;
+  loss: boolean;
+}
+
+export interface TokenCounts {
+  sequences: number;
+  p50: number;
+  p95: number;
+  max: number;
+  cut_share: number;
+}
+
+export interface TrainingTime {
+  low: number;
+  expected: number;
+  high: number;
 }

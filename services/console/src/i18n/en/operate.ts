@@ -93,6 +93,8 @@ export const operate = {
   "rpc.CreateVersion": "Imported a data set version",
   "rpc.DeleteVersion": "Deleted a version",
   "rpc.CreateRun": "Started a training run",
+  "rpc.CreateTry": "Tried ten steps of a run",
+  "rpc.CancelTry": "Stopped a try",
   "rpc.EstimateRun": "Asked for an estimate",
   "rpc.CancelRun": "Stopped a training run",
   "rpc.CreatePipeline": "Started a lap",

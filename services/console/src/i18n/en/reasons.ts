@@ -50,6 +50,7 @@ export const reasons = {
   "reason.PIPELINE_NOT_FOUND": "There is no such pipeline",
   "reason.PROJECT_NOT_FOUND": "There is no such project, or it is not yours",
   "reason.QUEUE_NOT_FOUND": "There is no such queue",
+  "reason.TRY_NOT_FOUND": "There is no such try",
   "reason.RUN_NOT_FOUND": "There is no such run",
   "reason.SOURCE_NOT_FOUND": "The source does not exist",
   "reason.SUITE_NOT_FOUND": "There is no such suite",

@@ -96,6 +96,8 @@ export const operate: Translation<typeof source> = {
   "rpc.CreateVersion": "导入数据集版本",
   "rpc.DeleteVersion": "删除版本",
   "rpc.CreateRun": "启动训练任务",
+  "rpc.CreateTry": "试跑了十步训练",
+  "rpc.CancelTry": "停止了试跑",
   "rpc.EstimateRun": "请求估算",
   "rpc.CancelRun": "停止训练任务",
   "rpc.CreatePipeline": "启动流水线",

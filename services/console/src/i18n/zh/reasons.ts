@@ -53,6 +53,7 @@ export const reasons: Translation<typeof source> = {
   "reason.PIPELINE_NOT_FOUND": "流水线不存在",
   "reason.PROJECT_NOT_FOUND": "项目不存在，或您无权访问",
   "reason.QUEUE_NOT_FOUND": "队列不存在",
+  "reason.TRY_NOT_FOUND": "试跑不存在",
   "reason.RUN_NOT_FOUND": "训练任务不存在",
   "reason.SOURCE_NOT_FOUND": "来源不存在",
   "reason.SUITE_NOT_FOUND": "评测集不存在",

@@ -14,6 +14,7 @@ import { useMessage } from "@/ui/useMessage";
 import { EstimateNote, FlavorTable, useEstimate } from "./Estimates";
 import { HealthFields, type HealthValues, toHealth } from "./Health";
 import { HyperparameterFields } from "./Hyperparameters";
+import { TryRun } from "./TryRun";
 
 const BALANCED: Preset = "PRESET_BALANCED";
 
@@ -132,6 +133,7 @@ export function StartRunDrawer({ open, onClose }: { open: boolean; onClose: () =
         <HealthFields method={recipe?.method} under={["health"]} />
       </More>
       <FlavorTable {...asked} />
+      {asked.ready && values && <TryRun spec={toSpec(project, values, recipe)} name={values.display_name} />}
     </FormDrawer>
   );
 }
