@@ -111,7 +111,7 @@ class Lap:
 
 def training_steps(spec: pipeline_pb2.PipelineSpec) -> dict[str, pipeline_pb2.TrainingStep]:
     """Those that were asked for, in the order in which they run."""
-    return {name: getattr(spec, name) for name in TRAINING if spec.HasField(name)}  # type: ignore[arg-type]
+    return {name: getattr(spec, name) for name in TRAINING if spec.HasField(name)}
 
 
 def spec_to_proto(values: dict[str, Any]) -> pipeline_pb2.PipelineSpec:
