@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from gyre_sdk.cli.base import OPTIONS, Exit, GyreGroup, complete, connect
 from gyre_sdk.cli.commands import Columns, listing, showing
+from gyre_sdk.cli.spec_file import read_spec, show_spec, spec_option
 
 if TYPE_CHECKING:
     from gyre.training_scheduler.v1.pipeline_pb2 import Pipeline
@@ -38,9 +38,7 @@ pipelines.add_command(showing("PIPELINE", lambda gyre: gyre.pipelines, "pipeline
 
 
 @pipelines.command()
-@click.option(
-    "--spec", "file", type=click.File("r"), help="PipelineSpec as YAML or JSON; `-` reads stdin. Options below win."
-)
+@spec_option("PipelineSpec")
 @click.option("--batch", metavar="BATCH", help="Batch of approved feedback to learn from.")
 @click.option(
     "--collect", metavar="DATASET:PIECES", help="Wait until so many pieces are approved, and learn from these."
@@ -90,17 +88,8 @@ def spec(pipeline: str) -> None:
     Examples:
     gyre pipelines spec 2 > lap.yaml
     """
-    import yaml
-
-    from gyre_sdk import messages
-    from gyre_sdk.cli import output
-
     with connect() as gyre:
-        asked = messages.to_body(gyre.pipelines.find(pipeline).spec)
-    if OPTIONS.json:
-        output.show_json(asked)
-    else:
-        click.echo(yaml.safe_dump(asked, sort_keys=False, allow_unicode=True), nl=False)
+        show_spec(gyre.pipelines.find(pipeline).spec)
 
 
 @pipelines.command()
@@ -181,21 +170,6 @@ def _share(pipeline: Pipeline) -> float | None:
 
     ended = [stage for stage in pipeline.stages if enum_name(stage, "state") in ("SUCCEEDED", "SKIPPED")]
     return len(ended) / len(pipeline.stages) if pipeline.stages else None
-
-
-def read_spec(file: Any) -> dict[str, Any]:
-    """JSON is YAML."""
-    if file is None:
-        return {}
-    import yaml
-
-    try:
-        spec = yaml.safe_load(file)
-    except yaml.YAMLError as error:
-        raise click.UsageError(f"{Path(file.name).name} is neither YAML nor JSON: {error}") from error
-    if not isinstance(spec, dict):
-        raise click.UsageError(f"{Path(file.name).name} must hold one object: the fields of a PipelineSpec.")
-    return spec
 
 
 def _spec(

@@ -9,6 +9,7 @@ import click
 
 from gyre_sdk.cli.base import complete
 from gyre_sdk.cli.settings import health, hyperparameters
+from gyre_sdk.cli.spec_file import read_spec, spec_option
 
 if TYPE_CHECKING:
     from gyre.training_scheduler.v1.run_pb2 import RunSpec
@@ -17,18 +18,18 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 PRESETS: Final = ["quick-look", "balanced", "best"]
+DEFAULT_SEED: Final = 7
 ASKED: Final = (
+    spec_option("RunSpec"),
     click.option("--method", default="", help="See `gyre runs methods`. The recipe's, or SFT, unless given."),
     click.option(
         "--base",
-        required=True,
+        default="",
         metavar="MODEL[@VERSION]",
         help="What to start from.",
         shell_complete=complete("models"),
     ),
-    click.option(
-        "--data", required=True, multiple=True, metavar="DATASET[@VERSION]", shell_complete=complete("datasets")
-    ),
+    click.option("--data", multiple=True, metavar="DATASET[@VERSION]", shell_complete=complete("datasets")),
     click.option("--reward-model", default="", metavar="MODEL[@VERSION]", help="For PPO."),
     click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A setting of the method; repeat it."),
     click.option(
@@ -39,10 +40,8 @@ ASKED: Final = (
         help="What follows an alarm, or its limit; repeat it.",
     ),
     click.option("--recipe", default="", help="See `gyre runs recipes`."),
-    click.option(
-        "--preset", type=click.Choice(PRESETS), default="balanced", show_default=True, help="How much to take on."
-    ),
-    click.option("--seed", default=7, show_default=True, type=int),
+    click.option("--preset", type=click.Choice(PRESETS), help="How much to take on.  [default: balanced]"),
+    click.option("--seed", type=int, help=f"[default: {DEFAULT_SEED}]"),
     click.option("--queue", default="", help="Queue to wait in."),
     click.option("--priority", default=0, type=int, help="Higher goes first."),
     click.option(
@@ -60,31 +59,44 @@ def spec_options(command: F) -> F:
 
 
 def spec_of(
-    gyre: Gyre, *, method: str, base: str, data: tuple[str, ...], reward_model: str, settings: tuple[str, ...],
-    rules: tuple[str, ...], recipe: str, preset: str, seed: int, queue: str, priority: int, priority_class: str,
-    register_as: str = "",
+    gyre: Gyre, *, file: Any, method: str, base: str, data: tuple[str, ...], reward_model: str,
+    settings: tuple[str, ...], rules: tuple[str, ...], recipe: str, preset: str | None, seed: int | None, queue: str,
+    priority: int, priority_class: str, register_as: str = "",
 ) -> RunSpec:  # fmt: skip
-    """Raises: UsageError for a value that cannot be meant; GyreError for a name that stands for nothing."""
+    """What the file says, and over it what the options say.
+
+    Raises: UsageError for a value that cannot be meant; GyreError for a name that stands for nothing.
+    """
+    from google.protobuf import json_format
     from gyre.training_scheduler.v1.run_pb2 import RunSpec
 
     from gyre_sdk.messages import enum_value
     from gyre_sdk.resources.training import run_spec
 
     try:
-        return run_spec(
-            method or ("UNSPECIFIED" if recipe else "SFT"),
-            gyre.models.version_name(base),
+        spec = json_format.ParseDict({"seed": DEFAULT_SEED} | read_spec(file), RunSpec())
+        given = run_spec(
+            method or ("UNSPECIFIED" if recipe or file else "SFT"),
+            gyre.models.version_name(base) if base else "",
             [gyre.datasets.version_name(reference) for reference in data],
             hyperparameters(settings),
             health(rules),
             reward_model=gyre.models.version_name(reward_model) if reward_model else "",
             register_as=gyre.models.name(register_as) if register_as else "",
             recipe=recipe and f"recipes/{recipe.removeprefix('recipes/')}",
-            preset=enum_value(RunSpec, "preset", preset.replace("-", "_")),
-            seed=seed,
+            preset=enum_value(RunSpec, "preset", preset.replace("-", "_") if preset else "UNSPECIFIED"),
+            seed=seed or 0,
             queue=queue and gyre.queues.name(queue),
             priority=priority,
             priority_class=priority_class and gyre.priority_classes.name(priority_class),
         )
-    except ValueError as error:
+    except (ValueError, json_format.ParseError) as error:
         raise click.UsageError(str(error)) from error
+    if data:
+        del spec.datasets[:]
+    spec.MergeFrom(given)
+    if seed == 0:
+        spec.seed = 0
+    if not spec.base or not spec.datasets:
+        raise click.UsageError("Say with --base what to start from and with --data what to train on, or give --spec.")
+    return spec

@@ -10,6 +10,7 @@ from gyre_sdk.cli import steer, trying
 from gyre_sdk.cli.base import OPTIONS, GyreGroup, complete, connect
 from gyre_sdk.cli.commands import Columns, listing, showing
 from gyre_sdk.cli.run_spec import spec_of, spec_options
+from gyre_sdk.cli.spec_file import show_spec
 
 if TYPE_CHECKING:
     from gyre.training_scheduler.v1.run_pb2 import Run
@@ -56,21 +57,34 @@ def start(ctx: click.Context, /, title: str, register_as: str, dry_run: bool, wa
     gyre runs start --base smollm2 --data hotline --health divergence=ROLL_BACK --health divergence_ratio=3
     gyre runs start --base smollm2 --data hotline --preset quick-look
     gyre runs start --base smollm2 --data hotline --dry-run
+    gyre runs start --spec run.yaml --seed 8
     """
     from gyre_sdk.cli import estimates, output
 
     with connect() as gyre:
-        spec = spec_of(gyre, register_as=register_as, **asked)
+        wanted = spec_of(gyre, register_as=register_as, **asked)
         if dry_run:
-            estimates.show(gyre.runs.estimate(spec))
+            estimates.show(gyre.runs.estimate(wanted))
             return
-        run = gyre.runs.create(spec, display_name=title)
-        if register_as:  # after the run: a run that is refused leaves no model behind
-            gyre.models.ensure(register_as)
+        run = gyre.runs.create(wanted, display_name=title)
+        if wanted.register_as:  # after the run: a run that is refused leaves no model behind
+            gyre.models.ensure(wanted.register_as.rpartition("/")[2])
         if watch:
             _watch(ctx, gyre, run)
         else:
             output.show_item(run, f"Watch it: gyre runs watch {run.number}")
+
+
+@runs.command()
+@click.argument("run", shell_complete=complete("runs"))
+def spec(run: str) -> None:
+    """Print what a run was asked for as YAML, defaults filled in; `start --spec` and `try --spec` take it.
+
+    Examples:
+    gyre runs spec 7 > run.yaml
+    """
+    with connect() as gyre:
+        show_spec(gyre.runs.find(run).spec)
 
 
 @runs.command()

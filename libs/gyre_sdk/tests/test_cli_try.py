@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -109,3 +110,35 @@ async def _empty(platform: Platform) -> None:
         await migrate.upgrade(platform.settings().database_url_of(component), component)
         await platform.empty(component)
     (platform.home / "admin.key").unlink(missing_ok=True)
+
+
+async def test_a_run_is_written_as_yaml_and_read_again_with_options_over_it(
+    gyre: Gyre, world: World, capsys: Capture, tmp_path: Path
+) -> None:
+    asked = (*ASKED, "--method", "SFT", "--preset", "quick-look", "--no-watch", "--json")
+    first = await _printed(capsys, "runs", "start", *asked)
+    assert await asyncio.to_thread(command, ["runs", "spec", str(first["number"])]) == 0
+    (tmp_path / "run.yaml").write_text(capsys.readouterr().out, "utf-8")
+    again = ("runs", "start", "--spec", str(tmp_path / "run.yaml"), "--no-watch", "--json")
+    same = await _printed(capsys, *again)
+    assert same["spec"] == first["spec"]
+    other = await _printed(capsys, *again, "--seed", "9", "--set", "max_steps=11", "--data", SFT_ROWS)
+    hyperparameters = first["spec"]["hyperparameters"] | {"max_steps": 11}
+    assert other["spec"] == first["spec"] | {"seed": "9", "hyperparameters": hyperparameters}
+
+
+@pytest.mark.parametrize(("text", "says"), [("base: [", "neither YAML"), ("bass: b", "bass"), ("seed: 1", "--base")])
+async def test_a_file_that_is_no_run_is_refused(
+    gyre: Gyre, text: str, says: str, tmp_path: Path, capsys: Capture
+) -> None:
+    (tmp_path / "run.yaml").write_text(text, "utf-8")
+    assert await asyncio.to_thread(command, ["runs", "start", "--spec", str(tmp_path / "run.yaml")]) == 2
+    assert says in capsys.readouterr().err
+
+
+async def _printed(capsys: Capture, *words: str) -> dict[str, Any]:
+    code = await asyncio.to_thread(command, list(words))
+    printed = capsys.readouterr()
+    assert code == 0, printed.err
+    found: dict[str, Any] = json.loads(printed.out)
+    return found

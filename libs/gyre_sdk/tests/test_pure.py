@@ -13,7 +13,7 @@ from gyre.inference_gateway.v1.deployment_pb2 import Deployment
 from gyre.inference_gateway.v1.rollout_pb2 import Rollout
 from gyre.training_scheduler.v1.run_pb2 import Alarm, MetricPoint, Run, RunSpec
 from gyre_sdk import messages, names
-from gyre_sdk.cli import datasets, output, pipelines, platform, progress, settings, steer
+from gyre_sdk.cli import datasets, output, pipelines, platform, progress, settings, spec_file, steer
 from gyre_sdk.cli.events import Known
 from gyre_sdk.cli.replicas import bounds
 from gyre_sdk.errors import GyreError
@@ -218,7 +218,7 @@ def test_a_lap_waits_for_so_many_pieces_of_a_data_set() -> None:
 @pytest.mark.parametrize("text", ["base: b\nsuites: [s]\n", '{"base": "b", "suites": ["s"]}'])
 def test_a_lap_is_read_from_yaml_and_from_json(text: str) -> None:
     file = io.StringIO(text)
-    assert pipelines.read_spec(file) == {"base": "b", "suites": ["s"]}
+    assert spec_file.read_spec(file) == {"base": "b", "suites": ["s"]}
 
 
 @pytest.mark.parametrize(("text", "says"), [("a: [", "neither YAML nor JSON"), ("- a\n", "one object")])
@@ -226,7 +226,7 @@ def test_what_is_no_lap_is_refused_with_the_name_of_its_file(text: str, says: st
     file = io.StringIO(text)
     file.name = "lap.yaml"
     with pytest.raises(UsageError, match=f"lap.yaml .*{says}"):
-        pipelines.read_spec(file)
+        spec_file.read_spec(file)
 
 
 def test_what_can_be_set_is_shown_with_default_range_and_meaning() -> None:
