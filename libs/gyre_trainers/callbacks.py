@@ -20,6 +20,7 @@ from gyre_trainers import checkpoints
 from gyre_trainers.exits import BadInput, Finished, Return, RolledBack, Stopped, Unwell
 from gyre_trainers.health import Alarm, Kind, Watch
 from gyre_trainers.report import Reporter
+from gyre_trainers.samples import Sampler
 from gyre_trainers.settings import Action
 from gyre_trainers.spec import Spec
 from gyre_trainers.speed import Speed
@@ -41,15 +42,18 @@ class Progress(TrainerCallback):  # type: ignore[misc]
         resumed_from_step: int,
         before_publishing: Callable[[Path], None] | None = None,
         back: Return | None = None,
+        sampler: Sampler | None = None,
     ) -> None:
         self.last_metrics: dict[str, float] = {}
         self._spec, self._store, self._reporter = spec, store, reporter
         self._resumed_from_step, self._saved_step = resumed_from_step, resumed_from_step
-        self._before_publishing, self._back = before_publishing, back
+        self._before_publishing, self._back, self._sampler = before_publishing, back, sampler
         self._watch, self._speed = Watch(spec.method, spec.health), Speed()
         self._scores: dict[int, float] = {}  # of the checkpoints of this attempt
 
-    def on_train_begin(self, args: Any, state: Any, control: Any, lr_scheduler: Any = None, **_: Any) -> None:
+    def on_train_begin(
+        self, args: Any, state: Any, control: Any, lr_scheduler: Any = None, model: Any = None, **_: Any
+    ) -> None:
         self._reporter.progress(state.global_step, state.max_steps, self._resumed_from_step)
         if self._back is not None and lr_scheduler is not None:
             set_learning_rate(lr_scheduler, self._back.learning_rate)
@@ -58,6 +62,15 @@ class Progress(TrainerCallback):  # type: ignore[misc]
             if state.global_step == 0:
                 raise BadInput("run", "there is no whole checkpoint to make a result of", "start it again")
             raise Finished
+        if state.global_step == 0:
+            self._sample(model, 0, at_an_end=True)
+
+    def on_train_end(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
+        self._sample(model, state.global_step, at_an_end=True)
+
+    def _sample(self, model: Any, step: int, *, at_an_end: bool = False) -> None:
+        if self._sampler is not None and model is not None:
+            self._reporter.sampled(self._sampler.take(model, step, at_an_end=at_an_end))
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> Any:
         self._reporter.progress(state.global_step, state.max_steps)
@@ -86,11 +99,12 @@ class Progress(TrainerCallback):  # type: ignore[misc]
         for alarm in self._watch.see(state.global_step, logs):
             self._act(alarm, lr_scheduler, Path(args.output_dir))
 
-    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> Any:
+    def on_save(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> Any:
         folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
         if folder.is_dir():
             with self._surviving(folder, state.global_step):
                 self._publish(folder, state.global_step)
+            self._sample(model, state.global_step)
         self._reporter.checkpoint_requested.clear()
         control.should_save = False
         self._stop_if_asked()

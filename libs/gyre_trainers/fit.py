@@ -33,16 +33,19 @@ from gyre_kit.storage import ObjectStore, uri_of
 
 from gyre_trainers import checkpoints, lora, manifest
 from gyre_trainers.callbacks import Progress
-from gyre_trainers.data import Row, read_rows
+from gyre_trainers.data import PREFERENCE, Row, read_rows
 from gyre_trainers.exits import BadInput, Finished, Return
 from gyre_trainers.health import Alarm, Kind
+from gyre_trainers.methods import METHODS
 from gyre_trainers.report import Reporter
+from gyre_trainers.samples import ANSWERING, Sampler
 from gyre_trainers.settings import Action, Hyperparameters
 from gyre_trainers.spec import Spec
 
 log = logging.getLogger("gyre_trainers.fit")
 
 Arguments = TypeVar("Arguments")
+LOOKED_AT = 20  # rows, for prompts that are short enough
 
 
 @dataclass(frozen=True)
@@ -131,7 +134,8 @@ def fit(
     """
     found = resume(job)
     step = found.step if found else 0
-    progress = Progress(job.spec, job.store, job.reporter, step, before_publishing, job.back)
+    sampler = sampler_of(job, trainer.processing_class)
+    progress = Progress(job.spec, job.store, job.reporter, step, before_publishing, job.back, sampler)
     prepare(trainer, progress)
     if found is not None and on_resume is not None:
         on_resume(found.folder)
@@ -139,6 +143,14 @@ def fit(
         trainer._load_from_checkpoint(str(job.begin_from))
     loop(trainer, resume_from_checkpoint=str(found.folder) if found else None)
     return Fitted(trainer.model, trainer.processing_class, trainer.state.global_step, progress.last_metrics)
+
+
+def sampler_of(job: Job, tokenizer: Any) -> Sampler | None:
+    """None for a method whose model answers nobody, or answers at every step anyway."""
+    if job.spec.method not in ANSWERING:
+        return None
+    columns = PREFERENCE if METHODS[job.spec.method].rows == "PREFERENCE" else ("messages",)
+    return Sampler(job.rows(*columns)[:LOOKED_AT], tokenizer)
 
 
 def resume(job: Job) -> checkpoints.Resume | None:

@@ -12,7 +12,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -25,6 +25,7 @@ from gyre.training_scheduler.v1.run_report_service_pb2_grpc import RunReportServ
 
 from gyre_trainers import exits
 from gyre_trainers.health import Alarm
+from gyre_trainers.samples import Sample
 from gyre_trainers.spec import Spec
 
 log = logging.getLogger("gyre_trainers.report")
@@ -64,6 +65,7 @@ class Reporter:
         self._points: deque[run_pb2.MetricPoint] = deque()
         self._saved: deque[Saved] = deque()
         self._alarms: deque[Alarm] = deque()
+        self._samples: deque[Sample] = deque()
         self._step = self._total_steps = self._resumed_from_step = 0
         self._completed = False
         self._closing = threading.Event()
@@ -89,6 +91,9 @@ class Reporter:
 
     def alarm(self, alarm: Alarm) -> None:
         self._alarms.append(alarm)
+
+    def sampled(self, samples: Sequence[Sample]) -> None:
+        self._samples.extend(samples)
 
     def complete(self, uri: str, digest: str, steps: int, metrics: Mapping[str, Any]) -> bool:
         """Tells that the run is done; False if nobody listened for a minute (the manifest itself is what counts).
@@ -176,7 +181,7 @@ class Reporter:
             self.finish_requested.set()
 
     def _flush(self) -> None:
-        """Sends all points, checkpoints and alarms in order; those of a call that failed are kept, those refused are not."""
+        """Sends all points, checkpoints, alarms and samples in order; those of a call that failed are kept, those refused are not."""
         while self._points:
             batch = [self._points[at] for at in range(min(len(self._points), POINTS_A_CALL))]
             request = messages.ReportMetricsRequest(name=self._spec.run, attempt=self._spec.attempt, points=batch)
@@ -189,6 +194,9 @@ class Reporter:
         while self._alarms:
             self._send(self._stub.ReportAlarm, self._alarm_request(self._alarms[0]))
             self._alarms.popleft()
+        while self._samples:
+            self._send(self._stub.ReportSample, self._sample_request(self._samples[0]))
+            self._samples.popleft()
 
     def _send(self, method: Callable[..., Any], request: Any) -> None:
         """A report that the scheduler will never take must not hold up those behind it."""
@@ -219,6 +227,17 @@ class Reporter:
             action=run_pb2.Alarm.Action.Value(f"ACTION_{alarm.action}"),
             values=finite(alarm.values),
             detail=alarm.detail,
+        )
+
+    def _sample_request(self, sample: Sample) -> messages.ReportSampleRequest:
+        return messages.ReportSampleRequest(
+            name=self._spec.run,
+            attempt=self._spec.attempt,
+            step=sample.step,
+            number=sample.number,
+            prompt=sample.prompt,
+            expected=sample.expected,
+            answer=sample.answer,
         )
 
     def _call(self, method: Callable[..., Any], request: Any) -> Any:

@@ -29,8 +29,8 @@ def positions_of(attended: Tensor) -> Tensor:
 def sample(
     model: Any, ids: Tensor, attended: Tensor, *, new_tokens: int, temperature: float, eos: int, pad: int
 ) -> Tensor:
-    """Rows × at most `new_tokens` drawn tokens; `pad` follows the first `eos` of a row. Uses torch's random state; call it
-    without gradients."""
+    """Rows × at most `new_tokens` drawn tokens; `pad` follows the first `eos` of a row. Uses torch's random state, but for
+    `temperature` 0, the likeliest each time; call it without gradients."""
     from transformers import DynamicCache
 
     cache, positions = DynamicCache(config=model.config), positions_of(attended)
@@ -45,13 +45,18 @@ def sample(
             use_cache=True,
             logits_to_keep=1,
         ).logits[:, -1]
-        probabilities = torch.softmax(logits.float() / temperature, dim=-1)
-        drawn = torch.where(going, torch.multinomial(probabilities, 1).squeeze(1), pad)
+        drawn = torch.where(going, _drawn(logits.float(), temperature), pad)
         answers.append(drawn)
         going = going & (drawn != eos)
         ids, positions = drawn.unsqueeze(1), positions[:, -1:] + 1
         attended = torch.cat([attended, attended.new_ones(len(ids), 1)], dim=1)
     return torch.stack(answers, dim=1)
+
+
+def _drawn(logits: Tensor, temperature: float) -> Tensor:
+    if temperature == 0:
+        return logits.argmax(dim=-1)
+    return torch.multinomial(torch.softmax(logits / temperature, dim=-1), 1).squeeze(1)
 
 
 def answered(answers: Tensor, eos: int) -> Tensor:

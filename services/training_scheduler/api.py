@@ -149,6 +149,20 @@ class RunApi(RunServiceServicer):
             total_size=found.total,
         )
 
+    async def ListSamples(
+        self, request: run_service_pb2.ListSamplesRequest, _: Any
+    ) -> run_service_pb2.ListSamplesResponse:
+        async with self.db.transaction() as session:
+            await resources.get(session, Run, request.parent)
+            found = await store.sample_page(
+                session, request.parent, page_size=request.page_size, page_token=request.page_token
+            )
+        return run_service_pb2.ListSamplesResponse(
+            samples=[render(row, run_pb2.Sample) for row in found.rows],
+            next_page_token=found.next_page_token,
+            total_size=found.total,
+        )
+
     def _render(self, run: Run, latest: Sequence[MetricPoint] = ()) -> run_pb2.Run:
         return to_proto(run, self.context, latest)
 

@@ -44,6 +44,7 @@ app = App(
         "ReportMetrics": Role.WORKER,
         "ReportCheckpoint": Role.WORKER,
         "ReportAlarm": Role.WORKER,
+        "ReportSample": Role.WORKER,
         "CompleteRun": Role.WORKER,
     },
 )

@@ -151,6 +151,21 @@ class Alarm(Table, table=True):
     create_time: datetime = Field(sa_type=DateTime(timezone=True))
 
 
+class Sample(Table, table=True):
+    """What the model answered to a prompt at a step. Texts live here alone, never in an event."""
+
+    __tablename__ = "run_sample"
+
+    name: str = Field(primary_key=True)
+    run: str = Field(index=True)
+    project: str = Field(index=True)
+    step: int
+    number: int
+    prompt: str
+    expected: str
+    answer: str
+
+
 class PipelineState(StrEnum):
     QUEUED = "QUEUED"
     RUNNING = "RUNNING"

@@ -83,6 +83,20 @@ class RunReportApi(RunReportServiceServicer):
             self.context.state[metrics.COUNTERS].alarm(alarm.kind, alarm.action)
         return alarm_to_proto(alarm)
 
+    async def ReportSample(self, request: run_report_service_pb2.ReportSampleRequest, _: Any) -> Empty:
+        texts = {"prompt": request.prompt, "expected": request.expected, "answer": request.answer}
+        async with self.db.transaction() as session:
+            await reports.report_sample(
+                session,
+                request.name,
+                request.attempt,
+                step=request.step,
+                number=request.number,
+                texts=texts,
+                by=caller(),
+            )
+        return Empty()
+
     async def CompleteRun(self, request: run_report_service_pb2.CompleteRunRequest, _: Any) -> run_pb2.Run:
         await self._check_manifest(request)
         async with self.db.transaction() as session:

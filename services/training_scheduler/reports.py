@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from gyre.training_scheduler.v1 import events_pb2, run_pb2
@@ -14,10 +14,10 @@ from gyre_kit.outbox import emit
 from gyre_kit.states import transition
 
 from services.training_scheduler import store
-from services.training_scheduler.models import RUN_GOES_ON, Alarm, Checkpoint, Run, RunState
+from services.training_scheduler.models import RUN_GOES_ON, Alarm, Checkpoint, Run, RunState, Sample
 from services.training_scheduler.service import WrongRun, output_prefix
 
-LONGEST_DETAIL = 500  # characters
+LONGEST_DETAIL, LONGEST_TEXT = 500, 4000  # characters
 Point = tuple[int, datetime, dict[str, float]]
 
 
@@ -106,6 +106,23 @@ async def report_checkpoint(
     event.checkpoint_time.FromDatetime(session.clock.now())
     await emit(session, name, event)
     return checkpoint
+
+
+async def report_sample(
+    session: Session, name: str, attempt: int, *, step: int, number: int, texts: Mapping[str, str], by: Identity
+) -> None:
+    """`texts`: prompt, expected and answer. Raises: NotFound; WrongRun; StaleAttempt."""
+    run = await _fenced(session, name, attempt, by)
+    cut = {field: storable(text)[:LONGEST_TEXT] for field, text in texts.items()}
+    sample = Sample(
+        name=f"{name}/samples/{number}-{step}", run=name, project=run.project, step=step, number=number, **cut
+    )
+    await session.merge(sample)
+
+
+def storable(text: str) -> str:
+    """PostgreSQL takes no NUL."""
+    return text.replace("\0", "\ufffd")
 
 
 async def report_alarm(

@@ -12,7 +12,16 @@ from gyre_kit.db import Session
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col
 
-from services.training_scheduler.models import PIPELINE_ENDED, RUN_ENDED, Alarm, Checkpoint, MetricPoint, Pipeline, Run
+from services.training_scheduler.models import (
+    PIPELINE_ENDED,
+    RUN_ENDED,
+    Alarm,
+    Checkpoint,
+    MetricPoint,
+    Pipeline,
+    Run,
+    Sample,
+)
 
 DEFAULT_POINTS, MOST_POINTS = 1000, 5000
 
@@ -97,6 +106,11 @@ async def alarm_page(session: Session, run: str, *, page_size: int, page_token: 
     return await pages.page(
         session, query, table=Alarm, page_size=page_size, page_token=page_token, order_by="create_time"
     )
+
+
+async def sample_page(session: Session, run: str, *, page_size: int, page_token: str) -> pages.Page[Sample]:
+    query = sa.select(Sample).where(col(Sample.run) == run)
+    return await pages.page(session, query, table=Sample, page_size=page_size, page_token=page_token, order_by="step")
 
 
 async def alarm(session: Session, name: str) -> Alarm | None:

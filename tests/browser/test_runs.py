@@ -77,6 +77,8 @@ def test_what_is_left_of_a_run_and_what_it_will_cost_is_on_its_page(
     expect(page.get_by_text(re.compile("It will have cost about|预计总费用约为"))).to_be_visible()
     expect(page.locator("dt", has_text=re.compile("Peak memory|内存峰值"))).to_be_visible()
     expect(page.locator("dt", has_text=re.compile("Use of the card|算力利用率"))).to_have_count(0)  # on a CPU
+    answers = page.locator(".samples").first
+    expect(answers.get_by_text(re.compile("^(Step 0|第 0 步)$"))).to_be_visible()
     _look(page, tmp_path / "left.png")
 
 

@@ -288,6 +288,7 @@ for command in (
     steer.stop,
     steer.fork,
     steer.alarms,
+    steer.samples,
     steer.compare,
     steer.report,
 ):

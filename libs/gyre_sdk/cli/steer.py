@@ -133,9 +133,26 @@ def compare(named: tuple[str, ...], metric: str) -> None:
 
 @click.command(cls=GyreCommand)
 @RUN
+def samples(run: str) -> None:
+    """What the model answered to a few prompts before the first step, at each checkpoint and at the end.
+
+    Examples:
+    gyre runs samples 7
+    """
+    from gyre_sdk.cli import output
+
+    with connect() as gyre:
+        found = list(gyre.runs.samples(gyre.runs.find(run).name))
+    columns = [(title.upper(), output.text(field)) for title, field in (("prompt", "prompt"), ("step", "step"))]
+    said = [("ANSWER", output.text("answer")), ("EXPECTED", output.text("expected"))]
+    output.show_items("samples", found, [*columns, *said])
+
+
+@click.command(cls=GyreCommand)
+@RUN
 @click.option("--out", required=True, type=click.Path(dir_okay=False, writable=True, path_type=Path), help="HTML file.")
 def report(run: str, out: Path) -> None:
-    """Write a run as one HTML page: data, settings, curves, alarms, cost. It needs nothing else to be read.
+    """Write a run as one HTML page: data, settings, curves, samples, alarms, cost. It needs nothing else to be read.
 
     Examples:
     gyre runs report 7 --out run-7.html
@@ -144,7 +161,8 @@ def report(run: str, out: Path) -> None:
 
     with connect() as gyre:
         found = gyre.runs.find(run)
-        text = training_report.page(found, list(gyre.runs.metrics(found.name)), list(gyre.runs.alarms(found.name)))
+        seen = gyre.runs.metrics(found.name), gyre.runs.alarms(found.name), gyre.runs.samples(found.name)
+        text = training_report.page(found, *map(list, seen))  # type: ignore[arg-type]
     out.write_text(text, "utf-8")
     if not OPTIONS.json:
         click.echo(f"Written to {out}.")

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Any, Final
 
-from gyre.training_scheduler.v1.run_pb2 import Alarm, MetricPoint, Run
+from gyre.training_scheduler.v1.run_pb2 import Alarm, MetricPoint, Run, Sample
 
 from gyre_sdk import messages, names
 from gyre_sdk.cli.output import duration, money, size
@@ -24,7 +24,7 @@ STYLE: Final = (
 Rows = Iterable[tuple[str, object]]
 
 
-def page(run: Run, points: Sequence[MetricPoint], alarms: Sequence[Alarm]) -> str:
+def page(run: Run, points: Sequence[MetricPoint], alarms: Sequence[Alarm], samples: Sequence[Sample] = ()) -> str:
     """The same record gives the same bytes."""
     title = f"Run #{run.number}: {run.display_name}"
     sections = [
@@ -32,6 +32,7 @@ def page(run: Run, points: Sequence[MetricPoint], alarms: Sequence[Alarm]) -> st
         ("Data and weights", _table(_inputs(run))),
         ("Settings", _table(settings_of(run.spec.hyperparameters).items())),
         ("Curves", "".join(_figure(name, curve) for name, curve in curves(points)) or "<p>No values.</p>"),
+        ("Before and after", _before_and_after(samples) or "<p>No answers were kept.</p>"),
         ("Alarms", _table(_alarms(alarms)) if alarms else "<p>None.</p>"),
     ]
     body = "\n".join(f"<h2>{heading}</h2>\n{content}" for heading, content in sections)
@@ -83,6 +84,20 @@ def _inputs(run: Run) -> Rows:
     if run.forked_from:
         yield "Forked from", run.forked_from
     yield "Seed", run.spec.seed
+
+
+def _before_and_after(samples: Sequence[Sample]) -> str:
+    """Of each prompt the first answer and the last."""
+    of: dict[int, list[Sample]] = {}
+    for sample in samples:
+        of.setdefault(sample.number, []).append(sample)
+    tables = []
+    for number in sorted(of):
+        said = sorted(of[number], key=lambda each: each.step)
+        ends = [said[0], said[-1]] if len(said) > 1 else said
+        rows = [("Prompt", said[0].prompt), ("Expected", said[0].expected)]
+        tables.append(_table([*rows, *((f"Step {each.step}", each.answer) for each in ends)]))
+    return "".join(tables)
 
 
 def _alarms(alarms: Sequence[Alarm]) -> Rows:

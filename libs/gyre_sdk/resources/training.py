@@ -20,6 +20,7 @@ from gyre.training_scheduler.v1.run_pb2 import (
     MetricPoint,
     Run,
     RunSpec,
+    Sample,
 )
 from gyre.training_scheduler.v1.run_service_pb2 import CreateRunRequest, EstimateRunRequest, ForkRunRequest, RunUpdate
 from gyre.training_scheduler.v1.try_pb2 import Try
@@ -124,6 +125,10 @@ class Runs(Collection[Run]):
 
     def checkpoints(self, name: str) -> Iterator[Checkpoint]:
         return self._all(Checkpoint, f"{self.name(name)}/checkpoints", "checkpoints")
+
+    def samples(self, name: str) -> Iterator[Sample]:
+        """What the model answered while it learnt, by prompt and step."""
+        return self._all(Sample, f"{self.name(name)}/samples", "samples")
 
     def alarms(self, name: str) -> Iterator[Alarm]:
         return self._all(Alarm, f"{self.name(name)}/alarms", "alarms")

@@ -6,7 +6,7 @@ import re
 from html.parser import HTMLParser
 
 import pytest
-from gyre.training_scheduler.v1.run_pb2 import METHOD_SFT, Alarm, MetricPoint, Run, RunInput, RunSpec
+from gyre.training_scheduler.v1.run_pb2 import METHOD_SFT, Alarm, MetricPoint, Run, RunInput, RunSpec, Sample
 from gyre_sdk.cli import training_report
 
 DATA = RunInput(role=RunInput.ROLE_DATA, name="projects/p/datasets/rows/versions/3", digest="sha256:ab", rows=60)
@@ -41,6 +41,15 @@ def test_a_long_curve_is_thinned_and_keeps_its_end(count: int) -> None:
     assert name == "loss" and curve[-1][0] == count
     assert min(count, 200) <= len(curve) <= training_report.MOST_POINTS
     assert [step for step, _ in curve] == sorted(step for step, _ in curve)
+
+
+def test_answers_of_before_and_after_stand_beside_what_the_data_says() -> None:
+    said = [
+        Sample(number=1, step=step, prompt="<b>?", expected="Yes.", answer=f"answer {step}") for step in (0, 20, 30)
+    ]
+    page = training_report.page(finished(), [], [], said)
+    assert "&lt;b&gt;?" in page and "Yes." in page
+    assert "answer 0" in page and "answer 30" in page and "answer 20" not in page
 
 
 def test_a_run_without_a_step_has_a_page_too() -> None:

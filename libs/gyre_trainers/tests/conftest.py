@@ -35,6 +35,7 @@ class ListeningScheduler(rpc.RunReportServiceServicer):
         self.points: dict[str, dict[int, dict[str, float]]] = {}
         self.checkpoints: dict[str, list[messages.ReportCheckpointRequest]] = {}
         self.alarms: dict[str, list[messages.ReportAlarmRequest]] = {}
+        self.samples: dict[str, list[messages.ReportSampleRequest]] = {}
         self.completed: dict[str, messages.CompleteRunRequest] = {}
         self.beats: dict[str, list[messages.HeartbeatRequest]] = {}
         self.tokens: dict[str, list[str]] = {}
@@ -81,6 +82,11 @@ class ListeningScheduler(rpc.RunReportServiceServicer):
         await self._fence(request, context)
         self.alarms.setdefault(request.name, []).append(request)
         return run_pb2.Alarm()
+
+    async def ReportSample(self, request: Any, context: Any) -> Any:
+        await self._fence(request, context)
+        self.samples.setdefault(request.name, []).append(request)
+        return empty_pb2.Empty()
 
     async def CompleteRun(self, request: Any, context: Any) -> Any:
         await self._fence(request, context)

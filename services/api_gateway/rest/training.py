@@ -32,6 +32,7 @@ ROUTES = [
     Route("POST", f"{ONE_RUN}:fork", RunServiceStub, "ForkRun", RUN),
     Route("GET", f"{ONE_RUN}/metrics", RunServiceStub, "ListMetrics", {"parent": RUN["name"]}),
     Route("GET", f"{ONE_RUN}/checkpoints", RunServiceStub, "ListCheckpoints", {"parent": RUN["name"]}),
+    Route("GET", f"{ONE_RUN}/samples", RunServiceStub, "ListSamples", {"parent": RUN["name"]}),
     Route("GET", f"{ONE_RUN}/alarms", RunServiceStub, "ListAlarms", {"parent": RUN["name"]}),
     Route("POST", TRIES, TryServiceStub, "CreateTry", IN_PROJECT),
     Route("GET", ONE_TRY, TryServiceStub, "GetTry", TRY),

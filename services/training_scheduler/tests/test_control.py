@@ -295,3 +295,36 @@ async def test_the_remaining_time_has_bounds_that_widen_with_uneven_steps(
 
     assert await bounds([2] * 10) == timedelta()
     assert await bounds([1, 3] * 5) > timedelta(seconds=10)
+
+
+async def test_what_a_model_answers_while_it_learns_is_kept_with_its_run(
+    runs: Any, reports: Any, world: World, up: Any
+) -> None:
+    run, _ = await training(runs, reports, world)
+
+    async def say(step: int, answer: str, attempt: int = 1) -> None:
+        request = run_report_service_pb2.ReportSampleRequest(
+            name=run.name, attempt=attempt, step=step, number=1, prompt="Where?", expected="Here.", answer=answer
+        )
+        with acting_as(worker(run, attempt)):
+            await reports.ReportSample(request)
+
+    await say(0, "Wh\0at?")
+    await say(50, "There.")
+    await say(50, "Here!" + "!" * 5000)  # an attempt that goes on from before says it again
+    request = run_service_pb2.ListSamplesRequest(parent=run.name)
+    with acting_as(ENGINEER):
+        found = await runs.ListSamples(request)
+    assert [(it.step, it.number, it.answer[:5]) for it in found.samples] == [(0, 1, "Wh\ufffdat"), (50, 1, "Here!")]
+    assert len(found.samples[1].answer) == 4000
+    assert {(it.prompt, it.expected) for it in found.samples} == {("Where?", "Here.")}
+    assert "RunSampled" not in await events_of(up[1], run)
+    with acting_as(STRANGER):
+        async with expect_rpc_error(grpc.StatusCode.NOT_FOUND):
+            await runs.ListSamples(request)
+    with acting_as(worker(run, 2)):
+        await reports.Heartbeat(
+            run_report_service_pb2.HeartbeatRequest(name=run.name, attempt=2, step=1, total_steps=60)
+        )
+    async with expect_rpc_error(grpc.StatusCode.ABORTED):
+        await say(60, "Late.")

@@ -1030,6 +1030,47 @@ class Alarm(_message.Message):
 Global___Alarm: _TypeAlias = Alarm  # noqa: Y015
 
 @_typing.final
+class Sample(_message.Message):
+    """What a model answered to one of a few fixed prompts while it learnt: before the first step, at checkpoints, at the end."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    STEP_FIELD_NUMBER: _builtins.int
+    NUMBER_FIELD_NUMBER: _builtins.int
+    PROMPT_FIELD_NUMBER: _builtins.int
+    EXPECTED_FIELD_NUMBER: _builtins.int
+    ANSWER_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`projects/{project}/runs/{ulid}/samples/{number}-{step}`."""
+    step: _builtins.int
+    number: _builtins.int
+    """Of the prompt, from 1."""
+    prompt: _builtins.str
+    """The last turn before the answer."""
+    expected: _builtins.str
+    """What the data says."""
+    answer: _builtins.str
+    """The likeliest one, of at most 64 tokens."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        step: _builtins.int = ...,
+        number: _builtins.int = ...,
+        prompt: _builtins.str = ...,
+        expected: _builtins.str = ...,
+        answer: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "expected", b"expected", "name", b"name", "number", b"number", "prompt", b"prompt", "step", b"step"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Sample: _TypeAlias = Sample  # noqa: Y015
+
+@_typing.final
 class MetricPoint(_message.Message):
     """Values at one step."""
 

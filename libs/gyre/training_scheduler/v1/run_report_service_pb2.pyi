@@ -229,6 +229,44 @@ class ReportAlarmRequest(_message.Message):
 Global___ReportAlarmRequest: _TypeAlias = ReportAlarmRequest  # noqa: Y015
 
 @_typing.final
+class ReportSampleRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    ATTEMPT_FIELD_NUMBER: _builtins.int
+    STEP_FIELD_NUMBER: _builtins.int
+    NUMBER_FIELD_NUMBER: _builtins.int
+    PROMPT_FIELD_NUMBER: _builtins.int
+    EXPECTED_FIELD_NUMBER: _builtins.int
+    ANSWER_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    attempt: _builtins.int
+    step: _builtins.int
+    number: _builtins.int
+    """Of the prompt, from 1."""
+    prompt: _builtins.str
+    expected: _builtins.str
+    answer: _builtins.str
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        attempt: _builtins.int = ...,
+        step: _builtins.int = ...,
+        number: _builtins.int = ...,
+        prompt: _builtins.str = ...,
+        expected: _builtins.str = ...,
+        answer: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "attempt", b"attempt", "expected", b"expected", "name", b"name", "number", b"number", "prompt", b"prompt", "step", b"step"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReportSampleRequest: _TypeAlias = ReportSampleRequest  # noqa: Y015
+
+@_typing.final
 class CompleteRunRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -58,6 +58,11 @@ class RunReportServiceStub:
                 request_serializer=gyre_dot_training__scheduler_dot_v1_dot_run__report__service__pb2.ReportAlarmRequest.SerializeToString,
                 response_deserializer=gyre_dot_training__scheduler_dot_v1_dot_run__pb2.Alarm.FromString,
                 _registered_method=True)
+        self.ReportSample = channel.unary_unary(
+                '/gyre.training_scheduler.v1.RunReportService/ReportSample',
+                request_serializer=gyre_dot_training__scheduler_dot_v1_dot_run__report__service__pb2.ReportSampleRequest.SerializeToString,
+                response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+                _registered_method=True)
         self.CompleteRun = channel.unary_unary(
                 '/gyre.training_scheduler.v1.RunReportService/CompleteRun',
                 request_serializer=gyre_dot_training__scheduler_dot_v1_dot_run__report__service__pb2.CompleteRunRequest.SerializeToString,
@@ -98,6 +103,13 @@ class RunReportServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReportSample(self, request, context):
+        """Idempotent: an answer of the same step and number replaces the older one. Texts beyond 4,000 characters are cut.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def CompleteRun(self, request, context):
         """After the output's manifest was written. The run is SUCCEEDED only once the workload has finished too. Idempotent.
         INVALID_ARGUMENT (MANIFEST_OUTSIDE_PREFIX); FAILED_PRECONDITION (MANIFEST_MISSING, DIGEST_MISMATCH).
@@ -128,6 +140,11 @@ def add_RunReportServiceServicer_to_server(servicer, server):
                     servicer.ReportAlarm,
                     request_deserializer=gyre_dot_training__scheduler_dot_v1_dot_run__report__service__pb2.ReportAlarmRequest.FromString,
                     response_serializer=gyre_dot_training__scheduler_dot_v1_dot_run__pb2.Alarm.SerializeToString,
+            ),
+            'ReportSample': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReportSample,
+                    request_deserializer=gyre_dot_training__scheduler_dot_v1_dot_run__report__service__pb2.ReportSampleRequest.FromString,
+                    response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
             ),
             'CompleteRun': grpc.unary_unary_rpc_method_handler(
                     servicer.CompleteRun,
@@ -245,6 +262,33 @@ class RunReportService:
             '/gyre.training_scheduler.v1.RunReportService/ReportAlarm',
             gyre_dot_training__scheduler_dot_v1_dot_run__report__service__pb2.ReportAlarmRequest.SerializeToString,
             gyre_dot_training__scheduler_dot_v1_dot_run__pb2.Alarm.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReportSample(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gyre.training_scheduler.v1.RunReportService/ReportSample',
+            gyre_dot_training__scheduler_dot_v1_dot_run__report__service__pb2.ReportSampleRequest.SerializeToString,
+            google_dot_protobuf_dot_empty__pb2.Empty.FromString,
             options,
             channel_credentials,
             insecure,

@@ -45,6 +45,8 @@ class RunReportServiceStub:
     """After the checkpoint's manifest was written. Idempotent by attempt and step."""
     ReportAlarm: _grpc.UnaryUnaryMultiCallable[_run_report_service_pb2.ReportAlarmRequest, _run_pb2.Alarm]
     """Idempotent by attempt, step and kind."""
+    ReportSample: _grpc.UnaryUnaryMultiCallable[_run_report_service_pb2.ReportSampleRequest, _empty_pb2.Empty]
+    """Idempotent: an answer of the same step and number replaces the older one. Texts beyond 4,000 characters are cut."""
     CompleteRun: _grpc.UnaryUnaryMultiCallable[_run_report_service_pb2.CompleteRunRequest, _run_pb2.Run]
     """After the output's manifest was written. The run is SUCCEEDED only once the workload has finished too. Idempotent.
     INVALID_ARGUMENT (MANIFEST_OUTSIDE_PREFIX); FAILED_PRECONDITION (MANIFEST_MISSING, DIGEST_MISMATCH).
@@ -65,6 +67,8 @@ class RunReportServiceAsyncStub(RunReportServiceStub):
     """After the checkpoint's manifest was written. Idempotent by attempt and step."""
     ReportAlarm: _aio.UnaryUnaryMultiCallable[_run_report_service_pb2.ReportAlarmRequest, _run_pb2.Alarm]  # type: ignore[assignment]
     """Idempotent by attempt, step and kind."""
+    ReportSample: _aio.UnaryUnaryMultiCallable[_run_report_service_pb2.ReportSampleRequest, _empty_pb2.Empty]  # type: ignore[assignment]
+    """Idempotent: an answer of the same step and number replaces the older one. Texts beyond 4,000 characters are cut."""
     CompleteRun: _aio.UnaryUnaryMultiCallable[_run_report_service_pb2.CompleteRunRequest, _run_pb2.Run]  # type: ignore[assignment]
     """After the output's manifest was written. The run is SUCCEEDED only once the workload has finished too. Idempotent.
     INVALID_ARGUMENT (MANIFEST_OUTSIDE_PREFIX); FAILED_PRECONDITION (MANIFEST_MISSING, DIGEST_MISMATCH).
@@ -106,6 +110,14 @@ class RunReportServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_run_pb2.Alarm, _abc.Awaitable[_run_pb2.Alarm]]:
         """Idempotent by attempt, step and kind."""
+
+    @_abc_1.abstractmethod
+    def ReportSample(
+        self,
+        request: _run_report_service_pb2.ReportSampleRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_empty_pb2.Empty, _abc.Awaitable[_empty_pb2.Empty]]:
+        """Idempotent: an answer of the same step and number replaces the older one. Texts beyond 4,000 characters are cut."""
 
     @_abc_1.abstractmethod
     def CompleteRun(

@@ -101,6 +101,11 @@ class RunServiceStub:
                 request_serializer=gyre_dot_training__scheduler_dot_v1_dot_run__service__pb2.ListAlarmsRequest.SerializeToString,
                 response_deserializer=gyre_dot_training__scheduler_dot_v1_dot_run__service__pb2.ListAlarmsResponse.FromString,
                 _registered_method=True)
+        self.ListSamples = channel.unary_unary(
+                '/gyre.training_scheduler.v1.RunService/ListSamples',
+                request_serializer=gyre_dot_training__scheduler_dot_v1_dot_run__service__pb2.ListSamplesRequest.SerializeToString,
+                response_deserializer=gyre_dot_training__scheduler_dot_v1_dot_run__service__pb2.ListSamplesResponse.FromString,
+                _registered_method=True)
 
 
 class RunServiceServicer:
@@ -207,6 +212,13 @@ class RunServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListSamples(self, request, context):
+        """What the model answered while it learnt, by prompt and step.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_RunServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -274,6 +286,11 @@ def add_RunServiceServicer_to_server(servicer, server):
                     servicer.ListAlarms,
                     request_deserializer=gyre_dot_training__scheduler_dot_v1_dot_run__service__pb2.ListAlarmsRequest.FromString,
                     response_serializer=gyre_dot_training__scheduler_dot_v1_dot_run__service__pb2.ListAlarmsResponse.SerializeToString,
+            ),
+            'ListSamples': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSamples,
+                    request_deserializer=gyre_dot_training__scheduler_dot_v1_dot_run__service__pb2.ListSamplesRequest.FromString,
+                    response_serializer=gyre_dot_training__scheduler_dot_v1_dot_run__service__pb2.ListSamplesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -628,6 +645,33 @@ class RunService:
             '/gyre.training_scheduler.v1.RunService/ListAlarms',
             gyre_dot_training__scheduler_dot_v1_dot_run__service__pb2.ListAlarmsRequest.SerializeToString,
             gyre_dot_training__scheduler_dot_v1_dot_run__service__pb2.ListAlarmsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListSamples(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gyre.training_scheduler.v1.RunService/ListSamples',
+            gyre_dot_training__scheduler_dot_v1_dot_run__service__pb2.ListSamplesRequest.SerializeToString,
+            gyre_dot_training__scheduler_dot_v1_dot_run__service__pb2.ListSamplesResponse.FromString,
             options,
             channel_credentials,
             insecure,

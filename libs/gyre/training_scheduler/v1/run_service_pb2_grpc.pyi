@@ -74,6 +74,8 @@ class RunServiceStub:
     """Checkpoints in step order."""
     ListAlarms: _grpc.UnaryUnaryMultiCallable[_run_service_pb2.ListAlarmsRequest, _run_service_pb2.ListAlarmsResponse]
     """Alarms, oldest first."""
+    ListSamples: _grpc.UnaryUnaryMultiCallable[_run_service_pb2.ListSamplesRequest, _run_service_pb2.ListSamplesResponse]
+    """What the model answered while it learnt, by prompt and step."""
 
 @_typing.type_check_only
 class RunServiceAsyncStub(RunServiceStub):
@@ -120,6 +122,8 @@ class RunServiceAsyncStub(RunServiceStub):
     """Checkpoints in step order."""
     ListAlarms: _aio.UnaryUnaryMultiCallable[_run_service_pb2.ListAlarmsRequest, _run_service_pb2.ListAlarmsResponse]  # type: ignore[assignment]
     """Alarms, oldest first."""
+    ListSamples: _aio.UnaryUnaryMultiCallable[_run_service_pb2.ListSamplesRequest, _run_service_pb2.ListSamplesResponse]  # type: ignore[assignment]
+    """What the model answered while it learnt, by prompt and step."""
 
 class RunServiceServicer(metaclass=_abc_1.ABCMeta):
     """Runs: start, follow, pause, stop, fork."""
@@ -241,5 +245,13 @@ class RunServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_run_service_pb2.ListAlarmsResponse, _abc.Awaitable[_run_service_pb2.ListAlarmsResponse]]:
         """Alarms, oldest first."""
+
+    @_abc_1.abstractmethod
+    def ListSamples(
+        self,
+        request: _run_service_pb2.ListSamplesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_run_service_pb2.ListSamplesResponse, _abc.Awaitable[_run_service_pb2.ListSamplesResponse]]:
+        """What the model answered while it learnt, by prompt and step."""
 
 def add_RunServiceServicer_to_server(servicer: RunServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -2190,6 +2190,15 @@ export interface Alarm {
   create_time?: string | null;
 }
 
+export interface Sample {
+  name: string;
+  step: number;
+  number: number;
+  prompt: string;
+  expected: string;
+  answer: string;
+}
+
 export interface MetricPoint {
   step: number;
   time?: string | null;

@@ -22,6 +22,7 @@ import { Alarms } from "./Alarms";
 import { metricNames, seriesOf } from "./curves";
 import { HealthFacts } from "./Health";
 import { HyperparameterFacts } from "./Hyperparameters";
+import { Samples } from "./Samples";
 import { Steer } from "./Steer";
 import { Vitals } from "./Vitals";
 
@@ -57,6 +58,7 @@ export function RunDetail() {
       <div className="columns">
         <div className="stack">
           <Curves run={data} />
+          <Samples run={data} />
           <Log path={`/${data.name}/logs`} available={data.workload !== ""} live={isOpen(data.state)} />
         </div>
         <div className="stack">
