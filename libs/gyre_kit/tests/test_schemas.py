@@ -71,6 +71,9 @@ def _fill(message: Any, field: FieldDescriptor) -> None:
     entry = field.message_type
     if entry and entry.GetOptions().map_entry:
         value = entry.fields_by_name["value"]
+        if value.message_type:
+            getattr(message, field.name)["text"].CopyFrom(filled(GetMessageClass(value.message_type)))
+            return
         kinds: dict[int, Any] = {FieldDescriptor.TYPE_DOUBLE: 0.5, FieldDescriptor.TYPE_INT32: 7}
         getattr(message, field.name)["loss"] = kinds.get(value.type, "text")
     elif entry and entry.full_name == "google.protobuf.FieldMask":
