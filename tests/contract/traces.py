@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from deploy.local.postgres import EmbeddedPostgres
 from tests.chaos.harness import Ledger, settings_of, until
 from tests.conftest import Running
 
+STILL_SECONDS = 3.0
 TABLES = """
 SELECT format('%I.%I', schemaname, tablename) FROM pg_tables
 WHERE schemaname NOT IN ('pg_catalog', 'information_schema') ORDER BY 1
@@ -24,8 +26,9 @@ def nothing_left_behind(running: Running) -> Iterator[None]:
     before = held(running)
     yield
     after = held(running)
-    changed = {name for name in before | after if before.get(name) != after.get(name)}
-    assert {name: (before.get(name), after.get(name)) for name in changed} == {}
+    changed = {name: (before.get(name), after.get(name)) for name in before | after}
+    left = {name: pair for name, pair in changed.items() if pair[0] != pair[1]}
+    assert not left, f"before and after: {left}"
 
 
 def held(running: Running) -> dict[str, Any]:
@@ -34,13 +37,20 @@ def held(running: Running) -> dict[str, Any]:
 
 
 def settled(running: Running) -> None:
-    """Waits until what was done before has reached every consumer: counts then change only by what comes next."""
+    """Waits until what was done before has reached every consumer, and nothing was written for a while after: counts then
+    change only by what comes next."""
 
     def is_quiet() -> bool:
         ledger = _aside(Ledger._read(settings_of(running)))
         return not ledger.unsent() and not ledger.not_applied_once()
 
+    def is_still() -> bool:
+        before = held(running)
+        time.sleep(STILL_SECONDS)
+        return is_quiet() and held(running) == before
+
     until(is_quiet, "every event sent, and applied by its consumers", seconds=120)
+    until(is_still, "nothing written for a while", seconds=120)
 
 
 async def _rows(running: Running) -> dict[str, int]:
