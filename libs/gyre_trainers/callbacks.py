@@ -54,6 +54,8 @@ class Progress(TrainerCallback):  # type: ignore[misc]
     def on_train_begin(
         self, args: Any, state: Any, control: Any, lr_scheduler: Any = None, model: Any = None, **_: Any
     ) -> None:
+        if state.global_step == 0:  # before anybody times the steps
+            self._sample(model, 0, at_an_end=True)
         self._reporter.progress(state.global_step, state.max_steps, self._resumed_from_step)
         if self._back is not None and lr_scheduler is not None:
             set_learning_rate(lr_scheduler, self._back.learning_rate)
@@ -62,8 +64,6 @@ class Progress(TrainerCallback):  # type: ignore[misc]
             if state.global_step == 0:
                 raise BadInput("run", "there is no whole checkpoint to make a result of", "start it again")
             raise Finished
-        if state.global_step == 0:
-            self._sample(model, 0, at_an_end=True)
 
     def on_train_end(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
         self._sample(model, state.global_step, at_an_end=True)

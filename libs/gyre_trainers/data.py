@@ -49,9 +49,19 @@ def read_rows(path: Path, field: str, *, digest: str = "", rows: int = 0, column
         raise BadInput(f"{field}.rows", f"the file holds {table.num_rows} rows, not {rows}", "create the run again")
     if odd := [column for column in columns if not _holds_messages(table.schema.field(column).type)]:
         raise BadInput(f"{field}.uri", f"column {', '.join(odd)} is no list of messages", REMEDY)
-    talks = [
-        {column: _messages(value) for column, value in row.items()} for row in table.select(list(columns)).to_pylist()
-    ]
+    return _talks(table.select(list(columns)))
+
+
+def first_rows(path: Path, count: int, columns: Iterable[str]) -> list[Row]:
+    """The first of a file that `read_rows` has taken; no more of it is read."""
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path) as file:
+        return _talks(next(file.iter_batches(batch_size=count, columns=list(columns))))
+
+
+def _talks(table: Any) -> list[Row]:
+    talks = [{column: _messages(value) for column, value in row.items()} for row in table.to_pylist()]
     return [row for row in talks if all(row.values())]
 
 

@@ -33,7 +33,7 @@ from gyre_kit.storage import ObjectStore, uri_of
 
 from gyre_trainers import checkpoints, lora, manifest
 from gyre_trainers.callbacks import Progress
-from gyre_trainers.data import PREFERENCE, Row, read_rows
+from gyre_trainers.data import PREFERENCE, Row, first_rows, read_rows
 from gyre_trainers.exits import BadInput, Finished, Return
 from gyre_trainers.health import Alarm, Kind
 from gyre_trainers.methods import METHODS
@@ -150,7 +150,7 @@ def sampler_of(job: Job, tokenizer: Any) -> Sampler | None:
     if job.spec.method not in ANSWERING:
         return None
     columns = PREFERENCE if METHODS[job.spec.method].rows == "PREFERENCE" else ("messages",)
-    return Sampler(job.rows(*columns)[:LOOKED_AT], tokenizer)
+    return Sampler(first_rows(job.data[0], LOOKED_AT, columns), tokenizer)
 
 
 def resume(job: Job) -> checkpoints.Resume | None:

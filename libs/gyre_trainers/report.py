@@ -181,7 +181,8 @@ class Reporter:
             self.finish_requested.set()
 
     def _flush(self) -> None:
-        """Sends all points, checkpoints, alarms and samples in order; those of a call that failed are kept, those refused are not."""
+        """Sends all points, checkpoints, alarms and samples in order; those of a call that failed are kept, those refused
+        are not."""
         while self._points:
             batch = [self._points[at] for at in range(min(len(self._points), POINTS_A_CALL))]
             request = messages.ReportMetricsRequest(name=self._spec.run, attempt=self._spec.attempt, points=batch)

@@ -1,4 +1,4 @@
-"""Answers to a few fixed prompts while a model learns: before the first step, at each checkpoint, and at the end.
+"""Answers to a few fixed prompts while a model learns: before the first step, at checkpoints, and at the end.
 
 They change nothing: no random number is drawn, no gradient kept, and what the model was doing it goes on doing.
 """
@@ -37,6 +37,8 @@ class Sample:
 
 @dataclass(frozen=True)
 class Question:
+    """`ids`: the prompt's tokens."""
+
     ids: list[int]
     prompt: str
     expected: str

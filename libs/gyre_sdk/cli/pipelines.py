@@ -8,14 +8,13 @@ import click
 
 from gyre_sdk.cli.base import OPTIONS, Exit, GyreGroup, complete, connect
 from gyre_sdk.cli.commands import Columns, listing, showing
-from gyre_sdk.cli.spec_file import read_spec, show_spec, spec_option
+from gyre_sdk.cli.spec_file import DEFAULT_SEED, read_spec, show_spec, spec_option
 
 if TYPE_CHECKING:
     from gyre.training_scheduler.v1.pipeline_pb2 import Pipeline
 
     from gyre_sdk.client import Gyre
 
-DEFAULT_SEED = 7
 COLUMNS: Columns = [
     ("#", lambda o: o.text("number")),
     ("STATE", lambda o: o.state()),
@@ -54,7 +53,7 @@ pipelines.add_command(showing("PIPELINE", lambda gyre: gyre.pipelines, "pipeline
 @click.option("--alias", help="Alias that moves on success.")
 @click.option("--deployment", help="Deployment whose traffic shifts.", shell_complete=complete("deployments"))
 @click.option("--traffic", default="10,50,100", show_default=True, help="Steps in percent.")
-@click.option("--seed", type=int, help="[default: 7]")
+@click.option("--seed", type=int, help=f"[default: {DEFAULT_SEED}]")
 @click.option("--title", default="")
 @click.option("--watch/--no-watch", default=True, show_default=True)
 @click.pass_context

@@ -9,7 +9,7 @@ import click
 
 from gyre_sdk.cli.base import complete
 from gyre_sdk.cli.settings import health, hyperparameters
-from gyre_sdk.cli.spec_file import read_spec, spec_option
+from gyre_sdk.cli.spec_file import DEFAULT_SEED, read_spec, spec_option
 
 if TYPE_CHECKING:
     from gyre.training_scheduler.v1.run_pb2 import RunSpec
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 PRESETS: Final = ["quick-look", "balanced", "best"]
-DEFAULT_SEED: Final = 7
 ASKED: Final = (
     spec_option("RunSpec"),
     click.option("--method", default="", help="See `gyre runs methods`. The recipe's, or SFT, unless given."),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
@@ -13,6 +13,7 @@ from gyre_sdk.cli.base import OPTIONS
 if TYPE_CHECKING:
     from google.protobuf.message import Message
 
+DEFAULT_SEED: Final = 7
 F = TypeVar("F", bound=Callable[..., Any])
 
 
